@@ -1,0 +1,1 @@
+"""The study: reads a space, runs its trials on Ray Tune as Optuna proposes them, ranks them."""

@@ -1,0 +1,173 @@
+"""What the terminal shows while a study runs: one live view, or plain lines where there is no terminal."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from search.record import STATUSES, Record, TrialEnd
+from search.space import Space
+
+__all__ = ["Progress", "duration"]
+
+REFRESH = 0.5  # seconds between two looks of the live view
+PLAIN_EVERY = 30.0  # seconds between two plain lines while no trial ends
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `8s`, `3m 05s`, `2h 10m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+class Progress:
+    """Shows a study as it goes.
+
+    Args:
+        space: the study's space.
+        record: its trials, read at every look.
+        baselines: the baselines' scores, by name.
+        time_budget: seconds after which the study ends, or None.
+        quiet: show nothing.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        record: Record,
+        baselines: Mapping[str, Mapping[str, float]],
+        *,
+        time_budget: float | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.space, self.record, self.baselines, self.time_budget = space, record, baselines, time_budget
+        self.waiting_for = "Ray to start"
+        self._console = Console(stderr=True, highlight=False)
+        self._began = self._shown = time.monotonic()
+        self._first_trial: float | None = None
+        self._quiet = quiet
+        self._live: Live | None = None
+
+    def __enter__(self) -> "Progress":
+        if not self._quiet and self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+            self.look(force=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def look(self, *, force: bool = False) -> None:
+        """Show how things stand, if it is time to."""
+        if self._first_trial is None and self.record.running:
+            self._first_trial = time.monotonic()
+        every = REFRESH if self._live else PLAIN_EVERY
+        if self._quiet or (not force and time.monotonic() - self._shown < every):
+            return
+        self._shown = time.monotonic()
+        if self._live is not None:
+            self._live.update(Text("\n".join(self._lines()), no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self._console.print(f"{self._trials()}; {self._time()}", soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if not self._quiet:
+            self._console.print(text, soft_wrap=True)
+
+    def ended(self, end: TrialEnd) -> None:
+        """A trial ended."""
+        if self._quiet or self._live is not None:
+            return
+        score = end.scores.get(self.space.search.metric)
+        told = f"{_label(self.space.search.metric)} {score:.4f} at epoch {end.best_epoch} of {end.epochs}" if score else "no score"
+        if end.message:
+            told += f" ({end.message})"
+        done = len(self.record.ends)
+        self._shown = time.monotonic()
+        self._console.print(
+            f"[{done}/{self.space.num_samples}] {end.trial_id} {end.status}: {told}; "
+            f"{_point(end.point)}; {duration(end.seconds or 0)}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+    def _lines(self) -> Iterable[str]:
+        validation = self.space.validation
+        yield (
+            f"{self.space.name}: {self.space.data.source}, {validation.folds} folds x {validation.seeds} seeds a trial, "
+            f"sampler {self.space.search.sampler}"
+        )
+        yield f"  trials   {self._trials()}"
+        yield f"  best     {self._best()}"
+        if self.space.scheduler.rungs:
+            yield f"  rungs    {self._rungs()}"
+        running = sorted(self.record.running.items())
+        shown = ", ".join(_position(trial_id, report) for trial_id, report in running[:4])
+        more = f" and {len(running) - 4} more" if len(running) > 4 else ""
+        yield f"  running  {shown + more if running else 'waiting for ' + self.waiting_for}"
+        yield f"  time     {self._time()}"
+
+    def _trials(self) -> str:
+        counts = Counter(end.status for end in self.record.ends)
+        parts = [f"{len(self.record.ends)} of {self.space.num_samples} ended"]
+        parts += [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+        return ", ".join([*parts, f"{len(self.record.running)} running"])
+
+    def _best(self) -> str:
+        metric, sign = self.space.search.metric, 1 if self.space.mode == "min" else -1
+        scored = [(sign * value, end.trial_id) for end in self.record.ends if (value := end.scores.get(metric)) is not None]
+        scored += [
+            (sign * report["score"], trial_id) for trial_id, report in self.record.running.items() if report.get("best")
+        ]
+        if not scored:
+            return "no score yet"
+        value, trial_id = min(scored)
+        naive = self.baselines["persistence"].get(metric)
+        against = f", persistence {naive:.4f}" if naive is not None and naive == naive else ""
+        return f"{_label(metric)} {sign * value:.4f} ({trial_id}){against}"
+
+    def _rungs(self) -> str:
+        reached = [end.epochs for end in self.record.ends]
+        reached += [report.get("epoch", 0) for report in self.record.running.values()]
+        return ", ".join(
+            f"{sum(epochs >= rung for epochs in reached)} at epoch {rung}"
+            for rung in (*self.space.scheduler.rungs, self.space.scheduler.max_epochs)
+        )
+
+    def _time(self) -> str:
+        spent = time.monotonic() - self._began
+        ended, total = len(self.record.ends), self.space.num_samples
+        text = duration(spent)
+        if ended and self._first_trial is not None:
+            left = (time.monotonic() - self._first_trial) / ended * (total - ended)
+            if self.time_budget is not None:
+                left = min(left, max(0.0, self.time_budget - spent))
+            text += f", about {duration(left)} left"
+        if self.time_budget is not None:
+            text += f", budget {duration(self.time_budget)}"
+        return text
+
+
+def _label(metric: str) -> str:
+    return "Theil's U" if metric == "val_theils_u" else metric
+
+
+def _position(trial_id: str, report: Mapping[str, Any]) -> str:
+    if not report:
+        return f"{trial_id} starting"
+    return f"{trial_id} epoch {report.get('epoch', 0)} ({report['score']:.4f})"
+
+
+def _point(point: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items())

@@ -1,0 +1,217 @@
+"""The command line: `python -m search.run SPACE.yaml`."""
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.space import Space
+    from search.study import Outcome
+    from stockrnn.folds import WalkForward
+    from stockrnn.prices import Prices
+
+__all__ = ["main"]
+
+DONE, NOTHING_FINISHED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+TOP = 10
+EXAMPLES = """\
+examples:
+  python -m search.run spaces/smoke.yaml
+      a study of a few trials on the shipped Nasdaq series, in under a minute
+  python -m search.run spaces/all.yaml --set data.source=prices.csv --name mine
+      the whole space on your own prices (Yahoo's columns; dates YYYY-MM-DD)
+  python -m search.run spaces/lstm.yaml --num-samples 100 --time-budget 30m
+      more trials, but no longer than half an hour
+  python -m search.run spaces/gru.yaml --set space.hidden_size=8 --dry-run
+      fix one parameter; check everything, run nothing
+
+exit codes: 0 done, 1 no trial finished, 2 wrong input, 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    if options.json_schema:
+        from search.schema import schema_text
+
+        print(schema_text(), end="")
+        return DONE
+    if options.space is None:
+        print("python -m search.run: a space file is missing; name one, as in spaces/smoke.yaml", file=sys.stderr)
+        return WRONG_INPUT
+    from search.document import SpaceError
+    from stockrnn.prices import PriceError
+
+    try:
+        return _run(options)
+    except SpaceError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+    except (PriceError, _OptionError) as error:
+        print(error, file=sys.stderr)
+    return WRONG_INPUT
+
+
+class _OptionError(ValueError):
+    """A wrong option, in one line."""
+
+
+def _run(options: argparse.Namespace) -> int:
+    from search.space import load_space
+    from stockrnn.prices import load
+    from stockrnn.quality import clean
+
+    budget = _seconds(options.time_budget)
+    if options.max_concurrent is not None and options.max_concurrent < 1:
+        raise _OptionError(f"--max-concurrent {options.max_concurrent}: must be at least 1")
+    space = load_space(options.space, _overrides(options))
+    prices = clean(load(space.data.source))
+    walk = space.folds(prices)
+    folder = Path(options.output) / space.name
+    if folder.exists():
+        raise space.error(
+            ("name",), f"{folder} exists already; each study has a folder of its own; "
+            f"choose another with --name, or remove the folder",
+        )  # fmt: skip
+    if not options.quiet:
+        for note in (*prices.repairs, *prices.warnings):
+            print(f"{space.data.source}: {note}", file=sys.stderr)
+    if options.dry_run:
+        print(_plan(space, prices, walk))
+        return DONE
+    _check_writable(Path(options.output))
+    import search.study as study
+
+    try:
+        outcome = study.run_study(
+            space, prices, walk,
+            study.Options(
+                folder=folder, command=shlex.join(["python", "-m", "search.run", *sys.argv[1:]]),
+                max_concurrent=options.max_concurrent, time_budget=budget, address=options.address,
+                quiet=options.quiet,
+            ),
+        )  # fmt: skip
+    except ConnectionError as error:
+        raise _OptionError(f"--address {options.address}: no Ray cluster answers ({_line(error)}); check it") from None
+    except KeyboardInterrupt:
+        print(f"interrupted at once; what had finished is in {folder}", file=sys.stderr)
+        return INTERRUPTED
+    print(_summary(space, outcome, folder, quiet=options.quiet))
+    if outcome.interrupted:
+        return INTERRUPTED
+    return DONE if any(end.scores for end in outcome.ends) else NOTHING_FINISHED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.run",
+        description="Search a space of recurrent networks for those that forecast a market best, "
+        "and say whether any beats 'tomorrow equals today'.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("space", nargs="?", metavar="SPACE.yaml", help="the space file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="lay a value over the file's; dotted, repeatable: --set space.hidden_size=8",
+    )  # fmt: skip
+    parser.add_argument("--num-samples", metavar="N", help="trials in all (search.num_samples)")
+    parser.add_argument("--time-budget", metavar="TIME", help="end after this long: 90s, 10m, 2h")
+    parser.add_argument("--max-concurrent", type=int, metavar="N", help="trials side by side, at most")
+    parser.add_argument("--output", default="results", metavar="DIR", help="where studies are kept (default: results)")
+    parser.add_argument("--name", help="the study's name, and its folder's")
+    parser.add_argument("--seed", metavar="N", help="the study's seed")
+    parser.add_argument("--address", help="a Ray cluster to run on, such as auto; default: this machine")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, show the plan, run nothing")
+    parser.add_argument("--json-schema", action="store_true", help="print the JSON Schema of space files")
+    parser.add_argument("--quiet", action="store_true", help="show the result only")
+    return parser
+
+
+def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """(dotted key, YAML text, the option as typed) of every option that sets a key of the space."""
+    overrides = []
+    for setting in options.settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise _OptionError(f"--set {setting}: has no '='; write --set KEY=VALUE, as in --set seed=1")
+        overrides.append((name.strip(), value, f"--set {setting}"))
+    for option, key in (("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed")):
+        if (value := getattr(options, option)) is not None:
+            text = f"'{value}'" if option == "name" else value  # a name such as 2024 stays text
+            overrides.append((key, text, f"--{option.replace('_', '-')} {value}"))
+    return overrides
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if not match or not float(match[1]):
+        raise _OptionError(f"--time-budget {text}: is no time; write a number with s, m, h or d, as in 90s, 10m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def _check_writable(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _OptionError(f"--output {output}: cannot be written ({error.strerror}); choose another folder") from None
+
+
+def _plan(space: "Space", prices: "Prices", walk: "WalkForward") -> str:
+    def dates(block: range) -> str:
+        return f"{prices.dates[block.start]} to {prices.dates[block.stop - 1]} ({len(block)} sessions)"
+
+    validation, scheduler = space.validation, space.scheduler
+    networks = validation.folds * validation.seeds
+    lines = [
+        space.as_yaml(),
+        f"prices: {prices.source}, {len(prices)} sessions, {prices.dates[0]} to {prices.dates[-1]}",
+    ]
+    for number, fold in enumerate(walk.folds, start=1):
+        lines.append(f"fold {number}: train {dates(fold.train)}, validate {dates(fold.validation)}")
+    lines.append(f"test:   {dates(walk.test)}, untouched by the search")
+    rungs = ", ".join(map(str, scheduler.rungs))
+    lines.append(
+        f"study:  {space.num_samples} trials of {networks} networks ({validation.folds} folds x {validation.seeds} "
+        f"seeds), at most {scheduler.max_epochs} epochs"
+        + (f", stopped early at epochs {rungs}" if rungs else ", none stopped early")
+        + f": at most {space.num_samples * networks} networks"
+    )
+    return "\n".join(lines)
+
+
+def _summary(space: "Space", outcome: "Outcome", folder: Path, *, quiet: bool) -> str:
+    from search.leaderboard import table, verdict
+    from search.progress import duration
+
+    parts = [] if quiet else [table(outcome.rows, top=TOP, metric=space.search.metric), ""]
+    parts.append(verdict(outcome.rows))
+    ended = len(outcome.ends)
+    if outcome.interrupted:
+        parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all that had ended is kept.")
+    elif ended < space.num_samples:
+        parts.append(f"The time budget ended the study after {ended} of {space.num_samples} trials.")
+    parts.append("")
+    parts.append(f"{ended} trials in {duration(outcome.seconds)}")
+    parts.append(f"leaderboard  {folder / 'leaderboard.csv'}")
+    parts.append(f"every epoch  {folder / 'trials.jsonl'}")
+    parts.append(f"dashboard    optuna-dashboard {folder / 'study.journal'}")
+    return "\n".join(parts)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The JSON Schema of space files, for editors: made from the configurations and the forms a parameter may take."""
+
+import json
+from typing import Any
+
+from search.parameters import FIELDS
+from search.space import NAME, SECTIONS
+
+__all__ = ["schema", "schema_text"]
+
+CONDITION = {
+    "type": "object",
+    "minProperties": 1,
+    "description": "earlier parameters and the values of theirs beside which this parameter exists",
+    "additionalProperties": True,
+}
+
+
+def schema() -> dict[str, Any]:
+    """The schema as data."""
+    properties: dict[str, Any] = {
+        "name": {"type": "string", "pattern": f"^{NAME}$", "default": "study", "description": "the study, and its folder"},
+        "seed": {"type": "integer", "minimum": 0, "maximum": 2**32 - 1, "default": 0, "description": "of sampler and networks"},
+    }
+    for name, config in SECTIONS.items():
+        properties[name] = _tidy(config.model_json_schema())
+    properties["data"]["properties"]["features"] = {**_features(), "default": "ohlcv"}
+    properties["space"] = {
+        "type": "object",
+        "description": "the parameters: a list is a choice, {int: [lo, hi]} and {float: [lo, hi]} are ranges, "
+        "a scalar is a constant",
+        "properties": {name: _parameter(name) for name in FIELDS},
+        "required": ["architecture"],
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A space of recurrent networks to search",
+        "type": "object",
+        "properties": properties,
+        "required": ["space"],
+        "additionalProperties": False,
+    }
+
+
+def schema_text() -> str:
+    """The schema as indented JSON, ending in a newline."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    value = _tidy(FIELDS[name].model_json_schema())["properties"][name] if name != "features" else _features()
+    description = value.pop("description", "")
+    default = {"default": value.pop("default")} if "default" in value else {}
+    choice = {"type": "array", "items": value, "minItems": 1, "uniqueItems": True}
+    forms: list[dict[str, Any]] = [value, choice, _domain({"choice": choice}, ["choice"])]
+    types = {form.get("type") for form in (value, *value.get("anyOf", []))}
+    for kind, python in (("integer", "int"), ("number", "float")):
+        if kind in types:
+            ends = {"type": "array", "items": {"type": kind}, "minItems": 2, "maxItems": 2}
+            step = {"type": kind, "exclusiveMinimum": 0}
+            forms.append(_domain({python: ends, "log": {"type": "boolean"}, "step": step}, [python]))
+    return {"description": description, **default, "anyOf": forms}
+
+
+def _domain(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {**properties, "when": CONDITION},
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _features() -> dict[str, Any]:
+    from stockrnn.configuration import COLUMNS, FEATURE_SETS
+
+    columns = {"type": "array", "items": {"enum": list(COLUMNS)}, "minItems": 1, "uniqueItems": True}
+    return {"description": "input columns, in order, or the name of a set", "anyOf": [{"enum": list(FEATURE_SETS)}, columns]}
+
+
+def _tidy(schema: Any) -> Any:
+    """Without pydantic's titles, which repeat the names."""
+    if isinstance(schema, dict):
+        return {key: _tidy(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
+    return [_tidy(item) for item in schema] if isinstance(schema, list) else schema

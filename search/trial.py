@@ -1,0 +1,106 @@
+"""One trial on a Ray worker: a point of the space -> stockrnn -> one report an epoch.
+
+The worker is reused from trial to trial; the prices come once from Ray's object store.
+"""
+
+import math
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from ray import tune
+
+from search.space import Space
+from stockrnn.folds import Fold
+from stockrnn.prices import Prices
+from stockrnn.scores import Scores, score
+from stockrnn.training import Epoch, train
+from stockrnn.windows import Windows
+
+__all__ = ["TrialTrainable", "reports"]
+
+
+class TrialTrainable(tune.Trainable):  # type: ignore[misc]
+    """Tune's view of a trial: one `step` is one epoch of all members."""
+
+    def setup(
+        self, config: dict[str, Any], prices: Prices | None = None, folds: tuple[Fold, ...] = (), space: Space | None = None
+    ) -> None:
+        """Take what all trials of the study share, and begin the first."""
+        assert prices is not None
+        assert space is not None
+        self._prices, self._folds, self._space = prices, folds, space
+        torch.set_num_threads(max(1, int(space.resources.cpu)))
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial on this warm worker."""
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and report it; an exception ends this trial alone, as `failed` with its message."""
+        try:
+            return next(self._reports)
+        except Exception as error:
+            return {
+                "status": "failed",
+                "message": f"{type(error).__name__}: {error}",
+                "traceback": traceback.format_exc(),
+                "done": True,
+            }
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._reports = reports(self._space, self._prices, self._folds, config["point"])
+
+
+def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Train one trial and report each epoch.
+
+    Yields:
+        epoch; status (`running`, at the end `complete` or `diverged`); done; score (the metric at its best epoch so
+        far), best_epoch and best (all scores of that epoch); scores (of this epoch); loss; parameters (weights of
+        one member); seconds since the trial began, and the worker.
+    """
+    began = time.perf_counter()
+    window, network, training = space.configurations(point)
+    windows = Windows(prices, folds, window, space.data.horizon, device="cuda" if space.resources.gpu else "cpu")
+    best: Scores | None = None
+    best_epoch = 0
+    metric, last = space.search.metric, space.scheduler.max_epochs
+    epochs = train(
+        windows, network, training, seeds=space.validation.seeds, max_epochs=last, study_seed=space.seed
+    )
+    for epoch in epochs:
+        scores = score(epoch.forecasts, windows.closes, folds, space.data.horizon) if epoch.finite else None
+        finite = scores is not None and math.isfinite(getattr(scores, metric))
+        if finite and (best is None or _better(getattr(scores, metric), getattr(best, metric), space.mode)):
+            best, best_epoch = scores, epoch.number
+        status = "diverged" if not finite else "complete" if epoch.number == last else "running"
+        yield {
+            "epoch": epoch.number,
+            "status": status,
+            "done": status != "running",
+            "score": getattr(best, metric) if best else math.nan,
+            "best_epoch": best_epoch,
+            "best": best.as_dict() if best else {},
+            "scores": scores.as_dict() if scores else {},
+            "loss": _mean_loss(epoch),
+            "parameters": epoch.parameters,
+            "seconds": time.perf_counter() - began,
+            "worker": os.getpid(),
+        }
+        if not finite:
+            return
+
+
+def _better(one: float, other: float, mode: str) -> bool:
+    return one < other if mode == "min" else one > other
+
+
+def _mean_loss(epoch: Epoch) -> float:
+    return float(np.mean(epoch.losses))

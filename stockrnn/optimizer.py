@@ -1,0 +1,63 @@
+"""One optimiser step for all members at once, on their stacked parameters.
+
+PyTorch's functional optimisers are called directly: their states are plain stacked tensors here, and the first
+`torch.optim.Adam(...)` of a process would import `torch._dynamo`, over a second.
+"""
+
+from typing import Any
+
+import torch
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
+
+from stockrnn.configuration import TrainingConfig
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """Adam, AdamW, RMSprop or SGD with PyTorch's defaults; each member has its own states and step count.
+
+    Args:
+        parameters: shape (members, parameters), updated in place.
+        gradients: same shape, read at each step.
+        config: which optimiser, learning rate and weight decay.
+    """
+
+    def __init__(self, parameters: torch.Tensor, gradients: torch.Tensor, config: TrainingConfig) -> None:
+        self.config = config
+        members = len(parameters)
+        self.first = torch.zeros_like(parameters)  # Adam's mean of gradients
+        self.second = torch.zeros_like(parameters)  # Adam's and RMSprop's mean of squared gradients
+        self.steps = torch.zeros(members, device=parameters.device)
+        self._gradients = gradients
+        # A row is a member: the update is elementwise, so one tensor holds all of a member's weights.
+        self._rows = [list(tensor.unbind()) for tensor in (parameters, gradients, self.first, self.second, self.steps)]
+
+    @torch.no_grad()
+    def step(self, active: int) -> None:
+        """Clip the gradients of the first `active` members, each by its own norm, and update their parameters."""
+        if self.config.gradient_clip is not None:
+            gradients = self._gradients[:active]
+            norms = gradients.norm(dim=1, keepdim=True)
+            gradients *= torch.clamp(self.config.gradient_clip / (norms + 1e-6), max=1.0)
+        parameters, gradients_, first, second, steps = (rows[:active] for rows in self._rows)
+        decay, rate = self.config.weight_decay, self.config.learning_rate
+        shared: dict[str, Any] = {"lr": rate, "weight_decay": decay, "maximize": False}
+        moments: dict[str, Any] = {
+            "foreach": False, "fused": True, "capturable": False, "differentiable": False, "has_complex": False,
+            "amsgrad": False, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8,
+        }  # fmt: skip
+        match self.config.optimizer:
+            case "adam":
+                adam(parameters, gradients_, first, second, [], steps, **moments, **shared)
+            case "adamw":
+                adamw(parameters, gradients_, first, second, [], steps, **moments, **shared)
+            case "rmsprop":
+                rmsprop(parameters, gradients_, second, [], [], steps, foreach=True, alpha=0.99, eps=1e-8,
+                        momentum=0.0, centered=False, **shared)  # fmt: skip
+            case _:
+                sgd(parameters, gradients_, [None] * active, foreach=True, momentum=0.0, dampening=0.0,
+                    nesterov=False, **shared)  # fmt: skip

@@ -1,0 +1,109 @@
+"""The checks a daily series must pass before anything is trained on it.
+
+`clean` repairs what can be repaired without a guess (order, identical duplicates, rows without any price) and says
+so, refuses what cannot be right, and warns about nothing else yet.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from stockrnn.prices import PriceError, Prices
+
+__all__ = ["clean"]
+
+PRICE_COLUMNS = ("open", "high", "low", "close")
+MOST_CONTRADICTIONS = 0.01  # share of sessions whose high or low contradicts open and close
+
+
+def clean(prices: Prices) -> Prices:
+    """Sort, deduplicate and check a series.
+
+    Raises:
+        PriceError: a price that is missing, not positive or infinite; dates that conflict; highs and lows that
+            contradict open and close on more than 1 % of sessions; a series that never moves.
+    """
+    for repair in (_drop_empty, _sort, _drop_duplicates):
+        prices = repair(prices)
+    for check in (_check_prices, _check_volume, _check_ranges, _check_movement):
+        check(prices)
+    return prices
+
+
+def _repaired(prices: Prices, what: str) -> Prices:
+    return replace(prices, repairs=(*prices.repairs, what))
+
+
+def _drop_empty(prices: Prices) -> Prices:
+    price_columns = np.column_stack([prices.column(name) for name in PRICE_COLUMNS])
+    empty = np.isnan(price_columns).all(axis=1)
+    if empty.all():
+        raise PriceError(f"{prices.source}: no row has a price; expected numbers in Open, High, Low and Close")
+    if not empty.any():
+        return prices
+    return _repaired(prices.rows(~empty), f"{empty.sum()} rows without any price dropped")
+
+
+def _sort(prices: Prices) -> Prices:
+    if (np.diff(prices.dates) >= np.timedelta64(0, "D")).all():
+        return prices
+    return _repaired(prices.rows(np.argsort(prices.dates, kind="stable")), "rows sorted by date")
+
+
+def _drop_duplicates(prices: Prices) -> Prices:
+    same_day = np.r_[False, prices.dates[1:] == prices.dates[:-1]]
+    if not same_day.any():
+        return prices
+    for position in np.flatnonzero(same_day):
+        if not np.array_equal(prices.values[position], prices.values[position - 1], equal_nan=True):
+            raise PriceError(
+                f"{prices.where(position)}: Date: {prices.dates[position]} stands twice with different values; "
+                f"a session has one row; delete the wrong one"
+            )
+    return _repaired(prices.rows(~same_day), f"{same_day.sum()} repeated rows dropped")
+
+
+def _check_prices(prices: Prices) -> None:
+    for name in PRICE_COLUMNS:
+        column = prices.column(name)
+        bad = ~(np.isfinite(column) & (column > 0))
+        if bad.any():
+            position = int(bad.argmax())
+            value = "missing" if np.isnan(column[position]) else f"{column[position]:g}"
+            raise PriceError(
+                f"{prices.where(position)}: {name.capitalize()}: {value} on {prices.dates[position]}; "
+                f"a price is a finite number above 0; mend or delete the row ({bad.sum()} such rows)"
+            )
+
+
+def _check_volume(prices: Prices) -> None:
+    column = prices.column("volume")
+    bad = ~(np.isfinite(column) & (column >= 0))
+    if bad.any():
+        position = int(bad.argmax())
+        value = "missing" if np.isnan(column[position]) else f"{column[position]:g}"
+        raise PriceError(
+            f"{prices.where(position)}: Volume: {value} on {prices.dates[position]}; "
+            f"a volume is a finite number, 0 or more; mend or delete the row ({bad.sum()} such rows)"
+        )
+
+
+def _check_ranges(prices: Prices) -> None:
+    opens, highs, lows, closes = (prices.column(name) for name in PRICE_COLUMNS)
+    tolerance = 1e-6 * closes  # files round to different digits
+    bad = (highs < np.maximum(opens, closes) - tolerance) | (lows > np.minimum(opens, closes) + tolerance)
+    if bad.mean() > MOST_CONTRADICTIONS:
+        position = int(bad.argmax())
+        raise PriceError(
+            f"{prices.where(position)}: High, Low: contradict Open and Close on {bad.sum()} of {len(prices)} sessions, "
+            f"first on {prices.dates[position]}; at most 1 % may; check that the columns are named rightly"
+        )
+
+
+def _check_movement(prices: Prices) -> None:
+    closes = prices.column("close")
+    if np.ptp(closes) <= 1e-9 * closes[0]:
+        raise PriceError(
+            f"{prices.source}: Close: is {closes[0]:g} on every session; a series that never moves cannot be "
+            f"forecast or scored; check the column"
+        )

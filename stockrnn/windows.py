@@ -1,0 +1,181 @@
+"""Windows of a fold: scaled inputs, scaled targets, and the way back to price units.
+
+The scaled series is held once per fold; a window is a view by its origin, the position of its last session.
+A window of origin t sees sessions t - sequence_length + 1 .. t and is asked for the close of session t + horizon.
+Scalers see a fold's training part only, all of which is past on the day of the fold's first validation forecast.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from stockrnn.configuration import WindowConfig
+from stockrnn.folds import Fold
+from stockrnn.prices import Prices
+
+__all__ = ["Windows"]
+
+PERCENT = 100.0  # relative prices and returns are in per cent, so that they are of order one without any fitting
+VOLUME_FLOOR = float(np.log(0.01))  # a volume below 1 % of its window's mean (0 above all) reads as 1 %
+LOG_OF_ZERO = -1e4  # stands for log(0) before the floor is applied, finite so that 0 / 0 volume gives 0
+
+
+class Windows:
+    """All windows of all folds of one series under one window configuration.
+
+    Args:
+        prices: the series.
+        folds: training and validation positions of each fold.
+        config: features, target, scaling and sequence length.
+        horizon: sessions ahead.
+        dtype, device: of the tensors that networks see.
+    """
+
+    def __init__(
+        self,
+        prices: Prices,
+        folds: Sequence[Fold],
+        config: WindowConfig,
+        horizon: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.folds = tuple(folds)
+        self.config = config
+        self.horizon = horizon
+        self.closes = prices.column("close")
+        columns = [prices.column(name) for name in config.features]
+        if config.scaling == "relative":
+            series, self._anchor = self._relative(columns, dtype, device)
+        else:
+            series, self._anchor = self._fitted(columns), None
+        self._floor = torch.tensor(
+            [VOLUME_FLOOR if name == "volume" else -np.inf for name in config.features], dtype=dtype, device=device
+        )
+        self._sessions = len(prices)
+        # Row t of the unfolded view is the window that begins at session t: overlapping, nothing is copied.
+        length, features = config.sequence_length, len(columns)
+        flat = torch.from_numpy(series).to(device=device, dtype=dtype).contiguous()
+        self._starts = flat.as_strided(
+            (flat.shape[0] * self._sessions - length + 1, length * features), (features, 1)
+        )
+        self._shared = flat.shape[0] == 1
+        target, self._target_offset, self._target_scale = self._targets()
+        self._target = torch.from_numpy(target).to(device=device, dtype=dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the windows lie."""
+        return self._starts.device
+
+    def train_origins(self, fold: int) -> range:
+        """Origins whose window and target lie in the fold's training part."""
+        train = self.folds[fold].train
+        return range(train.start + self.config.sequence_length - 1, train.stop - self.horizon)
+
+    def validation_origins(self, fold: int) -> range:
+        """Origins whose target lies in the fold's validation block; their windows may look back into training."""
+        block = self.folds[fold].validation
+        return range(block.start - self.horizon, block.stop - self.horizon)
+
+    def inputs(self, folds: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
+        """Windows by origin.
+
+        Args:
+            folds: int64, shape (members,): the fold of each row of `origins`.
+            origins: int64, shape (members, batch).
+
+        Returns:
+            Shape (members, batch, sequence, features).
+        """
+        length, features = self.config.sequence_length, len(self.config.features)
+        starts = origins - (length - 1)
+        if not self._shared:
+            starts = starts + folds[:, None] * self._sessions
+        windows = self._starts.index_select(0, starts.reshape(-1)).view(*origins.shape, length, features)
+        if self._anchor is not None:
+            windows -= self._anchor[origins][:, :, None]
+            if "volume" in self.config.features:
+                windows = torch.maximum(windows, self._floor)
+        return windows
+
+    def targets(self, folds: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
+        """Scaled targets of origins, shape (members, batch); NaN where the future is not in the series."""
+        return self._target[folds[:, None], origins]
+
+    def to_prices(self, fold: int, origins: range, outputs: np.ndarray) -> np.ndarray:
+        """Network outputs (..., origins) of a fold -> forecast closes in price points, float64, same shape."""
+        value = outputs.astype(float) * self._target_scale[fold] + self._target_offset[fold]
+        if self._target_is_return:
+            # An output that explodes is an infinite price, found and named by the caller: no warning on the way.
+            with np.errstate(over="ignore"):
+                return self.closes[origins.start : origins.stop] * np.exp(value)
+        return value
+
+    @property
+    def _target_is_return(self) -> bool:
+        # Relative scaling states every price as a log ratio to the window's last close, the target's close too.
+        return self.config.target == "log_return" or self.config.scaling == "relative"
+
+    def _relative(
+        self, columns: list[np.ndarray], dtype: torch.dtype, device: torch.device | str
+    ) -> tuple[np.ndarray, torch.Tensor]:
+        """Log series and, per origin, what is subtracted from a window: shapes (1, sessions, features), (sessions, features)."""
+        log_close = np.log(self.closes)
+        base = log_close[0]  # cancels out; keeps the float32 differences exact to 1e-5 per cent
+        series, anchors = [], []
+        for name, column in zip(self.config.features, columns, strict=True):
+            if name == "volume":
+                series.append(_log_or_floor(column))
+                anchors.append(_log_or_floor(_rolling_mean(column, self.config.sequence_length)))
+            else:
+                series.append(PERCENT * (np.log(column) - base))
+                anchors.append(PERCENT * (log_close - base))
+        anchor = torch.from_numpy(np.column_stack(anchors)).to(device=device, dtype=dtype)
+        return np.column_stack(series)[None], anchor
+
+    def _fitted(self, columns: list[np.ndarray]) -> np.ndarray:
+        """Columns scaled by each fold's training part, shape (folds, sessions, features)."""
+        scaled = np.empty((len(self.folds), len(self.closes), len(columns)))
+        for number, fold in enumerate(self.folds):
+            for index, column in enumerate(columns):
+                offset, scale = self._fit(column[fold.train.start : fold.train.stop])
+                scaled[number, :, index] = (column - offset) / scale
+        return scaled
+
+    def _targets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scaled targets (folds, sessions), and offset and scale of each fold: value = scaled * scale + offset."""
+        ahead = np.full(len(self.closes), np.nan)
+        ahead[: -self.horizon] = self.closes[self.horizon :]
+        value = np.log(ahead / self.closes) if self._target_is_return else ahead
+        offsets, scales = np.zeros(len(self.folds)), np.full(len(self.folds), 1 / PERCENT)
+        if self.config.scaling != "relative":
+            for number, fold in enumerate(self.folds):
+                known = value[fold.train.start : fold.train.stop - self.horizon]
+                if not self._target_is_return:
+                    known = self.closes[fold.train.start : fold.train.stop]
+                offsets[number], scales[number] = self._fit(known)
+        return (value - offsets[:, None]) / scales[:, None], offsets, scales
+
+    def _fit(self, known: np.ndarray) -> tuple[float, float]:
+        """Offset and scale by which known values become 0..1 (minmax) or of mean 0 and deviation 1 (standard)."""
+        if self.config.scaling == "minmax":
+            offset, scale = float(known.min()), float(np.ptp(known))
+        else:
+            offset, scale = float(known.mean()), float(known.std())
+        return offset, scale if scale > 0 else 1.0
+
+
+def _log_or_floor(volume: np.ndarray) -> np.ndarray:
+    return np.log(volume, out=np.full(len(volume), LOG_OF_ZERO), where=volume > 0)
+
+
+def _rolling_mean(column: np.ndarray, length: int) -> np.ndarray:
+    """Mean of the last `length` values up to each position, shape (sessions,); of fewer at the start."""
+    if length >= len(column):
+        return np.cumsum(column) / np.arange(1, len(column) + 1)
+    means = np.lib.stride_tricks.sliding_window_view(column, length).mean(axis=1)
+    start = np.cumsum(column[: length - 1]) / np.arange(1, length)
+    return np.concatenate([start, means])
