@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,11 @@ from stockrnn.windows import Windows
 
 __all__ = ["Epoch", "member_seed", "train"]
 
-LOSSES: dict[str, Loss] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+LOSSES: dict[str, Loss] = {
+    "mse": partial(F.mse_loss, reduction="none"),
+    "mae": partial(F.l1_loss, reduction="none"),
+    "huber": partial(F.huber_loss, reduction="none"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

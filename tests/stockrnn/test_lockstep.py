@@ -1,0 +1,143 @@
+"""The batched and the looped form of many members against plain networks trained one after another."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from stockrnn.configuration import NetworkConfig, TrainingConfig
+from stockrnn.lockstep import Members
+from stockrnn.networks import Network
+from stockrnn.optimizer import Optimizer
+
+SEEDS = [11, 12, 13]
+FEATURES, SEQUENCE, BATCH = 3, 6, 7
+ARCHITECTURES, HEADS = ("rnn", "gru", "lstm"), ("last", "flatten", "mean", "attention")
+
+
+def squared(outputs, targets):
+    return F.mse_loss(outputs, targets, reduction="none")
+
+
+def plain_networks(config, dtype=torch.float64):
+    networks = []
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        networks.append(Network(config, FEATURES, SEQUENCE).to(dtype))
+    return networks
+
+
+def batch(dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    windows = torch.randn(len(SEEDS), BATCH, SEQUENCE, FEATURES, dtype=dtype, generator=generator)
+    return windows, torch.randn(len(SEEDS), BATCH, dtype=dtype, generator=generator)
+
+
+def flat(tensors):
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_outputs_and_gradients_equal_plain_networks(architecture, head, num_layers, bidirectional, form):
+    config = NetworkConfig(
+        architecture=architecture, head=head, num_layers=num_layers, bidirectional=bidirectional, hidden_size=5,
+        output="sigmoid" if head == "mean" else "linear", output_init="uniform",
+    )  # fmt: skip
+    members = Members(config, FEATURES, SEQUENCE, SEEDS, form=form, dtype=torch.float64)
+    windows, targets = batch()
+    counts = [BATCH, BATCH - 2, 1]
+    losses = members.backward(windows, targets, counts, squared)
+    forecasts = members.forecast(windows)
+    for index, network in enumerate(plain_networks(config)):
+        outputs = network(windows[index])
+        count = counts[index]
+        loss = F.mse_loss(outputs[:count], targets[index, :count])
+        gradients = flat(torch.autograd.grad(loss, list(network.parameters())))
+        torch.testing.assert_close(forecasts[index], outputs.detach(), rtol=0, atol=1e-10)
+        torch.testing.assert_close(losses[index], loss.detach(), rtol=0, atol=1e-10)
+        torch.testing.assert_close(members.gradients[index], gradients, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("optimizer", "plain"),
+    [
+        ("adam", lambda p: torch.optim.Adam(p, lr=1e-2, weight_decay=1e-2)),
+        ("adamw", lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=1e-2)),
+        ("rmsprop", lambda p: torch.optim.RMSprop(p, lr=1e-2, weight_decay=1e-2)),
+        ("sgd", lambda p: torch.optim.SGD(p, lr=1e-2, weight_decay=1e-2)),
+    ],
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 1e-4)])
+def test_ten_steps_equal_a_plain_loop(architecture, form, optimizer, plain, dtype, tolerance):
+    config = NetworkConfig(architecture=architecture, head="attention", num_layers=2, hidden_size=5)
+    training = TrainingConfig(optimizer=optimizer, learning_rate=1e-2, weight_decay=1e-2, gradient_clip=0.5)
+    members = Members(config, FEATURES, SEQUENCE, SEEDS, form=form, dtype=dtype)
+    stepper = Optimizer(members.parameters, members.gradients, training)
+    networks = plain_networks(config, dtype)
+    optimizers = [plain(list(network.parameters())) for network in networks]
+    for step in range(10):
+        windows, targets = batch(dtype, seed=step)
+        active = 2 if step % 3 == 2 else 3  # the last member pauses: its states and steps must not move
+        members.backward(windows[:active], targets[:active], [BATCH] * active, squared)
+        stepper.step(active)
+        for index in range(active):
+            optimizers[index].zero_grad()
+            F.mse_loss(networks[index](windows[index]), targets[index]).backward()
+            nn.utils.clip_grad_norm_(networks[index].parameters(), 0.5)
+            optimizers[index].step()
+    for index, network in enumerate(networks):
+        torch.testing.assert_close(
+            members.parameters[index], flat(network.parameters()).detach(), rtol=0, atol=tolerance
+        )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_plain_network_is_pytorchs_own(architecture):
+    config = NetworkConfig(architecture=architecture, num_layers=2, hidden_size=8, head="flatten", output_init="uniform")
+    torch.manual_seed(3)
+    network = Network(config, FEATURES, SEQUENCE)
+    torch.manual_seed(3)
+    recurrent = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[architecture](FEATURES, 8, 2, batch_first=True)
+    output = nn.Linear(8 * SEQUENCE, 1)
+    windows = torch.randn(BATCH, SEQUENCE, FEATURES)
+    expected = output(recurrent(windows)[0].flatten(1)).squeeze(-1)
+    torch.testing.assert_close(network(windows), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize(("architecture", "dropout"), list(itertools.product(ARCHITECTURES, (0.0, 0.3))))
+def test_a_member_is_the_same_alone_and_among_others(architecture, dropout, form):
+    config = NetworkConfig(architecture=architecture, num_layers=2, hidden_size=8, dropout=dropout)
+    windows, targets = batch(torch.float32)
+
+    def trained(rows):
+        members = Members(config, FEATURES, SEQUENCE, [SEEDS[row] for row in rows], form=form)
+        stepper = Optimizer(members.parameters, members.gradients, TrainingConfig(learning_rate=1e-2))
+        for _ in range(5):
+            members.backward(windows[rows], targets[rows], [BATCH] * len(rows), squared)
+            stepper.step(len(rows))
+        return members.parameters
+
+    together = trained([0, 1, 2])
+    for row in range(3):
+        assert torch.equal(trained([row])[0], together[row])
+
+
+def test_dropout_is_the_same_in_both_forms():
+    config = NetworkConfig(architecture="gru", num_layers=3, hidden_size=8, dropout=0.4, output_init="uniform")
+    windows, targets = batch()
+    results = []
+    for form in ("batched", "looped"):
+        members = Members(config, FEATURES, SEQUENCE, SEEDS, form=form, dtype=torch.float64)
+        losses = members.backward(windows, targets, [BATCH, 3, BATCH], squared)
+        results.append((losses, members.gradients))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-10)
+    assert not torch.equal(losses, members.backward(windows, targets, [BATCH, 3, BATCH], squared))
