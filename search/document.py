@@ -1,47 +1,37 @@
-"""A YAML file as plain data that remembers the line of every key, with `--set` values laid over it.
+"""A YAML file as plain data that remembers the line of every key, `--set` values laid over it; and back.
 
-Only plain data is built (no tags, no objects); duplicate keys, huge or deeply nested files are refused.
+Only plain data is read (no tags, no objects); duplicate keys, huge or deeply nested files are refused.
 """
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["Document", "Key", "SpaceError"]
+from search.wording import one_line, shortened, shown
+
+__all__ = ["Document", "Key", "SpaceError", "yaml_text"]
 
 Key = tuple[str | int, ...]
 
 MOST_BYTES = 1_000_000
 MOST_NODES = 20_000
 DEEPEST = 20
+YAML = "tag:yaml.org,2002:"
 
 
 class SpaceError(ValueError):
-    """A user's mistake in a space or its overrides; `problems` are lines `FILE:LINE: KEY: what; rule; fix`."""
+    """A user's mistake in a space or an option; `problems` are lines `FILE:LINE: KEY: what; rule; fix`."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(self.problems))
+        self.problems = tuple(map(one_line, problems))
+        super().__init__(self.problems)
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe subset; numbers such as 1e-4 are numbers, dates stay text."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float"))]
-    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"[-+]?(?:(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
-    ),
-    list("-+0123456789."),
-)
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class Document:
@@ -51,16 +41,25 @@ class Document:
         path: the file, as the user wrote it; it names the file in errors.
 
     Raises:
-        SpaceError: the file cannot be read, is no YAML, no mapping, repeats a key, or is too large or too deep.
+        SpaceError: the file cannot be read, is no YAML, no mapping, repeats a key, or is too large
+            or too deep.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.data: dict[Any, Any] = {}
-        self._lines: dict[Key, int] = {}
+        try:
+            loader = _Loader(_text(path))
+            data = loader.plain()
+            if not isinstance(data, dict):
+                raise _Wrong(
+                    "is no mapping of keys to values; a space file is one; start with 'space:', see spaces/",
+                    loader.first_line,
+                )
+        except _Wrong as wrong:
+            raise SpaceError([f"{path}:{wrong.line}: {wrong}"]) from None
+        self.data: dict[str, Any] = data
+        self._lines = loader.lines
         self._options: dict[Key, str] = {}
-        self._nodes = 0
-        self._read()
 
     def where(self, key: Key) -> str:
         """`FILE:LINE` of a key (of its nearest parent where it is a default), or the option that set it."""
@@ -73,8 +72,8 @@ class Document:
 
     def problem(self, key: Key, text: str) -> str:
         """One line: where a key stands, its dotted name and what is wrong with it."""
-        name = ".".join(map(str, key))
-        return f"{self.where(key)}: {name + ': ' if name else ''}{_one_line(text)}"
+        name = ".".join(shortened(str(part)) for part in key)
+        return f"{self.where(key)}: {name + ': ' if name else ''}{text}"
 
     def set(self, name: str, text: str, option: str | None = None) -> None:
         """Lay a value over the file's, as `--set NAME=TEXT` does; TEXT is read as YAML.
@@ -85,114 +84,199 @@ class Document:
         option = option or f"--set {name}={text}"
         key: Key = tuple(name.split("."))
         if not all(key):
-            raise SpaceError([f"{option}: {name!r} is no key; write section.key=value; as in --set seed=1"])
-        loader = _Loader(text)
+            raise SpaceError(
+                [f"{option}: {name!r} is no key; a key is words joined by dots; as in --set seed=1"]
+            )
         try:
-            node = loader.get_single_node()
-            value = None if node is None else self._build(loader, node, key, option)
-        except yaml.YAMLError as error:
-            raise SpaceError([f"{option}: {name}: the value is not YAML ({_reason(error)}); quote it"]) from None
-        except RecursionError:
-            raise SpaceError([f"{option}: {name}: the value is nested too deeply"]) from None
-        finally:
-            loader.dispose()
+            value = _Loader(text).plain()
+        except _Wrong as wrong:
+            raise SpaceError([f"{option}: {name}: {wrong}"]) from None
         parent = self.data
         for depth, part in enumerate(key[:-1], start=1):
-            child = parent.setdefault(part, {})
+            child = parent.setdefault(str(part), {})
             if child is None:
-                child = parent[part] = {}
+                child = parent[str(part)] = {}
             if not isinstance(child, dict):
-                dotted = ".".join(map(str, key[:depth]))
-                raise SpaceError([f"{option}: {dotted}: is {child!r}, not a section; a key below it cannot be set"])
+                above = ".".join(map(str, key[:depth]))
+                raise SpaceError(
+                    [
+                        f"{option}: {above}: {shown(child)} is no section; it has no keys below it; set {above} whole"
+                    ]
+                )
             parent = child
-        parent[key[-1]] = value
-        for known in [line for line in self._lines if line[: len(key)] == key]:
-            del self._lines[known]
+        parent[str(key[-1])] = value
+        self._lines = {place: line for place, line in self._lines.items() if place[: len(key)] != key}
+        self._options = {place: typed for place, typed in self._options.items() if place[: len(key)] != key}
         self._options[key] = option
 
-    def _read(self) -> None:
-        try:
-            raw = Path(self.path).read_bytes()
-        except FileNotFoundError:
-            raise SpaceError([f"{self.path}:1: no such file; a space is a YAML file; see spaces/ for examples"]) from None
-        except OSError as error:
-            raise SpaceError([f"{self.path}:1: cannot be read ({error.strerror}); a space is a YAML file"]) from None
-        if len(raw) > MOST_BYTES:
-            raise SpaceError([f"{self.path}:1: has {len(raw):,} bytes; a space file has at most {MOST_BYTES:,}"])
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = raw[: error.start].count(b"\n") + 1
-            raise SpaceError([f"{self.path}:{line}: is not UTF-8 text; a space file is; save it as UTF-8"]) from None
-        if (line := _tab(text)) is not None:
-            raise SpaceError([f"{self.path}:{line}: a tab indents the line; YAML indents with spaces; replace the tab"])
-        try:
-            loader = _Loader(text)  # checks the characters at once
-            node = loader.get_single_node()
-            if not isinstance(node, yaml.MappingNode):
-                line = 1 if node is None else node.start_mark.line + 1
-                raise SpaceError(
-                    [f"{self.path}:{line}: is no mapping of keys to values; start with 'space:' and see spaces/"]
-                )
-            self.data = self._build(loader, node, ())
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark else 1
-            raise SpaceError([f"{self.path}:{line}: is not YAML ({_reason(error)}); mend this line or the one above"]) from None
-        except yaml.YAMLError as error:
-            raise SpaceError([f"{self.path}:1: is not YAML ({_reason(error)})"]) from None
-        except RecursionError:
-            raise SpaceError([f"{self.path}:1: is nested too deeply; a space has at most {DEEPEST} levels"]) from None
 
-    def _build(self, loader: _Loader, node: yaml.Node, key: Key, option: str | None = None) -> Any:
-        where = option or f"{self.path}:{node.start_mark.line + 1}"
-        self._nodes += 1
-        if self._nodes > MOST_NODES or len(key) > DEEPEST:
-            raise SpaceError(
-                [f"{where}: too much data; a space has at most {MOST_NODES:,} values and {DEEPEST} levels, aliases counted"]
+def yaml_text(sections: Mapping[str, Any]) -> str:
+    """Data as YAML that reads back equal: a line per key, and per key of a section."""
+
+    def line(name: str, value: Any) -> str:
+        text = yaml.dump(
+            {name: value},
+            Dumper=_Dumper,
+            default_flow_style=True,
+            sort_keys=False,
+            width=float("inf"),
+            allow_unicode=True,
+        )
+        return text.strip()[1:-1]  # without the braces
+
+    lines = []
+    for name, section in sections.items():
+        if isinstance(section, Mapping) and section:
+            lines += [f"{name}:", *(f"  {line(key, value)}" for key, value in section.items())]
+        else:
+            lines.append(line(name, section))
+    return "\n".join(lines) + "\n"
+
+
+class _Wrong(Exception):  # noqa: N818
+    """What is wrong with a YAML text, and on which line."""
+
+    def __init__(self, text: str, line: int = 1) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's plain data: no tags; 1e-4 is a number, 010 is ten, dates and 1:30 stay text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.lines: dict[Key, int] = {}
+        self.first_line = 1
+        self._nodes = self._depth = 0
+        try:
+            super().__init__(text)
+        except yaml.reader.ReaderError as error:
+            raise _Wrong(
+                f"the character #x{error.character:04x} is not allowed; YAML is text; delete it",
+                text[: error.position].count("\n") + 1,
+            ) from None
+
+    def plain(self) -> Any:
+        """The one document's data; fills `lines`.
+
+        Raises:
+            _Wrong: the text is no YAML, or not of the plain kind.
+        """
+        try:
+            if not self.check_node():
+                return None
+            node = self.get_node()
+            if self.check_node():
+                raise _Wrong("begins a second document; a space file holds one; delete this one", self.line)
+        except yaml.MarkedYAMLError as error:
+            mark, start = error.problem_mark or error.context_mark, error.context_mark
+            since = f" from line {start.line + 1}" if start and mark and start.line != mark.line else ""
+            reason = ": ".join(
+                part for part in (error.context and error.context + since, error.problem) if part
             )
+            raise _Wrong(
+                f"is not YAML ({reason}); mend this line or the one above", mark.line + 1 if mark else 1
+            ) from None
+        except (ValueError, OverflowError):  # PyYAML's chr() of what is no code point
+            raise _Wrong("an escape in quotes names no character; use \\uXXXX", self.line + 1) from None
+        self.first_line = node.start_mark.line + 1
+        self._nodes = 0
+        return self._data(node, ())
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """PyYAML's, kept from reading more, deeper or other than plain data."""
+        event = self.peek_event()
+        line = event.start_mark.line + 1
+        if tag := getattr(event, "tag", None):
+            name = shortened(tag.replace(YAML, "!!"))
+            raise _Wrong(f"has the tag {name}; a space is plain data without tags; remove the tag", line)
+        self._depth += 1
+        self._check_size(self._depth - 1, line)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def _data(self, node: yaml.Node, key: Key) -> Any:
+        line = node.start_mark.line + 1
+        self._check_size(len(key), line)  # again: an alias is composed once, and built wherever it stands
         if isinstance(node, yaml.SequenceNode):
             items = []
             for index, item in enumerate(node.value):
-                self._note((*key, index), item, option)
-                items.append(self._build(loader, item, (*key, index), option))
+                self.lines[*key, index] = item.start_mark.line + 1
+                items.append(self._data(item, (*key, index)))
             return items
-        if isinstance(node, yaml.MappingNode):
-            mapping: dict[Any, Any] = {}
-            for name_node, value_node in node.value:
-                if not isinstance(name_node, yaml.ScalarNode):
-                    raise SpaceError([f"{where}: a key is a list or mapping; keys are words; write key: value"])
-                name = loader.construct_object(name_node)
-                if isinstance(name, bool) or name is None:
-                    name = name_node.value  # `on:` and `null:` are words where a key stands
-                if name in mapping:
-                    here = option or f"{self.path}:{name_node.start_mark.line + 1}"
-                    first = self._lines.get((*key, name), "?")
-                    raise SpaceError([f"{here}: {name}: stands twice (first on line {first}); a key stands once; delete one"])
-                self._note((*key, name), name_node, option)
-                mapping[name] = self._build(loader, value_node, (*key, name), option)
-            return mapping
-        return loader.construct_object(node)
+        if not isinstance(node, yaml.MappingNode):
+            return self.construct_object(node)
+        mapping: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            line = name_node.start_mark.line + 1
+            if not isinstance(name_node, yaml.ScalarNode):
+                raise _Wrong("a key is a list or mapping; keys are words; write key: value", line)
+            name = name_node.value  # as written: `on:` and `1:` are words where a key stands
+            if name in mapping:
+                dotted = ".".join(shortened(str(part)) for part in (*key, name))
+                first = self.lines[*key, name]
+                raise _Wrong(
+                    f"{dotted}: stands twice, first on line {first}; a key stands once; delete one", line
+                )
+            self.lines[*key, name] = line
+            mapping[name] = self._data(value_node, (*key, name))
+        return mapping
 
-    def _note(self, key: Key, node: yaml.Node, option: str | None) -> None:
-        if option is None:
-            self._lines[key] = node.start_mark.line + 1
-
-
-def _tab(text: str) -> int | None:
-    """The first line that a tab indents."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        indent = line[: len(line) - len(line.lstrip())]
-        if "\t" in indent and line.strip() and not line.lstrip().startswith("#"):
-            return number
-    return None
+    def _check_size(self, depth: int, line: int) -> None:
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise _Wrong(
+                f"too much data; a space has at most {MOST_NODES:,} values, aliases counted; delete some",
+                line,
+            )
+        if depth > DEEPEST:
+            raise _Wrong(f"is nested too deeply; a space has at most {DEEPEST} levels; flatten it", line)
 
 
-def _reason(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError):
-        return _one_line(": ".join(part for part in (error.context, error.problem) if part))
-    return _one_line(str(error).split("\n")[0])
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that `_Loader` or another reader of YAML would take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+NUMBERS = {
+    YAML + "int": r"[-+]?[0-9]{1,18}$",
+    YAML + "float": r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"
+    r"|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$",
+}
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag in (YAML + "bool", YAML + "null")]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in NUMBERS.items():
+    for _kind in (_Loader, _Dumper):
+        _kind.add_implicit_resolver(_tag, re.compile(_pattern), list("-+0123456789."))
+_Loader.add_constructor(YAML + "int", lambda loader, node: int(node.value))
+
+
+def _text(path: str) -> str:
+    """The text of a space file."""
+    try:
+        if os.path.getsize(path) > MOST_BYTES:
+            raise _Wrong(
+                f"has {os.path.getsize(path):,} bytes; a space has at most {MOST_BYTES:,}; name another file"
+            )
+        raw = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise _Wrong("no such file; a space is a YAML file; see spaces/ for examples") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise _Wrong(f"cannot be read ({reason}); a space is a YAML file; name one") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise _Wrong("is not UTF-8 text; a space file is; save it as UTF-8", line) from None
+    for number, content in enumerate(text.split("\n"), start=1):
+        indent = content[: len(content) - len(content.lstrip())]
+        if "\t" in indent and not content.lstrip().startswith("#") and content.strip():
+            raise _Wrong("a tab indents the line; YAML indents with spaces; replace the tab", number)
+    return text

@@ -1,10 +1,10 @@
-"""The JSON Schema of space files, for editors: made from the configurations and the forms a parameter may take."""
+"""The JSON Schema of space files, for editors: of the configurations and the forms a parameter may take."""
 
 import json
 from typing import Any
 
 from search.parameters import FIELDS
-from search.space import NAME, SECTIONS
+from search.settings import NAME, SECTIONS
 
 __all__ = ["schema", "schema_text"]
 
@@ -19,16 +19,27 @@ CONDITION = {
 def schema() -> dict[str, Any]:
     """The schema as data."""
     properties: dict[str, Any] = {
-        "name": {"type": "string", "pattern": f"^{NAME}$", "default": "study", "description": "the study, and its folder"},
-        "seed": {"type": "integer", "minimum": 0, "maximum": 2**32 - 1, "default": 0, "description": "of sampler and networks"},
+        "name": {
+            "type": "string",
+            "pattern": f"^{NAME}$",
+            "default": "study",
+            "description": "the study, and its folder",
+        },
+        "seed": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 2**32 - 1,
+            "default": 0,
+            "description": "of sampler and networks",
+        },
     }
     for name, config in SECTIONS.items():
         properties[name] = _tidy(config.model_json_schema())
     properties["data"]["properties"]["features"] = {**_features(), "default": "ohlcv"}
     properties["space"] = {
         "type": "object",
-        "description": "the parameters: a list is a choice, {int: [lo, hi]} and {float: [lo, hi]} are ranges, "
-        "a scalar is a constant",
+        "description": "the parameters: a list is a choice, {int: [lo, hi]} and {float: [lo, hi]} are "
+        "ranges, a scalar is a constant",
         "properties": {name: _parameter(name) for name in FIELDS},
         "required": ["architecture"],
         "additionalProperties": False,
@@ -76,11 +87,18 @@ def _features() -> dict[str, Any]:
     from stockrnn.configuration import COLUMNS, FEATURE_SETS
 
     columns = {"type": "array", "items": {"enum": list(COLUMNS)}, "minItems": 1, "uniqueItems": True}
-    return {"description": "input columns, in order, or the name of a set", "anyOf": [{"enum": list(FEATURE_SETS)}, columns]}
+    return {
+        "description": "input columns, in order, or the name of a set",
+        "anyOf": [{"enum": list(FEATURE_SETS)}, columns],
+    }
 
 
 def _tidy(schema: Any) -> Any:
     """Without pydantic's titles, which repeat the names."""
     if isinstance(schema, dict):
-        return {key: _tidy(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
+        return {
+            key: _tidy(value)
+            for key, value in schema.items()
+            if not (key == "title" and isinstance(value, str))
+        }
     return [_tidy(item) for item in schema] if isinstance(schema, list) else schema

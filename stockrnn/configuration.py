@@ -39,7 +39,9 @@ def parse_features(value: object) -> object:
     if isinstance(value, list):
         value = tuple(value)
     if not isinstance(value, tuple) or not value or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"must be a list of columns ({', '.join(COLUMNS)}) or one of {', '.join(FEATURE_SETS)}")
+        raise ValueError(
+            f"must be a list of columns ({', '.join(COLUMNS)}) or one of {', '.join(FEATURE_SETS)}"
+        )
     for name in value:
         if name not in COLUMNS:
             raise ValueError(f"{name!r} is no column; columns are {', '.join(COLUMNS)}")
@@ -65,9 +67,13 @@ class Configuration(BaseModel):
 class DataConfig(Configuration):
     """Which prices, which inputs, how far ahead, and how many sessions are held out."""
 
-    source: str = Field("nasdaq", min_length=1, description="nasdaq, sp500, or the path of a CSV or Parquet file")
+    source: str = Field(
+        "nasdaq", min_length=1, description="nasdaq, sp500, or the path of a CSV or Parquet file"
+    )
     features: Features = Field(
-        FEATURE_SETS["ohlcv"], description="input columns, in order, or the name of a set", validate_default=True
+        FEATURE_SETS["ohlcv"],
+        description="input columns, in order, or the name of a set",
+        validate_default=True,
     )
     horizon: int = Field(1, ge=1, le=250, description="sessions ahead that are forecast")
     test_size: int = Field(250, ge=1, description="last sessions, held out: untouched by the search")
@@ -76,7 +82,9 @@ class DataConfig(Configuration):
 class ValidationConfig(Configuration):
     """The walk-forward folds and the seeds of each: a trial is folds x seeds networks."""
 
-    folds: int = Field(3, ge=1, le=100, description="validation blocks, one after the other, before the test block")
+    folds: int = Field(
+        3, ge=1, le=100, description="validation blocks, one after the other, before the test block"
+    )
     fold_size: int = Field(250, ge=2, description="sessions in each validation block")
     window: Literal["expanding", "sliding"] = Field(
         "expanding", description="train on everything before a block, or on the last train_size sessions"
@@ -97,11 +105,13 @@ class WindowConfig(Configuration):
     """What a network sees and what it is asked for."""
 
     features: Features = Field(FEATURE_SETS["ohlcv"], description="input columns, in order, or a set's name")
-    target: Literal["close", "log_return"] = Field("log_return", description="what the network is trained to give")
+    target: Literal["close", "log_return"] = Field(
+        "log_return", description="what the network is trained to give"
+    )
     scaling: Literal["minmax", "standard", "relative"] = Field(
         "relative",
-        description="minmax, standard: fitted on a fold's training part; relative: prices in per cent of log ratio "
-        "to the window's last close, volume as log ratio to the window's mean, nothing fitted",
+        description="minmax, standard: fitted on a fold's training part; relative: prices in per cent of log "
+        "ratio to the window's last close, volume as log ratio to the window's mean, nothing fitted",
     )
     sequence_length: int = Field(20, ge=1, le=5000, description="sessions in a window")
 
@@ -111,9 +121,10 @@ class NetworkConfig(Configuration):
 
     architecture: Literal["rnn", "gru", "lstm"] = Field(description="the recurrent cell")
     head: Literal["last", "flatten", "mean", "attention"] = Field(
-        "last", description="from the steps' states to one number: the last, all side by side, their mean, or "
+        "last",
+        description="from the steps' states to one number: the last, all side by side, their mean, or "
         "a learned query's attention over them",
-    )  # fmt: skip
+    )
     hidden_size: int = Field(16, ge=1, le=4096, description="units of a layer")
     num_layers: int = Field(1, ge=1, le=16, description="recurrent layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="between layers; of no effect with one layer")
@@ -122,17 +133,24 @@ class NetworkConfig(Configuration):
         "linear", description="sigmoid squashes the output into 0..1, the training range of scaling: minmax"
     )
     output_init: Literal["zero", "uniform"] = Field(
-        "zero", description="the output layer starts at zero (with relative scaling that is persistence) or as "
+        "zero",
+        description="the output layer starts at zero (with relative scaling that is persistence) or as "
         "PyTorch draws it",
-    )  # fmt: skip
+    )
 
 
 class TrainingConfig(Configuration):
     """How each network is trained."""
 
     learning_rate: float = Field(1e-3, gt=0, le=10, description="step size of the optimiser")
-    weight_decay: float = Field(0.0, ge=0, le=10, description="L2 penalty (adam, sgd, rmsprop), decoupled in adamw")
+    weight_decay: float = Field(
+        0.0, ge=0, le=10, description="L2 penalty (adam, sgd, rmsprop), decoupled in adamw"
+    )
     batch_size: int = Field(64, ge=1, le=1_000_000, description="windows per step")
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field("adam", description="PyTorch's, with its defaults")
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field(
+        "adam", description="PyTorch's, with its defaults"
+    )
     loss: Literal["mse", "mae", "huber"] = Field("mse", description="on the scaled target")
-    gradient_clip: float | None = Field(None, gt=0, description="largest norm of a network's gradient; null: none")
+    gradient_clip: float | None = Field(
+        None, gt=0, description="largest norm of a network's gradient; null: none"
+    )

@@ -7,10 +7,10 @@
      fold 2: train up to here ..........................^
      fold 3: train up to here ......................................^
 
-A position is that of a session whose close is a *target*. The forecast of session t is made `horizon` sessions
-earlier. So `horizon - 1` sessions (the gap) lie between the last training target and the first validation target,
-and between the last validation target and the first test target: what is fitted or chosen on one block is known on
-the day of the next block's first forecast. At horizon 1 there is no gap.
+A position is that of a session whose close is a *target*. The forecast of session t is made `horizon`
+sessions earlier. So `horizon - 1` sessions (the gap) lie between the last training target and the first
+validation target, and between the last validation target and the first test target: what is fitted or chosen
+on one block is known on the day of the next block's first forecast. At horizon 1 there is no gap.
 """
 
 from dataclasses import dataclass
@@ -65,21 +65,22 @@ def walk_forward(
         longest_sequence: the longest window that must fit into the first training part with its target.
 
     Raises:
-        FoldError: the series or the training part is too short; its `needed` is the number of sessions needed.
+        FoldError: the series or the training part is too short; `needed` is the number of sessions needed.
     """
     gap = horizon - 1
     shortest_train = longest_sequence + horizon
     if train_size is not None and train_size < shortest_train:
         raise FoldError(
-            f"a window of {longest_sequence} sessions and its target {horizon} ahead do not fit into a training "
-            f"part of {train_size} sessions; at least {shortest_train} are needed",
+            f"a window of {longest_sequence} sessions and its target {horizon} ahead do not fit into a "
+            f"training part of {train_size} sessions; at least {shortest_train} are needed",
             shortest_train,
         )
     needed = (train_size or shortest_train) + gap + folds * fold_size + gap + test_size
     if sessions < needed:
         raise FoldError(
-            f"{sessions} sessions are too few; {folds} folds of {fold_size}, a test block of {test_size}, a gap of "
-            f"{gap} and a training part of at least {train_size or shortest_train} need {needed}",
+            f"{sessions} sessions are too few; {folds} folds of {fold_size}, a test block of {test_size}, "
+            f"gaps of {gap} before the folds and before the test block, and a training part of at least "
+            f"{train_size or shortest_train} need {needed}",
             needed,
         )
     test_start = sessions - test_size

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stockrnn.configuration import NetworkConfig
@@ -21,9 +22,21 @@ Form = Literal["batched", "looped"]
 Loss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> elementwise losses, same shape
 
 
-def form_for(config: NetworkConfig, members: int, batch_size: int) -> Form:
-    """The faster form for a shape, by a rule read off measurements, never off a clock."""
-    return "batched"
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+GROUP_STATES = 1_000_000  # gate values of a batched step that stay near the processor; more are slower than two groups
+LSTM_STATES = 1_024  # batch x hidden up to which the batched LSTM outruns oneDNN's, and
+LSTM_MEMBERS = 4  # the members it needs for that
+
+
+def form_for(config: NetworkConfig, batch_size: int, members: int) -> Form:
+    """The faster form for a shape, by a rule on the shape, never by a clock: results do not depend on the moment.
+
+    The batched RNN and GRU outrun PyTorch's even for one member; PyTorch's LSTM is oneDNN's and hard to beat.
+    """
+    if config.architecture != "lstm":
+        return "batched"
+    small = batch_size * config.hidden_size <= LSTM_STATES and members >= LSTM_MEMBERS
+    return "batched" if small else "looped"
 
 
 class Members:
@@ -35,6 +48,7 @@ class Members:
         sequence_length: sessions of a window.
         seeds: one per member; it alone decides the member's initial parameters and its dropout.
         form: how they are computed; the results are the same but for rounding.
+        group: members of the batched form whose products are one product; None decides by the shape.
 
     Attributes:
         parameters: shape (members, parameters).
@@ -49,6 +63,7 @@ class Members:
         seeds: Sequence[int],
         *,
         form: Form = "batched",
+        group: int | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -59,7 +74,8 @@ class Members:
         self.gradients = torch.zeros_like(self.parameters)
         for network, row, gradient in zip(self.networks, self.parameters, self.gradients, strict=True):
             _bind(network, row, gradient)
-        self._stacks: dict[int, _Stack] = {}
+        self._group = group
+        self._stacks: dict[tuple[int, int], _Stack] = {}
         self._dropout = [torch.Generator(device).manual_seed(seed + 1) for seed in seeds]
 
     def __len__(self) -> int:
@@ -80,40 +96,55 @@ class Members:
         active = len(windows)
         masks = self._masks(windows.shape[2], counts, windows)
         if self.form == "looped":
-            self.gradients[:active].zero_()
-            losses = []
-            for member, count in enumerate(counts):
-                dropout = None if masks is None else [layer[member] for layer in masks]
-                outputs = self.networks[member](windows[member, :count], dropout)
-                value = loss(outputs, targets[member, :count]).mean()
-                value.backward()  # type: ignore[no-untyped-call]
-                losses.append(value.detach())
-            return torch.stack(losses)
-        stack = self._stack(active)
-        outputs = stack.forward(windows, None if masks is None else [_padded(layer) for layer in masks])
-        each = loss(outputs, targets)
-        if min(counts) == windows.shape[1]:
-            means = each.mean(1)
-        else:
-            sizes = torch.tensor(counts, device=each.device)
-            counted = torch.arange(windows.shape[1], device=each.device) < sizes[:, None]
-            means = torch.where(counted, each, 0).sum(1) / sizes
-        stack.write_gradients(means.sum())
-        return means.detach()
+            return self._looped(windows, targets, counts, loss, masks)
+        losses = []
+        for first, last in self._groups(active, windows):
+            dropout = None if masks is None else [_padded(layer[first:last], windows.shape[1]) for layer in masks]
+            stack = self._stack(first, last)
+            each = loss(stack.forward(windows[first:last], dropout), targets[first:last])
+            means = _counted_means(each, counts[first:last])
+            stack.write_gradients(means.sum())
+            losses.append(means.detach())
+        return torch.cat(losses)
 
     @torch.no_grad()
     def forecast(self, windows: Tensor) -> Tensor:
         """Scaled forecasts of all members: (members, batch, sequence, features) -> (members, batch)."""
-        if self.form == "batched":
-            return self._stack(len(self)).forward(windows, None)
-        return torch.stack([network(inputs) for network, inputs in zip(self.networks, windows, strict=True)])
+        if self.form == "looped":
+            return torch.stack([network(inputs) for network, inputs in zip(self.networks, windows, strict=True)])
+        return torch.cat(
+            [
+                self._stack(first, last).forward(windows[first:last], None)
+                for first, last in self._groups(len(self), windows)
+            ]
+        )
 
-    def _stack(self, active: int) -> "_Stack":
-        if active not in self._stacks:
-            self._stacks[active] = _Stack(
-                self.config, self.networks[0], self.parameters[:active], self.gradients[:active]
+    def _looped(
+        self, windows: Tensor, targets: Tensor, counts: Sequence[int], loss: Loss, masks: list[list[Tensor]] | None
+    ) -> Tensor:
+        self.gradients[: len(counts)].zero_()
+        losses = []
+        for member, count in enumerate(counts):
+            dropout = None if masks is None else [layer[member] for layer in masks]
+            outputs = self.networks[member](windows[member, :count], dropout)
+            value = loss(outputs, targets[member, :count]).mean()
+            value.backward()  # type: ignore[no-untyped-call]
+            losses.append(value.detach())
+        return torch.stack(losses)
+
+    def _groups(self, active: int, windows: Tensor) -> list[tuple[int, int]]:
+        """The first and last members of the groups that are computed together."""
+        config, (_, batch, sequence, _) = self.config, windows.shape
+        states = batch * sequence * config.hidden_size * config.num_layers * GATES[config.architecture]
+        group = self._group or max(1, GROUP_STATES // (states * (2 if config.bidirectional else 1)))
+        return [(first, min(first + group, active)) for first in range(0, active, group)]
+
+    def _stack(self, first: int, last: int) -> "_Stack":
+        if (first, last) not in self._stacks:
+            self._stacks[first, last] = _Stack(
+                self.config, self.networks[0], self.parameters[first:last], self.gradients[first:last]
             )
-        return self._stacks[active]
+        return self._stacks[first, last]
 
     def _masks(self, sequence: int, counts: Sequence[int], like: Tensor) -> list[list[Tensor]] | None:
         """Dropout between layers: per layer and member a mask (count, sequence, width) from the member's generator."""
@@ -189,12 +220,18 @@ class _Stack:
                 return torch.einsum("mtb,mtbw->mbw", torch.softmax(scores, dim=1), states)
 
 
-def _padded(masks: list[Tensor]) -> Tensor:
+def _counted_means(each: Tensor, counts: Sequence[int]) -> Tensor:
+    """Means over the first `counts` of each row: (members, batch) -> (members,)."""
+    if min(counts) == each.shape[1]:
+        return each.mean(1)
+    sizes = torch.tensor(counts, device=each.device)
+    counted = torch.arange(each.shape[1], device=each.device) < sizes[:, None]
+    return torch.where(counted, each, 0).sum(1) / sizes
+
+
+def _padded(masks: list[Tensor], batch: int) -> Tensor:
     """Masks of the members (count, sequence, width) -> (members, sequence, batch, width), ones behind the counts."""
-    largest = max(len(mask) for mask in masks)
-    return torch.stack(
-        [torch.nn.functional.pad(mask, (0, 0, 0, 0, 0, largest - len(mask)), value=1.0) for mask in masks]
-    ).transpose(1, 2)
+    return torch.stack([F.pad(mask, (0, 0, 0, 0, 0, batch - len(mask)), value=1.0) for mask in masks]).transpose(1, 2)
 
 
 def _drawn(config: NetworkConfig, input_size: int, sequence_length: int, seed: int) -> Network:

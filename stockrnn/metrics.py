@@ -1,7 +1,7 @@
 """Scores of forecasts, as pure functions on arrays in price units.
 
-`forecast`, `actual` and `previous` are float arrays of shape (days,): the forecast close, the close that came, and
-the close of the day the forecast was made (which is also what persistence forecasts).
+`forecast`, `actual` and `previous` are float arrays of shape (days,): the forecast close, the close that
+came, and the close of the day the forecast was made (which is also what persistence forecasts).
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ def mae(forecast: np.ndarray, actual: np.ndarray) -> float:
 def theils_u(forecast: np.ndarray, actual: np.ndarray, previous: np.ndarray) -> float:
     """RMSE of the forecast over RMSE of persistence on the same days; below 1 beats "tomorrow equals today".
 
-    Source: Theil (1966), Applied Economic Forecasting, the U2 form with price levels. NaN where the price does not
-    move on any of the days.
+    Source: Theil (1966), Applied Economic Forecasting, the U2 form with price levels. NaN where the price
+    does not move on any of the days.
     """
     naive = rmse(previous, actual)
     return rmse(forecast, actual) / naive if naive > 0 else float("nan")

@@ -1,19 +1,25 @@
 """Daily prices: the shipped Nasdaq and S&P 500 series, or a CSV or Parquet file, with their provenance.
 
-Reading is strict about form (columns, numbers, ISO dates); whether the series makes sense is asked in `quality`.
+Reading is strict about form (columns, numbers, ISO dates); `quality` asks whether the series makes sense.
 """
 
+import csv
 import difflib
+import gzip
 import hashlib
 import importlib.util
+import io
+import math
+import os
+import re
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["SHIPPED", "PriceError", "Prices", "Provenance", "load"]
 
@@ -22,11 +28,19 @@ REQUIRED = ("open", "high", "low", "close", "volume")
 IGNORED = {"adj close", "adjclose", "adj_close", "dividends", "stock splits", "capital gains"}
 DATE_NAMES = ("date", "datetime", "timestamp")
 NULL_WORDS = {"", "null", "nan", "none", "n/a", "-"}
-ISO_DATE = r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?"
+ISO_DATE = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?", re.ASCII
+)
+NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
+A_DATE = "is not a date; dates are written YYYY-MM-DD, as in 2019-01-30"
+A_NUMBER = "is not a number; numbers are digits and a point, as in 2183.49"
+PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # how these files begin, whatever their names
+
+Value = TypeVar("Value", date, float)
 
 
 class PriceError(ValueError):
-    """Prices that cannot be used: `SOURCE:LINE: what is wrong; the rule; the fix` in one line."""
+    """Prices that cannot be used: `SOURCE:LINE: COLUMN: what is wrong; the rule; the fix` in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,133 +120,177 @@ def load(source: str) -> Prices:
     Raises:
         PriceError: the file cannot be found or read, or its columns, dates or numbers are malformed.
     """
-    import pandas as pd
-
-    if source == "yahoo":
-        raise PriceError(
-            "data.source: yahoo: not yet supported; use nasdaq, sp500 or a file; "
-            "download the ticker as a CSV and give its path"
-        )
+    rule = "a source is nasdaq, sp500 or the path of one CSV or Parquet file"
+    if source.lower() == "yahoo":
+        raise PriceError(f"data.source: {source}: not yet supported; {rule}; download the ticker as a CSV")
     if source in SHIPPED:
-        frame = _read_csv(source, _shipped(source))
-        frame["Date"] = pd.to_datetime(frame["Date"], format="%m/%d/%Y").astype(str)  # the wheel's own spelling
-        return _parse(source, frame)
-    path = Path(source).expanduser()
-    if not path.exists():
-        close = difflib.get_close_matches(source, SHIPPED, n=1)
-        hint = f"did you mean {close[0]}?" if close else "check the path"
-        raise PriceError(f"{source}: no such file; a source is nasdaq, sp500 or the path of a CSV or Parquet file; {hint}")
-    if path.is_dir():
-        raise PriceError(f"{source}: is a folder; a source is one CSV or Parquet file; give the file's path")
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return _parse(source, _read_parquet(source, path))
-    return _parse(source, _read_csv(source, path))
+        return _parse(_shipped(source))
+    try:
+        content = Path(os.path.expanduser(source)).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise PriceError(f"{source}: no such file; {rule}; {_suggestion(source)}") from None
+    except IsADirectoryError:
+        raise PriceError(f"{source}: is a folder; {rule}; give the file's path") from None
+    except (OSError, ValueError) as error:
+        raise PriceError(f"{source}: cannot be read ({_line(error)}); {rule}; check the file") from None
+    return _parse(
+        _read_parquet(source, content) if content.startswith(PARQUET) else _read_csv(source, content)
+    )
 
 
-def _shipped(name: str) -> Path:
+def _suggestion(source: str) -> str:
+    folder, name = Path(source).parent, Path(source).name
+    known = {shipped: shipped for shipped in SHIPPED}
+    if os.path.isdir(os.path.expanduser(folder)):
+        known |= {entry.lower(): str(folder / entry) for entry in os.listdir(os.path.expanduser(folder))}
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"did you mean {known[close[0]]}?" if close else "check the path"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """A file as text: `cells[i]` is the column `names[i]`; `lines` are of the header and each row, if any."""
+
+    source: str
+    names: list[str]
+    cells: list[list[str]]
+    lines: list[int]
+    repairs: tuple[str, ...] = ()
+
+    def where(self, row: int) -> str:
+        """`SOURCE:LINE` of a row, the header being row 0."""
+        if self.lines:
+            return f"{self.source}:{self.lines[row]}"
+        return f"{self.source}: row {row}" if row else self.source
+
+
+def _shipped(name: str) -> _Table:
     # Importing arch.data costs a second (it imports statsmodels); finding its file costs nothing.
     spec = importlib.util.find_spec("arch")
     if spec is None or not spec.submodule_search_locations:
-        raise PriceError(f"data.source: {name}: ships in the package 'arch', which is not installed; pip install arch")
-    return Path(spec.submodule_search_locations[0]) / "data" / name / f"{name}.csv.gz"
+        raise PriceError(f"data.source: {name}: ships in the package arch, not installed; pip install arch")
+    path = Path(spec.submodule_search_locations[0]) / "data" / name / f"{name}.csv.gz"
+    table = _read_csv(name, path.read_bytes())
+    days = (day.split("/") for day in table.cells[0])  # the wheel writes 1/30/2019
+    table.cells[0] = [f"{year}-{month:0>2}-{day:0>2}" for month, day, year in days]
+    return table
 
 
-def _read_csv(source: str, path: Path) -> "pd.DataFrame":
+def _read_csv(source: str, content: bytes) -> _Table:
+    try:
+        text = (gzip.decompress(content) if content.startswith(GZIP) else content).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error) as error:
+        raise PriceError(f"{source}: cannot be unpacked ({_line(error)}); gzip the CSV again") from None
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise PriceError(f"{source}: is not text; a source is a CSV in UTF-8, or Parquet; export it as one")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    rows, lines = [], []
+    try:
+        for row in reader:
+            if any(field and not field.isspace() for field in row):
+                rows.append(row)
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise PriceError(
+            f"{source}:{reader.line_num}: cannot be read as CSV ({_line(error)}); "
+            f"a quoted field is quoted from its first character to its last; mend the quotes"
+        ) from None
+    if not rows:
+        raise PriceError(f"{source}: the file is empty; a header line and one line per session are needed")
+    names = [" ".join(name.split()) for name in rows[0]]
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) < len(names) or any(field.strip() for field in row[len(names) :]):
+            raise PriceError(
+                f"{source}:{line}: {len(row)} fields where the header has {len(names)}; all lines have as "
+                f"many, and numbers no thousands separators; mend the line"
+            )
+    repairs: tuple[str, ...] = ()
+    if [row[0].strip().lower() for row in rows[:3]] == ["price", "ticker", "date"]:
+        names[0], repairs = "Date", ("the three header lines of yfinance read as one",)
+        del rows[1:3], lines[1:3]
+    cells = [[row[index] for row in rows[1:]] for index in range(len(names))]
+    return _Table(source=source, names=names, cells=cells, lines=lines, repairs=repairs)
+
+
+def _read_parquet(source: str, content: bytes) -> _Table:
     import pandas as pd
 
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError:
-        raise PriceError(f"{source}: the file is empty; expected a header line and one line per session") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise PriceError(f"{source}: cannot be read as CSV ({reason}); expected comma-separated UTF-8 text") from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise PriceError(f"{source}:2: more fields than the header has columns; give each column a name")
-    frame.index = pd.RangeIndex(2, len(frame) + 2)  # the line in the file: the header is line 1
-    blank = (frame.map(str.strip) == "").all(axis=1)
-    return frame[~blank]
-
-
-def _read_parquet(source: str, path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    try:
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(io.BytesIO(content))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise PriceError(f"{source}: cannot be read as Parquet ({reason})") from None
-    if isinstance(frame.index, pd.DatetimeIndex):
-        frame = frame.reset_index(names="date")
-    return frame
+        raise PriceError(f"{source}: cannot be read as Parquet ({_line(error)}); write it again") from None
+    names, columns = [str(name).strip() for name in frame.columns], [frame[name] for name in frame.columns]
+    dated = isinstance(frame.index, pd.DatetimeIndex) or str(frame.index.name).lower() in DATE_NAMES
+    if dated and not any(name.lower() in DATE_NAMES for name in names):
+        names, columns = ["Date", *names], [frame.index.to_series(), *columns]
+    # As text, exactly (17 digits tell any two floats apart), so that every file goes the same way from here.
+    cells = [
+        ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+        for column in columns
+    ]
+    return _Table(source=source, names=names, cells=cells, lines=[])
 
 
-def _parse(source: str, frame: "pd.DataFrame") -> Prices:
-    """Text or typed columns in any order and case -> Prices, as they come (unsorted, unchecked)."""
-    names = {str(name).strip().lower(): name for name in frame.columns}
-    date_name = next((names[name] for name in DATE_NAMES if name in names), None)
-    if date_name is None:
-        raise PriceError(f"{source}:1: no column 'Date'; the columns are {', '.join(map(str, frame.columns))}")
-    missing = [name for name in REQUIRED if name not in names]
+def _parse(table: _Table) -> Prices:
+    """Columns in any order and case -> Prices, as they come (unsorted, unchecked)."""
+    names = [name.lower() for name in table.names]
+    date_name = next((name for name in DATE_NAMES if name in names), "date")
+    wanted = (date_name, *REQUIRED)
+    missing = [name.capitalize() for name in wanted if name not in names]
     if missing:
+        here = ", ".join(repr(name) for name in table.names[:10])
         raise PriceError(
-            f"{source}:1: missing column{'s' if len(missing) > 1 else ''} {', '.join(map(str.capitalize, missing))}; "
-            f"Date, Open, High, Low, Close and Volume are needed, in any order and case"
+            f"{table.where(0)}: {', '.join(missing)}: missing; Date, Open, High, Low, Close and Volume are "
+            f"needed in any order and case, separated by commas; the columns are {here}"
         )
-    if frame.empty:
-        raise PriceError(f"{source}: the file has a header and no rows; expected one line per session")
-    lines = np.asarray(frame.index) if _is_text(frame[date_name]) else np.array([], dtype=int)
-    prices = Prices(
-        source=source,
-        dates=_dates(source, frame[date_name]),
+    twice = [name.capitalize() for name in wanted if names.count(name) > 1]
+    if twice:
+        raise PriceError(f"{table.where(0)}: {twice[0]}: names two columns; one is needed; rename the other")
+    if not table.cells[0]:
+        raise PriceError(f"{table.where(0)}: no rows below the header; a session is a line; add the sessions")
+    known = {*wanted, *IGNORED, ""}
+    unused = sorted({name for name in table.names if name.lower() not in known})
+    return Prices(
+        source=table.source,
+        dates=np.array(_values(table, date_name, _day, A_DATE), dtype="datetime64[D]"),
         columns=REQUIRED,
-        values=np.column_stack([_numbers(source, frame[names[name]], name) for name in REQUIRED]),
-        lines=lines,
+        values=np.column_stack(
+            [np.array(_values(table, name, _number, A_NUMBER), dtype=float) for name in REQUIRED]
+        ),
+        lines=np.array(table.lines[1:], dtype=int),
+        repairs=table.repairs,
+        warnings=(f"columns not used: {', '.join(unused)}",) if unused else (),
     )
-    unused = sorted(str(names[name]) for name in names if name not in (*REQUIRED, *DATE_NAMES, *IGNORED))
-    if unused:
-        prices = replace(prices, warnings=(f"columns not used: {', '.join(unused)}",))
-    return prices
 
 
-def _is_text(column: "pd.Series") -> bool:
-    return column.dtype == object or str(column.dtype).startswith("str")
-
-
-def _dates(source: str, column: "pd.Series") -> np.ndarray:
-    import pandas as pd
-
-    if not _is_text(column):
-        stamps = pd.DatetimeIndex(column)
-        if stamps.hasnans:
-            raise PriceError(f"{source}: {int(stamps.isna().sum())} rows have no date; every row needs one")
-        return stamps.tz_localize(None).normalize().to_numpy().astype("datetime64[D]")
-    text = column.astype(str).str.strip()
-    # The day as written, in the exchange's own time: never shifted to another zone.
-    parsed = pd.to_datetime(text.str[:10], format="%Y-%m-%d", errors="coerce")
-    wrong = ~text.str.fullmatch(ISO_DATE) | parsed.isna()
-    if wrong.any():
-        line = wrong.idxmax()
+def _values(table: _Table, name: str, parse: Callable[[str], Value | None], rule: str) -> list[Value | None]:
+    cells = table.cells[[other.lower() for other in table.names].index(name)]
+    values = [parse(cell.strip()) for cell in cells]
+    if wrong := values.count(None):
+        row = values.index(None)
         raise PriceError(
-            f"{source}:{line}: Date: {text[line]!r} is not a date; dates are written YYYY-MM-DD, as in 2019-01-30; "
-            f"rewrite the column ({int(wrong.sum())} of {len(text)} rows differ)"
+            f"{table.where(row + 1)}: {name.capitalize()}: {cells[row][:40]!r} {rule}; "
+            f"rewrite it ({wrong} of {len(values)} rows differ)"
         )
-    return parsed.to_numpy().astype("datetime64[D]")
+    return values
 
 
-def _numbers(source: str, column: "pd.Series", name: str) -> np.ndarray:
-    import pandas as pd
+def _day(text: str) -> date | None:
+    if not ISO_DATE.fullmatch(text):
+        return None
+    try:
+        return date.fromisoformat(text[:10])  # as written, in the exchange's own time: never shifted to UTC
+    except ValueError:
+        return None
 
-    if not _is_text(column):
-        return column.to_numpy(dtype=float)
-    text = column.astype(str).str.strip()
-    null = text.str.lower().isin(NULL_WORDS)
-    numbers = pd.to_numeric(text.mask(null), errors="coerce")
-    wrong = numbers.isna() & ~null
-    if wrong.any():
-        line = wrong.idxmax()
-        raise PriceError(
-            f"{source}:{line}: {name.capitalize()}: {text[line]!r} is not a number; "
-            f"write it with digits and a point, as in 2183.49"
-        )
-    return numbers.to_numpy(dtype=float)
+
+def _number(text: str) -> float | None:
+    if text.lower() in NULL_WORDS:
+        return math.nan
+    return float(text) if NUMBER.fullmatch(text) else None

@@ -1,7 +1,7 @@
 """The checks a daily series must pass before anything is trained on it.
 
-`clean` repairs what can be repaired without a guess (order, identical duplicates, rows without any price) and says
-so, refuses what cannot be right, and warns about nothing else yet.
+`clean` repairs what can be repaired without a guess (order, identical duplicates, rows without any price) and
+says so, refuses what cannot be right, and warns about nothing else yet.
 """
 
 from dataclasses import replace
@@ -20,12 +20,13 @@ def clean(prices: Prices) -> Prices:
     """Sort, deduplicate and check a series.
 
     Raises:
-        PriceError: a price that is missing, not positive or infinite; dates that conflict; highs and lows that
-            contradict open and close on more than 1 % of sessions; a series that never moves.
+        PriceError: a price that is missing, infinite or not above 0, a volume that is missing, infinite or
+            negative; dates that conflict; highs and lows that contradict open and close on more than 1 % of
+            sessions; a series that never moves.
     """
     for repair in (_drop_empty, _sort, _drop_duplicates):
         prices = repair(prices)
-    for check in (_check_prices, _check_volume, _check_ranges, _check_movement):
+    for check in (_check_numbers, _check_ranges, _check_movement):
         check(prices)
     return prices
 
@@ -38,7 +39,10 @@ def _drop_empty(prices: Prices) -> Prices:
     price_columns = np.column_stack([prices.column(name) for name in PRICE_COLUMNS])
     empty = np.isnan(price_columns).all(axis=1)
     if empty.all():
-        raise PriceError(f"{prices.source}: no row has a price; expected numbers in Open, High, Low and Close")
+        raise PriceError(
+            f"{prices.source}: Open, High, Low, Close: no row has a price; a session has numbers there; "
+            f"check the file"
+        )
     if not empty.any():
         return prices
     return _repaired(prices.rows(~empty), f"{empty.sum()} rows without any price dropped")
@@ -54,38 +58,29 @@ def _drop_duplicates(prices: Prices) -> Prices:
     same_day = np.r_[False, prices.dates[1:] == prices.dates[:-1]]
     if not same_day.any():
         return prices
-    for position in np.flatnonzero(same_day):
+    for position in np.flatnonzero(same_day).tolist():
         if not np.array_equal(prices.values[position], prices.values[position - 1], equal_nan=True):
             raise PriceError(
-                f"{prices.where(position)}: Date: {prices.dates[position]} stands twice with different values; "
-                f"a session has one row; delete the wrong one"
+                f"{prices.where(position)}: Date: {prices.dates[position]} stands twice with "
+                f"different values; a session has one row; delete the wrong one"
             )
     return _repaired(prices.rows(~same_day), f"{same_day.sum()} repeated rows dropped")
 
 
-def _check_prices(prices: Prices) -> None:
-    for name in PRICE_COLUMNS:
+def _check_numbers(prices: Prices) -> None:
+    for name in prices.columns:
         column = prices.column(name)
-        bad = ~(np.isfinite(column) & (column > 0))
+        if name == "volume":
+            bad, rule = ~np.isfinite(column) | (column < 0), "a volume is a finite number, 0 or more"
+        else:
+            bad, rule = ~np.isfinite(column) | (column <= 0), "a price is a finite number above 0"
         if bad.any():
             position = int(bad.argmax())
             value = "missing" if np.isnan(column[position]) else f"{column[position]:g}"
             raise PriceError(
                 f"{prices.where(position)}: {name.capitalize()}: {value} on {prices.dates[position]}; "
-                f"a price is a finite number above 0; mend or delete the row ({bad.sum()} such rows)"
+                f"{rule}; mend or delete the row ({bad.sum()} such rows)"
             )
-
-
-def _check_volume(prices: Prices) -> None:
-    column = prices.column("volume")
-    bad = ~(np.isfinite(column) & (column >= 0))
-    if bad.any():
-        position = int(bad.argmax())
-        value = "missing" if np.isnan(column[position]) else f"{column[position]:g}"
-        raise PriceError(
-            f"{prices.where(position)}: Volume: {value} on {prices.dates[position]}; "
-            f"a volume is a finite number, 0 or more; mend or delete the row ({bad.sum()} such rows)"
-        )
 
 
 def _check_ranges(prices: Prices) -> None:
@@ -95,8 +90,8 @@ def _check_ranges(prices: Prices) -> None:
     if bad.mean() > MOST_CONTRADICTIONS:
         position = int(bad.argmax())
         raise PriceError(
-            f"{prices.where(position)}: High, Low: contradict Open and Close on {bad.sum()} of {len(prices)} sessions, "
-            f"first on {prices.dates[position]}; at most 1 % may; check that the columns are named rightly"
+            f"{prices.where(position)}: High, Low: contradict Open and Close on {bad.sum()} of {len(prices)} "
+            f"sessions, first on {prices.dates[position]}; at most 1 % may; check the columns' names"
         )
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from stockrnn.configuration import NetworkConfig, TrainingConfig
-from stockrnn.lockstep import Loss, Members
+from stockrnn.lockstep import Loss, Members, form_for
 from stockrnn.optimizer import Optimizer
 from stockrnn.windows import Windows
 
@@ -82,8 +82,9 @@ def train(
     )
     member_seeds = [member_seed(study_seed, fold, index) for fold, index in order]
     members = Members(
-        network, len(windows.config.features), windows.config.sequence_length, member_seeds, dtype=dtype, device=device
-    )
+        network, len(windows.config.features), windows.config.sequence_length, member_seeds,
+        form=form_for(network, training.batch_size, len(order)), dtype=dtype, device=device,
+    )  # fmt: skip
     optimizer = Optimizer(members.parameters, members.gradients, training)
     shuffles = [torch.Generator().manual_seed(seed) for seed in member_seeds]
     folds = torch.tensor([fold for fold, _ in order], device=device)

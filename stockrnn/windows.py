@@ -1,8 +1,9 @@
 """Windows of a fold: scaled inputs, scaled targets, and the way back to price units.
 
 The scaled series is held once per fold; a window is a view by its origin, the position of its last session.
-A window of origin t sees sessions t - sequence_length + 1 .. t and is asked for the close of session t + horizon.
-Scalers see a fold's training part only, all of which is past on the day of the fold's first validation forecast.
+A window of origin t sees sessions t - sequence_length + 1 .. t and is asked for the close of session
+t + horizon. Scalers see a fold's training part only, all of which is past on the day of the fold's first
+validation forecast.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from stockrnn.prices import Prices
 
 __all__ = ["Windows"]
 
-PERCENT = 100.0  # relative prices and returns are in per cent, so that they are of order one without any fitting
+PERCENT = 100.0  # relative prices and returns are in per cent: of order one without any fitting
 VOLUME_FLOOR = float(np.log(0.01))  # a volume below 1 % of its window's mean (0 above all) reads as 1 %
 LOG_OF_ZERO = -1e4  # stands for log(0) before the floor is applied, finite so that 0 / 0 volume gives 0
 
@@ -47,12 +48,16 @@ class Windows:
         self.horizon = horizon
         self.closes = prices.column("close")
         columns = [prices.column(name) for name in config.features]
+        self._anchor: torch.Tensor | None = None
         if config.scaling == "relative":
-            series, self._anchor = self._relative(columns, dtype, device)
+            series, anchor = self._relative(columns)
+            self._anchor = torch.from_numpy(anchor).to(device=device, dtype=dtype)
         else:
-            series, self._anchor = self._fitted(columns), None
+            series = self._fitted(columns)
         self._floor = torch.tensor(
-            [VOLUME_FLOOR if name == "volume" else -np.inf for name in config.features], dtype=dtype, device=device
+            [VOLUME_FLOOR if name == "volume" else -np.inf for name in config.features],
+            dtype=dtype,
+            device=device,
         )
         self._sessions = len(prices)
         # Row t of the unfolded view is the window that begins at session t: overlapping, nothing is copied.
@@ -76,7 +81,7 @@ class Windows:
         return range(train.start + self.config.sequence_length - 1, train.stop - self.horizon)
 
     def validation_origins(self, fold: int) -> range:
-        """Origins whose target lies in the fold's validation block; their windows may look back into training."""
+        """Origins whose target lies in the fold's validation block; windows may look back into training."""
         block = self.folds[fold].validation
         return range(block.start - self.horizon, block.stop - self.horizon)
 
@@ -106,23 +111,24 @@ class Windows:
         return self._target[folds[:, None], origins]
 
     def to_prices(self, fold: int, origins: range, outputs: np.ndarray) -> np.ndarray:
-        """Network outputs (..., origins) of a fold -> forecast closes in price points, float64, same shape."""
+        """Network outputs (..., origins) of a fold -> forecast closes in price points, same shape."""
         value = outputs.astype(float) * self._target_scale[fold] + self._target_offset[fold]
         if self._target_is_return:
-            # An output that explodes is an infinite price, found and named by the caller: no warning on the way.
+            # An output that explodes is an infinite price; the caller finds and names it: no warning here.
             with np.errstate(over="ignore"):
                 return self.closes[origins.start : origins.stop] * np.exp(value)
         return value
 
     @property
     def _target_is_return(self) -> bool:
-        # Relative scaling states every price as a log ratio to the window's last close, the target's close too.
+        # Relative scaling states every price as a log ratio to the window's last close, the target's too.
         return self.config.target == "log_return" or self.config.scaling == "relative"
 
-    def _relative(
-        self, columns: list[np.ndarray], dtype: torch.dtype, device: torch.device | str
-    ) -> tuple[np.ndarray, torch.Tensor]:
-        """Log series and, per origin, what is subtracted from a window: shapes (1, sessions, features), (sessions, features)."""
+    def _relative(self, columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Log series, shape (1, sessions, features); and what is subtracted from an origin's window.
+
+        The latter has the shape (sessions, features).
+        """
         log_close = np.log(self.closes)
         base = log_close[0]  # cancels out; keeps the float32 differences exact to 1e-5 per cent
         series, anchors = [], []
@@ -133,8 +139,7 @@ class Windows:
             else:
                 series.append(PERCENT * (np.log(column) - base))
                 anchors.append(PERCENT * (log_close - base))
-        anchor = torch.from_numpy(np.column_stack(anchors)).to(device=device, dtype=dtype)
-        return np.column_stack(series)[None], anchor
+        return np.column_stack(series)[None], np.column_stack(anchors)
 
     def _fitted(self, columns: list[np.ndarray]) -> np.ndarray:
         """Columns scaled by each fold's training part, shape (folds, sessions, features)."""
@@ -146,7 +151,7 @@ class Windows:
         return scaled
 
     def _targets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Scaled targets (folds, sessions), and offset and scale of each fold: value = scaled * scale + offset."""
+        """Scaled targets (folds, sessions), offsets and scales (folds,): value = scaled * scale + offset."""
         ahead = np.full(len(self.closes), np.nan)
         ahead[: -self.horizon] = self.closes[self.horizon :]
         value = np.log(ahead / self.closes) if self._target_is_return else ahead
@@ -160,12 +165,13 @@ class Windows:
         return (value - offsets[:, None]) / scales[:, None], offsets, scales
 
     def _fit(self, known: np.ndarray) -> tuple[float, float]:
-        """Offset and scale by which known values become 0..1 (minmax) or of mean 0 and deviation 1 (standard)."""
+        """Offset and scale that bring known values to 0..1 (minmax), or to mean 0, deviation 1 (standard)."""
+        spread = float(np.ptp(known))
+        if spread == 0:  # tested before the deviation, which rounding keeps from being exactly zero
+            return float(known[0]), 1.0
         if self.config.scaling == "minmax":
-            offset, scale = float(known.min()), float(np.ptp(known))
-        else:
-            offset, scale = float(known.mean()), float(known.std())
-        return offset, scale if scale > 0 else 1.0
+            return float(known.min()), spread
+        return float(known.mean()), float(known.std())
 
 
 def _log_or_floor(volume: np.ndarray) -> np.ndarray:
@@ -173,9 +179,7 @@ def _log_or_floor(volume: np.ndarray) -> np.ndarray:
 
 
 def _rolling_mean(column: np.ndarray, length: int) -> np.ndarray:
-    """Mean of the last `length` values up to each position, shape (sessions,); of fewer at the start."""
-    if length >= len(column):
-        return np.cumsum(column) / np.arange(1, len(column) + 1)
-    means = np.lib.stride_tricks.sliding_window_view(column, length).mean(axis=1)
-    start = np.cumsum(column[: length - 1]) / np.arange(1, length)
-    return np.concatenate([start, means])
+    """Mean of the last `length` values up to each position, shape (sessions,); NaN where there are fewer."""
+    means = np.full(len(column), np.nan)
+    means[length - 1 :] = np.lib.stride_tricks.sliding_window_view(column, length).mean(axis=1)
+    return means

@@ -39,17 +39,17 @@ def flat(tensors):
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize(("form", "group"), [("batched", None), ("batched", 2), ("looped", None)])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_outputs_and_gradients_equal_plain_networks(architecture, head, num_layers, bidirectional, form):
+def test_outputs_and_gradients_equal_plain_networks(architecture, head, num_layers, bidirectional, form, group):
     config = NetworkConfig(
         architecture=architecture, head=head, num_layers=num_layers, bidirectional=bidirectional, hidden_size=5,
         output="sigmoid" if head == "mean" else "linear", output_init="uniform",
     )  # fmt: skip
-    members = Members(config, FEATURES, SEQUENCE, SEEDS, form=form, dtype=torch.float64)
+    members = Members(config, FEATURES, SEQUENCE, SEEDS, form=form, group=group, dtype=torch.float64)
     windows, targets = batch()
     counts = [BATCH, BATCH - 2, 1]
     losses = members.backward(windows, targets, counts, squared)

@@ -1,0 +1,289 @@
+"""A document -> the checked contents of a space.
+
+Every mistake becomes one line `FILE:LINE: KEY: what is wrong; the rule; the fix`. All mistakes are reported
+together; what only follows from another is not reported.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from search.document import Document, Key, SpaceError
+from search.domain import DomainError, parse_parameter, parse_value
+from search.parameters import FIELDS, Parameter, Value
+from search.samplers import grid_trials, misfits
+from search.settings import (
+    DEFAULT_SAMPLES,
+    MOST_SAMPLES,
+    NAME,
+    SECTIONS,
+    TOP_LEVEL,
+    ResourcesConfig,
+    SchedulerConfig,
+    SearchConfig,
+)
+from search.wording import explain, nearest, shown, suggestion
+from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
+from stockrnn.prices import SHIPPED
+from stockrnn.scores import METRICS
+
+__all__ = ["Contents", "read"]
+
+Section = TypeVar("Section", bound=Configuration)
+Point = dict[str, Value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a space file says, defaults filled in: those of `search` too, its initial points checked."""
+
+    name: str
+    data: DataConfig
+    validation: ValidationConfig
+    parameters: tuple[Parameter, ...]
+    search: SearchConfig
+    scheduler: SchedulerConfig
+    resources: ResourcesConfig
+    seed: int
+
+
+def read(document: Document) -> Contents:
+    """Check a document.
+
+    Raises:
+        SpaceError: with a line for every mistake found.
+    """
+    return _Reader(document).contents()
+
+
+class _Reader:
+    """One reading of a document: collects every problem before it gives up."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems: list[str] = []
+
+    def contents(self) -> Contents:
+        for key in self.document.data:
+            if key not in TOP_LEVEL:
+                self._problem((key,), f"unknown key{_hint(key, TOP_LEVEL)}")
+        name, seed = self._name(), self._seed()
+        data = self._section("data", DataConfig)
+        validation = self._section("validation", ValidationConfig)
+        parameters = self._parameters()
+        search = self._section("search", SearchConfig)
+        scheduler = self._section("scheduler", SchedulerConfig)
+        resources = self._section("resources", ResourcesConfig)
+        if data:
+            self._check_source(data.source)
+        if search and (better := METRICS[search.metric]) != (search.mode or better):
+            self._problem(
+                ("search", "mode"),
+                f"{search.mode} is the wrong way; {search.metric} is better when "
+                f"{'smaller' if better == 'min' else 'larger'}; write mode: {better} or leave it out",
+            )
+        if search and parameters:
+            search = self._planned(search, parameters)
+        if scheduler and scheduler.grace_period > scheduler.max_epochs:
+            self._problem_with_grace(scheduler)
+        if self.problems:
+            raise SpaceError(self.problems)
+        assert data
+        assert validation
+        assert search
+        assert scheduler
+        assert resources
+        return Contents(
+            name=name, data=data, validation=validation, parameters=parameters, search=search,
+            scheduler=scheduler, resources=resources, seed=seed,
+        )  # fmt: skip
+
+    def _problem(self, key: Key, text: str) -> None:
+        self.problems.append(self.document.problem(key, text))
+
+    def _name(self) -> str:
+        raw = self.document.data.get("name", "study")
+        if isinstance(raw, str) and re.fullmatch(NAME, raw):
+            return raw
+        self._problem(
+            ("name",),
+            f"{shown(raw)} is no name; a name is text for a folder: letters, digits, dots, dashes and underscores, "
+            "at most 100, the first a letter or digit; rename the study, or write a number in quotes",
+        )
+        return ""
+
+    def _seed(self) -> int:
+        raw = self.document.data.get("seed", 0)
+        if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 2**32:
+            return raw
+        self._problem(
+            ("seed",), f"{shown(raw)} is no seed; it is a whole number from 0 to {2**32 - 1}; write 0, say"
+        )
+        return 0
+
+    def _section(self, name: str, config: type[Section]) -> Section | None:
+        raw = self.document.data.get(name)
+        if not isinstance(raw, dict | None):
+            self._problem(
+                (name,), f"{shown(raw)} is no section; a section holds keys; write them below it, indented"
+            )
+            return None
+        try:
+            return config.model_validate(raw or {})
+        except ValidationError as error:
+            for key, text in explain(error):
+                if text == "unknown key" and len(key) == 1:
+                    text += _hint(key[0], config.model_fields)
+                first, _, rest = text.partition(" ")
+                if (
+                    not key and first.rstrip(":") in config.model_fields
+                ):  # a rule between keys names its own first
+                    key, text = (first.rstrip(":"),), rest
+                self._problem((name, *key), text)
+            return None
+
+    def _check_source(self, source: str) -> None:
+        key, rule = (
+            ("data", "source"),
+            f"a source is {', '.join(SHIPPED)} or the path of a CSV or Parquet file",
+        )
+        path = os.path.expanduser(source)
+        if source == "yahoo":
+            self._problem(
+                key, f"yahoo is not yet supported; {rule}; download the ticker as a CSV and give its path"
+            )
+        elif source not in SHIPPED and os.path.isdir(path):
+            self._problem(key, f"{shown(source)} is a folder; {rule}; name a file in it")
+        elif source not in SHIPPED and not os.path.exists(path):
+            hint = suggestion(source, SHIPPED) or "; check the path"
+            self._problem(key, f"{shown(source)}: no such file; {rule}{hint}")
+
+    def _parameters(self) -> tuple[Parameter, ...]:
+        """The parameters, or none where any is wrong."""
+        data = self.document.data
+        raw = data.get("space")
+        if not isinstance(raw, dict) or not raw:
+            if "space" in data or not any(
+                key in FIELDS or nearest(key, TOP_LEVEL) == "space" for key in data
+            ):
+                what = "is missing" if "space" not in data else f"is {'empty' if not raw else shown(raw)}"
+                self._problem(
+                    ("space",),
+                    f"{what}; it holds the parameters to vary, architecture at least; "
+                    "write space: {architecture: [rnn, gru, lstm]}",
+                )
+            return ()
+        parameters: dict[str, Parameter | None] = {}
+        for name, entry in raw.items():
+            parameters[name] = None
+            if name not in FIELDS:
+                self._problem(("space", name), f"unknown parameter{_hint(name, FIELDS)}")
+                continue
+            try:
+                parameters[name] = parse_parameter(name, entry, parameters)
+            except DomainError as error:
+                self._problem(("space", name, *error.key), str(error))
+        if not any(name == "architecture" or nearest(name, FIELDS) == "architecture" for name in raw):
+            self._problem(
+                ("space",),
+                "architecture is missing; it is the one parameter without a default; "
+                "write architecture: [rnn, gru, lstm]",
+            )
+        good = tuple(parameter for parameter in parameters.values() if parameter)
+        return good if len(good) == len(raw) else ()
+
+    def _planned(self, search: SearchConfig, parameters: tuple[Parameter, ...]) -> SearchConfig:
+        """The section with its points checked, its number of trials and its mode filled in."""
+        before = len(self.problems)
+        points = [self._point(index, raw, parameters) for index, raw in enumerate(search.initial)]
+        for rule in misfits(search.sampler, parameters):
+            self._problem(("search", "sampler"), f"{search.sampler} does not fit this space: {rule}")
+        if len(self.problems) > before:
+            return search
+        samples = search.num_samples
+        if samples is not None and samples < len(points):
+            self._problem(
+                ("search", "num_samples"),
+                f"{samples} is less than the {len(points)} points of search.initial, and those are trials; "
+                f"write at least {len(points)}",
+            )
+        most = grid_trials(parameters, points) if search.sampler == "grid" else MOST_SAMPLES
+        if samples is not None and samples > most:
+            self._problem(
+                ("search", "num_samples"),
+                f"{samples} is more than the grid's {most} points; each is tried once; leave it out",
+            )
+        default = most if search.sampler == "grid" else max(DEFAULT_SAMPLES, len(points))
+        plan = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric]}
+        return search.model_copy(update=plan)
+
+    def _point(self, index: int, raw: dict[str, object], parameters: tuple[Parameter, ...]) -> Point:
+        """One of search.initial: its values of the parameters that vary."""
+        key: Key = ("search", "initial", index)
+        known = [parameter.name for parameter in parameters]
+        for name in raw:
+            if name not in known:
+                hint = suggestion(name, known) or f"; it has {', '.join(known)}"
+                self._problem((*key, name), f"is no parameter of this space{hint}")
+        point: Point = {}
+        complete: Point = {}
+        for parameter in parameters:
+            name = parameter.name
+            if not parameter.applies(complete):
+                if name in raw:
+                    condition = " and ".join(
+                        f"{other} in {shown(values)}" for other, values in parameter.when.items()
+                    )
+                    self._problem(
+                        (*key, name),
+                        f"does not exist at this point; its condition is {condition}; remove it or meet that",
+                    )
+                continue
+            if not parameter.varies:
+                complete[name] = parameter.values[0]
+            if name not in raw:
+                continue
+            try:
+                value = parse_value(name, raw[name])
+            except DomainError as error:
+                self._problem((*key, name), str(error))
+                continue
+            if not parameter.contains(value):
+                self._problem(
+                    (*key, name),
+                    f"{shown(raw[name])} is not in the domain of space.{name}; a point lies in the space; "
+                    "widen the domain or change the point",
+                )
+            complete[name] = value
+            if parameter.varies:
+                point[name] = value
+        return point
+
+    def _problem_with_grace(self, scheduler: SchedulerConfig) -> None:
+        grace, most = scheduler.grace_period, scheduler.max_epochs
+        rule = (
+            f"a trial may be stopped from its grace period on; write grace_period: {most} to stop none early"
+        )
+        if "grace_period" in scheduler.model_fields_set:
+            self._problem(("scheduler", "grace_period"), f"{grace} is above max_epochs {most}; {rule}")
+        else:
+            self._problem(
+                ("scheduler", "max_epochs"), f"{most} is below grace_period, {grace} by default; {rule}"
+            )
+
+
+def _hint(key: object, known: Iterable[str]) -> str:
+    """How an unknown key may have been meant: misspelt, or at home elsewhere; else the known ones."""
+    known = tuple(known)
+    if key in FIELDS:
+        return f"; it is a parameter; write it under space: {key}: ..."
+    for section, config in SECTIONS.items():
+        if key in config.model_fields:
+            return f"; it is a key of {section}; write it under {section}: {key}: ..."
+    if key in TOP_LEVEL:
+        return "; it stands at the top level; do not indent it"
+    return suggestion(key, known) or f"; known are {', '.join(known)}"

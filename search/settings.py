@@ -1,0 +1,74 @@
+"""The sections of a space file; those on data and folds are in `stockrnn.configuration`."""
+
+import itertools
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+
+from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
+
+__all__ = ["NAME", "SECTIONS", "TOP_LEVEL", "ResourcesConfig", "SchedulerConfig", "SearchConfig"]
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+DEFAULT_SAMPLES = 40
+MOST_SAMPLES = 1_000_000
+
+
+class SearchConfig(Configuration):
+    """How points of the space are proposed and compared."""
+
+    sampler: Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"] = Field(
+        "tpe",
+        description="tpe: learns from the trials before; random; grid: every point once; qmc: evenly spread; "
+        "gp: Gaussian process; cmaes: evolution strategy",
+    )
+    num_samples: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_SAMPLES,
+        description=f"trials in all, those of initial included; null: {DEFAULT_SAMPLES}, or the whole grid",
+    )
+    metric: Literal["val_theils_u", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy"] = (
+        Field("val_theils_u", description="what trials are compared by, and what decides their best epoch")
+    )
+    mode: Literal["min", "max"] | None = Field(
+        None, description="which way is better; null: the metric's own"
+    )
+    initial: list[dict[str, Any]] = Field(
+        default_factory=list, description="points tried first, one trial each"
+    )
+
+
+class SchedulerConfig(Configuration):
+    """ASHA: at the rungs grace_period x reduction_factor^k, all but the best 1/reduction_factor stop."""
+
+    max_epochs: int = Field(30, ge=1, le=100_000, description="epochs of a trial that is never stopped")
+    grace_period: int = Field(3, ge=1, description="epochs before a trial may be stopped; max_epochs: never")
+    reduction_factor: float = Field(3, ge=1.1, le=100, description="of how many trials one survives a rung")
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs after which trials may be stopped."""
+        epochs = itertools.takewhile(
+            lambda epoch: epoch < self.max_epochs,
+            (math.ceil(self.grace_period * self.reduction_factor**power) for power in itertools.count()),
+        )
+        return tuple(dict.fromkeys(epochs))
+
+
+class ResourcesConfig(Configuration):
+    """What each trial is given."""
+
+    cpu: float = Field(1, gt=0, le=1024, description="CPU cores, and threads of PyTorch")
+    gpu: float = Field(0, ge=0, le=64, description="GPUs; a fraction shares one")
+
+
+SECTIONS: dict[str, type[Configuration]] = {
+    "data": DataConfig,
+    "validation": ValidationConfig,
+    "search": SearchConfig,
+    "scheduler": SchedulerConfig,
+    "resources": ResourcesConfig,
+}
+TOP_LEVEL = ("name", "data", "validation", "space", "search", "scheduler", "resources", "seed")

@@ -1,0 +1,80 @@
+"""The words of error messages: values as YAML writes them, near misses, pydantic's complaints."""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+
+from pydantic import ValidationError
+
+__all__ = ["explain", "nearest", "one_line", "shown", "suggestion"]
+
+LONGEST = 60
+
+
+def shown(value: object) -> str:
+    """A value as YAML would write it on one line, shortened."""
+    return shortened(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def shortened(text: str) -> str:
+    """A text of at most LONGEST characters."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks and control characters."""
+    joined = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in joined)
+
+
+def nearest(given: object, known: Iterable[str]) -> str | None:
+    """The known word that a misspelt one is near to."""
+    return next(iter(difflib.get_close_matches(str(given), list(known), n=1)), None)
+
+
+def suggestion(given: object, known: Iterable[str]) -> str:
+    """`; did you mean X?` where a known word is near, else the empty string."""
+    close = nearest(given, known)
+    return f"; did you mean {close}?" if close else ""
+
+
+def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Each complaint of a validation: (key below the validated value, `what is wrong; the rule; the fix`)."""
+    for item in error.errors():
+        context, given = item.get("ctx", {}), shown(item["input"])
+        key = tuple(item["loc"])
+        match item["type"]:
+            case "missing":
+                yield key, "is missing; it has no default; add it"
+            case "extra_forbidden":
+                yield key, "unknown key"
+            case "literal_error":
+                options = context["expected"].replace("'", "").replace(" or ", ", ")
+                hint = suggestion(item["input"], options.split(", ")) or "; write one of them"
+                yield key, f"{given} is none of {options}{hint}"
+            case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" as kind:
+                bound = next(iter(context.values()))
+                words = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below"}
+                size = "small" if kind.startswith("greater") else "large"
+                rule = f"{words.get(kind, 'at most')} {bound}"
+                yield key, f"{given} is too {size}; it must be {rule}; write a number {rule}"
+            case "int_type" | "int_from_float":
+                yield (
+                    key,
+                    f"{given} is no whole number; it must be one; write digits only, no quotes or point",
+                )
+            case "float_type":
+                yield key, f"{given} is no number; it must be one; write it without quotes, as in 0.001"
+            case "finite_number":
+                yield key, f"{given} is not finite; it must be a finite number; write one"
+            case "bool_type":
+                yield key, f"{given} is neither true nor false; it must be one; write true or false"
+            case "string_type" | "string_too_short":
+                yield key, f"{given} is no text; it must be a word or a path; write it in quotes"
+            case "model_type" | "dict_type" | "model_attributes_type":
+                yield key, f"{given} is no mapping; it must hold keys; write {{key: value}}"
+            case "list_type" | "tuple_type":
+                yield key, f"{given} is no list; it must be one; write [...]"
+            case _:
+                message = item["msg"].removeprefix("Value error, ")
+                yield key, f"{given} {message}" if message.startswith("must") else message
