@@ -20,6 +20,7 @@ Key = tuple[str | int, ...]
 MOST_BYTES = 1_000_000
 MOST_NODES = 20_000
 DEEPEST = 20
+MOST_DIGITS = 18
 YAML = "tag:yaml.org,2002:"
 
 
@@ -48,11 +49,12 @@ class Document:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            loader = _Loader(_text(path))
+            loader = _Loader(_text(path), mend="mend this line or the one above")
             data = loader.plain()
             if not isinstance(data, dict):
                 raise _Wrong(
-                    "is no mapping of keys to values; a space file is one; start with 'space:', see spaces/",
+                    f"is {'empty' if data is None else 'no mapping'}; a space file maps keys to values; "
+                    "start with 'space:', see spaces/",
                     loader.first_line,
                 )
         except _Wrong as wrong:
@@ -88,20 +90,19 @@ class Document:
                 [f"{option}: {name!r} is no key; a key is words joined by dots; as in --set seed=1"]
             )
         try:
-            value = _Loader(text).plain()
+            value = _Loader(text, mend="quote the value").plain()
         except _Wrong as wrong:
             raise SpaceError([f"{option}: {name}: {wrong}"]) from None
         parent = self.data
         for depth, part in enumerate(key[:-1], start=1):
-            child = parent.setdefault(str(part), {})
+            child = parent.get(str(part))
             if child is None:
                 child = parent[str(part)] = {}
+                self._options.setdefault(key[:depth], option)
             if not isinstance(child, dict):
                 above = ".".join(map(str, key[:depth]))
                 raise SpaceError(
-                    [
-                        f"{option}: {above}: {shown(child)} is no section; it has no keys below it; set {above} whole"
-                    ]
+                    [f"{option}: {above}: {shown(child)} is no section; it holds no keys; set {above} whole"]
                 )
             parent = child
         parent[str(key[-1])] = value
@@ -144,8 +145,8 @@ class _Wrong(Exception):  # noqa: N818
 class _Loader(yaml.SafeLoader):
     """YAML's plain data: no tags; 1e-4 is a number, 010 is ten, dates and 1:30 stay text."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, *, mend: str) -> None:
+        self.mend = mend
         self.lines: dict[Key, int] = {}
         self.first_line = 1
         self._nodes = self._depth = 0
@@ -168,21 +169,21 @@ class _Loader(yaml.SafeLoader):
                 return None
             node = self.get_node()
             if self.check_node():
-                raise _Wrong("begins a second document; a space file holds one; delete this one", self.line)
+                raise _Wrong(
+                    "begins a second document; a space file holds one; delete this one",
+                    self.peek_event().start_mark.line + 1,
+                )
         except yaml.MarkedYAMLError as error:
-            mark, start = error.problem_mark or error.context_mark, error.context_mark
-            since = f" from line {start.line + 1}" if start and mark and start.line != mark.line else ""
-            reason = ": ".join(
-                part for part in (error.context and error.context + since, error.problem) if part
-            )
-            raise _Wrong(
-                f"is not YAML ({reason}); mend this line or the one above", mark.line + 1 if mark else 1
-            ) from None
+            reason = ": ".join(part for part in (error.context, error.problem) if part)
+            open_at_end = re.search("end of stream|stream end", error.problem or "")
+            mark = (error.context_mark if open_at_end else None) or error.problem_mark
+            raise _Wrong(f"is not YAML ({reason}); {self.mend}", mark.line + 1 if mark else 1) from None
         except (ValueError, OverflowError):  # PyYAML's chr() of what is no code point
             raise _Wrong("an escape in quotes names no character; use \\uXXXX", self.line + 1) from None
+        assert node is not None
         self.first_line = node.start_mark.line + 1
         self._nodes = 0
-        return self._data(node, ())
+        return self._data(node, (), 1)
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """PyYAML's, kept from reading more, deeper or other than plain data."""
@@ -197,14 +198,23 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def _data(self, node: yaml.Node, key: Key) -> Any:
-        line = node.start_mark.line + 1
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        """A decimal number; its digits are limited, as more of them are no count of anything here."""
+        if len(node.value.lstrip("+-")) > MOST_DIGITS:
+            raise _Wrong(
+                f"{shortened(node.value)} is too long; a number has at most {MOST_DIGITS} digits; shorten it",
+                node.start_mark.line + 1,
+            )
+        return int(node.value)
+
+    def _data(self, node: yaml.Node, key: Key, line: int) -> Any:
+        line = max(line, node.start_mark.line + 1)  # an alias counts where it stands, after its anchor
         self._check_size(len(key), line)  # again: an alias is composed once, and built wherever it stands
         if isinstance(node, yaml.SequenceNode):
             items = []
             for index, item in enumerate(node.value):
                 self.lines[*key, index] = item.start_mark.line + 1
-                items.append(self._data(item, (*key, index)))
+                items.append(self._data(item, (*key, index), line))
             return items
         if not isinstance(node, yaml.MappingNode):
             return self.construct_object(node)
@@ -221,7 +231,7 @@ class _Loader(yaml.SafeLoader):
                     f"{dotted}: stands twice, first on line {first}; a key stands once; delete one", line
                 )
             self.lines[*key, name] = line
-            mapping[name] = self._data(value_node, (*key, name))
+            mapping[name] = self._data(value_node, (*key, name), self.lines[*key, name])
         return mapping
 
     def _check_size(self, depth: int, line: int) -> None:
@@ -241,9 +251,13 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def text(self, data: str) -> yaml.Node:
+        """A text; with escapes where it is not printable, as PyYAML's other styles lose some line breaks."""
+        return self.represent_scalar(YAML + "str", data, style=None if data.isprintable() else '"')
+
 
 NUMBERS = {
-    YAML + "int": r"[-+]?[0-9]{1,18}$",
+    YAML + "int": r"[-+]?[0-9]+$",
     YAML + "float": r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"
     r"|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$",
 }
@@ -254,7 +268,8 @@ _Loader.yaml_implicit_resolvers = {
 for _tag, _pattern in NUMBERS.items():
     for _kind in (_Loader, _Dumper):
         _kind.add_implicit_resolver(_tag, re.compile(_pattern), list("-+0123456789."))
-_Loader.add_constructor(YAML + "int", lambda loader, node: int(node.value))
+_Dumper.add_representer(str, _Dumper.text)
+_Loader.add_constructor(YAML + "int", _Loader.whole_number)
 
 
 def _text(path: str) -> str:

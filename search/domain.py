@@ -1,7 +1,7 @@
 """A parameter's entry in a space file -> Parameter.
 
 A list is a choice, `{int: [lo, hi]}` and `{float: [lo, hi]}` are ranges (with `log: true` or `step`), a
-scalar is a constant; `when: {other: [values]}` makes a parameter exist only beside those values of an earlier one.
+scalar is a constant; `when: {other: [values]}` makes a parameter exist beside some values of an earlier one.
 """
 
 import math
@@ -16,6 +16,7 @@ from stockrnn.configuration import COLUMNS, FEATURE_SETS, features_label
 
 __all__ = ["DomainError", "parse_parameter", "parse_value"]
 
+TAKES = {"int": "whole numbers only", "float": "fractions", "bool": "true and false only"}
 KEYS = ("int", "float", "choice", "log", "step", "when")
 FORMS = "a domain is a value, a list or {int: [lo, hi]}"
 Condition = Mapping[str, tuple[Value, ...]]
@@ -122,9 +123,7 @@ def _range(name: str, raw: Mapping[str, Any], kind: Literal["int", "float"], whe
 def _ends(name: str, raw: object, kind: Literal["int", "float"]) -> tuple[float, float]:
     allowed = _takes(name)
     if kind not in allowed:
-        takes = (
-            "whole numbers only" if "int" in allowed else "fractions" if "float" in allowed else "words only"
-        )
+        takes = next((what for plain, what in TAKES.items() if plain in allowed), "words only")
         rule = f"{'an' if kind == 'int' else 'a'} {kind} range does not fit; write {_example(name)}"
         raise DomainError(f"{name} takes {takes}; {rule}", kind)
     if not isinstance(raw, list) or len(raw) != 2:
@@ -167,6 +166,8 @@ def _when(name: str, raw: object, earlier: Mapping[str, Parameter | None]) -> di
             "write {num_layers: [2, 3]}, say",
             "when",
         )
+    if FIELDS[name].model_fields[name].is_required():
+        raise DomainError(f"leaves points without {name}; it has no default for them; remove when", "when")
     conditions = {}
     for other, values in raw.items():
         key = ("when", other)

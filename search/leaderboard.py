@@ -17,6 +17,8 @@ FIRST = ("rank", "trial_id", "status", "architecture", "head", "hidden_size", "n
 LAST = (
     "val_theils_u", "val_theils_u_sd", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy",
     "epochs", "best_epoch", "parameters", "seconds",
+    "test_theils_u", "test_rmse", "test_mae", "test_mape", "test_r2_oos", "test_direction_accuracy",
+    "test_always_up", "test_lag_correlation", "test_dm_p", "test_cw_p", "seeds_sd",
 )  # fmt: skip
 BASELINE = "baseline"
 Row = dict[str, Any]
@@ -29,9 +31,21 @@ def columns(space: Space) -> tuple[str, ...]:
 
 
 def rank(
-    ends: Iterable[TrialEnd], baselines: Mapping[str, Mapping[str, float]], *, metric: str, mode: str
+    ends: Iterable[TrialEnd],
+    baselines: Mapping[str, Mapping[str, float]],
+    *,
+    metric: str,
+    mode: str,
+    test: Mapping[str, Mapping[str, float]] | None = None,
 ) -> list[Row]:
-    """Trials and baselines as rows, best first; those without a score follow, without a rank."""
+    """Trials and baselines as rows, best first; those without a score follow, without a rank.
+
+    Args:
+        ends: how the trials ended.
+        baselines: validation scores by name.
+        metric, mode: what ranks them; always of validation.
+        test: the test columns of finalists and baselines, by trial id or name, once the block was opened.
+    """
     rows: list[Row] = [{"trial_id": name, "status": BASELINE, **scores} for name, scores in baselines.items()]
     rows += [
         {
@@ -40,6 +54,8 @@ def rank(
         }
         for end in ends
     ]  # fmt: skip
+    for row in rows:
+        row.update((test or {}).get(row["trial_id"], {}))
     scored = [row for row in rows if _known(row.get(metric))]
     scored.sort(key=lambda row: (row[metric] if mode == "min" else -row[metric], str(row["trial_id"])))
     for position, row in enumerate(scored, start=1):
@@ -62,21 +78,22 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     """The best rows, with every baseline among them, as text of at most 80 columns."""
     shown = [row for position, row in enumerate(rows) if position < top or row["status"] == BASELINE]
     heads = ("rank", "trial", "status", "network", "Theil's U", "sd", "worst", "epochs")
-    own_column = metric not in ("val_theils_u", "val_worst_fold")
-    if own_column:
-        heads = (*heads, metric.removeprefix("val_"))
+    extra = [name for name in (metric,) if name not in ("val_theils_u", "val_worst_fold")]
+    if any("test_theils_u" in row for row in rows):
+        extra.append("test_theils_u")
+    heads = (*heads, *(name.removeprefix("val_").replace("test_theils_u", "test U") for name in extra))
     cells = [heads]
     for row in shown:
         line = (
             str(row.get("rank") or "-"), row["trial_id"], row["status"], _network(row), _number(row.get("val_theils_u")),
             _number(row.get("val_theils_u_sd")), _number(row.get("val_worst_fold")), _epochs(row),
         )  # fmt: skip
-        cells.append((*line, _number(row.get(metric))) if own_column else line)
+        cells.append((*line, *(_number(row.get(name)) for name in extra)))
     widths = [max(len(line[index]) for line in cells) for index in range(len(heads))]
-    right = (0, 4, 5, 6, 7, 8)
+    left = (1, 2, 3)
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if index in right else cell.ljust(width)
+            cell.ljust(width) if index in left else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in cells
@@ -117,20 +134,46 @@ def _cell(value: Any) -> Any:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """In words: whether the best trial beats persistence on validation, and what that is worth."""
-    scored = [row for row in rows if row["status"] != BASELINE and _known(row.get("val_theils_u"))]
-    if not scored:
+    """In words: whether the search found anything that beats persistence, on validation and on the test block."""
+    trials = [row for row in rows if row["status"] != BASELINE and _known(row.get("val_theils_u"))]
+    if not trials:
         return "No trial has a score, so nothing is known of this space."
-    best = min(scored, key=lambda row: row["val_theils_u"])
-    score, count = best["val_theils_u"], len(scored)
-    trials = f"the best of {count} trials" if count > 1 else "the only trial"
+    return " ".join([*_on_validation(rows, trials), *_on_test(rows, trials)])
+
+
+def _on_validation(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
+    best = min(trials, key=lambda row: row["val_theils_u"])
+    score = best["val_theils_u"]
+    whose = f"the best of {len(trials)} trials" if len(trials) > 1 else "the only trial"
     if score >= 1:
-        return (
-            f"On validation nothing beats 'tomorrow equals today': {trials} ({best['trial_id']}) has Theil's U {score:.4f}."
-        )
-    return (
-        f"On validation {trials} ({best['trial_id']}) beats 'tomorrow equals today': Theil's U {score:.4f}, "
-        f"an error {100 * (1 - score):.2f} % smaller. "
-        + ("The best of many is partly lucky; the test block has not been opened." if count > 1 else
-           "The test block has not been opened.")
-    )  # fmt: skip
+        return [
+            f"On validation nothing beats 'tomorrow equals today': {whose} ({best['trial_id']}) has "
+            f"Theil's U {score:.4f}."
+        ]
+    said = [
+        f"On validation {whose} ({best['trial_id']}) beats 'tomorrow equals today': Theil's U {score:.4f}, an error "
+        f"{100 * (1 - score):.2f} % smaller."
+    ]
+    rivals = [row for row in rows if row["status"] == BASELINE and _known(row.get("val_theils_u"))]
+    rival = min(rivals, key=lambda row: row["val_theils_u"], default=None)
+    if rival is not None and rival["val_theils_u"] <= score:
+        said.append(f"The baseline {rival['trial_id']} does as well without a network ({rival['val_theils_u']:.4f}).")
+    return said
+
+
+def _on_test(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
+    finalists = [row for row in trials if _known(row.get("test_theils_u"))]
+    if not finalists:
+        return ["The best of many is partly lucky; the test block has not been opened."] if len(trials) > 1 else []
+    best = min(finalists, key=lambda row: row["test_theils_u"])
+    score, p_value = best["test_theils_u"], best.get("test_dm_p")
+    count = f"none of {len(finalists)} finalists" if len(finalists) > 1 else "the finalist does not"
+    if score >= 1:
+        beats = "beats" if len(finalists) > 1 else "beat"
+        return [f"On the test block {count} {beats} it (best Theil's U {score:.4f}): do not trade on this."]
+    said = f"On the test block the best of {len(finalists)} finalists ({best['trial_id']}) has Theil's U {score:.4f}"
+    if _known(p_value):
+        said += f", Diebold-Mariano p {p_value:.2f}"
+    if not _known(p_value) or p_value > 0.05:
+        return [f"{said}: not enough to tell from luck. Do not trade on this."]
+    return [f"{said}: unlikely to be luck in a single comparison, though {len(trials)} trials were tried."]

@@ -111,7 +111,7 @@ class _Reader:
             return raw
         self._problem(
             ("name",),
-            f"{shown(raw)} is no name; a name is text for a folder: letters, digits, dots, dashes and underscores, "
+            f"{shown(raw)} is no name; it is a folder's too: letters, digits, dots, dashes and underscores, "
             "at most 100, the first a letter or digit; rename the study, or write a number in quotes",
         )
         return ""
@@ -193,6 +193,7 @@ class _Reader:
                 "architecture is missing; it is the one parameter without a default; "
                 "write architecture: [rnn, gru, lstm]",
             )
+            return ()
         good = tuple(parameter for parameter in parameters.values() if parameter)
         return good if len(good) == len(raw) else ()
 
@@ -225,8 +226,10 @@ class _Reader:
         """One of search.initial: its values of the parameters that vary."""
         key: Key = ("search", "initial", index)
         known = [parameter.name for parameter in parameters]
+        wrong: set[str | None] = set()  # what hangs on these is not complained of
         for name in raw:
             if name not in known:
+                wrong.add(nearest(name, known))
                 hint = suggestion(name, known) or f"; it has {', '.join(known)}"
                 self._problem((*key, name), f"is no parameter of this space{hint}")
         point: Point = {}
@@ -234,7 +237,7 @@ class _Reader:
         for parameter in parameters:
             name = parameter.name
             if not parameter.applies(complete):
-                if name in raw:
+                if name in raw and not parameter.when.keys() & wrong:
                     condition = " and ".join(
                         f"{other} in {shown(values)}" for other, values in parameter.when.items()
                     )
@@ -250,9 +253,11 @@ class _Reader:
             try:
                 value = parse_value(name, raw[name])
             except DomainError as error:
+                wrong.add(name)
                 self._problem((*key, name), str(error))
                 continue
             if not parameter.contains(value):
+                wrong.add(name)
                 self._problem(
                     (*key, name),
                     f"{shown(raw[name])} is not in the domain of space.{name}; a point lies in the space; "

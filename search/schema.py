@@ -5,14 +5,18 @@ from typing import Any
 
 from search.parameters import FIELDS
 from search.settings import NAME, SECTIONS
+from stockrnn.configuration import COLUMNS, FEATURE_SETS
 
 __all__ = ["schema", "schema_text"]
+
+FEATURE_SET = {"enum": list(FEATURE_SETS)}
+COLUMN_LIST = {"type": "array", "items": {"enum": list(COLUMNS)}, "minItems": 1, "uniqueItems": True}
 
 CONDITION = {
     "type": "object",
     "minProperties": 1,
     "description": "earlier parameters and the values of theirs beside which this parameter exists",
-    "additionalProperties": True,
+    "propertyNames": {"enum": list(FIELDS)},
 }
 
 
@@ -35,7 +39,12 @@ def schema() -> dict[str, Any]:
     }
     for name, config in SECTIONS.items():
         properties[name] = _tidy(config.model_json_schema())
-    properties["data"]["properties"]["features"] = {**_features(), "default": "ohlcv"}
+    properties["data"]["properties"]["features"] = {
+        "description": "input columns, in order, or the name of a set",
+        "anyOf": [FEATURE_SET, COLUMN_LIST],
+        "default": "ohlcv",
+    }
+    properties["search"]["properties"]["initial"]["items"]["propertyNames"] = {"enum": list(FIELDS)}
     properties["space"] = {
         "type": "object",
         "description": "the parameters: a list is a choice, {int: [lo, hi]} and {float: [lo, hi]} are "
@@ -60,10 +69,13 @@ def schema_text() -> str:
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    value = _tidy(FIELDS[name].model_json_schema())["properties"][name] if name != "features" else _features()
-    description = value.pop("description", "")
+    value = _tidy(FIELDS[name].model_json_schema())["properties"][name]
+    description = value.pop("description")
     default = {"default": value.pop("default")} if "default" in value else {}
-    choice = {"type": "array", "items": value, "minItems": 1, "uniqueItems": True}
+    item = value
+    if name == "features":  # a list is a choice, so columns stand in a list of lists
+        value, item, default = FEATURE_SET, {"anyOf": [FEATURE_SET, COLUMN_LIST]}, {"default": "ohlcv"}
+    choice = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
     forms: list[dict[str, Any]] = [value, choice, _domain({"choice": choice}, ["choice"])]
     types = {form.get("type") for form in (value, *value.get("anyOf", []))}
     for kind, python in (("integer", "int"), ("number", "float")):
@@ -80,16 +92,6 @@ def _domain(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
         "properties": {**properties, "when": CONDITION},
         "required": required,
         "additionalProperties": False,
-    }
-
-
-def _features() -> dict[str, Any]:
-    from stockrnn.configuration import COLUMNS, FEATURE_SETS
-
-    columns = {"type": "array", "items": {"enum": list(COLUMNS)}, "minItems": 1, "uniqueItems": True}
-    return {
-        "description": "input columns, in order, or the name of a set",
-        "anyOf": [{"enum": list(FEATURE_SETS)}, columns],
     }
 
 

@@ -35,6 +35,10 @@ class SearchConfig(Configuration):
     mode: Literal["min", "max"] | None = Field(
         None, description="which way is better; null: the metric's own"
     )
+    finalists: int = Field(
+        3, ge=0, le=100, description="best trials that are trained afresh and scored on the test block; 0: none"
+    )
+    finalist_seeds: int = Field(5, ge=1, le=100, description="networks that each finalist averages")
     initial: list[dict[str, Any]] = Field(
         default_factory=list, description="points tried first, one trial each"
     )
@@ -46,6 +50,9 @@ class SchedulerConfig(Configuration):
     max_epochs: int = Field(30, ge=1, le=100_000, description="epochs of a trial that is never stopped")
     grace_period: int = Field(3, ge=1, description="epochs before a trial may be stopped; max_epochs: never")
     reduction_factor: float = Field(3, ge=1.1, le=100, description="of how many trials one survives a rung")
+    patience: int | None = Field(
+        8, ge=1, description="epochs without a better score after which a trial is complete; null: never"
+    )
 
     @property
     def rungs(self) -> tuple[int, ...]:

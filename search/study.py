@@ -16,10 +16,12 @@ from types import FrameType
 from typing import Any
 
 import ray
+import torch
 from ray import tune
 from ray.tune.stopper import Stopper
 
-from search.leaderboard import Row, columns, rank, write_csv
+from search.finalists import Finalist, choose, refit, score_baselines
+from search.leaderboard import Row, columns, rank, verdict, write_csv
 from search.progress import Progress
 from search.record import Record, TrialEnd, now
 from search.scheduler import FiniteASHA
@@ -41,6 +43,7 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files per trial
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends the study through the stopper
+    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output is silent, the newer is not
 }
 
 
@@ -87,15 +90,19 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
     stop = _Stop(options.time_budget)
     board = _Board(options.folder / "leaderboard.csv", space, record, baselines)
     board.write()
+    opened: dict[str, Any] | None = None
     try:
-        with progress, stop.on_signals():
+        with progress:
             searcher = OptunaSearcher(space, options.folder / "study.journal")
             try:
-                with _ray(options.address):
+                with _ray(options.address), stop.on_signals():  # after Ray's own handlers, which would abort
                     slots = _slots(space, options.max_concurrent)
                     progress.waiting_for = f"{slots} workers to start"
                     progress.look(force=True)
                     _tuner(space, prices, walk, options.folder, searcher, slots, stop, record, board, progress).fit()
+                    record.interrupt()
+                    if not stop.signalled:  # a time budget ends the search, not the proof
+                        opened = _open_test(space, prices, walk, record, board, progress, stop)
             finally:
                 record.interrupt()
                 searcher.close()
@@ -104,7 +111,9 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         board.write()
         _write_json(
             options.folder / "manifest.json",
-            manifest | {"end": now(), "seconds": round(time.monotonic() - began, 3), "interrupted": stop.signalled},
+            manifest
+            | {"end": now(), "seconds": round(time.monotonic() - began, 3), "interrupted": stop.signalled}
+            | {"verdict": verdict(board.rows()), "test_opened": opened},
         )
     return Outcome(
         rows=board.rows(), ends=record.ends, interrupted=stop.signalled, seconds=time.monotonic() - began
@@ -149,9 +158,13 @@ class _Board:
     def __init__(self, path: Path, space: Space, record: Record, baselines: Mapping[str, Mapping[str, float]]) -> None:
         self._path, self._space, self._record, self._baselines = path, space, record, baselines
         self._written = 0.0
+        self.test: Mapping[str, Mapping[str, float]] = {}  # the test columns, once the block was opened
 
     def rows(self) -> list[Row]:
-        return rank(self._record.ends, self._baselines, metric=self._space.search.metric, mode=self._space.mode)
+        search = self._space.search
+        return rank(
+            self._record.ends, self._baselines, metric=search.metric, mode=self._space.mode, test=self.test
+        )
 
     def write(self) -> None:
         write_csv(self._path, self.rows(), columns(self._space))
@@ -223,6 +236,45 @@ def _tuner(
     )
 
 
+def _open_test(
+    space: Space, prices: Prices, walk: WalkForward, record: Record, board: _Board, progress: Progress, stop: _Stop
+) -> dict[str, Any] | None:
+    """Train the finalists side by side and score them, and the baselines, on the test block: once.
+
+    Returns:
+        What the manifest says of it; None where there is no finalist or the study was interrupted meanwhile.
+    """
+    finalists = choose(record.ends, space)
+    if not finalists:
+        return None
+    progress.waiting_for = f"{len(finalists)} finalists, trained afresh, and the test block"
+    progress.look(force=True)
+    opened = {
+        "time": now(), "ranked_by": space.search.metric, "trials": len(record.ends),
+        "finalists": [asdict(finalist) for finalist in finalists],
+    }  # fmt: skip
+    shared = [ray.put(value) for value in (space, prices, walk)]
+    task = _refit.options(num_cpus=space.resources.cpu, num_gpus=space.resources.gpu)
+    waiting = tasks = [task.remote(finalist, *shared) for finalist in finalists]
+    while waiting:
+        if stop.signalled:
+            return None
+        _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)
+        progress.look()
+    tested = ray.get(tasks)
+    board.test = {
+        **{finalist.trial_id: columns for finalist, columns in zip(finalists, tested, strict=True)},
+        **score_baselines(prices, walk, space.data.horizon),
+    }
+    return {**opened, "scores": board.test}
+
+
+@ray.remote
+def _refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward) -> dict[str, float]:
+    torch.set_num_threads(max(1, int(space.resources.cpu)))
+    return refit(finalist, space, prices, walk)
+
+
 def _name(trial: Any) -> str:
     return str(trial.config["trial_id"])
 
@@ -280,7 +332,7 @@ def _manifest(
         "data": asdict(prices.provenance),
         "folds": [{"train": dates(fold.train), "validation": dates(fold.validation)} for fold in walk.folds],
         "test": dates(walk.test),
-        "test_opened": False,
+        "test_opened": None,
         "baselines": baselines,
     }
 

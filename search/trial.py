@@ -71,7 +71,7 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
     windows = Windows(prices, folds, window, space.data.horizon, device="cuda" if space.resources.gpu else "cpu")
     best: Scores | None = None
     best_epoch = 0
-    metric, last = space.search.metric, space.scheduler.max_epochs
+    metric, last, patience = space.search.metric, space.scheduler.max_epochs, space.scheduler.patience
     epochs = train(
         windows, network, training, seeds=space.validation.seeds, max_epochs=last, study_seed=space.seed
     )
@@ -80,7 +80,8 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
         finite = scores is not None and math.isfinite(getattr(scores, metric))
         if finite and (best is None or _better(getattr(scores, metric), getattr(best, metric), space.mode)):
             best, best_epoch = scores, epoch.number
-        status = "diverged" if not finite else "complete" if epoch.number == last else "running"
+        tired = patience is not None and epoch.number - best_epoch >= patience
+        status = "diverged" if not finite else "complete" if epoch.number == last or tired else "running"
         yield {
             "epoch": epoch.number,
             "status": status,
@@ -90,11 +91,11 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
             "best": best.as_dict() if best else {},
             "scores": scores.as_dict() if scores else {},
             "loss": _mean_loss(epoch),
-            "parameters": epoch.parameters,
+            "parameters": epoch.members.parameters.shape[1],
             "seconds": time.perf_counter() - began,
             "worker": os.getpid(),
         }
-        if not finite:
+        if status != "running":
             return
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
@@ -13,6 +14,8 @@ LONGEST = 60
 
 def shown(value: object) -> str:
     """A value as YAML would write it on one line, shortened."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value).replace("inf", ".inf").replace("nan", ".nan")
     return shortened(json.dumps(value, ensure_ascii=False, default=str))
 
 
@@ -43,6 +46,9 @@ def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str
     for item in error.errors():
         context, given = item.get("ctx", {}), shown(item["input"])
         key = tuple(item["loc"])
+        if isinstance(item["input"], float) and not math.isfinite(item["input"]):
+            yield key, f"{given} is not finite; it must be a finite number; write one"
+            continue
         match item["type"]:
             case "missing":
                 yield key, "is missing; it has no default; add it"
@@ -65,8 +71,6 @@ def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str
                 )
             case "float_type":
                 yield key, f"{given} is no number; it must be one; write it without quotes, as in 0.001"
-            case "finite_number":
-                yield key, f"{given} is not finite; it must be a finite number; write one"
             case "bool_type":
                 yield key, f"{given} is neither true nor false; it must be one; write true or false"
             case "string_type" | "string_too_short":
@@ -77,4 +81,4 @@ def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str
                 yield key, f"{given} is no list; it must be one; write [...]"
             case _:
                 message = item["msg"].removeprefix("Value error, ")
-                yield key, f"{given} {message}" if message.startswith("must") else message
+                yield key, f"{given} does not fit; it {message}" if message.startswith("must") else message

@@ -133,9 +133,8 @@ def load(source: str) -> Prices:
         raise PriceError(f"{source}: is a folder; {rule}; give the file's path") from None
     except (OSError, ValueError) as error:
         raise PriceError(f"{source}: cannot be read ({_line(error)}); {rule}; check the file") from None
-    return _parse(
-        _read_parquet(source, content) if content.startswith(PARQUET) else _read_csv(source, content)
-    )
+    read = _read_parquet if content.startswith(PARQUET) else _read_csv
+    return _parse(read(source, content))
 
 
 def _suggestion(source: str) -> str:
@@ -184,7 +183,9 @@ def _read_csv(source: str, content: bytes) -> _Table:
     try:
         text = (gzip.decompress(content) if content.startswith(GZIP) else content).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error) as error:
-        raise PriceError(f"{source}: cannot be unpacked ({_line(error)}); gzip the CSV again") from None
+        raise PriceError(
+            f"{source}: cannot be unpacked ({_line(error)}); a gzip file is whole; pack it again"
+        ) from None
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
@@ -202,7 +203,7 @@ def _read_csv(source: str, content: bytes) -> _Table:
             f"a quoted field is quoted from its first character to its last; mend the quotes"
         ) from None
     if not rows:
-        raise PriceError(f"{source}: the file is empty; a header line and one line per session are needed")
+        raise PriceError(f"{source}: the file is empty; a header and a line per session are needed; add them")
     names = [" ".join(name.split()) for name in rows[0]]
     for row, line in zip(rows, lines, strict=True):
         if len(row) < len(names) or any(field.strip() for field in row[len(names) :]):
@@ -224,7 +225,9 @@ def _read_parquet(source: str, content: bytes) -> _Table:
     try:
         frame = pd.read_parquet(io.BytesIO(content))
     except (OSError, ValueError) as error:
-        raise PriceError(f"{source}: cannot be read as Parquet ({_line(error)}); write it again") from None
+        raise PriceError(
+            f"{source}: cannot be read as Parquet ({_line(error)}); a Parquet file is whole; write it again"
+        ) from None
     names, columns = [str(name).strip() for name in frame.columns], [frame[name] for name in frame.columns]
     dated = isinstance(frame.index, pd.DatetimeIndex) or str(frame.index.name).lower() in DATE_NAMES
     if dated and not any(name.lower() in DATE_NAMES for name in names):

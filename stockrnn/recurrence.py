@@ -35,6 +35,11 @@ def _states(inputs: Tensor, hidden: int) -> Tensor:
     return states
 
 
+def _by_step(like: Tensor) -> Tensor:
+    """Room for (sequence, members, batch, ...): PyTorch multiplies batches fast only into contiguous results."""
+    return like.new_empty(like.shape[1], like.shape[0], *like.shape[2:])
+
+
 def _weight_gradients(
     d_input: Tensor, d_hidden: Tensor, inputs: Tensor, states: Tensor, w_ih: Tensor, need_inputs: bool
 ) -> tuple[Tensor | None, Tensor, Tensor, Tensor, Tensor]:
@@ -59,8 +64,9 @@ class _RNN(torch.autograd.Function):
         projected = _projected(inputs, w_ih, b_ih + b_hh)
         states = _states(inputs, w_hh.shape[2])
         recurrent = w_hh.transpose(1, 2)
+        product = torch.empty_like(states[:, 0])
         for x, before, after in zip(projected.unbind(1), states.unbind(1), states[:, 1:].unbind(1), strict=False):
-            torch.baddbmm(x, before, recurrent, out=after).tanh_()
+            torch.tanh(torch.baddbmm(x, before, recurrent, out=product), out=after)
         ctx.save_for_backward(inputs, w_ih, w_hh, states)
         return states[:, 1:]
 
@@ -88,65 +94,62 @@ class _GRU(torch.autograd.Function):
         hidden = w_hh.shape[2]
         projected = _projected(inputs, w_ih, b_ih)
         states = _states(inputs, hidden)
-        gates = torch.empty_like(projected)  # r, z and, where n would stand, W_hn h + b_hn
+        products = _by_step(projected)  # W_hh h + b_hh
+        gates = torch.empty_like(projected[..., : 2 * hidden])  # r, z
         news = torch.empty_like(states[:, 1:])
         recurrent, bias = w_hh.transpose(1, 2), b_hh[:, None]
         steps = zip(
-            projected[..., : 2 * hidden].unbind(1),
-            projected[..., 2 * hidden :].unbind(1),
-            gates.unbind(1),
-            gates[..., : 2 * hidden].unbind(1),
-            gates[..., :hidden].unbind(1),
-            gates[..., hidden : 2 * hidden].unbind(1),
-            gates[..., 2 * hidden :].unbind(1),
-            news.unbind(1),
-            states[:, :-1].unbind(1),
-            states[:, 1:].unbind(1),
+            zip(projected[..., : 2 * hidden].unbind(1), projected[..., 2 * hidden :].unbind(1), strict=True),
+            zip(products, products[..., : 2 * hidden], products[..., 2 * hidden :], strict=True),
+            zip(gates.unbind(1), gates[..., :hidden].unbind(1), gates[..., hidden:].unbind(1), strict=True),
+            zip(news.unbind(1), states[:, :-1].unbind(1), states[:, 1:].unbind(1), strict=True),
             strict=True,
         )
-        for x_rz, x_n, gate, rz, r, z, h_n, new, before, after in steps:
-            torch.baddbmm(bias, before, recurrent, out=gate)
-            rz.add_(x_rz).sigmoid_()
+        for (x_rz, x_n), (product, h_rz, h_n), (rz, r, z), (new, before, after) in steps:
+            torch.baddbmm(bias, before, recurrent, out=product)
+            torch.add(x_rz, h_rz, out=rz).sigmoid_()
             torch.addcmul(x_n, r, h_n, out=new).tanh_()
             torch.lerp(new, before, z, out=after)
-        ctx.save_for_backward(inputs, w_ih, w_hh, states, gates, news)
+        ctx.save_for_backward(inputs, w_ih, w_hh, states, products, gates, news)
         return states[:, 1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        inputs, w_ih, w_hh, states, gates, news = ctx.saved_tensors
-        r, z, h_n = gates.unflatten(-1, (3, -1)).unbind(-2)
+        inputs, w_ih, w_hh, states, products, gates, news = ctx.saved_tensors
+        r, z = gates.chunk(2, -1)
+        h_n = products[..., 2 * r.shape[-1] :].transpose(0, 1)
         # What each pre-activation's gradient is per unit of the state's gradient, for all steps.
         by_new = (1 - z) * (1 - news.square())
-        factors = torch.empty_like(gates)
-        f_r, f_z, f_hn = factors.unflatten(-1, (3, -1)).unbind(-2)
+        factors = news.new_empty(*z.shape[:-1], 3, z.shape[-1])
+        f_r, f_z, f_hn = factors.unbind(-2)
         torch.mul(by_new, r, out=f_hn)
         torch.mul(f_hn * h_n, 1 - r, out=f_r)
         torch.mul((states[:, :-1] - news) * z, 1 - z, out=f_z)
-        d_hidden = torch.empty_like(gates)
-        d_states = torch.empty_like(news)
-        d_states[:, -1] = gradient[:, -1]
+        d_gates = torch.empty_like(factors)
+        d_hidden = d_gates.flatten(-2)
+        d_states = _by_step(news)
+        d_states[-1] = gradient[:, -1]
         steps = list(
             zip(
                 gradient.unbind(1),
-                d_states.unbind(1),
-                d_states.unsqueeze(-2).unbind(1),
+                d_states,
+                d_states.unsqueeze(-2),
                 z.unbind(1),
-                factors.unflatten(-1, (3, -1)).unbind(1),
-                d_hidden.unflatten(-1, (3, -1)).unbind(1),
+                factors.unbind(1),
+                d_gates.unbind(1),
                 d_hidden.unbind(1),
                 strict=True,
             )
         )
         for index in range(len(steps) - 1, -1, -1):
-            _, d_state, d_state_of_gates, z_now, factor, d_gates, d_product = steps[index]
-            torch.mul(d_state_of_gates, factor, out=d_gates)
+            _, d_state, d_state_of_gates, z_now, factor, d_gate, d_product = steps[index]
+            torch.mul(d_state_of_gates, factor, out=d_gate)
             if index:
                 above, d_before = steps[index - 1][0], steps[index - 1][1]
                 torch.addcmul(above, d_state, z_now, out=d_before).baddbmm_(d_product, w_hh)
         d_input = d_hidden.clone()
-        torch.mul(d_states, by_new, out=d_input.unflatten(-1, (3, -1)).select(-2, 2))
+        torch.mul(d_states.transpose(0, 1), by_new, out=d_input.unflatten(-1, (3, -1)).select(-2, 2))
         return _weight_gradients(d_input, d_hidden, inputs, states, w_ih, ctx.needs_input_grad[0])
 
 
@@ -169,11 +172,13 @@ class _LSTM(torch.autograd.Function):
             zip(states[:, :-1].unbind(1), states[:, 1:].unbind(1), strict=True),
             strict=True,
         )
+        product = torch.empty_like(gates[:, 0])
+        product_if, product_g, product_o = product.split([2 * hidden, hidden, hidden], -1)
         for gate, i_f, (i_now, f_now, g_now, o_now), (c_before, c_after, squashed_now), (before, after) in steps:
-            gate.baddbmm_(before, recurrent)
-            i_f.sigmoid_()
-            g_now.tanh_()
-            o_now.sigmoid_()
+            torch.baddbmm(gate, before, recurrent, out=product)
+            torch.sigmoid(product_if, out=i_f)
+            torch.tanh(product_g, out=g_now)
+            torch.sigmoid(product_o, out=o_now)
             torch.mul(f_now, c_before, out=c_after).addcmul_(i_now, g_now)
             torch.tanh(c_after, out=squashed_now)
             torch.mul(o_now, squashed_now, out=after)

@@ -30,13 +30,13 @@ class Epoch:
         number: from 1.
         losses: mean training loss of each member over the epoch, shape (folds, seeds), on scaled targets.
         forecasts: for each fold the forecast closes of its validation sessions, (seeds, days), price points.
-        parameters: weights of one member.
+        members: the networks themselves, as they stand now; the next epoch changes them.
     """
 
     number: int
     losses: np.ndarray
     forecasts: list[np.ndarray]
-    parameters: int
+    members: Members
 
     @property
     def finite(self) -> bool:
@@ -57,6 +57,7 @@ def train(
     seeds: int,
     max_epochs: int,
     study_seed: int = 0,
+    forecast_from: int = 1,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Epoch]:
     """Train folds x seeds networks in lockstep and forecast every fold's validation block after each epoch.
@@ -70,6 +71,7 @@ def train(
         seeds: networks per fold.
         max_epochs: epochs to train.
         study_seed: what member seeds derive from.
+        forecast_from: the first epoch after which forecasts are made; those before have none.
 
     Yields:
         One Epoch per epoch; a caller that has seen enough stops iterating.
@@ -111,8 +113,8 @@ def train(
         yield Epoch(
             number=number,
             losses=_by_fold(mean_losses, order, len(windows.folds), seeds),
-            forecasts=_forecasts(windows, members, folds, order, seeds),
-            parameters=members.parameters.shape[1],
+            forecasts=_forecasts(windows, members, folds, order, seeds) if number >= forecast_from else [],
+            members=members,
         )
 
 

@@ -1,0 +1,141 @@
+"""Metrics and scores against slow, plain loops and against values worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stockrnn.folds import Fold
+from stockrnn.metrics import direction_accuracy, mae, rmse, theils_u
+from stockrnn.scores import METRICS, Scores, score
+
+CLOSES = np.array([10.0, 11.0, 9.0, 9.0, 12.0])
+PREVIOUS, ACTUAL = CLOSES[:-1], CLOSES[1:]
+FORECAST = np.array([12.0, 12.0, 10.0, 10.0])  # errors 1, 3, 1, -2; moves forecast up, up, up, up
+
+
+def test_known_values():
+    assert rmse(FORECAST, ACTUAL) == pytest.approx(math.sqrt((1 + 9 + 1 + 4) / 4))
+    assert mae(FORECAST, ACTUAL) == pytest.approx((1 + 3 + 1 + 2) / 4)
+    # Persistence errs by 1, 2, 0 and 3.
+    assert theils_u(FORECAST, ACTUAL, PREVIOUS) == pytest.approx(math.sqrt(15 / 14))
+    # The price moved on three days: up, down, up.
+    assert direction_accuracy(FORECAST, ACTUAL, PREVIOUS) == pytest.approx(2 / 3)
+
+
+def test_persistence_scores_one_and_forecasts_no_direction():
+    assert theils_u(PREVIOUS, ACTUAL, PREVIOUS) == 1
+    assert math.isnan(direction_accuracy(PREVIOUS, ACTUAL, PREVIOUS))
+
+
+def test_a_forecast_of_no_change_misses_on_a_day_that_moved():
+    forecast = np.array([10.0, 10.0, 9.0, 10.0])  # none, down, none, up
+    assert direction_accuracy(forecast, ACTUAL, PREVIOUS) == pytest.approx(2 / 3)
+
+
+def test_there_is_no_score_where_the_price_never_moves():
+    flat = np.full(3, 7.0)
+    assert math.isnan(theils_u(flat + 1, flat, flat))
+    assert math.isnan(direction_accuracy(flat + 1, flat, flat))
+
+
+def slow_rmse(forecast, actual):
+    total = 0.0
+    for one, other in zip(forecast, actual, strict=True):
+        total += (one - other) ** 2
+    return math.sqrt(total / len(actual))
+
+
+def slow_mae(forecast, actual):
+    total = 0.0
+    for one, other in zip(forecast, actual, strict=True):
+        total += abs(one - other)
+    return total / len(actual)
+
+
+def slow_direction(forecast, actual, previous):
+    right = moved = forecast_moves = 0
+    for one, came, before in zip(forecast, actual, previous, strict=True):
+        forecast_moves += one != before
+        if came == before:
+            continue
+        moved += 1
+        right += (one > before and came > before) or (one < before and came < before)
+    return right / moved if moved and forecast_moves else math.nan
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(*[st.one_of(st.integers(1, 5).map(float), st.floats(0.5, 1e5))] * 3),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_metrics_equal_plain_loops(days):
+    forecast, actual, previous = np.array(days).T
+    naive = slow_rmse(previous, actual)
+    assert rmse(forecast, actual) == pytest.approx(slow_rmse(forecast, actual))
+    assert mae(forecast, actual) == pytest.approx(slow_mae(forecast, actual))
+    assert direction_accuracy(forecast, actual, previous) == pytest.approx(
+        slow_direction(forecast, actual, previous), nan_ok=True
+    )
+    expected = slow_rmse(forecast, actual) / naive if naive > 0 else math.nan
+    assert theils_u(forecast, actual, previous) == pytest.approx(expected, nan_ok=True)
+
+
+FOLDS = (
+    Fold(train=range(2), validation=range(2, 4)),
+    Fold(train=range(4), validation=range(4, 6)),
+)
+SERIES = np.array([10.0, 10.0, 11.0, 13.0, 12.0, 15.0])
+
+
+def test_a_score_is_that_of_the_mean_over_seeds_and_all_folds():
+    # Two seeds whose mean is 12, 12 in the first fold and 13, 14 in the second.
+    forecasts = [np.array([[11.0, 13.0], [13.0, 11.0]]), np.array([[12.0, 14.0], [14.0, 14.0]])]
+    scores = score(forecasts, SERIES, FOLDS, 1)
+    # Errors of the mean 1, -1 | 1, -1; of persistence -1, -2 | 1, -3.
+    assert scores.val_rmse == pytest.approx(1)
+    assert scores.val_mae == pytest.approx(1)
+    assert scores.val_theils_u == pytest.approx(math.sqrt(4 / 15))
+    assert scores.val_worst_fold == pytest.approx(math.sqrt(2 / 5))
+    # Member by member: errors 0, 0 | 2, -2 and 0, -1 | 2, -1.
+    members = [0, math.sqrt(8 / 5), math.sqrt(1 / 10), math.sqrt(5 / 10)]
+    assert scores.val_theils_u_sd == pytest.approx(np.std(members))
+    # From 10, 11 | 13, 12 the forecasts go up, up | level, up; the price goes up, up | down, up.
+    assert scores.val_direction_accuracy == pytest.approx(3 / 4)
+
+
+def test_a_score_ahead_is_held_against_persistence_over_the_same_horizon():
+    fold = Fold(train=range(3), validation=range(4, 6))
+    scores = score([np.array([[12.0, 15.0]])], SERIES, [fold], 2)
+    assert scores.val_theils_u == 0
+    persistence = score([SERIES[None, 2:4]], SERIES, [fold], 2)
+    assert persistence.val_theils_u == 1
+    assert persistence.val_rmse == pytest.approx(math.sqrt((1 + 4) / 2))
+
+
+@pytest.mark.parametrize("flat_fold", [0, 1])
+def test_a_fold_that_never_moves_has_no_part_in_the_worst_fold(flat_fold):
+    series = SERIES.copy()
+    block = FOLDS[flat_fold].validation
+    series[block.start - 1 : block.stop] = 10
+    forecasts = [series[None, fold.validation.start - 1 : fold.validation.stop - 1] + 1 for fold in FOLDS]
+    scores = score(forecasts, series, FOLDS, 1)
+    moving = 1 - flat_fold
+    alone = score([forecasts[moving]], series, [FOLDS[moving]], 1)
+    assert scores.val_worst_fold == alone.val_worst_fold
+    assert scores.val_theils_u_sd == 0
+
+
+def test_a_forecast_that_explodes_scores_infinity_without_a_warning():
+    forecasts = [np.array([[1e300, 11.0], [1e308, 11.0]]), np.array([[np.inf, 14.0], [14.0, 14.0]])]
+    assert score(forecasts, SERIES, FOLDS, 1).val_theils_u == math.inf
+
+
+def test_every_metric_is_a_score():
+    assert set(METRICS) <= set(Scores.__dataclass_fields__)
+    assert set(METRICS.values()) == {"min", "max"}

@@ -1,0 +1,152 @@
+"""Training of a trial's members: every kind of configuration, and the lockstep loop against a plain one."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.folds import walk_forward
+from stockrnn.networks import Network
+from stockrnn.prices import Prices
+from stockrnn.scores import score
+from stockrnn.training import member_seed, train
+from stockrnn.windows import Windows
+
+SESSIONS = 160
+
+
+def trending(sessions=SESSIONS, seed=0):
+    """A series whose next move can be told from the last one."""
+    generator = np.random.default_rng(seed)
+    returns = np.empty(sessions)
+    returns[0] = 0.01
+    for day in range(1, sessions):
+        returns[day] = -0.9 * returns[day - 1] + 0.002 * generator.standard_normal()
+    close = 100 * np.exp(np.cumsum(returns))
+    opened = close * np.exp(-returns / 2)
+    values = np.column_stack(
+        [opened, np.maximum(opened, close) * 1.001, np.minimum(opened, close) * 0.999, close,
+         generator.uniform(1e6, 2e6, sessions)]
+    )  # fmt: skip
+    return Prices(
+        source="synthetic", dates=np.datetime64("2020-01-01") + np.arange(sessions), columns=("open", "high", "low", "close", "volume"), values=values,
+        lines=np.array([], dtype=int),
+    )  # fmt: skip
+
+
+def windows_of(prices, folds=2, dtype=torch.float64, horizon=1, **config):
+    walk = walk_forward(len(prices), folds=folds, fold_size=20, test_size=20, horizon=horizon)
+    return Windows(prices, walk.folds, WindowConfig(**config), horizon, dtype=dtype)
+
+
+@pytest.mark.parametrize("target", ["close", "log_return"])
+@pytest.mark.parametrize("scaling", ["minmax", "standard", "relative"])
+@pytest.mark.parametrize("head", ["last", "flatten", "mean", "attention"])
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+def test_every_kind_of_trial_learns_and_is_scored(architecture, head, scaling, target):
+    windows = windows_of(trending(), scaling=scaling, target=target, sequence_length=4)
+    network = NetworkConfig(architecture=architecture, head=head, hidden_size=6)
+    epochs = list(
+        train(windows, network, TrainingConfig(learning_rate=1e-2, batch_size=32), seeds=2, max_epochs=6,
+              dtype=torch.float64)
+    )  # fmt: skip
+    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5, 6]
+    assert epochs[-1].losses.shape == (2, 2)
+    assert (epochs[-1].losses < epochs[0].losses).all()
+    for epoch in epochs:
+        assert epoch.finite
+        assert [forecast.shape for forecast in epoch.forecasts] == [(2, 20), (2, 20)]
+        scores = score(epoch.forecasts, windows.closes, windows.folds, 1)
+        assert 0 < scores.val_theils_u < 50
+        assert scores.val_worst_fold >= scores.val_theils_u - 1e-9
+
+
+def test_a_predictable_series_is_predicted():
+    windows = windows_of(trending(400), sequence_length=5)
+    *_, last = train(
+        windows, NetworkConfig(architecture="gru", hidden_size=8), TrainingConfig(learning_rate=1e-2, batch_size=32),
+        seeds=2, max_epochs=30, dtype=torch.float64,
+    )  # fmt: skip
+    scores = score(last.forecasts, windows.closes, windows.folds, 1)
+    assert scores.val_theils_u < 0.3
+    assert scores.val_direction_accuracy > 0.9
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(("scaling", "target", "loss"), [("relative", "log_return", "mse"), ("minmax", "close", "huber")])
+def test_lockstep_equals_members_trained_one_after_another(architecture, scaling, target, loss):
+    windows = windows_of(trending(), scaling=scaling, target=target, sequence_length=3)
+    network = NetworkConfig(architecture=architecture, num_layers=2, hidden_size=5, head="flatten")
+    training = TrainingConfig(learning_rate=5e-3, batch_size=16, loss=loss)
+    *_, last = train(windows, network, training, seeds=2, max_epochs=3, study_seed=7, dtype=torch.float64)
+    for fold in range(2):
+        for index in range(2):
+            expected, losses = plain_member(windows, network, training, fold, member_seed(7, fold, index), epochs=3)
+            np.testing.assert_allclose(last.forecasts[fold][index], expected, rtol=1e-9)
+            np.testing.assert_allclose(last.losses[fold, index], losses[-1], rtol=1e-7)
+
+
+def plain_member(windows, network_config, training, fold, seed, epochs):
+    """One network, `nn` and `torch.optim` only; returns its forecast closes and its mean loss by epoch."""
+    torch.manual_seed(seed)
+    network = Network(network_config, len(windows.config.features), windows.config.sequence_length).double()
+    optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
+    shuffle = torch.Generator().manual_seed(seed)
+    origins = windows.train_origins(fold)
+    member = torch.tensor([fold])
+    loss_of = F.mse_loss if training.loss == "mse" else F.huber_loss
+    losses = []
+    for _ in range(epochs):
+        order = torch.randperm(len(origins), generator=shuffle) + origins.start
+        total = 0.0
+        for batch in order.split(training.batch_size):
+            inputs = windows.inputs(member, batch[None])[0]
+            targets = windows.targets(member, batch[None])[0]
+            optimizer.zero_grad()
+            loss = loss_of(network(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(batch)
+        losses.append(total / len(order))
+    block = windows.validation_origins(fold)
+    with torch.no_grad():
+        outputs = network(windows.inputs(member, torch.tensor([list(block)]))[0]).numpy()
+    return windows.to_prices(fold, block, outputs), losses
+
+
+def test_a_members_result_does_not_depend_on_the_other_folds():
+    prices = trending()
+    network, training = NetworkConfig(architecture="gru", hidden_size=5), TrainingConfig(batch_size=16)
+    windows = windows_of(prices, sequence_length=3)
+    *_, together = train(windows, network, training, seeds=3, max_epochs=3, dtype=torch.float64)
+    alone = Windows(prices, windows.folds[:1], windows.config, 1, dtype=torch.float64)
+    *_, single = train(alone, network, training, seeds=1, max_epochs=3, dtype=torch.float64)
+    np.testing.assert_allclose(single.forecasts[0][0], together.forecasts[0][0], rtol=1e-12)
+
+
+def test_the_same_seed_gives_the_same_forecasts_and_another_seed_others():
+    def forecasts(seed):
+        windows = windows_of(trending(), dtype=torch.float32, sequence_length=3)
+        *_, last = train(
+            windows, NetworkConfig(architecture="lstm", num_layers=2, dropout=0.3), TrainingConfig(batch_size=16),
+            seeds=2, max_epochs=2, study_seed=seed,
+        )  # fmt: skip
+        return np.stack(last.forecasts)
+
+    np.testing.assert_array_equal(forecasts(1), forecasts(1))
+    assert not np.array_equal(forecasts(1), forecasts(2))
+
+
+def test_members_of_a_trial_all_have_their_own_seed():
+    seeds = {member_seed(study, fold, index) for study in range(3) for fold in range(5) for index in range(5)}
+    assert len(seeds) == 75
+
+
+def test_a_diverging_trial_is_reported_as_not_finite():
+    windows = windows_of(trending(), dtype=torch.float32, sequence_length=3)
+    epochs = train(
+        windows, NetworkConfig(architecture="rnn", output_init="uniform"),
+        TrainingConfig(optimizer="sgd", learning_rate=10.0, batch_size=16, loss="mse"), seeds=1, max_epochs=200,
+    )  # fmt: skip
+    assert any(not epoch.finite for epoch in epochs)

@@ -1,0 +1,223 @@
+"""Windows against a slow, plain loop; scalers against numpy; targets there and back."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from stockrnn.configuration import WindowConfig
+from stockrnn.folds import Fold, walk_forward
+from stockrnn.windows import Windows
+
+COMBINATIONS = list(itertools.product(("minmax", "standard", "relative"), ("close", "log_return"), (1, 3)))
+LENGTH = 4
+FEATURES = ("close", "volume", "open", "high")
+ZERO_VOLUMES = (10, 11, 12, 13, 14, 20, 40)  # five in a row: a whole window without volume
+
+
+@pytest.fixture(scope="module")
+def prices(synthetic):
+    return synthetic(60, zero_volumes=ZERO_VOLUMES)
+
+
+def cut(horizon, train_size=None):
+    return walk_forward(
+        60, folds=3, fold_size=5, test_size=6, horizon=horizon, train_size=train_size, longest_sequence=LENGTH
+    ).folds
+
+
+def make(prices, folds, scaling, target, horizon, dtype=torch.float64):
+    config = WindowConfig(features=FEATURES, target=target, scaling=scaling, sequence_length=LENGTH)
+    return Windows(prices, folds, config, horizon, dtype=dtype)
+
+
+def slow_scaler(known, scaling):
+    if scaling == "minmax":
+        return np.min(known), np.max(known) - np.min(known)
+    return np.mean(known), np.std(known)
+
+
+def slow_window(prices, fold, scaling, origin):
+    rows = []
+    for session in range(origin - LENGTH + 1, origin + 1):
+        row = []
+        for name in FEATURES:
+            column = prices.column(name)
+            if scaling != "relative":
+                offset, scale = slow_scaler(column[fold.train.start : fold.train.stop], scaling)
+                row.append((column[session] - offset) / scale)
+            elif name != "volume":
+                row.append(100 * np.log(column[session] / prices.column("close")[origin]))
+            else:
+                mean = np.mean(column[origin - LENGTH + 1 : origin + 1])
+                share = 1.0 if mean == 0 else max(column[session] / mean, 0.01)
+                row.append(np.log(share))
+        rows.append(row)
+    return rows
+
+
+def slow_target(prices, fold, scaling, target, horizon, origin):
+    close = prices.column("close")
+
+    def value(session):
+        return np.log(close[session + horizon] / close[session])
+
+    if scaling == "relative":
+        return 100 * value(origin)
+    if target == "close":
+        offset, scale = slow_scaler([close[session] for session in fold.train], scaling)
+        return (close[origin + horizon] - offset) / scale
+    known = [value(session) for session in fold.train if session + horizon in fold.train]
+    offset, scale = slow_scaler(known, scaling)
+    return (value(origin) - offset) / scale
+
+
+def every_origin(windows, fold):
+    origins = torch.tensor([*windows.train_origins(fold), *windows.validation_origins(fold)])
+    return torch.tensor([fold]), origins[None]
+
+
+@pytest.mark.parametrize("train_size", [None, 20], ids=["expanding", "sliding"])
+@pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
+def test_windows_equal_a_plain_loop(prices, scaling, target, horizon, train_size):
+    folds = cut(horizon, train_size)
+    windows = make(prices, folds, scaling, target, horizon)
+    for number, fold in enumerate(folds):
+        which, origins = every_origin(windows, number)
+        inputs = [slow_window(prices, fold, scaling, origin) for origin in origins[0].tolist()]
+        targets = [
+            slow_target(prices, fold, scaling, target, horizon, origin) for origin in origins[0].tolist()
+        ]
+        np.testing.assert_allclose(windows.inputs(which, origins)[0], inputs, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(windows.targets(which, origins)[0], targets, rtol=1e-9, atol=1e-9)
+
+
+def test_members_of_different_folds_stand_in_one_batch(prices):
+    windows = make(prices, cut(1), "minmax", "close", 1)
+    origins = torch.tensor([[10, 11], [10, 30], [12, 40]])
+    folds = torch.tensor([2, 0, 1])
+    together = windows.inputs(folds, origins)
+    assert together.shape == (3, 2, LENGTH, len(FEATURES))
+    for member in range(3):
+        alone = windows.inputs(folds[member : member + 1], origins[member : member + 1])
+        assert torch.equal(together[member], alone[0])
+        assert torch.equal(
+            windows.targets(folds, origins)[member],
+            windows.targets(folds[member : member + 1], origins[member : member + 1])[0],
+        )
+
+
+@pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
+def test_scaled_targets_come_back_as_prices(prices, scaling, target, horizon):
+    folds = cut(horizon)
+    windows = make(prices, folds, scaling, target, horizon)
+    for number in range(len(folds)):
+        origins = windows.validation_origins(number)
+        scaled = windows.targets(torch.tensor([number]), torch.tensor([list(origins)]))
+        back = windows.to_prices(number, origins, scaled.numpy())
+        assert back.shape == (1, len(origins))
+        assert back.dtype == np.float64
+        block = folds[number].validation
+        np.testing.assert_allclose(back[0], prices.column("close")[block.start : block.stop], rtol=1e-12)
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "standard"])
+def test_scalers_see_the_training_part_only(prices, scaling):
+    folds = cut(1, train_size=20)
+    windows = make(prices, folds, scaling, "close", 1)
+    for number, fold in enumerate(folds):
+        origins = torch.arange(fold.train.start + LENGTH - 1, fold.train.stop)
+        # The last steps of these windows and the first steps of the first one are the training part.
+        inputs = windows.inputs(torch.tensor([number]), origins[None])[0].numpy()
+        part = np.concatenate([inputs[0, :-1], inputs[:, -1]])
+        assert len(part) == len(fold.train)
+        if scaling == "minmax":
+            np.testing.assert_allclose(part.min(0), 0, atol=1e-12)
+            np.testing.assert_allclose(part.max(0), 1, rtol=1e-12)
+        else:
+            np.testing.assert_allclose(part.mean(0), 0, atol=1e-12)
+            np.testing.assert_allclose(part.std(0), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "standard"])
+def test_a_column_that_never_moves_in_training_is_zero_there_and_moderate_after(synthetic, scaling):
+    prices = synthetic(60)
+    prices.values[:30, 4] = 0.1  # the rounded mean of many 0.1 is not 0.1
+    windows = make(prices, [Fold(train=range(30), validation=range(30, 40))], scaling, "close", 1)
+    volumes = windows.inputs(torch.tensor([0]), torch.arange(3, 59)[None])[0, :, :, 1]
+    assert volumes[:27].abs().max() == 0
+    assert volumes.abs().max() <= prices.column("volume").max()
+
+
+def test_relative_windows_end_at_zero(prices):
+    windows = make(prices, cut(1), "relative", "log_return", 1, torch.float32)
+    _, origins = every_origin(windows, 2)
+    closes = windows.inputs(torch.tensor([2]), origins)[0, :, :, 0]
+    assert torch.equal(closes[:, -1], torch.zeros(len(closes)))
+
+
+def test_days_without_volume_read_as_the_floor_and_windows_without_any_as_zero(prices):
+    windows = make(prices, cut(1), "relative", "log_return", 1, torch.float32)
+    volumes = windows.inputs(torch.tensor([0]), torch.tensor([[13, 14, 16, 20, 22]]))[0, :, :, 1]
+    assert torch.isfinite(volumes).all()
+    assert torch.equal(volumes[:2], torch.zeros(2, LENGTH))
+    floor = np.float32(np.log(0.01))
+    assert volumes[2, 0] == volumes[2, 1] == floor  # sessions 13 and 14
+    assert volumes[3, 3] == volumes[4, 1] == floor  # session 20
+
+
+def test_relative_inputs_do_not_depend_on_the_scale_of_prices(prices):
+    larger = prices.rows(np.arange(len(prices)))
+    larger.values[:] *= 10
+    origins = torch.arange(LENGTH - 1, 59)[None]
+    one, ten = (
+        make(series, cut(1), "relative", "log_return", 1, torch.float32) for series in (prices, larger)
+    )
+    first = torch.tensor([0])
+    np.testing.assert_allclose(one.inputs(first, origins), ten.inputs(first, origins), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(one.targets(first, origins), ten.targets(first, origins), rtol=1e-5)
+
+
+def test_relative_inputs_keep_their_precision_in_single(prices):
+    origins = torch.arange(LENGTH - 1, 59)[None]
+    single, double = (
+        make(prices, cut(1), "relative", "log_return", 1, dtype).inputs(torch.tensor([0]), origins)
+        for dtype in (torch.float32, torch.float64)
+    )
+    assert (single - double).abs().max() < 1e-4  # per cent, or log ratio of volumes
+
+
+def test_origins_by_hand(synthetic):
+    prices = synthetic(14)
+    folds = walk_forward(14, folds=2, fold_size=2, test_size=2, horizon=2, longest_sequence=3).folds
+    assert folds[0] == Fold(train=range(6), validation=range(7, 9))
+    config = WindowConfig(sequence_length=3)
+    windows = Windows(prices, folds, config, 2)
+    # Session 2 ends the first window; session 5 is the last training target, forecast at session 3.
+    assert windows.train_origins(0) == range(2, 4)
+    assert windows.train_origins(1) == range(2, 6)
+    # Sessions 7 and 8 are forecast at 5 and 6.
+    assert windows.validation_origins(0) == range(5, 7)
+    assert windows.validation_origins(1) == range(7, 9)
+    sliding = walk_forward(
+        14, folds=2, fold_size=2, test_size=2, horizon=2, longest_sequence=3, train_size=5
+    ).folds
+    assert sliding[1].train == range(3, 8)
+    assert Windows(prices, sliding, config, 2).train_origins(1) == range(5, 6)
+
+
+def test_targets_beyond_the_series_are_not_numbers(prices):
+    windows = make(prices, cut(3), "standard", "close", 3)
+    last = windows.targets(torch.tensor([0]), torch.tensor([[56, 57, 58, 59]]))[0]
+    assert torch.isnan(last).tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "relative"])
+def test_the_view_of_all_windows_copies_nothing(prices, scaling):
+    windows = make(prices, cut(1), scaling, "close", 1)
+    held = 3 if scaling == "minmax" else 1  # relative scaling fits nothing, so all folds share one series
+    view = windows._starts
+    assert view.shape == (held * 60 - LENGTH + 1, LENGTH * len(FEATURES))
+    assert view.untyped_storage().nbytes() == held * 60 * len(FEATURES) * view.element_size()
+    assert view[1].data_ptr() - view[0].data_ptr() == len(FEATURES) * view.element_size()
