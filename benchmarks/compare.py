@@ -1,6 +1,6 @@
 """Times the study against the plain loop and docs-style Ray Tune, whole processes, in turn; prints ratios.
 
-    python -m benchmarks.compare [--rounds 5] [--without-tune]
+python -m benchmarks.compare [--rounds 5] [--without-tune]
 """
 
 import argparse
@@ -33,7 +33,15 @@ def main() -> None:
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:
             commands = {
-                "this project": [sys.executable, "-m", "search.run", "benchmarks/twenty.yaml", "--quiet", "--output", folder],
+                "this project": [
+                    sys.executable,
+                    "-m",
+                    "search.run",
+                    "benchmarks/twenty.yaml",
+                    "--quiet",
+                    "--output",
+                    folder,
+                ],
                 "plain Optuna loop": [sys.executable, "-m", "benchmarks.plain_loop"],
                 "docs-style Ray Tune": [sys.executable, "-m", "benchmarks.docs_style_tune"],
             }

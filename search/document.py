@@ -86,9 +86,7 @@ class Document:
         option = option or f"--set {name}={text}"
         key: Key = tuple(name.split("."))
         if not all(key):
-            raise SpaceError(
-                [f"{option}: {name!r} is no key; a key is words joined by dots; as in --set seed=1"]
-            )
+            raise SpaceError([f"{option}: {name!r} is no key; a key is words joined by dots; as in --set seed=1"])
         try:
             value = _Loader(text, mend="quote the value").plain()
         except _Wrong as wrong:
@@ -227,9 +225,7 @@ class _Loader(yaml.SafeLoader):
             if name in mapping:
                 dotted = ".".join(shortened(str(part)) for part in (*key, name))
                 first = self.lines[*key, name]
-                raise _Wrong(
-                    f"{dotted}: stands twice, first on line {first}; a key stands once; delete one", line
-                )
+                raise _Wrong(f"{dotted}: stands twice, first on line {first}; a key stands once; delete one", line)
             self.lines[*key, name] = line
             mapping[name] = self._data(value_node, (*key, name), self.lines[*key, name])
         return mapping
@@ -276,9 +272,7 @@ def _text(path: str) -> str:
     """The text of a space file."""
     try:
         if os.path.getsize(path) > MOST_BYTES:
-            raise _Wrong(
-                f"has {os.path.getsize(path):,} bytes; a space has at most {MOST_BYTES:,}; name another file"
-            )
+            raise _Wrong(f"has {os.path.getsize(path):,} bytes; a space has at most {MOST_BYTES:,}; name another file")
         raw = Path(path).read_bytes()
     except FileNotFoundError:
         raise _Wrong("no such file; a space is a YAML file; see spaces/ for examples") from None

@@ -52,9 +52,7 @@ def parse_parameter(name: str, raw: object, earlier: Mapping[str, Parameter | No
     kinds = [kind for kind in ("int", "float", "choice") if kind in raw]
     if len(kinds) != 1:
         have = " and ".join(kinds) or "none of them"
-        raise DomainError(
-            f"has {have}; a domain has one of int, float and choice; write {{{_example(name)}}}"
-        )
+        raise DomainError(f"has {have}; a domain has one of int, float and choice; write {{{_example(name)}}}")
     when = _when(name, raw["when"], earlier) if "when" in raw else {}
     if kinds == ["choice"]:
         for key in ("log", "step"):
@@ -98,9 +96,7 @@ def _choice(name: str, raw: list[Any], when: Condition, *key: str | int) -> Para
     values = tuple(parse_value(name, item, *key, index) for index, item in enumerate(raw))
     for index, value in enumerate(values):
         if value in values[:index]:
-            raise DomainError(
-                f"{shown(raw[index])} stands twice; each choice stands once; delete one", *key, index
-            )
+            raise DomainError(f"{shown(raw[index])} stands twice; each choice stands once; delete one", *key, index)
     return Parameter(name=name, kind="choice" if len(values) > 1 else "constant", values=values, when=when)
 
 
@@ -108,9 +104,7 @@ def _range(name: str, raw: Mapping[str, Any], kind: Literal["int", "float"], whe
     low, high = _ends(name, raw[kind], kind)
     log, step = raw.get("log", False), raw.get("step")
     if not isinstance(log, bool):
-        raise DomainError(
-            f"{shown(log)} is neither true nor false; it must be one; write true or false", "log"
-        )
+        raise DomainError(f"{shown(log)} is neither true nor false; it must be one; write true or false", "log")
     if log and low <= 0:
         raise DomainError(f"starts at {low}; a log range starts above 0; raise the start or drop log", kind)
     if step is not None:
@@ -144,9 +138,7 @@ def _check_step(step: object, low: float, high: float, kind: str) -> None:
     if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf:
         raise DomainError(f"{shown(step)} is no step; a step is a number above 0; write one", "step")
     if kind == "int" and not isinstance(step, int):
-        raise DomainError(
-            f"{step} is no whole number; an int range has whole steps; write {math.ceil(step)}", "step"
-        )
+        raise DomainError(f"{step} is no whole number; an int range has whole steps; write {math.ceil(step)}", "step")
     steps = (exact(high) - exact(low)) / exact(step)
     if steps.denominator == 1:
         return
@@ -204,7 +196,5 @@ def _example(name: str) -> str:
     """The form of a domain that fits a parameter."""
     for kind in _takes(name) & {"int", "float"}:
         return f"{kind}: [lo, hi]"
-    words = [
-        option for option in get_args(FIELDS[name].model_fields[name].annotation) if isinstance(option, str)
-    ]
+    words = [option for option in get_args(FIELDS[name].model_fields[name].annotation) if isinstance(option, str)]
     return f"choice: [{', '.join(words or (FEATURE_SETS if name == 'features' else ['true', 'false']))}]"

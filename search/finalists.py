@@ -40,9 +40,7 @@ def choose(ends: Sequence[TrialEnd], space: Space) -> list[Finalist]:
         if len(chosen) == space.search.finalists:
             break
         if end.best_epoch and all(end.point != finalist.point for finalist in chosen):
-            chosen.append(
-                Finalist(rank=len(chosen) + 1, trial_id=trial_id, point=end.point, epochs=end.best_epoch)
-            )
+            chosen.append(Finalist(rank=len(chosen) + 1, trial_id=trial_id, point=end.point, epochs=end.best_epoch))
     return chosen
 
 
@@ -59,9 +57,7 @@ def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward) -
     """
     window, network, training = space.configurations(finalist.point)
     fold = final_fold(walk)
-    windows = Windows(
-        prices, [fold], window, space.data.horizon, device="cuda" if space.resources.gpu else "cpu"
-    )
+    windows = Windows(prices, [fold], window, space.data.horizon, device="cuda" if space.resources.gpu else "cpu")
     *_, last = train(
         windows, network, training, seeds=space.search.finalist_seeds, max_epochs=finalist.epochs,
         study_seed=space.seed, forecast_from=finalist.epochs,
@@ -69,7 +65,10 @@ def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward) -
     forecasts = last.forecasts[0]
     actual, previous, _ = _known(prices, fold, space.data.horizon)
     singles = [metrics.theils_u(one, actual, previous) for one in forecasts]
-    return {**_columns(forecasts.mean(axis=0), prices, fold, space.data.horizon), "seeds_sd": float(np.std(singles))}
+    return {
+        **_columns(forecasts.mean(axis=0), prices, fold, space.data.horizon),
+        "seeds_sd": float(np.std(singles)),
+    }
 
 
 def score_baselines(prices: Prices, walk: WalkForward, horizon: int) -> dict[str, dict[str, float]]:
@@ -86,7 +85,11 @@ def _known(prices: Prices, fold: Fold, horizon: int) -> tuple[np.ndarray, np.nda
     """Actual closes of the block, closes on the days of the forecasts, and one session before those."""
     closes = prices.column("close")
     start, stop = fold.validation.start, fold.validation.stop
-    return closes[start:stop], closes[start - horizon : stop - horizon], closes[start - horizon - 1 : stop - horizon - 1]
+    return (
+        closes[start:stop],
+        closes[start - horizon : stop - horizon],
+        closes[start - horizon - 1 : stop - horizon - 1],
+    )
 
 
 def _columns(forecast: np.ndarray, prices: Prices, fold: Fold, horizon: int) -> dict[str, float]:

@@ -77,7 +77,7 @@ def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
 def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str:
     """The best rows, with every baseline among them, as text of at most 80 columns."""
     shown = [row for position, row in enumerate(rows) if position < top or row["status"] == BASELINE]
-    heads = ("rank", "trial", "status", "network", "Theil's U", "sd", "worst", "epochs")
+    heads: tuple[str, ...] = ("rank", "trial", "status", "network", "Theil's U", "sd", "epochs")
     extra = [name for name in (metric,) if name not in ("val_theils_u", "val_worst_fold")]
     if any("test_theils_u" in row for row in rows):
         extra.append("test_theils_u")
@@ -85,8 +85,8 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     cells = [heads]
     for row in shown:
         line = (
-            str(row.get("rank") or "-"), row["trial_id"], row["status"], _network(row), _number(row.get("val_theils_u")),
-            _number(row.get("val_theils_u_sd")), _number(row.get("val_worst_fold")), _epochs(row),
+            str(row.get("rank") or "-"), row["trial_id"], row["status"], _network(row),
+            _number(row.get("val_theils_u")), _number(row.get("val_theils_u_sd")), _epochs(row),
         )  # fmt: skip
         cells.append((*line, *(_number(row.get(name)) for name in extra)))
     widths = [max(len(line[index]) for line in cells) for index in range(len(heads))]
@@ -174,6 +174,6 @@ def _on_test(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
     said = f"On the test block the best of {len(finalists)} finalists ({best['trial_id']}) has Theil's U {score:.4f}"
     if _known(p_value):
         said += f", Diebold-Mariano p {p_value:.2f}"
-    if not _known(p_value) or p_value > 0.05:
+    if p_value is None or not p_value <= 0.05:  # NaN is not enough either
         return [f"{said}: not enough to tell from luck. Do not trade on this."]
     return [f"{said}: unlikely to be luck in a single comparison, though {len(trials)} trials were tried."]

@@ -59,14 +59,8 @@ class Parameter:
     def contains(self, value: Value) -> bool:
         """Whether a value lies in the domain."""
         if self.kind in ("constant", "choice"):
-            return any(
-                value == known and isinstance(value, bool) == isinstance(known, bool) for known in self.values
-            )
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not self.low <= value <= self.high
-        ):
+            return any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in self.values)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return False
         if self.kind == "int" and value != int(value):
             return False
@@ -98,9 +92,7 @@ class Parameter:
             if self.step is not None:
                 domain["step"] = self.step
         if self.when:
-            domain["when"] = {
-                name: [_written(name, value) for value in values] for name, values in self.when.items()
-            }
+            domain["when"] = {name: [_written(name, value) for value in values] for name, values in self.when.items()}
         return domain
 
 

@@ -90,7 +90,11 @@ class Progress:
         if self._quiet or self._live is not None:
             return
         score = end.scores.get(self.space.search.metric)
-        told = f"{_label(self.space.search.metric)} {score:.4f} at epoch {end.best_epoch} of {end.epochs}" if score else "no score"
+        told = (
+            f"{_label(self.space.search.metric)} {score:.4f} at epoch {end.best_epoch} of {end.epochs}"
+            if score
+            else "no score"
+        )
         if end.message:
             told += f" ({end.message})"
         done = len(self.record.ends)
@@ -103,10 +107,10 @@ class Progress:
         )
 
     def _lines(self) -> Iterable[str]:
-        validation = self.space.validation
+        validation, search = self.space.validation, self.space.search
         yield (
-            f"{self.space.name}: {self.space.data.source}, {validation.folds} folds x {validation.seeds} seeds a trial, "
-            f"sampler {self.space.search.sampler}"
+            f"{self.space.name}: {self.space.data.source}, {validation.folds} folds x {validation.seeds} seeds "
+            f"a trial, sampler {search.sampler}"
         )
         yield f"  trials   {self._trials()}"
         yield f"  best     {self._best()}"
@@ -126,7 +130,9 @@ class Progress:
 
     def _best(self) -> str:
         metric, sign = self.space.search.metric, 1 if self.space.mode == "min" else -1
-        scored = [(sign * value, end.trial_id) for end in self.record.ends if (value := end.scores.get(metric)) is not None]
+        scored = [
+            (sign * value, end.trial_id) for end in self.record.ends if (value := end.scores.get(metric)) is not None
+        ]
         scored += [
             (sign * report["score"], trial_id) for trial_id, report in self.record.running.items() if report.get("best")
         ]
@@ -170,4 +176,6 @@ def _position(trial_id: str, report: Mapping[str, Any]) -> str:
 
 
 def _point(point: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items())
+    return " ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in point.items()
+    )

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from search.document import Document, Key, SpaceError
 from search.domain import DomainError, parse_parameter, parse_value
-from search.parameters import FIELDS, Parameter, Value
+from search.parameters import FIELDS, Parameter, Value, grid_size
 from search.samplers import grid_trials, misfits
 from search.settings import (
     DEFAULT_SAMPLES,
@@ -120,17 +120,13 @@ class _Reader:
         raw = self.document.data.get("seed", 0)
         if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 2**32:
             return raw
-        self._problem(
-            ("seed",), f"{shown(raw)} is no seed; it is a whole number from 0 to {2**32 - 1}; write 0, say"
-        )
+        self._problem(("seed",), f"{shown(raw)} is no seed; it is a whole number from 0 to {2**32 - 1}; write 0, say")
         return 0
 
     def _section(self, name: str, config: type[Section]) -> Section | None:
         raw = self.document.data.get(name)
         if not isinstance(raw, dict | None):
-            self._problem(
-                (name,), f"{shown(raw)} is no section; a section holds keys; write them below it, indented"
-            )
+            self._problem((name,), f"{shown(raw)} is no section; a section holds keys; write them below it, indented")
             return None
         try:
             return config.model_validate(raw or {})
@@ -139,9 +135,7 @@ class _Reader:
                 if text == "unknown key" and len(key) == 1:
                     text += _hint(key[0], config.model_fields)
                 first, _, rest = text.partition(" ")
-                if (
-                    not key and first.rstrip(":") in config.model_fields
-                ):  # a rule between keys names its own first
+                if not key and first.rstrip(":") in config.model_fields:  # a rule between keys names its own first
                     key, text = (first.rstrip(":"),), rest
                 self._problem((name, *key), text)
             return None
@@ -153,9 +147,7 @@ class _Reader:
         )
         path = os.path.expanduser(source)
         if source == "yahoo":
-            self._problem(
-                key, f"yahoo is not yet supported; {rule}; download the ticker as a CSV and give its path"
-            )
+            self._problem(key, f"yahoo is not yet supported; {rule}; download the ticker as a CSV and give its path")
         elif source not in SHIPPED and os.path.isdir(path):
             self._problem(key, f"{shown(source)} is a folder; {rule}; name a file in it")
         elif source not in SHIPPED and not os.path.exists(path):
@@ -167,9 +159,7 @@ class _Reader:
         data = self.document.data
         raw = data.get("space")
         if not isinstance(raw, dict) or not raw:
-            if "space" in data or not any(
-                key in FIELDS or nearest(key, TOP_LEVEL) == "space" for key in data
-            ):
+            if "space" in data or not any(key in FIELDS or nearest(key, TOP_LEVEL) == "space" for key in data):
                 what = "is missing" if "space" not in data else f"is {'empty' if not raw else shown(raw)}"
                 self._problem(
                     ("space",),
@@ -218,7 +208,9 @@ class _Reader:
                 ("search", "num_samples"),
                 f"{samples} is more than the grid's {most} points; each is tried once; leave it out",
             )
-        default = most if search.sampler == "grid" else max(DEFAULT_SAMPLES, len(points))
+        default = most
+        if search.sampler != "grid":  # no more trials than there are points
+            default = max(min(DEFAULT_SAMPLES, grid_size(parameters) or DEFAULT_SAMPLES), len(points))
         plan = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric]}
         return search.model_copy(update=plan)
 
@@ -238,9 +230,7 @@ class _Reader:
             name = parameter.name
             if not parameter.applies(complete):
                 if name in raw and not parameter.when.keys() & wrong:
-                    condition = " and ".join(
-                        f"{other} in {shown(values)}" for other, values in parameter.when.items()
-                    )
+                    condition = " and ".join(f"{other} in {shown(values)}" for other, values in parameter.when.items())
                     self._problem(
                         (*key, name),
                         f"does not exist at this point; its condition is {condition}; remove it or meet that",
@@ -270,15 +260,11 @@ class _Reader:
 
     def _problem_with_grace(self, scheduler: SchedulerConfig) -> None:
         grace, most = scheduler.grace_period, scheduler.max_epochs
-        rule = (
-            f"a trial may be stopped from its grace period on; write grace_period: {most} to stop none early"
-        )
+        rule = f"a trial may be stopped from its grace period on; write grace_period: {most} to stop none early"
         if "grace_period" in scheduler.model_fields_set:
             self._problem(("scheduler", "grace_period"), f"{grace} is above max_epochs {most}; {rule}")
         else:
-            self._problem(
-                ("scheduler", "max_epochs"), f"{most} is below grace_period, {grace} by default; {rule}"
-            )
+            self._problem(("scheduler", "max_epochs"), f"{most} is below grace_period, {grace} by default; {rule}")
 
 
 def _hint(key: object, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["STATUSES", "Record", "TrialEnd", "now", "read_ends"]
+__all__ = ["STATUSES", "Record", "TrialEnd", "now", "read_ends", "read_events"]
 
 STATUSES = ("complete", "stopped", "diverged", "failed", "interrupted")
 
@@ -46,10 +46,11 @@ def now() -> str:
 
 
 class Record:
-    """Appends to `trials.jsonl` and keeps every trial's end in memory."""
+    """Appends to `trials.jsonl`, made at the first line, and keeps every trial's end in memory."""
 
     def __init__(self, path: Path) -> None:
-        self._file: TextIO = path.open("a", encoding="utf-8")
+        self._path = path
+        self._file: TextIO | None = None
         self._running: dict[str, tuple[Mapping[str, Any], dict[str, Any]]] = {}
         self.ends: list[TrialEnd] = []
 
@@ -83,7 +84,11 @@ class Record:
             message=message or report.get("message"),
         )  # fmt: skip
         self.ends.append(end)
-        line = {"event": "end", "time": now(), **{name: getattr(end, name) for name in TrialEnd.__dataclass_fields__}}
+        line = {
+            "event": "end",
+            "time": now(),
+            **{name: getattr(end, name) for name in TrialEnd.__dataclass_fields__},
+        }
         self._append(line | ({"traceback": report["traceback"]} if "traceback" in report else {}))
         return end
 
@@ -94,21 +99,44 @@ class Record:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _append(self, line: Mapping[str, Any]) -> None:
+        if self._file is None:
+            self._file = self._path.open("a", encoding="utf-8")
         self._file.write(json.dumps(_nulls(line), allow_nan=False) + "\n")
         self._file.flush()
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Every line of the record, without the last where it is torn: still being written, or cut off.
+
+    Raises:
+        ValueError: another line is no event.
+    """
+    events = []
+    *whole, last = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate([*whole, last], start=1):
+        try:
+            event = json.loads(line)
+            known = event["event"] in ("epoch", "end")
+        except (ValueError, TypeError, KeyError):
+            known = False
+        if known:
+            events.append(event)
+        elif number <= len(whole):
+            raise ValueError(f"{path}:{number}: is no event of a trial: {line[:60]!r}; remove the line")
+    return events
 
 
 def read_ends(path: Path) -> list[TrialEnd]:
     """The trials that ended, in the order in which they did."""
     names = set(TrialEnd.__dataclass_fields__)
-    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     return [
-        TrialEnd(**{name: value for name, value in line.items() if name in names})
-        for line in lines
-        if line["event"] == "end"
+        TrialEnd(**{name: value for name, value in event.items() if name in names})
+        for event in read_events(path)
+        if event["event"] == "end"
     ]
 
 

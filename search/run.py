@@ -1,6 +1,7 @@
 """The command line: `python -m search.run SPACE.yaml`."""
 
 import argparse
+import json
 import re
 import shlex
 import sys
@@ -42,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(schema_text(), end="")
         return DONE
     if options.space is None:
-        print("python -m search.run: a space file is missing; name one, as in spaces/smoke.yaml", file=sys.stderr)
+        print(
+            "python -m search.run: a space file is missing; name one, as in spaces/smoke.yaml",
+            file=sys.stderr,
+        )
         return WRONG_INPUT
     from search.document import SpaceError
     from stockrnn.prices import PriceError
@@ -66,8 +70,11 @@ def _run(options: argparse.Namespace) -> int:
     from stockrnn.quality import clean
 
     budget = _seconds(options.time_budget)
-    if options.max_concurrent is not None and options.max_concurrent < 1:
-        raise _OptionError(f"--max-concurrent {options.max_concurrent}: must be at least 1")
+    most = options.max_concurrent
+    if most is not None and not re.fullmatch(r"0*[1-9]\d{0,5}", most):
+        raise _OptionError(
+            f"--max-concurrent {most}: is no number of trials; it is a whole number, at least 1; write 1"
+        )
     space = load_space(options.space, _overrides(options))
     prices = clean(load(space.data.source))
     walk = space.folds(prices)
@@ -91,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
             space, prices, walk,
             study.Options(
                 folder=folder, command=shlex.join(["python", "-m", "search.run", *sys.argv[1:]]),
-                max_concurrent=options.max_concurrent, time_budget=budget, address=options.address,
+                max_concurrent=None if most is None else int(most), time_budget=budget, address=options.address,
                 quiet=options.quiet,
             ),
         )  # fmt: skip
@@ -122,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--num-samples", metavar="N", help="trials in all (search.num_samples)")
     parser.add_argument("--time-budget", metavar="TIME", help="end after this long: 90s, 10m, 2h")
-    parser.add_argument("--max-concurrent", type=int, metavar="N", help="trials side by side, at most")
+    parser.add_argument("--max-concurrent", metavar="N", help="trials side by side, at most")
     parser.add_argument("--output", default="results", metavar="DIR", help="where studies are kept (default: results)")
     parser.add_argument("--name", help="the study's name, and its folder's")
     parser.add_argument("--seed", metavar="N", help="the study's seed")
@@ -143,7 +150,7 @@ def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         overrides.append((name.strip(), value, f"--set {setting}"))
     for option, key in (("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed")):
         if (value := getattr(options, option)) is not None:
-            text = f"'{value}'" if option == "name" else value  # a name such as 2024 stays text
+            text = json.dumps(value) if option == "name" else value  # a name such as 2024 stays text
             overrides.append((key, text, f"--{option.replace('_', '-')} {value}"))
     return overrides
 

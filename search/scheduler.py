@@ -10,7 +10,7 @@ from search.space import Space
 __all__ = ["FiniteASHA"]
 
 
-class FiniteASHA(AsyncHyperBandScheduler):  # type: ignore[misc]
+class FiniteASHA(AsyncHyperBandScheduler):
     """Tune's asynchronous successive halving, which by itself never stops NaN and is spoilt by infinities."""
 
     def __init__(self, space: Space) -> None:

@@ -98,9 +98,5 @@ def _domain(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
 def _tidy(schema: Any) -> Any:
     """Without pydantic's titles, which repeat the names."""
     if isinstance(schema, dict):
-        return {
-            key: _tidy(value)
-            for key, value in schema.items()
-            if not (key == "title" and isinstance(value, str))
-        }
+        return {key: _tidy(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
     return [_tidy(item) for item in schema] if isinstance(schema, list) else schema

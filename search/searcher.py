@@ -31,7 +31,7 @@ def trial_id(number: int) -> str:
     return f"{number:05d}"
 
 
-class OptunaSearcher(Searcher):  # type: ignore[misc]
+class OptunaSearcher(Searcher):
     """Proposes the points of a space and records every trial in `journal`.
 
     Args:

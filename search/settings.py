@@ -27,21 +27,21 @@ class SearchConfig(Configuration):
         None,
         ge=1,
         le=MOST_SAMPLES,
-        description=f"trials in all, those of initial included; null: {DEFAULT_SAMPLES}, or the whole grid",
+        description="trials in all, those of initial included; "
+        f"null: {DEFAULT_SAMPLES}, or a smaller space's size, or the whole grid",
     )
-    metric: Literal["val_theils_u", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy"] = (
-        Field("val_theils_u", description="what trials are compared by, and what decides their best epoch")
+    metric: Literal["val_theils_u", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy"] = Field(
+        "val_theils_u", description="what trials are compared by, and what decides their best epoch"
     )
-    mode: Literal["min", "max"] | None = Field(
-        None, description="which way is better; null: the metric's own"
-    )
+    mode: Literal["min", "max"] | None = Field(None, description="which way is better; null: the metric's own")
     finalists: int = Field(
-        3, ge=0, le=100, description="best trials that are trained afresh and scored on the test block; 0: none"
+        3,
+        ge=0,
+        le=100,
+        description="best trials that are trained afresh and scored on the test block; 0: none",
     )
     finalist_seeds: int = Field(5, ge=1, le=100, description="networks that each finalist averages")
-    initial: list[dict[str, Any]] = Field(
-        default_factory=list, description="points tried first, one trial each"
-    )
+    initial: list[dict[str, Any]] = Field(default_factory=list, description="points tried first, one trial each")
 
 
 class SchedulerConfig(Configuration):

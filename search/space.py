@@ -56,9 +56,7 @@ class Space(Contents):
                 complete[parameter.name] = parameter.values[0]
         return complete
 
-    def configurations(
-        self, point: Mapping[str, Value]
-    ) -> tuple[WindowConfig, NetworkConfig, TrainingConfig]:
+    def configurations(self, point: Mapping[str, Value]) -> tuple[WindowConfig, NetworkConfig, TrainingConfig]:
         """The configurations of one trial; what the point leaves out keeps its default."""
         values: dict[str, Value] = {"features": features_label(self.data.features), **point}
         window, network, training = (
@@ -91,9 +89,7 @@ class Space(Contents):
             self._cut(prices, longest_sequence=1)
         except FoldError as error:
             if error.needed <= len(prices):
-                raise self.error(
-                    ("validation", "train_size"), f"{error}; write {error.needed} or more"
-                ) from None
+                raise self.error(("validation", "train_size"), f"{error}; write {error.needed} or more") from None
             blocks: dict[Key, int] = {
                 ("validation", "folds"): self.validation.folds * self.validation.fold_size,
                 ("validation", "train_size"): self.validation.train_size or 0,

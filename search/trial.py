@@ -24,11 +24,15 @@ from stockrnn.windows import Windows
 __all__ = ["TrialTrainable", "reports"]
 
 
-class TrialTrainable(tune.Trainable):  # type: ignore[misc]
+class TrialTrainable(tune.Trainable):
     """Tune's view of a trial: one `step` is one epoch of all members."""
 
     def setup(
-        self, config: dict[str, Any], prices: Prices | None = None, folds: tuple[Fold, ...] = (), space: Space | None = None
+        self,
+        config: dict[str, Any],
+        prices: Prices | None = None,
+        folds: tuple[Fold, ...] = (),
+        space: Space | None = None,
     ) -> None:
         """Take what all trials of the study share, and begin the first."""
         assert prices is not None
@@ -72,9 +76,7 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
     best: Scores | None = None
     best_epoch = 0
     metric, last, patience = space.search.metric, space.scheduler.max_epochs, space.scheduler.patience
-    epochs = train(
-        windows, network, training, seeds=space.validation.seeds, max_epochs=last, study_seed=space.seed
-    )
+    epochs = train(windows, network, training, seeds=space.validation.seeds, max_epochs=last, study_seed=space.seed)
     for epoch in epochs:
         scores = score(epoch.forecasts, windows.closes, folds, space.data.horizon) if epoch.finite else None
         finite = scores is not None and math.isfinite(getattr(scores, metric))

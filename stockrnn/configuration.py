@@ -39,12 +39,13 @@ def parse_features(value: object) -> object:
     if isinstance(value, list):
         value = tuple(value)
     if not isinstance(value, tuple) or not value or not all(isinstance(name, str) for name in value):
-        raise ValueError(
-            f"must be a list of columns ({', '.join(COLUMNS)}) or one of {', '.join(FEATURE_SETS)}"
-        )
+        raise ValueError(f"must be a list of columns ({', '.join(COLUMNS)}) or one of {', '.join(FEATURE_SETS)}")
     for name in value:
         if name not in COLUMNS:
-            raise ValueError(f"{name!r} is no column; columns are {', '.join(COLUMNS)}")
+            raise ValueError(
+                f"{name!r} is no column and no set; columns are {', '.join(COLUMNS)}, "
+                f"sets are {', '.join(FEATURE_SETS)}"
+            )
     if len(set(value)) != len(value):
         raise ValueError(f"{', '.join(value)} repeats a column; name each once")
     return value
@@ -67,9 +68,7 @@ class Configuration(BaseModel):
 class DataConfig(Configuration):
     """Which prices, which inputs, how far ahead, and how many sessions are held out."""
 
-    source: str = Field(
-        "nasdaq", min_length=1, description="nasdaq, sp500, or the path of a CSV or Parquet file"
-    )
+    source: str = Field("nasdaq", min_length=1, description="nasdaq, sp500, or the path of a CSV or Parquet file")
     features: Features = Field(
         FEATURE_SETS["ohlcv"],
         description="input columns, in order, or the name of a set",
@@ -82,9 +81,7 @@ class DataConfig(Configuration):
 class ValidationConfig(Configuration):
     """The walk-forward folds and the seeds of each: a trial is folds x seeds networks."""
 
-    folds: int = Field(
-        3, ge=1, le=100, description="validation blocks, one after the other, before the test block"
-    )
+    folds: int = Field(3, ge=1, le=100, description="validation blocks, one after the other, before the test block")
     fold_size: int = Field(250, ge=2, description="sessions in each validation block")
     window: Literal["expanding", "sliding"] = Field(
         "expanding", description="train on everything before a block, or on the last train_size sessions"
@@ -105,9 +102,7 @@ class WindowConfig(Configuration):
     """What a network sees and what it is asked for."""
 
     features: Features = Field(FEATURE_SETS["ohlcv"], description="input columns, in order, or a set's name")
-    target: Literal["close", "log_return"] = Field(
-        "log_return", description="what the network is trained to give"
-    )
+    target: Literal["close", "log_return"] = Field("log_return", description="what the network is trained to give")
     scaling: Literal["minmax", "standard", "relative"] = Field(
         "relative",
         description="minmax, standard: fitted on a fold's training part; relative: prices in per cent of log "
@@ -143,14 +138,8 @@ class TrainingConfig(Configuration):
     """How each network is trained."""
 
     learning_rate: float = Field(1e-3, gt=0, le=10, description="step size of the optimiser")
-    weight_decay: float = Field(
-        0.0, ge=0, le=10, description="L2 penalty (adam, sgd, rmsprop), decoupled in adamw"
-    )
+    weight_decay: float = Field(0.0, ge=0, le=10, description="L2 penalty (adam, sgd, rmsprop), decoupled in adamw")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="windows per step")
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field(
-        "adam", description="PyTorch's, with its defaults"
-    )
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field("adam", description="PyTorch's, with its defaults")
     loss: Literal["mse", "mae", "huber"] = Field("mse", description="on the scaled target")
-    gradient_clip: float | None = Field(
-        None, gt=0, description="largest norm of a network's gradient; null: none"
-    )
+    gradient_clip: float | None = Field(None, gt=0, description="largest norm of a network's gradient; null: none")

@@ -128,7 +128,7 @@ class Members:
             dropout = None if masks is None else [layer[member] for layer in masks]
             outputs = self.networks[member](windows[member, :count], dropout)
             value = loss(outputs, targets[member, :count]).mean()
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             losses.append(value.detach())
         return torch.stack(losses)
 

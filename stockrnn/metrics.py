@@ -34,8 +34,8 @@ def mae(forecast: np.ndarray, actual: np.ndarray) -> float:
 def mape(forecast: np.ndarray, actual: np.ndarray) -> float:
     """Mean absolute error as a share of the actual close: 0.01 is one per cent.
 
-    Says little alone: persistence itself scores about 0.01 on a daily index. Source: Hyndman & Koehler (2006),
-    doi 10.1016/j.ijforecast.2006.03.001, section 2.2, which gives it in per cent. NaN where a close is zero.
+    Says little alone: persistence itself scores about 0.01 on a daily index. Source: Hyndman & Koehler
+    (2006), doi 10.1016/j.ijforecast.2006.03.001, who give it in per cent. NaN where a close is zero.
     """
     if not np.all(actual):
         return float("nan")
@@ -47,9 +47,9 @@ def r2_oos(forecast: np.ndarray, actual: np.ndarray, previous: np.ndarray) -> fl
     """Out-of-sample R2 of the log return against persistence, which scores 0; above 0 beats it, 1 is perfect.
 
     1 - sum (log actual - log forecast)^2 / sum (log actual - log previous)^2. Source: Campbell & Thompson
-    (2008), doi 10.1093/rfs/hhm055, equation 1, with a return of zero in place of the historical mean as the
-    rival, as in Gu, Kelly & Xiu (2020), doi 10.1093/rfs/hhaa009, equation 19. NaN where the price moves on
-    none of the days, and where a price is not positive and so has no logarithm.
+    (2008), doi 10.1093/rfs/hhm055, with a return of zero in place of the historical mean as the rival, as in
+    Gu, Kelly & Xiu (2020), doi 10.1093/rfs/hhaa009. NaN where the price moves on none of the days, and where
+    a price is not positive and so has no logarithm.
     """
     if not all(np.all(prices > 0) for prices in (forecast, actual, previous)):
         return float("nan")
@@ -83,8 +83,8 @@ def direction_accuracy(forecast: np.ndarray, actual: np.ndarray, previous: np.nd
 def always_up(actual: np.ndarray, previous: np.ndarray) -> float:
     """Share of days that went up, among the days on which the price moved.
 
-    The direction accuracy of forecasting "up" every day: on a rising market the rival to beat, rather than one
-    half. NaN where the price moves on none of the days.
+    The direction accuracy of forecasting "up" every day: on a rising market this is the rival to beat, not
+    one half. NaN where the price moves on none of the days.
     """
     moved = actual != previous
     return float(np.mean((actual > previous)[moved])) if moved.any() else float("nan")
@@ -94,9 +94,9 @@ def lag_correlation(forecast: np.ndarray, previous: np.ndarray, earlier: np.ndar
     """Pearson correlation of the forecast change with the change of the day before, both in price points.
 
     The forecast change is `forecast - previous`, the change of the day before `previous - earlier`. Near -1
-    the network repeats yesterday's close (forecast = earlier), near 1 yesterday's move; on its chart both look
-    like a forecast that trails the price by a day. NaN for persistence, and wherever either change is the same
-    every day but for rounding.
+    the network repeats yesterday's close (forecast = earlier), near 1 yesterday's move; either way it knows
+    nothing but yesterday. NaN for persistence, and wherever either change is the same every day but for
+    rounding.
 
     Args:
         forecast: shape (days,), price points.
@@ -104,15 +104,13 @@ def lag_correlation(forecast: np.ndarray, previous: np.ndarray, earlier: np.ndar
         earlier: shape (days,), the close one session before `previous`, whatever the horizon.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # an exploding forecast has no correlation
-        one, other = (
-            _unit(np.asarray(pair[0] - pair[1]), pair) for pair in ((forecast, previous), (previous, earlier))
-        )
-        return float(np.clip(one @ other, -1, 1))
+        return float(np.clip(_deviation(forecast, previous) @ _deviation(previous, earlier), -1, 1))
 
 
-def _unit(changes: np.ndarray, prices: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def _deviation(after: np.ndarray, before: np.ndarray) -> np.ndarray:
     """The changes less their mean, scaled to length one; NaN where they do not vary."""
+    changes = after - before
     deviation = changes - changes.mean()
     length = np.linalg.norm(deviation)
-    rounding = ROUNDING * np.sqrt(changes.size) * np.max(np.abs(prices))
-    return deviation / length if length > rounding else np.full(changes.shape, np.nan)
+    rounding = ROUNDING * np.sqrt(changes.size) * max(np.abs(after).max(), np.abs(before).max())
+    return deviation / length if rounding < length < np.inf else np.full(changes.shape, np.nan)

@@ -28,9 +28,7 @@ REQUIRED = ("open", "high", "low", "close", "volume")
 IGNORED = {"adj close", "adjclose", "adj_close", "dividends", "stock splits", "capital gains"}
 DATE_NAMES = ("date", "datetime", "timestamp")
 NULL_WORDS = {"", "null", "nan", "none", "n/a", "-"}
-ISO_DATE = re.compile(
-    r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?", re.ASCII
-)
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?", re.ASCII)
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
 A_DATE = "is not a date; dates are written YYYY-MM-DD, as in 2019-01-30"
 A_NUMBER = "is not a number; numbers are digits and a point, as in 2183.49"
@@ -263,9 +261,7 @@ def _parse(table: _Table) -> Prices:
         source=table.source,
         dates=np.array(_values(table, date_name, _day, A_DATE), dtype="datetime64[D]"),
         columns=REQUIRED,
-        values=np.column_stack(
-            [np.array(_values(table, name, _number, A_NUMBER), dtype=float) for name in REQUIRED]
-        ),
+        values=np.column_stack([np.array(_values(table, name, _number, A_NUMBER), dtype=float) for name in REQUIRED]),
         lines=np.array(table.lines[1:], dtype=int),
         repairs=table.repairs,
         warnings=(f"columns not used: {', '.join(unused)}",) if unused else (),

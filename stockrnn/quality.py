@@ -40,8 +40,7 @@ def _drop_empty(prices: Prices) -> Prices:
     empty = np.isnan(price_columns).all(axis=1)
     if empty.all():
         raise PriceError(
-            f"{prices.source}: Open, High, Low, Close: no row has a price; a session has numbers there; "
-            f"check the file"
+            f"{prices.source}: Open, High, Low, Close: no row has a price; a session has numbers there; check the file"
         )
     if not empty.any():
         return prices

@@ -72,7 +72,7 @@ class _RNN(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, w_ih, w_hh, states = ctx.saved_tensors
         slope = 1 - states[:, 1:].square()
         d_pre = torch.empty_like(slope)
@@ -115,7 +115,7 @@ class _GRU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, w_ih, w_hh, states, products, gates, news = ctx.saved_tensors
         r, z = gates.chunk(2, -1)
         h_n = products[..., 2 * r.shape[-1] :].transpose(0, 1)
@@ -187,7 +187,7 @@ class _LSTM(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, w_ih, w_hh, states, cells, gates, squashed = ctx.saved_tensors
         hidden = w_hh.shape[2]
         i, f, g, o = gates.split(hidden, -1)

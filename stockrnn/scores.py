@@ -54,15 +54,11 @@ def score(forecasts: Sequence[np.ndarray], closes: np.ndarray, folds: Sequence[F
         folds: their validation positions.
         horizon: sessions between a forecast and its target.
     """
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # an exploding forecast scores inf; the caller names it
+    with np.errstate(over="ignore", invalid="ignore"):  # an exploding forecast scores inf; the caller names it
         return _score(forecasts, closes, folds, horizon)
 
 
-def _score(
-    forecasts: Sequence[np.ndarray], closes: np.ndarray, folds: Sequence[Fold], horizon: int
-) -> Scores:
+def _score(forecasts: Sequence[np.ndarray], closes: np.ndarray, folds: Sequence[Fold], horizon: int) -> Scores:
     averages = [fold.mean(axis=0) for fold in forecasts]
     actuals = [closes[fold.validation.start : fold.validation.stop] for fold in folds]
     previous = [closes[fold.validation.start - horizon : fold.validation.stop - horizon] for fold in folds]

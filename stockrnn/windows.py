@@ -63,9 +63,7 @@ class Windows:
         # Row t of the unfolded view is the window that begins at session t: overlapping, nothing is copied.
         length, features = config.sequence_length, len(columns)
         flat = torch.from_numpy(series).to(device=device, dtype=dtype).contiguous()
-        self._starts = flat.as_strided(
-            (flat.shape[0] * self._sessions - length + 1, length * features), (features, 1)
-        )
+        self._starts = flat.as_strided((flat.shape[0] * self._sessions - length + 1, length * features), (features, 1))
         self._shared = flat.shape[0] == 1
         target, self._target_offset, self._target_scale = self._targets()
         self._target = torch.from_numpy(target).to(device=device, dtype=dtype)

@@ -16,7 +16,7 @@ MODULES = {
     if path.stem != "__init__"
 }
 NO_SIBLINGS = ("prices", "folds", "networks", "metrics", "configuration")
-RAY, OPTUNA = {"searcher", "scheduler", "trial", "study"}, {"searcher"}
+RAY, OPTUNA = {"searcher", "scheduler", "trial", "study", "workers"}, {"searcher"}
 
 
 def trees(path):
@@ -93,9 +93,7 @@ def defined(tree):
             names |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {
-                name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)
-            }
+            names |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
     return names
 
 

@@ -138,11 +138,7 @@ WORDS = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
 
 
 @settings(deadline=None, database=None, max_examples=300)
-@given(
-    st.recursive(
-        SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4)
-    )
-)
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4)))
 def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "round_trip.yaml"
     path.write_text(yaml_text({"key": value, "section": {"inner": value}}), encoding="utf-8", newline="")

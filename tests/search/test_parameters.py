@@ -129,9 +129,7 @@ def test_a_grid_has_the_points_counted_by_hand(entries: dict[str, Any], count: i
 
 
 def test_a_grid_point_lacks_what_does_not_exist_there() -> None:
-    parameters = space_of(
-        {"num_layers": [1, 2], "dropout": {"choice": [0.1, 0.2], "when": {"num_layers": 2}}}
-    )
+    parameters = space_of({"num_layers": [1, 2], "dropout": {"choice": [0.1, 0.2], "when": {"num_layers": 2}}})
     assert list(grid_points(parameters)) == [
         {"num_layers": 1},
         {"num_layers": 2, "dropout": 0.1},
@@ -220,9 +218,7 @@ def space_files(draw: st.DrawFn) -> dict[str, Any]:
 
 @ROUND_TRIP
 @given(space_files())
-def test_random_domains_survive_being_written_and_read(
-    tmp_path_factory: pytest.TempPathFactory, data: Any
-) -> None:
+def test_random_domains_survive_being_written_and_read(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "random_space.yaml"
     path.write_text(yaml_text(data), encoding="utf-8")
     space = read(path)

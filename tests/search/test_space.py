@@ -267,9 +267,7 @@ ADDED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "key", "words"), [pytest.param(*case, id=name) for name, *case in ADDED]
-)
+@pytest.mark.parametrize(("text", "line", "key", "words"), [pytest.param(*case, id=name) for name, *case in ADDED])
 def test_a_mistake_is_one_line(tmp_path: Path, text: str, line: int, key: str, words: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(SPACE + text + "\n", encoding="utf-8")
@@ -329,9 +327,7 @@ WHOLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("content", "line", "key", "words"), [pytest.param(*case, id=name) for name, *case in WHOLE]
-)
+@pytest.mark.parametrize(("content", "line", "key", "words"), [pytest.param(*case, id=name) for name, *case in WHOLE])
 def test_a_wrong_file_is_one_line(tmp_path: Path, content: bytes, line: int, key: str, words: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_bytes(content)
@@ -383,16 +379,14 @@ def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
     path.write_text("space: {architecture: lstm, hidden_size: {int: [4, 8]}}\ndata:\n", encoding="utf-8")
     space = load_space(str(path))
 
-    assert (space.name, space.seed, space.num_samples, space.mode) == ("study", 0, 40, "min")
+    assert (space.name, space.seed, space.num_samples, space.mode) == ("study", 0, 5, "min")  # 4 to 8
     assert [parameter.name for parameter in space.varying] == ["hidden_size"]
     assert space.longest_sequence == 20
 
 
 def test_a_conditional_sequence_length_leaves_the_default_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
-    path.write_text(
-        SPACE + "  sequence_length: {choice: [5, 10], when: {architecture: rnn}}\n", encoding="utf-8"
-    )
+    path.write_text(SPACE + "  sequence_length: {choice: [5, 10], when: {architecture: rnn}}\n", encoding="utf-8")
     assert load_space(str(path)).longest_sequence == 20
 
 
@@ -420,9 +414,7 @@ def test_a_point_is_completed_with_the_constants_that_apply(tmp_path: Path) -> N
         ("[{architecture: rnn}]", 7),
     ],
 )
-def test_a_grid_has_every_point_and_the_initial_ones_beside_it(
-    tmp_path: Path, initial: str, trials: int
-) -> None:
+def test_a_grid_has_every_point_and_the_initial_ones_beside_it(tmp_path: Path, initial: str, trials: int) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
         SPACE + f"  hidden_size: [4, 8, 16]\nsearch: {{sampler: grid, initial: {initial}}}\n",
@@ -433,7 +425,5 @@ def test_a_grid_has_every_point_and_the_initial_ones_beside_it(
 
 def test_rungs_stand_once_and_below_the_end(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
-    path.write_text(
-        SPACE + "scheduler: {max_epochs: 9, grace_period: 2, reduction_factor: 1.25}\n", encoding="utf-8"
-    )
+    path.write_text(SPACE + "scheduler: {max_epochs: 9, grace_period: 2, reduction_factor: 1.25}\n", encoding="utf-8")
     assert load_space(str(path)).scheduler.rungs == (2, 3, 4, 5, 7, 8)

@@ -105,8 +105,6 @@ def test_every_baseline_is_scored_as_a_trial_is(synthetic, horizon):
     errors = []
     for fold in folds:
         growth = math.log(closes[fold.train[-1]] / closes[fold.train[0]]) / (len(fold.train) - 1)
-        errors += [
-            closes[day] - closes[day - horizon] * math.exp(horizon * growth) for day in fold.validation
-        ]
+        errors += [closes[day] - closes[day - horizon] * math.exp(horizon * growth) for day in fold.validation]
     assert scores["drift"].val_mae == pytest.approx(np.mean(np.abs(errors)))
     assert scores["drift"].val_rmse == pytest.approx(math.sqrt(np.mean(np.square(errors))))

@@ -103,7 +103,7 @@ def test_features_are_a_set_a_list_or_a_label(written, columns):
         (3, "must be a list of columns"),
         ({"close": 1}, "must be a list of columns"),
         (["close", 1], "must be a list of columns"),
-        (["close", "price"], "'price' is no column; columns are open, high, low, close, volume"),
+        (["close", "price"], "'price' is no column and no set; columns are open, high, low, close, volume"),
         (["close", "open", "close"], "repeats a column"),
     ],
 )

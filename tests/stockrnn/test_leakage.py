@@ -43,9 +43,7 @@ def seen(windows, fold, origins):
 
 @pytest.mark.parametrize("train_size", [None, 40], ids=["expanding", "sliding"])
 @pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
-def test_what_is_known_on_a_day_does_not_depend_on_later_prices(
-    prices, poisoned, scaling, target, horizon, train_size
-):
+def test_what_is_known_on_a_day_does_not_depend_on_later_prices(prices, poisoned, scaling, target, horizon, train_size):
     folds = cut(horizon, train_size).folds
     clean = make(prices, folds, scaling, target, horizon)
     for day in (*(fold.train[-1] for fold in folds), folds[0].validation[3], folds[2].validation[-1]):
@@ -91,12 +89,8 @@ def test_baseline_forecasts_do_not_depend_on_later_prices(prices, poisoned, name
         closes, dirty = prices.column("close"), poisoned(prices, day).column("close")
         known, later = np.arange(10, day + 1), np.arange(day + 1, SESSIONS)
         forecast = BASELINES[name]
-        assert np.array_equal(
-            forecast(closes, fold.train, known, horizon), forecast(dirty, fold.train, known, horizon)
-        )
-        assert (
-            forecast(closes, fold.train, later, horizon) != forecast(dirty, fold.train, later, horizon)
-        ).all()
+        assert np.array_equal(forecast(closes, fold.train, known, horizon), forecast(dirty, fold.train, known, horizon))
+        assert (forecast(closes, fold.train, later, horizon) != forecast(dirty, fold.train, later, horizon)).all()
 
 
 @pytest.mark.parametrize("horizon", [1, 3])

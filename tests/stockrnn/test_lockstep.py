@@ -101,7 +101,9 @@ def test_ten_steps_equal_a_plain_loop(architecture, form, optimizer, plain, dtyp
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_plain_network_is_pytorchs_own(architecture):
-    config = NetworkConfig(architecture=architecture, num_layers=2, hidden_size=8, head="flatten", output_init="uniform")
+    config = NetworkConfig(
+        architecture=architecture, num_layers=2, hidden_size=8, head="flatten", output_init="uniform"
+    )
     torch.manual_seed(3)
     network = Network(config, FEATURES, SEQUENCE)
     torch.manual_seed(3)

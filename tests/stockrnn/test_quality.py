@@ -114,9 +114,7 @@ def test_a_day_with_two_different_rows_is_named_with_the_line_of_the_second(desc
     rows = [ROWS[0], ROWS[1], ROWS[1].replace("12.5", "12.6"), *ROWS[2:]]
     prices = loaded(HEADER, *(rows[::-1] if descending else rows))
     line = 5 if descending else 4
-    assert error_of(prices).startswith(
-        f"{prices.source}:{line}: Date: 2019-01-03 stands twice with different values; "
-    )
+    assert error_of(prices).startswith(f"{prices.source}:{line}: Date: 2019-01-03 stands twice with different values; ")
 
 
 def test_highs_and_lows_may_contradict_on_one_session_in_a_hundred(synthetic):
@@ -150,9 +148,7 @@ def test_a_series_without_any_price_is_refused(loaded):
 DIRT = st.sampled_from(
     ["", "null", "0", "-1", "inf", "1,000", "text", "nan", "1e308", "2019-01-03", " 12 ", '"', "-0.0", "１２"]
 )
-BAD_DATES = st.sampled_from(
-    ["", "null", "03/01/2019", "2019-02-30", "2019-01-03", "2019-01-03T10:00:00-05:00"]
-)
+BAD_DATES = st.sampled_from(["", "null", "03/01/2019", "2019-02-30", "2019-01-03", "2019-01-03T10:00:00-05:00"])
 
 
 @settings(deadline=None, max_examples=100)

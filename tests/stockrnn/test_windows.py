@@ -86,9 +86,7 @@ def test_windows_equal_a_plain_loop(prices, scaling, target, horizon, train_size
     for number, fold in enumerate(folds):
         which, origins = every_origin(windows, number)
         inputs = [slow_window(prices, fold, scaling, origin) for origin in origins[0].tolist()]
-        targets = [
-            slow_target(prices, fold, scaling, target, horizon, origin) for origin in origins[0].tolist()
-        ]
+        targets = [slow_target(prices, fold, scaling, target, horizon, origin) for origin in origins[0].tolist()]
         np.testing.assert_allclose(windows.inputs(which, origins)[0], inputs, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(windows.targets(which, origins)[0], targets, rtol=1e-9, atol=1e-9)
 
@@ -171,9 +169,7 @@ def test_relative_inputs_do_not_depend_on_the_scale_of_prices(prices):
     larger = prices.rows(np.arange(len(prices)))
     larger.values[:] *= 10
     origins = torch.arange(LENGTH - 1, 59)[None]
-    one, ten = (
-        make(series, cut(1), "relative", "log_return", 1, torch.float32) for series in (prices, larger)
-    )
+    one, ten = (make(series, cut(1), "relative", "log_return", 1, torch.float32) for series in (prices, larger))
     first = torch.tensor([0])
     np.testing.assert_allclose(one.inputs(first, origins), ten.inputs(first, origins), rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(one.targets(first, origins), ten.targets(first, origins), rtol=1e-5)
@@ -200,9 +196,7 @@ def test_origins_by_hand(synthetic):
     # Sessions 7 and 8 are forecast at 5 and 6.
     assert windows.validation_origins(0) == range(5, 7)
     assert windows.validation_origins(1) == range(7, 9)
-    sliding = walk_forward(
-        14, folds=2, fold_size=2, test_size=2, horizon=2, longest_sequence=3, train_size=5
-    ).folds
+    sliding = walk_forward(14, folds=2, fold_size=2, test_size=2, horizon=2, longest_sequence=3, train_size=5).folds
     assert sliding[1].train == range(3, 8)
     assert Windows(prices, sliding, config, 2).train_origins(1) == range(5, 6)
 

@@ -1,0 +1,66 @@
+"""`manifest.json`: what a study was made of, and what it came to."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from search.record import now
+from search.space import Space
+from stockrnn.folds import WalkForward
+from stockrnn.prices import Prices
+
+__all__ = ["opening", "write_manifest"]
+
+PACKAGES = ("stockrnn-search", "torch", "ray", "optuna", "numpy")
+
+
+def opening(
+    space: Space, prices: Prices, walk: WalkForward, command: str, baselines: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """What is known when a study begins; dates are those of targets, ISO 8601."""
+
+    def dates(block: range) -> list[str]:
+        return [str(prices.dates[block.start]), str(prices.dates[block.stop - 1])]
+
+    return {
+        "name": space.name,
+        "command": command,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "start": now(),
+        "end": None,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "seed": space.seed,
+        "data": asdict(prices.provenance),
+        "folds": [{"train": dates(fold.train), "validation": dates(fold.validation)} for fold in walk.folds],
+        "test": dates(walk.test),
+        "test_opened": None,
+        "baselines": baselines,
+    }
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write `manifest.json`; a reader sees the old one or the new one. Unknown numbers are null."""
+    part = folder / "manifest.part"
+    part.write_text(json.dumps(_plain(manifest), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(part, folder / "manifest.json")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was not installed
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

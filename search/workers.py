@@ -1,0 +1,68 @@
+"""Ray, quietly: one of our own on this machine, or a cluster's; and how many trials run side by side."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from search.space import Space
+
+__all__ = ["ray_running", "slots"]
+
+OBJECT_STORE = 256 * 1024**2  # bytes: the prices and Ray's own needs
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else every worker warns of it
+    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output is silent, the newer is not
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files per trial
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends the study through the stopper
+}
+
+
+@contextmanager
+def ray_running(address: str | None) -> Iterator[None]:
+    """A Ray of our own on this machine, or the cluster at an address; disconnected or gone afterwards.
+
+    Raises:
+        ConnectionError: no cluster answers at the address.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    where: dict[str, Any] = {"address": address}
+    if address is None:
+        where = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def slots(space: Space, max_concurrent: int | None) -> int:
+    """Trials that run side by side.
+
+    Raises:
+        SpaceError: a trial asks for more than there is.
+    """
+    have, want = ray.cluster_resources(), space.resources
+    for key, needed in (("cpu", want.cpu), ("gpu", want.gpu)):
+        available = have.get(key.upper(), 0)
+        if needed > available:
+            raise space.error(
+                ("resources", key),
+                f"{needed:g} a trial, but there are {available:g} here; a trial must fit; lower it or join a cluster",
+            )
+    fits = int(have.get("CPU", 0) / want.cpu)
+    if want.gpu:
+        fits = min(fits, int(have["GPU"] / want.gpu))
+    return max(1, min(fits, max_concurrent or fits, space.num_samples))
