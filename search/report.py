@@ -71,10 +71,10 @@ def write_report(folder: Path) -> Path:
         curves=_curves(events, statuses, manifest.get("baselines", {})),
         timeline=_timeline(manifest),
     )
-    part = folder / f"report.{os.getpid()}.part"
+    report, part = folder / "report.html", folder / f"report.{os.getpid()}.part"
     part.write_text(html, encoding="utf-8", errors="replace")
-    os.replace(part, folder / "report.html")
-    return folder / "report.html"
+    os.replace(part, report)
+    return report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,9 +99,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.is_file():
         raise ValueError(f"{folder}: is no study, it has no manifest.json; name a folder as in results/smoke")
+    known = {"name": folder.name, "data": {}, "folds": [], "test": [], "versions": {}}
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        return {"name": folder.name, "data": {}, "folds": [], "test": [], "versions": {}} | manifest
+        return known | json.loads(path.read_text(encoding="utf-8"))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: is no study's manifest ({error})") from None
 
@@ -171,7 +171,8 @@ def _curves(
     epochs = max(max(values) for values in trials.values())
 
     def place(epoch: int, value: float) -> tuple[float, float]:
-        return round(2 + 96 * (epoch - 1) / max(1, epochs - 1), 2), round(100 * (high - value) / (high - low), 2)
+        y = max(100 * (high - value) / (high - low), -10_000)  # far above the plot is far enough
+        return round(2 + 96 * (epoch - 1) / max(1, epochs - 1), 2), round(y, 2)
 
     curves = []
     for trial_id, values in trials.items():
@@ -247,3 +248,7 @@ def _timeline(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
         ],
         "ticks": [(str(day.year) if step >= 12 else f"{day:%Y-%m}", place(day)) for day in starts],
     }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,6 +5,7 @@ computation: `batched`, where each product of all members is one product, and `l
 `Network` works on views of its row. A snapshot of all members is one copy, and one optimiser step updates them all.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -23,7 +24,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> elementwise l
 
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-GROUP_STATES = 1_000_000  # gate values of a batched step that stay near the processor; more are slower than two groups
+GROUP_STATES = 1_500_000  # gate values of a batched step that stay near the processor; more are slower than two groups
 LSTM_STATES = 1_024  # batch x hidden up to which the batched LSTM outruns oneDNN's, and
 LSTM_MEMBERS = 4  # the members it needs for that
 
@@ -152,10 +153,9 @@ class Members:
         if config.dropout == 0 or config.num_layers == 1:
             return None
         width, kept = config.hidden_size * (2 if config.bidirectional else 1), 1 - config.dropout
+        shape = (config.num_layers - 1, sequence, width)
         drawn = [
-            torch.empty((config.num_layers - 1, count, sequence, width), dtype=like.dtype, device=like.device)
-            .bernoulli_(kept, generator=generator)
-            .div_(kept)
+            _mask((shape[0], count, *shape[1:]), kept, generator, like)
             for count, generator in zip(counts, self._dropout, strict=False)
         ]
         return [[masks[layer] for masks in drawn] for layer in range(config.num_layers - 1)]
@@ -227,6 +227,18 @@ def _counted_means(each: Tensor, counts: Sequence[int]) -> Tensor:
     sizes = torch.tensor(counts, device=each.device)
     counted = torch.arange(each.shape[1], device=each.device) < sizes[:, None]
     return torch.where(counted, each, 0).sum(1) / sizes
+
+
+def _mask(shape: tuple[int, ...], kept: float, generator: torch.Generator, like: Tensor) -> Tensor:
+    """Zeros, and 1 / kept with probability `kept` (to the nearest 1/65536).
+
+    Sixteen random bits an element: a quarter of the time of `bernoulli_`, which took a third of a small step.
+    """
+    size = math.prod(shape)
+    bits = torch.empty((size + 3) // 4, dtype=torch.int64, device=like.device)
+    bits.random_(-(2**63), None, generator=generator)
+    threshold = min(round(kept * 65536), 65535) - 32768
+    return (bits.view(torch.int16)[:size] < threshold).to(like.dtype).div_(kept).view(shape)
 
 
 def _padded(masks: list[Tensor], batch: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from stockrnn.configuration import NetworkConfig, TrainingConfig
-from stockrnn.lockstep import Members
+from stockrnn.lockstep import Members, _mask
 from stockrnn.networks import Network
 from stockrnn.optimizer import Optimizer
 
@@ -144,3 +144,13 @@ def test_dropout_is_the_same_in_both_forms():
         results.append((losses, members.gradients))
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-10)
     assert not torch.equal(losses, members.backward(windows, targets, [BATCH, 3, BATCH], squared))
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 1.0])
+def test_dropout_keeps_the_share_and_the_mean(kept):
+    mask = _mask((100, 33, 61), kept, torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.float64))
+    assert set(mask.unique().tolist()) <= {0.0, 1 / kept}
+    assert (mask > 0).double().mean().item() == pytest.approx(kept, abs=0.005)
+    assert mask.mean().item() == pytest.approx(1, abs=0.02)
+    by_column = (mask > 0).double().mean((0, 1))
+    assert by_column.std().item() < 0.02  # no column is favoured
