@@ -10,6 +10,7 @@ from typing import Any
 
 from search.record import TrialEnd
 from search.space import Space
+from stockrnn.configuration import NetworkConfig, WindowConfig
 
 __all__ = ["columns", "rank", "table", "verdict", "write_csv"]
 
@@ -20,6 +21,11 @@ LAST = (
     "test_theils_u", "test_rmse", "test_mae", "test_mape", "test_r2_oos", "test_direction_accuracy",
     "test_always_up", "test_lag_correlation", "test_dm_p", "test_cw_p", "seeds_sd",
 )  # fmt: skip
+DEFAULTS = {  # what a trial whose space does not name these parameters has
+    name: config.model_fields[name].default
+    for config, names in ((NetworkConfig, ("head", "hidden_size", "num_layers")), (WindowConfig, ("sequence_length",)))
+    for name in names
+}
 BASELINE = "baseline"
 Row = dict[str, Any]
 
@@ -49,7 +55,7 @@ def rank(
     rows: list[Row] = [{"trial_id": name, "status": BASELINE, **scores} for name, scores in baselines.items()]
     rows += [
         {
-            "trial_id": end.trial_id, "status": end.status, **end.point, **end.scores, "epochs": end.epochs,
+            "trial_id": end.trial_id, "status": end.status, **DEFAULTS, **end.point, **end.scores, "epochs": end.epochs,
             "best_epoch": end.best_epoch, "parameters": end.parameters, "seconds": end.seconds,
         }
         for end in ends

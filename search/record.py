@@ -22,7 +22,7 @@ class TrialEnd:
 
     Attributes:
         point: its parameters.
-        scores: of its best epoch; empty where it has none.
+        scores: of its best epoch; empty where it has none, and where the trial diverged or failed.
         parameters: weights of one member.
         seconds: from its beginning on the worker to its last report.
         message: why it failed.
@@ -77,6 +77,8 @@ class Record:
     def end(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:
         """A trial ended; its last report holds what it reached."""
         point, report = self._running.pop(trial_id)
+        if status in ("diverged", "failed"):  # what it reached before stands in its epochs' lines, and ranks nowhere
+            report = {**report, "best": {}, "best_epoch": None}
         end = TrialEnd(
             trial_id=trial_id, status=status, point=point, scores=report.get("best", {}),
             epochs=report.get("epoch", 0), best_epoch=report.get("best_epoch") or None,

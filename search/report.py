@@ -10,12 +10,12 @@ import io
 import json
 import math
 import os
-import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
@@ -46,13 +46,11 @@ def write_report(folder: Path) -> Path:
     manifest = _manifest(folder)
     text = _text(folder / "space.yaml")
     space = yaml.safe_load(text) or {}
-    record = folder / "trials.jsonl"
-    events = read_events(record) if record.exists() else []
+    events = read_events(record) if (record := folder / "trials.jsonl").exists() else []
     names, *lines = list(csv.reader(io.StringIO(_text(folder / "leaderboard.csv")))) or [[]]
     rows = [dict(zip(names, line, strict=False)) for line in lines]
     ends = {event["trial_id"]: event for event in events if event["event"] == "end"}
-    statuses = dict.fromkeys((event["trial_id"] for event in events), RUNNING)
-    statuses |= {trial_id: end["status"] for trial_id, end in ends.items()}
+    statuses = {event["trial_id"]: event.get("status", RUNNING) for event in events}
     counts = Counter(statuses.values())
     last = manifest.get("end") or max((event["time"] for event in events), default=manifest.get("start"))
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -85,10 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the study's folder, as in results/smoke")
     try:
         print(write_report(parser.parse_args(arguments).folder))
+        return DONE
     except (OSError, ValueError) as error:
         print(f"{error}; no report was written", file=sys.stderr)
         return NO_REPORT
-    return DONE
 
 
 def _text(path: Path) -> str:
@@ -97,7 +95,7 @@ def _text(path: Path) -> str:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"{folder}: is no study, it has no manifest.json; name a folder as in results/smoke")
     known = {"name": folder.name, "data": {}, "folds": [], "test": [], "versions": {}}
     try:
@@ -126,11 +124,8 @@ def _values(row: Mapping[str, str]) -> dict[str, Any]:
 def _board(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """The leaderboard: the columns that some row fills, those that none does, and rows of readable texts."""
     used = [name for name in names if any(row.get(name) for row in rows)]
-    numbers = {
-        name
-        for name in used
-        if name != "trial_id" and all(_float(row[name]) is not None for row in rows if row.get(name))
-    }
+    filled = {name: [text for row in rows if (text := row.get(name))] for name in used if name != "trial_id"}
+    numbers = {name for name, texts in filled.items() if all(_float(text) is not None for text in texts)}
     return {
         "columns": used,
         "empty": [name for name in names if name not in used],
@@ -167,7 +162,8 @@ def _curves(
         return None
     bests = {trial_id: min(values.values()) for trial_id, values in trials.items()}
     everything = [value for values in trials.values() for value in values.values()]
-    low, high = _range(everything, list(bests.values()))
+    best = min(bests, key=lambda trial_id: bests[trial_id])
+    low, high = _range(everything, [*bests.values()])
     epochs = max(max(values) for values in trials.values())
 
     def place(epoch: int, value: float) -> tuple[float, float]:
@@ -194,8 +190,8 @@ def _curves(
     step, epoch_step = _step(low, high), max(1, round(_step(1, epochs)))
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return {
-        "curves": sorted(curves, key=lambda curve: (ON_TOP.index(curve["status"]), -curve["best"])),
-        "best": min(bests, key=lambda trial_id: bests[trial_id]),
+        "curves": sorted(curves, key=lambda curve: (curve["trial_id"] == best, ON_TOP.index(curve["status"]))),
+        "best": best,
         "levels": labels, "high": high, "highest": max(everything), "above": sum(value > high for value in everything),
         "epochs": [(number, place(number, 1)[0]) for number in range(1, epochs + 1) if number % epoch_step == 0],
         "ticks": [
@@ -205,12 +201,10 @@ def _curves(
     }  # fmt: skip
 
 
-def _range(everything: Sequence[float], bests: Sequence[float]) -> tuple[float, float]:
-    """From the lowest score or 1 up to what leaves a third of the height to where most trials end."""
-    low = min(1.0, *everything, *bests)
-    quarter, _, three = statistics.quantiles([*bests, *bests], n=4)
-    most = max(1.0, min(max(bests), three + 1.5 * (three - quarter)))
-    high = min(max(1.0, *everything, *bests), low + 3 * max(most - low, 0.002))
+def _range(scores: Sequence[float], bests: Sequence[float]) -> tuple[float, float]:
+    """From the lowest score or 1 up to what leaves a third of the height to the better half of the trials."""
+    low = min(1.0, *scores, *bests)
+    high = min(max(1.0, *scores, *bests), low + 3 * max(median(bests) - low, 1.0 - low, 0.002))
     pad = 0.05 * max(high - low, 0.002)
     return low - pad, high + pad
 

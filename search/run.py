@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
     print(_summary(space, outcome, folder, quiet=options.quiet))
     if outcome.interrupted:
         return INTERRUPTED
-    return DONE if any(end.scores for end in outcome.ends) else NOTHING_FINISHED
+    return DONE if any(end.status in ("complete", "stopped") for end in outcome.ends) else NOTHING_FINISHED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,6 +210,7 @@ def _summary(space: "Space", outcome: "Outcome", folder: Path, *, quiet: bool) -
         parts.append(f"The time budget ended the study after {ended} of {space.num_samples} trials.")
     parts.append("")
     parts.append(f"{ended} trials in {duration(outcome.seconds)}")
+    parts.append(f"report       {folder / 'report.html'}")
     parts.append(f"leaderboard  {folder / 'leaderboard.csv'}")
     parts.append(f"every epoch  {folder / 'trials.jsonl'}")
     parts.append(f"dashboard    optuna-dashboard {folder / 'study.journal'}")

@@ -8,7 +8,7 @@ from search.settings import MOST_SAMPLES
 
 __all__ = ["grid_trials", "misfits"]
 
-PACKAGES = {"cmaes": "cmaes", "gp": "scipy"}  # what a sampler needs beside Optuna
+PACKAGES = {"cmaes": "cmaes"}  # what a sampler needs beside Optuna
 
 
 def misfits(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[str]:

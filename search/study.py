@@ -19,6 +19,7 @@ from search.leaderboard import Row, columns, rank, verdict, write_csv
 from search.manifest import opening, write_manifest
 from search.progress import Progress
 from search.record import Record, TrialEnd, now
+from search.report import write_report
 from search.scheduler import FiniteASHA
 from search.searcher import OptunaSearcher
 from search.space import Space
@@ -72,7 +73,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
     progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
     # Ray installs signal handlers of its own, which abort: ours come after it.
     with progress, ray_running(options.address), stop.on_signals():
-        side_by_side = slots(space, options.max_concurrent)
+        side_by_side = slots(space, options.max_concurrent, options.address)
         study = _Study(space, prices, walk, options.folder, side_by_side, record, progress, stop)
         manifest = opening(space, prices, walk, options.command, baselines)
         study.begin(manifest, baselines)
@@ -158,6 +159,7 @@ class _Study:
         self.record.close()
         self.board.write()
         write_manifest(self.folder, {**manifest, "verdict": verdict(self.board.rows())})
+        write_report(self.folder)
 
     def _tuner(self, searcher: OptunaSearcher) -> tune.Tuner:
         resources = self.space.resources

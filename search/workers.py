@@ -2,8 +2,9 @@
 
 import logging
 import os
+import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ from search.space import Space
 __all__ = ["ray_running", "slots"]
 
 OBJECT_STORE = 256 * 1024**2  # bytes: the prices and Ray's own needs
+CONNECT_TIMEOUT = 10.0  # seconds
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else every worker warns of it
@@ -37,7 +39,9 @@ def ray_running(address: str | None) -> Iterator[None]:
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     where: dict[str, Any] = {"address": address}
-    if address is None:
+    if address is not None:
+        _knock(address)
+    else:
         where = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -48,13 +52,17 @@ def ray_running(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def slots(space: Space, max_concurrent: int | None) -> int:
-    """Trials that run side by side.
+def slots(space: Space, max_concurrent: int | None, address: str | None) -> int:
+    """Trials that run side by side: as many as fit, or as `max_concurrent` says.
+
+    A cluster (an address) may grow when trials wait for it, so there `max_concurrent` counts, not what is up now.
 
     Raises:
-        SpaceError: a trial asks for more than there is.
+        SpaceError: on this machine, a trial asks for more than there is.
     """
     have, want = ray.cluster_resources(), space.resources
+    if address is not None:
+        return min(max_concurrent or max(1, _fitting(space, have)), space.num_samples)
     for key, needed in (("cpu", want.cpu), ("gpu", want.gpu)):
         available = have.get(key.upper(), 0)
         if needed > available:
@@ -62,7 +70,21 @@ def slots(space: Space, max_concurrent: int | None) -> int:
                 ("resources", key),
                 f"{needed:g} a trial, but there are {available:g} here; a trial must fit; lower it or join a cluster",
             )
+    fits = _fitting(space, have)
+    return min(fits, max_concurrent or fits, space.num_samples)
+
+
+def _knock(address: str) -> None:
+    """Ray waits minutes for a host that does not answer; a connection tells at once."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
+        except (OSError, OverflowError) as error:
+            raise ConnectionError(str(error)) from None
+
+
+def _fitting(space: Space, have: Mapping[str, float]) -> int:
+    want = space.resources
     fits = int(have.get("CPU", 0) / want.cpu)
-    if want.gpu:
-        fits = min(fits, int(have["GPU"] / want.gpu))
-    return max(1, min(fits, max_concurrent or fits, space.num_samples))
+    return min(fits, int(have.get("GPU", 0) / want.gpu)) if want.gpu else fits

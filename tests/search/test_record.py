@@ -1,0 +1,68 @@
+"""`trials.jsonl`: what is written, and what is read back."""
+
+import json
+import math
+
+from search.record import Record, read_ends
+
+SCORES = {"val_theils_u": 0.9, "val_direction_accuracy": math.nan}
+
+
+def report(epoch, **more):
+    return {
+        "epoch": epoch, "status": "running", "score": 0.9, "best_epoch": 1, "best": SCORES, "scores": SCORES,
+        "loss": 1.0, "parameters": 17, "seconds": 0.5, "worker": 1, **more,
+    }  # fmt: skip
+
+
+def test_every_epoch_and_every_end_is_one_line_at_once(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    record = Record(path)
+    record.start("00000", {"architecture": "gru"})
+    record.epoch("00000", report(1))
+    assert len(path.read_text().splitlines()) == 1  # written before the trial ends
+    record.epoch("00000", report(2))
+    record.end("00000", "complete")
+    record.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["epoch", "epoch", "end"]
+    assert [line["trial_id"] for line in lines] == ["00000"] * 3
+    assert lines[0]["scores"] == {"val_theils_u": 0.9, "val_direction_accuracy": None}  # unknown is null
+    assert lines[2]["point"] == {"architecture": "gru"}
+    assert (lines[2]["epochs"], lines[2]["best_epoch"], lines[2]["parameters"]) == (2, 1, 17)
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    record = Record(tmp_path / "trials.jsonl")
+    for number, status in enumerate(("stopped", "failed", "diverged")):
+        record.start(f"{number:05d}", {"hidden_size": number})
+        record.epoch(f"{number:05d}", report(1, best={"val_theils_u": 0.9}))
+        record.end(f"{number:05d}", status, "out of memory" if status == "failed" else None)
+    record.close()
+    assert read_ends(tmp_path / "trials.jsonl") == record.ends
+    assert record.ends[1].message == "out of memory"
+
+
+def test_a_failure_keeps_its_message_and_its_epochs_but_no_score(tmp_path):
+    record = Record(tmp_path / "trials.jsonl")
+    record.start("00000", {})
+    record.epoch("00000", report(3))
+    record.epoch("00000", {"status": "failed", "message": "ValueError: no", "traceback": "Traceback ...", "done": True})
+    end = record.end("00000", "failed")
+    record.close()
+    assert (end.epochs, end.message, end.scores, end.best_epoch) == (3, "ValueError: no", {}, None)
+    assert json.loads((tmp_path / "trials.jsonl").read_text().splitlines()[-1])["traceback"] == "Traceback ..."
+
+
+def test_an_interrupted_study_ends_every_running_trial_once(tmp_path):
+    record = Record(tmp_path / "trials.jsonl")
+    for number in range(3):
+        record.start(f"{number:05d}", {})
+    record.end("00001", "complete")
+    record.interrupt()
+    record.interrupt()
+    record.close()
+    assert sorted((end.trial_id, end.status) for end in record.ends) == [
+        ("00000", "interrupted"), ("00001", "complete"), ("00002", "interrupted"),
+    ]  # fmt: skip
+    assert record.running == {}

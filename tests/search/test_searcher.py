@@ -1,0 +1,121 @@
+"""Optuna behind Tune's searcher: what is proposed, and what the journal says of every trial."""
+
+import math
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from search.searcher import OptunaSearcher
+
+RANGES = {
+    "architecture": "gru",
+    "hidden_size": {"int": [4, 64], "log": True},
+    "learning_rate": {"float": [1e-4, 1e-2], "log": True},
+    "dropout": {"float": [0.0, 0.4], "step": 0.1},
+}
+CONDITIONAL = {
+    "architecture": ["rnn", "gru"],
+    "num_layers": {"int": [1, 3]},
+    "dropout": {"float": [0.0, 0.4], "when": {"num_layers": [2, 3]}},
+    "bidirectional": [False, True],
+    "gradient_clip": [None, 1.0],
+    "features": ["ohlcv", ["close", "volume"]],
+}
+FINITE = {"architecture": ["rnn", "gru"], "num_layers": {"int": [1, 2]},
+          "dropout": {"choice": [0.1, 0.2], "when": {"num_layers": 2}}}  # fmt: skip
+
+
+def report(epoch, score, status="running"):
+    return {"epoch": epoch, "score": score, "status": status}
+
+
+def read(journal):
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    return optuna.load_study(study_name=None, storage=storage)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "space"),
+    [
+        ("tpe", CONDITIONAL),
+        ("random", CONDITIONAL),
+        ("grid", FINITE),
+        ("qmc", RANGES),
+        ("gp", RANGES),
+        ("cmaes", RANGES),
+    ],
+)
+def test_every_sampler_stays_in_the_space_and_learns_from_all_ends(small_space, tmp_path, sampler, space):
+    read_space = small_space(space=space, search={"sampler": sampler, "num_samples": None})
+    searcher = OptunaSearcher(read_space, tmp_path / "journal")
+    by_name = {parameter.name: parameter for parameter in read_space.parameters}
+    trials = 6 if sampler == "grid" else 16
+    seen = []
+    for number in range(trials):
+        proposed = searcher.suggest(f"tune{number}")
+        point = proposed["point"]
+        seen.append(point)
+        assert proposed["trial_id"] == f"{number:05d}"
+        for name, parameter in by_name.items():
+            assert (name in point) == parameter.applies(point)
+            assert name not in point or parameter.contains(point[name])
+        read_space.configurations(point)  # every point is a valid trial
+        searcher.on_trial_result(f"tune{number}", report(1, 1.0 + number / 100))
+        end = [report(2, 0.9, "complete"), report(2, 1.1), report(2, math.nan, "diverged")][number % 3]
+        searcher.on_trial_complete(f"tune{number}", end)
+    assert all(trial.state.is_finished() for trial in read(tmp_path / "journal").trials)
+    if sampler == "grid":
+        assert len({tuple(point.items()) for point in seen}) == 6
+
+
+def test_the_journal_tells_how_each_trial_ended(small_space, tmp_path):
+    searcher = OptunaSearcher(small_space(), tmp_path / "journal")
+    for name in ("complete", "stopped", "diverged", "failed", "died", "open"):
+        searcher.suggest(name)
+        searcher.on_trial_result(name, report(1, 1.5))
+    searcher.on_trial_complete("complete", report(2, 0.5, "complete"))
+    searcher.on_trial_complete("stopped", report(3, 1.25))
+    searcher.on_trial_complete("diverged", report(2, 1.5, "diverged"))
+    searcher.on_trial_complete("failed", {"status": "failed", "message": "no"})
+    searcher.on_trial_complete("died", error=True)
+    searcher.close()
+
+    trials = {trial.user_attrs["tune_id"]: trial for trial in read(tmp_path / "journal").trials}
+    assert {name: trial.state for name, trial in trials.items()} == {
+        "complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "diverged": TrialState.PRUNED,
+        "failed": TrialState.FAIL, "died": TrialState.FAIL, "open": TrialState.FAIL,
+    }  # fmt: skip
+    assert trials["complete"].value == 0.5
+    assert trials["stopped"].value == 1.25  # the result on which it was stopped counts
+    assert trials["stopped"].intermediate_values == {1: 1.5, 3: 1.25}
+    assert trials["diverged"].value is None
+    assert trials["open"].user_attrs["status"] == "interrupted"
+
+
+def test_initial_points_come_first_and_leave_the_rest_to_the_sampler(small_space, tmp_path):
+    first = [{"architecture": "lstm", "hidden_size": 7}, {"architecture": "rnn"}]
+    searcher = OptunaSearcher(small_space(search={"initial": first}), tmp_path / "journal")
+    points = [searcher.suggest(str(number))["point"] for number in range(3)]
+    assert (points[0]["architecture"], points[0]["hidden_size"]) == ("lstm", 7)
+    assert points[1]["architecture"] == "rnn"
+    assert set(points[2]) == {"architecture", "hidden_size", "sequence_length", "learning_rate"}
+
+
+def test_the_same_seed_proposes_the_same_points(small_space, tmp_path):
+    def points(name, seed):
+        searcher = OptunaSearcher(small_space(seed=seed), tmp_path / name)
+        return [searcher.suggest(str(number)) for number in range(5)]
+
+    assert points("a", 1) == points("b", 1)
+    assert points("c", 2) != points("d", 1)
+
+
+def test_larger_is_better_where_the_metric_says_so(small_space, tmp_path):
+    searcher = OptunaSearcher(small_space(search={"metric": "val_direction_accuracy"}), tmp_path / "journal")
+    for name, score in (("low", 0.4), ("high", 0.6)):
+        searcher.suggest(name)
+        searcher.on_trial_complete(name, report(1, score, "complete"))
+    assert read(tmp_path / "journal").best_value == 0.6

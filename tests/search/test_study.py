@@ -1,0 +1,181 @@
+"""Whole studies through the command line, on a real Ray and a real journal."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from search.record import read_ends
+
+pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[2]
+COLUMNS = ["rank", "trial_id", "status", "architecture", "head", "hidden_size", "num_layers", "sequence_length"]
+
+
+def command(space, output, *options):
+    return [sys.executable, "-m", "search.run", str(space), "--output", str(output), *options]
+
+
+def run(space, output, *options):
+    return subprocess.run(
+        command(space, output, *options), cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def events(folder, kind):
+    lines = (folder / "trials.jsonl").read_text(encoding="utf-8").splitlines()
+    return [line for line in map(json.loads, lines) if line["event"] == kind]
+
+
+def leaderboard(folder):
+    with (folder / "leaderboard.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def journal(folder):
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    return optuna.load_study(study_name=None, storage=storage).trials
+
+
+def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp_path):
+    result = run(space_file(scheduler={"max_epochs": 9, "grace_period": 1, "patience": 3}), tmp_path)
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "small"
+    rows = leaderboard(folder)
+    assert list(rows[0])[:8] == COLUMNS
+    assert {"persistence", "drift", "ar1"} < {row["trial_id"] for row in rows}
+    ranks = [float(row["val_theils_u"]) for row in rows if row["rank"]]
+    assert ranks == sorted(ranks)
+    persistence = next(row for row in rows if row["trial_id"] == "persistence")
+    assert float(persistence["val_theils_u"]) == 1.0
+    for row in rows:  # Theil's U is a ratio that a reader can check
+        ratio = float(row["val_rmse"]) / float(persistence["val_rmse"])
+        assert float(row["val_theils_u"]) == pytest.approx(ratio, rel=1e-6)
+
+    ends = read_ends(folder / "trials.jsonl")
+    assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(6)]
+    reports = events(folder, "epoch")
+    for end in ends:
+        own = [report for report in reports if report["trial_id"] == end.trial_id]
+        assert [report["epoch"] for report in own] == list(range(1, end.epochs + 1))
+        assert end.scores["val_theils_u"] == min(report["scores"]["val_theils_u"] for report in own)
+    assert len({end.worker for end in ends}) <= 2  # workers are reused
+
+    states = {trial.number: trial for trial in journal(folder)}
+    for end in ends:
+        trial = states[int(end.trial_id)]
+        expected = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED}[end.status]
+        assert (trial.state, trial.value) == (expected, pytest.approx(end.scores["val_theils_u"]))
+
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["data"]["sha256"]
+    assert manifest["end"]
+    assert len(manifest["test_opened"]["finalists"]) == 2
+    tested = [row for row in rows if row["test_theils_u"]]
+    assert {row["trial_id"] for row in tested} == {
+        "persistence", "drift", "ar1", *(one["trial_id"] for one in manifest["test_opened"]["finalists"])
+    }  # fmt: skip
+    assert manifest["verdict"] in result.stdout
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "00000" in report
+    assert "On the test block" in report
+    assert "persistence" in result.stdout
+    assert str(folder / "leaderboard.csv") in result.stdout
+    assert max(map(len, result.stdout.split("\n\n")[0].splitlines())) <= 80
+    for noise in ("Warning", "ray::", "Traceback", "(raylet)", "Tune Status", "INFO", "WARNING"):
+        assert noise not in result.stderr + result.stdout
+
+    again = run(space_file(), tmp_path)
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+    assert len(again.stderr.splitlines()) == 1
+
+
+def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path):
+    space = space_file(search={"finalists": 0}, scheduler={"max_epochs": 20, "grace_period": 20})
+    scores = []
+    for workers in ("1", "2"):
+        result = run(space, tmp_path, "--max-concurrent", workers, "--name", f"with{workers}", "--quiet")
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == ""
+        folder = tmp_path / f"with{workers}"
+        assert len({report["worker"] for report in events(folder, "epoch")}) == int(workers)
+        scores.append({(report["trial_id"], report["epoch"]): report["scores"] for report in events(folder, "epoch")})
+        points = {end.trial_id: end.point for end in read_ends(folder / "trials.jsonl")}
+        scores[-1].update(points)
+    assert scores[0] == scores[1]
+
+
+def test_a_study_in_which_everything_diverges_ends_with_code_1(space_file, tmp_path):
+    space = {"architecture": "rnn", "optimizer": "sgd", "learning_rate": 10.0, "output_init": "uniform"}
+    result = run(
+        space_file(space=space, search={"num_samples": 2}, scheduler={"max_epochs": 200, "grace_period": 200}), tmp_path
+    )
+    assert result.returncode == 1, result.stderr
+    ends = read_ends(tmp_path / "small" / "trials.jsonl")
+    assert [end.status for end in ends] == ["diverged", "diverged"]
+    assert {trial.state for trial in journal(tmp_path / "small")} == {TrialState.PRUNED}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_file, tmp_path, number):
+    space = space_file(search={"num_samples": 500}, scheduler={"max_epochs": 20, "grace_period": 20})
+    process = subprocess.Popen(
+        command(space, tmp_path), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    trials = tmp_path / "small" / "trials.jsonl"
+    deadline = time.monotonic() + 120
+    while not (trials.exists() and trials.read_text(encoding="utf-8").count('"event": "end"') >= 2):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
+    os.kill(process.pid, number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert "Interrupted after" in stdout
+    ends = read_ends(trials)
+    statuses = {end.status for end in ends}
+    assert statuses == {"complete", "interrupted"}
+    assert len({end.trial_id for end in ends}) == len(ends)
+    states = [trial.state for trial in journal(tmp_path / "small")]
+    assert TrialState.RUNNING not in states
+    assert states.count(TrialState.COMPLETE) == sum(end.status == "complete" for end in ends)
+    rows = leaderboard(tmp_path / "small")
+    assert {end.trial_id for end in ends} < {row["trial_id"] for row in rows}
+    assert not any(row["test_theils_u"] for row in rows)  # an interrupted study does not open the test block
+
+
+def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file, tmp_path):
+    space = space_file(search={"num_samples": 5000}, scheduler={"max_epochs": 20, "grace_period": 20})
+    result = run(space, tmp_path, "--time-budget", "15s")
+    assert result.returncode == 0, result.stderr
+    assert "The time budget ended the study after" in result.stdout
+    assert "of 5000 trials" in result.stdout
+    assert sum(bool(row["test_theils_u"]) for row in leaderboard(tmp_path / "small")) == 5
+
+
+def test_a_trial_that_asks_for_more_than_there_is_is_refused_and_leaves_no_folder(space_file, tmp_path):
+    path = space_file(resources={"cpu": 999})
+    result = run(path, tmp_path / "results")
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert "resources.cpu: 999 a trial" in line
+    assert not (tmp_path / "results" / "small").exists()
+
+
+def test_an_address_without_a_cluster_is_one_line(space_file, tmp_path):
+    result = run(space_file(), tmp_path, "--address", "127.0.0.1:1", "--quiet")
+    assert result.returncode == 2
+    assert "--address 127.0.0.1:1: no Ray cluster answers" in result.stderr
+    assert "Traceback" not in result.stderr
