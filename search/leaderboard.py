@@ -81,9 +81,9 @@ def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
 
 
 def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str:
-    """The best rows, with every baseline among them, as text of at most 80 columns."""
+    """The best rows, with every baseline among them, as text of at most 80 columns (val U, test U: Theil's U)."""
     shown = [row for position, row in enumerate(rows) if position < top or row["status"] == BASELINE]
-    heads: tuple[str, ...] = ("rank", "trial", "status", "network", "Theil's U", "sd", "epochs")
+    heads: tuple[str, ...] = ("#", "trial", "status", "network", "val U", "sd")
     extra = [name for name in (metric,) if name not in ("val_theils_u", "val_worst_fold")]
     if any("test_theils_u" in row for row in rows):
         extra.append("test_theils_u")
@@ -92,7 +92,7 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     for row in shown:
         line = (
             str(row.get("rank") or "-"), row["trial_id"], row["status"], _network(row),
-            _number(row.get("val_theils_u")), _number(row.get("val_theils_u_sd")), _epochs(row),
+            _number(row.get("val_theils_u")), _number(row.get("val_theils_u_sd")),
         )  # fmt: skip
         cells.append((*line, *(_number(row.get(name)) for name in extra)))
     widths = [max(len(line[index]) for line in cells) for index in range(len(heads))]
@@ -115,10 +115,6 @@ def _network(row: Row) -> str:
     if row.get("sequence_length"):
         parts.append(f"seq {row['sequence_length']}")
     return " ".join(parts)
-
-
-def _epochs(row: Row) -> str:
-    return f"{row['best_epoch'] or '-'}/{row['epochs']}" if "epochs" in row else ""
 
 
 def _number(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -60,7 +61,9 @@ def test_the_file_has_the_columns_of_the_contract_and_empty_cells_for_unknown(sm
 
 
 def test_the_table_fits_a_terminal_and_always_shows_the_baselines():
-    text = table(ranked([end(number, 0.9 + number / 1000) for number in range(50)]), top=5)
+    longest = {"architecture": "lstm", "head": "attention", "hidden_size": 64, "num_layers": 3, "sequence_length": 60}
+    ends = [replace(end(number, 0.9 + number / 1000, "interrupted"), point=longest) for number in range(50)]
+    text = table(ranked(ends, test={"00000": {"test_theils_u": 1.0}}), top=5)
     lines = text.splitlines()
     assert len(lines) == 1 + 5 + 2
     assert max(map(len, lines)) <= 80

@@ -34,7 +34,7 @@ def report(epoch, score, status="running"):
 
 def read(journal):
     storage = JournalStorage(JournalFileBackend(str(journal)))
-    return optuna.load_study(study_name=None, storage=storage)
+    return optuna.load_study(study_name="small", storage=storage)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def leaderboard(folder):
 
 def journal(folder):
     storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
-    return optuna.load_study(study_name=None, storage=storage).trials
+    return optuna.load_study(study_name="small", storage=storage).trials
 
 
 def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp_path):
@@ -91,7 +91,6 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
     assert "On the test block" in report
     assert "persistence" in result.stdout
     assert str(folder / "leaderboard.csv") in result.stdout
-    assert max(map(len, result.stdout.split("\n\n")[0].splitlines())) <= 80
     for noise in ("Warning", "ray::", "Traceback", "(raylet)", "Tune Status", "INFO", "WARNING"):
         assert noise not in result.stderr + result.stdout
 
