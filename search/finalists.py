@@ -61,6 +61,7 @@ def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward) -
     *_, last = train(
         windows, network, training, seeds=space.search.finalist_seeds, max_epochs=finalist.epochs,
         study_seed=space.seed, forecast_from=finalist.epochs,
+        form=None if space.training.lockstep == "auto" else space.training.lockstep,
     )  # fmt: skip
     forecasts = last.forecasts[0]
     actual, previous, _ = _known(prices, fold, space.data.horizon)

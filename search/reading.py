@@ -22,6 +22,7 @@ from search.settings import (
     NAME,
     SECTIONS,
     TOP_LEVEL,
+    LockstepConfig,
     ResourcesConfig,
     SchedulerConfig,
     SearchConfig,
@@ -47,6 +48,7 @@ class Contents:
     parameters: tuple[Parameter, ...]
     search: SearchConfig
     scheduler: SchedulerConfig
+    training: LockstepConfig
     resources: ResourcesConfig
     seed: int
 
@@ -77,6 +79,7 @@ class _Reader:
         parameters = self._parameters()
         search = self._section("search", SearchConfig)
         scheduler = self._section("scheduler", SchedulerConfig)
+        training = self._section("training", LockstepConfig)
         resources = self._section("resources", ResourcesConfig)
         if data:
             self._check_source(data.source)
@@ -96,10 +99,11 @@ class _Reader:
         assert validation
         assert search
         assert scheduler
+        assert training
         assert resources
         return Contents(
             name=name, data=data, validation=validation, parameters=parameters, search=search,
-            scheduler=scheduler, resources=resources, seed=seed,
+            scheduler=scheduler, training=training, resources=resources, seed=seed,
         )  # fmt: skip
 
     def _problem(self, key: Key, text: str) -> None:

@@ -24,6 +24,7 @@ class TrialEnd:
         point: its parameters.
         scores: of its best epoch; empty where it has none, and where the trial diverged or failed.
         parameters: weights of one member.
+        form: how its members were computed, batched or looped.
         seconds: from its beginning on the worker to its last report.
         message: why it failed.
     """
@@ -37,6 +38,7 @@ class TrialEnd:
     parameters: int | None = None
     seconds: float | None = None
     worker: int | None = None
+    form: str | None = None
     message: str | None = None
 
 
@@ -83,6 +85,7 @@ class Record:
             trial_id=trial_id, status=status, point=point, scores=report.get("best", {}),
             epochs=report.get("epoch", 0), best_epoch=report.get("best_epoch") or None,
             parameters=report.get("parameters"), seconds=report.get("seconds"), worker=report.get("worker"),
+            form=report.get("form"),
             message=message or report.get("message"),
         )  # fmt: skip
         self.ends.append(end)

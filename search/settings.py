@@ -8,7 +8,7 @@ from pydantic import Field
 
 from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
 
-__all__ = ["NAME", "SECTIONS", "TOP_LEVEL", "ResourcesConfig", "SchedulerConfig", "SearchConfig"]
+__all__ = ["NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig"]
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 DEFAULT_SAMPLES = 40
@@ -64,6 +64,16 @@ class SchedulerConfig(Configuration):
         return tuple(dict.fromkeys(epochs))
 
 
+class LockstepConfig(Configuration):
+    """How a trial's members are computed; what they learn is the same but for rounding."""
+
+    lockstep: Literal["auto", "batched", "looped"] = Field(
+        "auto",
+        description="batched: all members as one product; looped: one after the other by PyTorch's own layers; "
+        "auto: by a rule on the shape",
+    )
+
+
 class ResourcesConfig(Configuration):
     """What each trial is given."""
 
@@ -76,6 +86,7 @@ SECTIONS: dict[str, type[Configuration]] = {
     "validation": ValidationConfig,
     "search": SearchConfig,
     "scheduler": SchedulerConfig,
+    "training": LockstepConfig,
     "resources": ResourcesConfig,
 }
-TOP_LEVEL = ("name", "data", "validation", "space", "search", "scheduler", "resources", "seed")
+TOP_LEVEL = ("name", "data", "validation", "space", "search", "scheduler", "training", "resources", "seed")

@@ -125,6 +125,7 @@ class Space(Contents):
                 "space": {parameter.name: parameter.as_yaml() for parameter in self.parameters},
                 "search": self.search.model_dump(mode="json"),
                 "scheduler": self.scheduler.model_dump(mode="json"),
+                "training": self.training.model_dump(mode="json"),
                 "resources": self.resources.model_dump(mode="json"),
                 "seed": self.seed,
             }

@@ -67,8 +67,8 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
 
     Yields:
         epoch; status (`running`, at the end `complete` or `diverged`); done; score (the metric at its best epoch so
-        far), best_epoch and best (all scores of that epoch); scores (of this epoch); loss; parameters (weights of
-        one member); seconds since the trial began, and the worker.
+        far), best_epoch and best (all scores of that epoch); scores (of this epoch); loss; form (batched or looped);
+        parameters (weights of one member); seconds since the trial began, and the worker.
     """
     began = time.perf_counter()
     window, network, training = space.configurations(point)
@@ -76,14 +76,16 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
     best: Scores | None = None
     best_epoch = 0
     metric, last, patience = space.search.metric, space.scheduler.max_epochs, space.scheduler.patience
-    epochs = train(windows, network, training, seeds=space.validation.seeds, max_epochs=last, study_seed=space.seed)
+    epochs = train(
+        windows, network, training, seeds=space.validation.seeds, max_epochs=last, study_seed=space.seed,
+        form=None if space.training.lockstep == "auto" else space.training.lockstep,
+    )  # fmt: skip
     for epoch in epochs:
         scores = score(epoch.forecasts, windows.closes, folds, space.data.horizon) if epoch.finite else None
-        finite = scores is not None and math.isfinite(getattr(scores, metric))
-        if finite and (best is None or _better(getattr(scores, metric), getattr(best, metric), space.mode)):
+        if scores and _better(getattr(scores, metric), getattr(best, metric) if best else None, space.mode):
             best, best_epoch = scores, epoch.number
         tired = patience is not None and epoch.number - best_epoch >= patience
-        status = "diverged" if not finite else "complete" if epoch.number == last or tired else "running"
+        status = "diverged" if not scores else "complete" if epoch.number == last or tired else "running"
         yield {
             "epoch": epoch.number,
             "status": status,
@@ -93,6 +95,7 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
             "best": best.as_dict() if best else {},
             "scores": scores.as_dict() if scores else {},
             "loss": _mean_loss(epoch),
+            "form": epoch.members.form,
             "parameters": epoch.members.parameters.shape[1],
             "seconds": time.perf_counter() - began,
             "worker": os.getpid(),
@@ -101,8 +104,10 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
             return
 
 
-def _better(one: float, other: float, mode: str) -> bool:
-    return one < other if mode == "min" else one > other
+def _better(value: float, best: float | None, mode: str) -> bool:
+    if not math.isfinite(value):
+        return False  # a metric may be unknown where the forecasts are numbers: no direction was forecast
+    return best is None or (value < best if mode == "min" else value > best)
 
 
 def _mean_loss(epoch: Epoch) -> float:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from stockrnn.configuration import NetworkConfig, TrainingConfig
-from stockrnn.lockstep import Loss, Members, form_for
+from stockrnn.lockstep import Form, Loss, Members, form_for
 from stockrnn.optimizer import Optimizer
 from stockrnn.windows import Windows
 
@@ -58,6 +58,7 @@ def train(
     max_epochs: int,
     study_seed: int = 0,
     forecast_from: int = 1,
+    form: Form | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Epoch]:
     """Train folds x seeds networks in lockstep and forecast every fold's validation block after each epoch.
@@ -71,6 +72,7 @@ def train(
         seeds: networks per fold.
         max_epochs: epochs to train.
         study_seed: what member seeds derive from.
+        form: how the members are computed; None decides by the shape.
         forecast_from: the first epoch after which forecasts are made; those before have none.
 
     Yields:
@@ -85,7 +87,7 @@ def train(
     member_seeds = [member_seed(study_seed, fold, index) for fold, index in order]
     members = Members(
         network, len(windows.config.features), windows.config.sequence_length, member_seeds,
-        form=form_for(network, training.batch_size, len(order)), dtype=dtype, device=device,
+        form=form or form_for(network, training.batch_size, len(order)), dtype=dtype, device=device,
     )  # fmt: skip
     optimizer = Optimizer(members.parameters, members.gradients, training)
     shuffles = [torch.Generator().manual_seed(seed) for seed in member_seeds]

@@ -68,6 +68,16 @@ def test_the_same_point_gets_the_same_scores_whatever_its_number(small_space, pr
     assert told(small_space(seed=5), prices) != first
 
 
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+def test_the_form_that_is_asked_for_is_used_and_recorded_and_changes_no_score(small_space, prices, architecture):
+    point = {**POINT, "architecture": architecture}
+    batched, looped = (told(small_space(training={"lockstep": form}), prices, point) for form in ("batched", "looped"))
+    assert {report["form"] for report in batched} == {"batched"}
+    assert {report["form"] for report in looped} == {"looped"}
+    for one, other in zip(batched, looped, strict=True):
+        assert one["scores"]["val_theils_u"] == pytest.approx(other["scores"]["val_theils_u"], abs=1e-4)
+
+
 def test_an_exception_ends_its_trial_alone_with_its_message():
     def failing():
         yield {"epoch": 1}
