@@ -140,7 +140,7 @@ def verdict(rows: Sequence[Row]) -> str:
     trials = [row for row in rows if row["status"] != BASELINE and _known(row.get("val_theils_u"))]
     if not trials:
         return "No trial has a score, so nothing is known of this space."
-    return " ".join([*_on_validation(rows, trials), *_on_test(rows, trials)])
+    return " ".join([*_on_validation(rows, trials), *_on_test(trials)])
 
 
 def _on_validation(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
@@ -163,19 +163,22 @@ def _on_validation(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
     return said
 
 
-def _on_test(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
+def _on_test(trials: Sequence[Row]) -> list[str]:
+    """What the test block says, of the finalist that validation ranked first: the best of several would be lucky."""
     finalists = [row for row in trials if _known(row.get("test_theils_u"))]
     if not finalists:
         return ["The best of many is partly lucky; the test block has not been opened."] if len(trials) > 1 else []
-    best = min(finalists, key=lambda row: row["test_theils_u"])
-    score, p_value = best["test_theils_u"], best.get("test_dm_p")
-    count = f"none of {len(finalists)} finalists" if len(finalists) > 1 else "the finalist does not"
-    if score >= 1:
-        beats = "beats" if len(finalists) > 1 else "beat"
-        return [f"On the test block {count} {beats} it (best Theil's U {score:.4f}): do not trade on this."]
-    said = f"On the test block the best of {len(finalists)} finalists ({best['trial_id']}) has Theil's U {score:.4f}"
+    first, score = finalists[0]["trial_id"], finalists[0]["test_theils_u"]
+    better = sum(row["test_theils_u"] < 1 for row in finalists)
+    if not better:
+        best = min(row["test_theils_u"] for row in finalists)
+        none = f"none of {len(finalists)} finalists beats" if len(finalists) > 1 else "the finalist does not beat"
+        return [f"On the test block {none} it (best Theil's U {best:.4f}): do not trade on this."]
+    said = f"On the test block {better} of {len(finalists)} finalists beat it; "
+    said += f"the first ({first}) has Theil's U {score:.4f}"
+    p_value = finalists[0].get("test_dm_p")
     if _known(p_value):
         said += f", Diebold-Mariano p {p_value:.2f}"
-    if p_value is None or not p_value <= 0.05:  # NaN is not enough either
+    if score >= 1 or p_value is None or not p_value <= 0.05:  # NaN is not enough either
         return [f"{said}: not enough to tell from luck. Do not trade on this."]
     return [f"{said}: unlikely to be luck in a single comparison, though {len(trials)} trials were tried."]

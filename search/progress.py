@@ -78,12 +78,8 @@ class Progress:
         if self._live is not None:
             self._live.update(Text("\n".join(self._lines()), no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
-            self._console.print(f"{self._trials()}; {self._time()}", soft_wrap=True)
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        if not self._quiet:
-            self._console.print(text, soft_wrap=True)
+            waiting = "" if self.record.running else f"; waiting for {self.waiting_for}"
+            self._console.print(f"{self._trials()}{waiting}; {self._time()}", soft_wrap=True)
 
     def ended(self, end: TrialEnd) -> None:
         """A trial ended."""
@@ -126,7 +122,9 @@ class Progress:
         counts = Counter(end.status for end in self.record.ends)
         parts = [f"{len(self.record.ends)} of {self.space.num_samples} ended"]
         parts += [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-        return ", ".join([*parts, f"{len(self.record.running)} running"])
+        if self.record.running:
+            parts.append(f"{len(self.record.running)} running")
+        return ", ".join(parts)
 
     def _best(self) -> str:
         metric, sign = self.space.search.metric, 1 if self.space.mode == "min" else -1

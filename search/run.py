@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*error.problems, sep="\n", file=sys.stderr)
     except (PriceError, _OptionError) as error:
         print(error, file=sys.stderr)
+    except KeyboardInterrupt:  # before the study took over, or for the second time
+        print("interrupted at once; what had ended by then is in the study's folder", file=sys.stderr)
+        return INTERRUPTED
     return WRONG_INPUT
 
 
@@ -104,9 +107,6 @@ def _run(options: argparse.Namespace) -> int:
         )  # fmt: skip
     except ConnectionError as error:
         raise _OptionError(f"--address {options.address}: no Ray cluster answers ({_line(error)}); check it") from None
-    except KeyboardInterrupt:
-        print(f"interrupted at once; what had finished is in {folder}", file=sys.stderr)
-        return INTERRUPTED
     print(_summary(space, outcome, folder, quiet=options.quiet))
     if outcome.interrupted:
         return INTERRUPTED

@@ -52,14 +52,15 @@ class OptunaSearcher(Searcher):
                 direction="minimize" if space.mode == "min" else "maximize",
             )
             self.study.set_metric_names([space.search.metric])
-            for point in first_points(space):
-                self.study.enqueue_trial(point)
+        self._first = first_points(space)
         self._open: dict[str, Trial] = {}
 
     def suggest(self, tune_id: str) -> dict[str, Any]:
         """The next trial: its id and its complete point."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            if (point := next(self._first, None)) is not None:  # one at a time: a grid may be large
+                self.study.enqueue_trial(point)
             trial = self.study.ask()
             chosen: dict[str, Value] = {}
             for parameter in self.space.parameters:

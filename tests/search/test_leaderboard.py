@@ -91,6 +91,7 @@ def test_the_verdict_says_what_validation_shows(scores, words):
         ([1.004, 1.01], 0.7, "On the test block none of 2 finalists beats it (best Theil's U 1.0040): do not trade"),
         ([0.99, 1.01], 0.2, "Diebold-Mariano p 0.20: not enough to tell from luck. Do not trade on this."),
         ([0.99, 1.01], math.nan, "not enough to tell from luck"),
+        ([1.01, 0.90], 0.9, "1 of 2 finalists beat it; the first (00000) has Theil's U 1.0100"),
         ([0.90, 1.01], 0.001, "unlikely to be luck in a single comparison, though 3 trials were tried"),
     ],
 )

@@ -1,8 +1,11 @@
 """Whole studies through the command line, on a real Ray and a real journal."""
 
+import contextlib
 import csv
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -162,6 +165,27 @@ def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file
     assert "The time budget ended the study after" in result.stdout
     assert "of 5000 trials" in result.stdout
     assert sum(bool(row["test_theils_u"]) for row in leaderboard(tmp_path / "small")) == 5
+
+
+def test_a_terminal_shows_one_live_view_and_keeps_only_the_result(space_file, tmp_path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(space_file(), tmp_path), cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True,
+        env={**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal's end of file, when the process has gone
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    for word in ("trials   6 of 6 ended", "best     Theil's U", "persistence 1.0000", "waiting for", "time     "):
+        assert word in text
+    assert max(map(len, re.split(r"[\r\n]+", text))) <= 80
+    assert "On validation" in stdout
 
 
 def test_a_trial_that_asks_for_more_than_there_is_is_refused_and_leaves_no_folder(space_file, tmp_path):
