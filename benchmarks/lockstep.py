@@ -112,7 +112,7 @@ def forms(rounds: int) -> None:
                         {"architecture": architecture, "hidden_size": hidden, "num_layers": 2}
                     )
                     times = _step_times(config, length, batch, rounds)
-                    star = "*" if form_for(config, batch, 6) == "batched" else " "
+                    star = "*" if form_for(config, length, batch, 6) == "batched" else " "
                     print(
                         f"{star} {architecture:4} hidden {hidden:2} sequence {length:2} batch {batch:3}: "
                         f"{times['batched']:8.2f} {times['looped']:8.2f} {times['looped'] / times['batched']:6.2f}x",

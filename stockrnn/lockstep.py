@@ -25,19 +25,20 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> elementwise l
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 GROUP_STATES = 1_500_000  # gate values of a batched step that stay near the processor; more are slower than two groups
-LSTM_STATES = 1_024  # batch x hidden up to which the batched LSTM outruns oneDNN's, and
-LSTM_MEMBERS = 4  # the members it needs for that
 
 
-def form_for(config: NetworkConfig, batch_size: int, members: int) -> Form:
+def form_for(config: NetworkConfig, sequence_length: int, batch_size: int, members: int) -> Form:
     """The faster form for a shape, by a rule on the shape, never by a clock: results do not depend on the moment.
 
-    The batched RNN and GRU outrun PyTorch's even for one member; PyTorch's LSTM is oneDNN's and hard to beat.
+    Read off `python -m benchmarks.lockstep --forms`. The batched RNN and GRU outrun PyTorch's, even for one member,
+    but where a short sequence leaves little to save and the products are large. PyTorch's LSTM on the CPU is
+    oneDNN's: the batched one outruns it for several small networks on short sequences.
     """
+    states = batch_size * config.hidden_size
     if config.architecture != "lstm":
-        return "batched"
-    small = batch_size * config.hidden_size <= LSTM_STATES and members >= LSTM_MEMBERS
-    return "batched" if small else "looped"
+        return "looped" if states >= 8192 and sequence_length < 20 else "batched"
+    short = states * sequence_length <= 20_480 and states * sequence_length**2 <= 204_800
+    return "batched" if short and members >= 4 else "looped"
 
 
 class Members:

@@ -85,10 +85,11 @@ def train(
         key=lambda member: -len(windows.train_origins(member[0])),
     )
     member_seeds = [member_seed(study_seed, fold, index) for fold, index in order]
+    length = windows.config.sequence_length
+    form = form or form_for(network, length, training.batch_size, len(order))
     members = Members(
-        network, len(windows.config.features), windows.config.sequence_length, member_seeds,
-        form=form or form_for(network, training.batch_size, len(order)), dtype=dtype, device=device,
-    )  # fmt: skip
+        network, len(windows.config.features), length, member_seeds, form=form, dtype=dtype, device=device
+    )
     optimizer = Optimizer(members.parameters, members.gradients, training)
     shuffles = [torch.Generator().manual_seed(seed) for seed in member_seeds]
     folds = torch.tensor([fold for fold, _ in order], device=device)
