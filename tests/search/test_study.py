@@ -104,7 +104,9 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
 
 
 def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path):
-    space = space_file(search={"finalists": 0}, scheduler={"max_epochs": 20, "grace_period": 20})
+    space = space_file(  # long enough that the second worker gets a share
+        search={"finalists": 0}, validation={"train_size": 1200}, scheduler={"max_epochs": 30, "grace_period": 30}
+    )
     scores = []
     for workers in ("1", "2"):
         result = run(space, tmp_path, "--max-concurrent", workers, "--name", f"with{workers}", "--quiet")
