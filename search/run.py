@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -202,7 +203,7 @@ def _summary(space: "Space", outcome: "Outcome", folder: Path, *, quiet: bool) -
     from search.progress import duration
 
     parts = [] if quiet else [table(outcome.rows, top=TOP, metric=space.search.metric), ""]
-    parts.append(verdict(outcome.rows))
+    parts.append(textwrap.fill(verdict(outcome.rows), 80))
     ended = len(outcome.ends)
     if outcome.interrupted:
         parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all that had ended is kept.")
