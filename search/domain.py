@@ -168,7 +168,7 @@ def _when(name: str, raw: object, earlier: Mapping[str, Parameter | None]) -> di
             raise DomainError(f"unknown parameter; a condition names one of the space{hint}", *key)
         if other not in earlier:
             raise DomainError(
-                f"does not stand above {name}; a condition names an earlier parameter; move {name} down",
+                f"does not stand above {name}; a condition names an earlier parameter; put {other} above {name}",
                 *key,
             )
         values = values if isinstance(values, list) else [values]

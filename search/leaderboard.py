@@ -12,7 +12,7 @@ from search.record import TrialEnd
 from search.space import Space
 from stockrnn.configuration import NetworkConfig, WindowConfig
 
-__all__ = ["columns", "rank", "table", "verdict", "write_csv"]
+__all__ = ["columns", "network", "rank", "table", "verdict", "write_csv"]
 
 FIRST = ("rank", "trial_id", "status", "architecture", "head", "hidden_size", "num_layers", "sequence_length")
 LAST = (
@@ -91,7 +91,7 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     cells = [heads]
     for row in shown:
         line = (
-            str(row.get("rank") or "-"), row["trial_id"], row["status"], _network(row),
+            str(row.get("rank") or "-"), row["trial_id"], row["status"], network(row),
             _number(row.get("val_theils_u")), _number(row.get("val_theils_u_sd")),
         )  # fmt: skip
         cells.append((*line, *(_number(row.get(name)) for name in extra)))
@@ -106,7 +106,8 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     )
 
 
-def _network(row: Row) -> str:
+def network(row: Mapping[str, Any]) -> str:
+    """A trial's network in a few words: architecture, head, hidden size x layers, sequence length."""
     if row["status"] == BASELINE:
         return ""
     parts = [str(row.get(name)) for name in ("architecture", "head") if row.get(name)]
@@ -140,7 +141,7 @@ def verdict(rows: Sequence[Row]) -> str:
     trials = [row for row in rows if row["status"] != BASELINE and _known(row.get("val_theils_u"))]
     if not trials:
         return "No trial has a score, so nothing is known of this space."
-    return " ".join([*_on_validation(rows, trials), *_on_test(trials)])
+    return " ".join([*_on_validation(rows, trials), *_on_test(rows, trials)])
 
 
 def _on_validation(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
@@ -163,9 +164,11 @@ def _on_validation(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
     return said
 
 
-def _on_test(trials: Sequence[Row]) -> list[str]:
+def _on_test(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
     """What the test block says, of the finalist that validation ranked first: the best of several would be lucky."""
     finalists = [row for row in trials if _known(row.get("test_theils_u"))]
+    if not finalists and any("test_rmse" in row for row in rows):
+        return ["The test block was opened, but prices do not move in it: Theil's U is undefined there."]
     if not finalists:
         return ["The best of many is partly lucky; the test block has not been opened."] if len(trials) > 1 else []
     first, score = finalists[0]["trial_id"], finalists[0]["test_theils_u"]

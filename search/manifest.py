@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from search.record import now
+from search.parameters import FIELDS
 from search.space import Space
 from stockrnn.folds import WalkForward
 from stockrnn.prices import Prices
@@ -20,9 +20,23 @@ PACKAGES = ("stockrnn-search", "torch", "ray", "optuna", "numpy")
 
 
 def opening(
-    space: Space, prices: Prices, walk: WalkForward, command: str, baselines: Mapping[str, Mapping[str, float]]
+    space: Space,
+    prices: Prices,
+    walk: WalkForward,
+    command: str,
+    start: str,
+    baselines: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """What is known when a study begins; dates are those of targets, ISO 8601."""
+    """What is known when a study begins; dates are those of targets, ISO 8601.
+
+    `defaults` are the values of the parameters that the space does not name.
+    """
+    named = {parameter.name for parameter in space.parameters}
+    defaults = {
+        name: owner.model_fields[name].default
+        for name, owner in FIELDS.items()
+        if name not in named and name not in ("architecture", "features")
+    }
 
     def dates(block: range) -> list[str]:
         return [str(prices.dates[block.start]), str(prices.dates[block.stop - 1])]
@@ -32,10 +46,11 @@ def opening(
         "command": command,
         "host": platform.node(),
         "platform": platform.platform(),
-        "start": now(),
+        "start": start,
         "end": None,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "seed": space.seed,
+        "defaults": defaults,
         "data": asdict(prices.provenance),
         "folds": [{"train": dates(fold.train), "validation": dates(fold.validation)} for fold in walk.folds],
         "test": dates(walk.test),

@@ -54,6 +54,7 @@ class Progress:
         self._began = self._shown = time.monotonic()
         self._first_trial: float | None = None
         self._quiet = quiet
+        self._ending = False
         self._live: Live | None = None
 
     def __enter__(self) -> "Progress":
@@ -66,6 +67,14 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def ending(self) -> None:
+        """The study was told to end; what runs is being stopped."""
+        self.waiting_for = "the running trials to stop"
+        self._ending = True
+        if not self._quiet and self._live is None:
+            self._console.print("ending; once more ends it at once", soft_wrap=True)
+        self.look(force=self._live is not None)
 
     def look(self, *, force: bool = False) -> None:
         """Show how things stand, if it is time to."""
@@ -117,6 +126,8 @@ class Progress:
         more = f" and {len(running) - 4} more" if len(running) > 4 else ""
         yield f"  running  {shown + more if running else 'waiting for ' + self.waiting_for}"
         yield f"  time     {self._time()}"
+        if self._ending:
+            yield "  ending; once more ends it at once"
 
     def _trials(self) -> str:
         counts = Counter(end.status for end in self.record.ends)
@@ -153,7 +164,7 @@ class Progress:
         spent = time.monotonic() - self._began
         ended, total = len(self.record.ends), self.space.num_samples
         text = duration(spent)
-        if ended and self._first_trial is not None:
+        if 0 < ended < total and self._first_trial is not None:
             left = (time.monotonic() - self._first_trial) / ended * (total - ended)
             if self.time_budget is not None:
                 left = min(left, max(0.0, self.time_budget - spent))

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from search.leaderboard import verdict
+from search.leaderboard import network, verdict
 from search.parameters import FIELDS
 from search.progress import duration
 from search.record import STATUSES, read_events
@@ -64,7 +64,7 @@ def write_report(folder: Path) -> Path:
         ended=len(ends),
         last=last,
         took=duration(manifest.get("seconds") or _seconds(manifest.get("start"), last)),
-        board=_board(names, rows),
+        board=_board(_with_network(names), [{**row, "network": _network(row)} for row in rows]),
         failures=[(trial_id, end["message"]) for trial_id, end in ends.items() if end.get("message")],
         curves=_curves(events, statuses, manifest.get("baselines", {})),
         timeline=_timeline(manifest),
@@ -119,6 +119,16 @@ def _float(text: str) -> float | None:
 def _values(row: Mapping[str, str]) -> dict[str, Any]:
     """A row with its scores as numbers, as `verdict` reads them."""
     return {name: _float(text) if name.startswith(("val_", "test_")) else text for name, text in row.items()}
+
+
+def _with_network(names: Sequence[str]) -> list[str]:
+    """The columns with the network in a few words behind the status, so that it is seen without scrolling."""
+    behind = names.index("status") + 1 if "status" in names else len(names)
+    return [*names[:behind], "network", *names[behind:]]
+
+
+def _network(row: Mapping[str, str]) -> str:
+    return network(row) if row.get("architecture") else ""
 
 
 def _board(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:

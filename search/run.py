@@ -4,10 +4,12 @@ import argparse
 import json
 import re
 import shlex
+import signal
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PriceError, _OptionError) as error:
         print(error, file=sys.stderr)
     except KeyboardInterrupt:  # before the study took over, or for the second time
-        print("interrupted at once; what had ended by then is in the study's folder", file=sys.stderr)
+        print("interrupted at once; if the study had begun, its folder holds what had ended", file=sys.stderr)
         return INTERRUPTED
     return WRONG_INPUT
 
@@ -83,18 +85,20 @@ def _run(options: argparse.Namespace) -> int:
     prices = clean(load(space.data.source))
     walk = space.folds(prices)
     folder = Path(options.output) / space.name
-    if folder.exists():
-        raise space.error(
-            ("name",), f"{folder} exists already; each study has a folder of its own; "
-            f"choose another with --name, or remove the folder",
-        )  # fmt: skip
     if not options.quiet:
         for note in (*prices.repairs, *prices.warnings):
             print(f"{space.data.source}: {note}", file=sys.stderr)
     if options.dry_run:
         print(_plan(space, prices, walk))
+    if folder.exists():
+        raise space.error(
+            ("name",), f"{folder} exists already; each study has a folder of its own; "
+            f"choose another with --name, or remove the folder",
+        )  # fmt: skip
+    if options.dry_run:
         return DONE
     _check_writable(Path(options.output))
+    signal.signal(signal.SIGTERM, _interrupt)  # while Ray starts, as Ctrl-C does; then the study's own handlers stand
     import search.study as study
 
     try:
@@ -108,10 +112,14 @@ def _run(options: argparse.Namespace) -> int:
         )  # fmt: skip
     except ConnectionError as error:
         raise _OptionError(f"--address {options.address}: no Ray cluster answers ({_line(error)}); check it") from None
-    print(_summary(space, outcome, folder, quiet=options.quiet))
+    print(_summary(space, outcome, folder))
     if outcome.interrupted:
         return INTERRUPTED
     return DONE if any(end.status in ("complete", "stopped") for end in outcome.ends) else NOTHING_FINISHED
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         help="lay a value over the file's; dotted, repeatable: --set space.hidden_size=8",
     )  # fmt: skip
     parser.add_argument("--num-samples", metavar="N", help="trials in all (search.num_samples)")
-    parser.add_argument("--time-budget", metavar="TIME", help="end after this long: 90s, 10m, 2h")
+    parser.add_argument("--time-budget", metavar="TIME", help="end the search after this long: 90s, 10m, 2h")
     parser.add_argument("--max-concurrent", metavar="N", help="trials side by side, at most")
     parser.add_argument("--output", default="results", metavar="DIR", help="where studies are kept (default: results)")
     parser.add_argument("--name", help="the study's name, and its folder's")
@@ -137,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--address", help="a Ray cluster to run on, such as auto; default: this machine")
     parser.add_argument("--dry-run", action="store_true", help="check everything, show the plan, run nothing")
     parser.add_argument("--json-schema", action="store_true", help="print the JSON Schema of space files")
-    parser.add_argument("--quiet", action="store_true", help="show the result only")
+    parser.add_argument("--quiet", action="store_true", help="no progress, the result only")
     return parser
 
 
@@ -195,26 +203,29 @@ def _plan(space: "Space", prices: "Prices", walk: "WalkForward") -> str:
         + (f", stopped early at epochs {rungs}" if rungs else ", none stopped early")
         + f": at most {space.num_samples * networks} networks"
     )
+    if space.search.finalists:
+        count, seeds = space.search.finalists, space.search.finalist_seeds
+        lines.append(f"then:   {count} finalists of {seeds} networks each on the test block, once")
     return "\n".join(lines)
 
 
-def _summary(space: "Space", outcome: "Outcome", folder: Path, *, quiet: bool) -> str:
+def _summary(space: "Space", outcome: "Outcome", folder: Path) -> str:
     from search.leaderboard import table, verdict
     from search.progress import duration
 
-    parts = [] if quiet else [table(outcome.rows, top=TOP, metric=space.search.metric), ""]
+    parts = [table(outcome.rows, top=TOP, metric=space.search.metric), ""]
     parts.append(textwrap.fill(verdict(outcome.rows), 80))
-    ended = len(outcome.ends)
+    ended = sum(end.status != "interrupted" for end in outcome.ends)
     if outcome.interrupted:
         parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all that had ended is kept.")
     elif ended < space.num_samples:
         parts.append(f"The time budget ended the study after {ended} of {space.num_samples} trials.")
     parts.append("")
     parts.append(f"{ended} trials in {duration(outcome.seconds)}")
-    parts.append(f"report       {folder / 'report.html'}")
-    parts.append(f"leaderboard  {folder / 'leaderboard.csv'}")
-    parts.append(f"every epoch  {folder / 'trials.jsonl'}")
-    parts.append(f"dashboard    optuna-dashboard {folder / 'study.journal'}")
+    for what, name in (("report", "report.html"), ("leaderboard", "leaderboard.csv"), ("every epoch", "trials.jsonl")):
+        if (folder / name).exists():
+            parts.append(f"{what:13}{folder / name}")
+    parts.append(f"{'dashboard':13}optuna-dashboard {folder / 'study.journal'}")
     return "\n".join(parts)
 
 

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,19 +63,19 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         SpaceError: a trial's resources do not fit the machine, or the results folder exists.
         ConnectionError: there is no cluster at `options.address`.
     """
-    began = time.monotonic()
+    began, start = time.monotonic(), now()
     baselines = {
         name: scores.as_dict()
         for name, scores in baseline_scores(prices.column("close"), walk.folds, space.data.horizon).items()
     }
     record = Record(options.folder / "trials.jsonl")
-    stop = _Stop(options.time_budget)
     progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
+    stop = _Stop(options.time_budget, progress.ending)
     # Ray installs signal handlers of its own, which abort: ours come after it.
     with progress, ray_running(options.address), stop.on_signals():
         side_by_side = slots(space, options.max_concurrent, options.address)
         study = _Study(space, prices, walk, options.folder, side_by_side, record, progress, stop)
-        manifest = opening(space, prices, walk, options.command, baselines)
+        manifest = opening(space, prices, walk, options.command, start, baselines)
         study.begin(manifest, baselines)
         opened = None
         try:
@@ -83,14 +83,11 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
             if not stop.signalled:  # a time budget ends the search, not the proof
                 opened = study.open_test()
         finally:
+            seconds = round(time.monotonic() - began, 3)
             study.end(
-                manifest
-                | {"end": now(), "seconds": round(time.monotonic() - began, 3), "interrupted": stop.signalled}
-                | {"test_opened": opened}
+                manifest | {"end": now(), "seconds": seconds, "interrupted": stop.signalled} | {"test_opened": opened}
             )
-    return Outcome(
-        rows=study.board.rows(), ends=record.ends, interrupted=stop.signalled, seconds=time.monotonic() - began
-    )
+    return Outcome(rows=study.board.rows(), ends=record.ends, interrupted=stop.signalled, seconds=seconds)
 
 
 class _Study:
@@ -192,9 +189,13 @@ class _Study:
 class _Stop(Stopper):
     """Ends the study on a signal or when its time is up (monotonic, so that clock jumps do no harm)."""
 
-    def __init__(self, time_budget: float | None) -> None:
+    def __init__(self, time_budget: float | None, acknowledge: Callable[[], None]) -> None:
         self.signalled = False
+        self._acknowledge = acknowledge
         self._deadline = None if time_budget is None else time.monotonic() + time_budget
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune's snapshot is a cache; signals and the terminal do not travel in it
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
@@ -211,6 +212,7 @@ class _Stop(Stopper):
             self.signalled = True
             for each, handler in former.items():
                 signal.signal(each, handler)
+            self._acknowledge()
 
         for number in former:
             signal.signal(number, note)

@@ -26,9 +26,9 @@ def clean(prices: Prices) -> Prices:
     """
     for repair in (_drop_empty, _sort, _drop_duplicates):
         prices = repair(prices)
-    for check in (_check_numbers, _check_ranges, _check_movement):
+    for check in (_check_numbers, _check_movement):
         check(prices)
-    return prices
+    return _check_ranges(prices)
 
 
 def _repaired(prices: Prices, what: str) -> Prices:
@@ -82,7 +82,7 @@ def _check_numbers(prices: Prices) -> None:
             )
 
 
-def _check_ranges(prices: Prices) -> None:
+def _check_ranges(prices: Prices) -> Prices:
     opens, highs, lows, closes = (prices.column(name) for name in PRICE_COLUMNS)
     tolerance = 1e-6 * closes  # files round to different digits
     bad = (highs < np.maximum(opens, closes) - tolerance) | (lows > np.minimum(opens, closes) + tolerance)
@@ -92,6 +92,12 @@ def _check_ranges(prices: Prices) -> None:
             f"{prices.where(position)}: High, Low: contradict Open and Close on {bad.sum()} of {len(prices)} "
             f"sessions, first on {prices.dates[position]}; at most 1 % may; check the columns' names"
         )
+    if not bad.any():
+        return prices
+    where = [prices.where(position) for position in np.flatnonzero(bad)[:3]]
+    more = f" and {bad.sum() - 3} more" if bad.sum() > 3 else ""
+    warning = f"High or Low contradicts Open or Close, kept as it is: {', '.join(where)}{more}"
+    return replace(prices, warnings=(*prices.warnings, warning))
 
 
 def _check_movement(prices: Prices) -> None:

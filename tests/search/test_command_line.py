@@ -170,6 +170,7 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(tmp_path: Path) -> None:
         "test:   2018-01-03 to 2018-12-31 (250 sessions), untouched by the search",
         "study:  40 trials of 6 networks (3 folds x 2 seeds), at most 30 epochs, "
         "stopped early at epochs 3, 9, 27: at most 240 networks",
+        "then:   3 finalists of 5 networks each on the test block, once",
     ]
 
 

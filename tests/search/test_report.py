@@ -236,17 +236,31 @@ def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tm
     page = report(study(tmp_path / "study"))
     groups, heads, first, drift = page.rows[:4]
     assert groups == ["Trial", "Validation", "Parameters", "Training"]
-    assert heads[:5] == ["rank", "trial", "status", "Theil's U", "RMSE"]
-    assert first == ["1", "00000", "complete", "0.9877", "", "gru", "16", "0.001235", "3", "3", "1234567", "12.3457"]
-    assert drift[:5] == ["2", "drift", "baseline", "0.9950", "38.2400"]
+    assert heads[:5] == ["rank", "trial", "status", "network", "Theil's U"]
+    assert first == [
+        "1",
+        "00000",
+        "complete",
+        "gru 16x1",
+        "0.9877",
+        "",
+        "gru",
+        "16",
+        "0.001235",
+        "3",
+        "3",
+        "1234567",
+        "12.3457",
+    ]
+    assert drift[:5] == ["2", "drift", "baseline", "", "0.9950"]
     titles = [attributes["title"] for attributes in page.all("th") if attributes.get("scope") == "col"
               and "title" in attributes]  # fmt: skip
-    assert {title.partition(":")[0] for title in titles} == set(NAMES) - {"num_layers"}
+    assert {title.partition(":")[0] for title in titles} == {*NAMES, "network"} - {"num_layers"}
     assert "learning_rate: step size of the optimiser" in titles
     assert "left out: num_layers" in page.text  # empty in every row
     assert [attributes.get("class") for attributes in page.all("tr")[2:5]] == ["trial", "baseline", "baseline"]
     assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row", "colgroup"}
-    assert page.all("td")[2]["class"].split() == ["n", "first"]
+    assert page.all("td")[3]["class"].split() == ["n", "first"]
 
 
 def test_a_parameter_that_is_not_ours_is_text(tmp_path):
