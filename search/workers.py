@@ -43,11 +43,13 @@ def ray_running(address: str | None) -> Iterator[None]:
         _knock(address)
     else:
         where = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
         yield
+    except SystemExit:  # Ray's own answer to SIGTERM while it starts
+        raise KeyboardInterrupt from None
     finally:
         ray.shutdown()
 
