@@ -57,11 +57,11 @@ def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward) -
     """
     window, network, training = space.configurations(finalist.point)
     fold = final_fold(walk)
-    windows = Windows(prices, [fold], window, space.data.horizon, device="cuda" if space.resources.gpu else "cpu")
+    windows = Windows(prices, [fold], window, space.data.horizon, device=space.device)
     *_, last = train(
         windows, network, training, seeds=space.search.finalist_seeds, max_epochs=finalist.epochs,
         study_seed=space.seed, forecast_from=finalist.epochs,
-        form=None if space.training.lockstep == "auto" else space.training.lockstep,
+        form=space.form,
     )  # fmt: skip
     forecasts = last.forecasts[0]
     actual, previous, _ = _known(prices, fold, space.data.horizon)

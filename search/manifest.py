@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search.parameters import FIELDS
+from search.record import plain
 from search.space import Space
 from stockrnn.folds import WalkForward
 from stockrnn.prices import Prices
@@ -62,7 +63,7 @@ def opening(
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write `manifest.json`; a reader sees the old one or the new one. Unknown numbers are null."""
     part = folder / "manifest.part"
-    part.write_text(json.dumps(_plain(manifest), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(plain(manifest), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(part, folder / "manifest.json")
 
 
@@ -71,11 +72,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # run from a checkout that was not installed
         return None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and value != value else value

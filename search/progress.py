@@ -97,7 +97,7 @@ class Progress:
         score = end.scores.get(self.space.search.metric)
         told = (
             f"{_label(self.space.search.metric)} {score:.4f} at epoch {end.best_epoch} of {end.epochs}"
-            if score
+            if score is not None
             else "no score"
         )
         if end.message:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["STATUSES", "Record", "TrialEnd", "now", "read_ends", "read_events"]
+__all__ = ["STATUSES", "Record", "TrialEnd", "now", "plain", "read_ends", "read_events"]
 
 STATUSES = ("complete", "stopped", "diverged", "failed", "interrupted")
 
@@ -110,7 +110,7 @@ class Record:
     def _append(self, line: Mapping[str, Any]) -> None:
         if self._file is None:
             self._file = self._path.open("a", encoding="utf-8")
-        self._file.write(json.dumps(_nulls(line), allow_nan=False) + "\n")
+        self._file.write(json.dumps(plain(line), allow_nan=False) + "\n")
         self._file.flush()
 
 
@@ -145,7 +145,10 @@ def read_ends(path: Path) -> list[TrialEnd]:
     ]
 
 
-def _nulls(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Nested data as JSON takes it: numbers that are not finite become null, tuples lists."""
     if isinstance(value, Mapping):
-        return {key: _nulls(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -73,7 +73,8 @@ class OptunaSearcher(Searcher):
 
     def on_trial_result(self, tune_id: str, result: dict[str, Any]) -> None:
         """One epoch's report: the best score so far, as an intermediate value."""
-        self._report(tune_id, result)
+        if (trial := self._open.get(tune_id)) is not None:
+            self._report(trial, result)
 
     def on_trial_complete(self, tune_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended; a result that says `running` was stopped by the scheduler."""
@@ -84,8 +85,10 @@ class OptunaSearcher(Searcher):
         status = "stopped" if status == "running" else status
         state = STATES.get(status, TrialState.FAIL)
         if result and not error:
-            self._report_to(trial, result)
+            self._report(trial, result)
         value = result["score"] if result and state is TrialState.COMPLETE else None
+        if value is not None and not math.isfinite(value):  # no epoch had a score: Optuna completes numbers only
+            state, value = TrialState.PRUNED, None
         trial.set_user_attr("status", status)
         self.study.tell(trial, values=value, state=state)
 
@@ -105,11 +108,7 @@ class OptunaSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: the journal is the state."""
 
-    def _report(self, tune_id: str, result: dict[str, Any]) -> None:
-        if (trial := self._open.get(tune_id)) is not None:
-            self._report_to(trial, result)
-
-    def _report_to(self, trial: Trial, result: dict[str, Any]) -> None:
+    def _report(self, trial: Trial, result: dict[str, Any]) -> None:
         if (epoch := result.get("epoch")) is not None:
             score = result.get("score", math.nan)
             # A diverged epoch stands as NaN, so that the trial is pruned without a value.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from search.document import Document, Key, SpaceError, yaml_text
 from search.parameters import FIELDS, Parameter, Value
@@ -41,6 +41,16 @@ class Space(Contents):
     def initial(self) -> tuple[dict[str, Value], ...]:
         """The points tried first: their values of the parameters that vary."""
         return tuple(self.search.initial)
+
+    @property
+    def device(self) -> str:
+        """Where trials train."""
+        return "cuda" if self.resources.gpu else "cpu"
+
+    @property
+    def form(self) -> Literal["batched", "looped"] | None:
+        """How members are computed, or None where the shape decides."""
+        return None if self.training.lockstep == "auto" else self.training.lockstep
 
     def error(self, key: Key, text: str) -> SpaceError:
         """The error that a key of this space is wrong, for what only prices or the machine can tell."""

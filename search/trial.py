@@ -72,13 +72,13 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
     """
     began = time.perf_counter()
     window, network, training = space.configurations(point)
-    windows = Windows(prices, folds, window, space.data.horizon, device="cuda" if space.resources.gpu else "cpu")
+    windows = Windows(prices, folds, window, space.data.horizon, device=space.device)
     best: Scores | None = None
     best_epoch = 0
     metric, last, patience = space.search.metric, space.scheduler.max_epochs, space.scheduler.patience
     epochs = train(
         windows, network, training, seeds=space.validation.seeds, max_epochs=last, study_seed=space.seed,
-        form=None if space.training.lockstep == "auto" else space.training.lockstep,
+        form=space.form,
     )  # fmt: skip
     for epoch in epochs:
         scores = score(epoch.forecasts, windows.closes, folds, space.data.horizon) if epoch.finite else None

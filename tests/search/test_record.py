@@ -3,6 +3,7 @@
 import json
 import math
 
+from search.manifest import write_manifest
 from search.record import Record, read_ends
 
 SCORES = {"val_theils_u": 0.9, "val_direction_accuracy": math.nan}
@@ -66,3 +67,9 @@ def test_an_interrupted_study_ends_every_running_trial_once(tmp_path):
         ("00000", "interrupted"), ("00001", "complete"), ("00002", "interrupted"),
     ]  # fmt: skip
     assert record.running == {}
+
+
+def test_a_manifest_takes_any_number(tmp_path):
+    write_manifest(tmp_path, {"scores": {"exploded": math.inf, "unknown": [math.nan, -math.inf, 1.5]}})
+    written = json.loads((tmp_path / "manifest.json").read_text())
+    assert written == {"scores": {"exploded": None, "unknown": [None, None, 1.5]}}

@@ -119,3 +119,11 @@ def test_larger_is_better_where_the_metric_says_so(small_space, tmp_path):
         searcher.suggest(name)
         searcher.on_trial_complete(name, report(1, score, "complete"))
     assert read(tmp_path / "journal").best_value == 0.6
+
+
+def test_a_trial_that_ends_without_any_score_is_pruned_without_a_value(small_space, tmp_path):
+    searcher = OptunaSearcher(small_space(), tmp_path / "journal")
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", report(1, math.nan, "complete"))
+    (trial,) = read(tmp_path / "journal").trials
+    assert (trial.state, trial.value) == (TrialState.PRUNED, None)
