@@ -6,7 +6,8 @@ computation: `batched`, where each product of all members is one product, and `l
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from stockrnn.configuration import NetworkConfig
 from stockrnn.networks import Network
-from stockrnn.recurrence import CELLS
+from stockrnn.recurrence import CELLS, Workspace
 
 __all__ = ["Form", "Loss", "Members", "form_for"]
 
@@ -78,6 +79,8 @@ class Members:
             _bind(network, row, gradient)
         self._group = group
         self._stacks: dict[tuple[int, int], _Stack] = {}
+        # One for each layer and direction; groups are computed one after another and share them.
+        self._workspaces: defaultdict[tuple[int, str], Workspace] = defaultdict(Workspace)
         self._dropout = [torch.Generator(device).manual_seed(seed + 1) for seed in seeds]
 
     def __len__(self) -> int:
@@ -127,7 +130,7 @@ class Members:
         self.gradients[: len(counts)].zero_()
         losses = []
         for member, count in enumerate(counts):
-            dropout = None if masks is None else [layer[member] for layer in masks]
+            dropout = None if masks is None else [layer[member].permute(2, 0, 1) for layer in masks]
             outputs = self.networks[member](windows[member, :count], dropout)
             value = loss(outputs, targets[member, :count]).mean()
             value.backward()
@@ -144,19 +147,18 @@ class Members:
     def _stack(self, first: int, last: int) -> "_Stack":
         if (first, last) not in self._stacks:
             self._stacks[first, last] = _Stack(
-                self.config, self.networks[0], self.parameters[first:last], self.gradients[first:last]
+                self.config, self.networks[0], self.parameters[first:last], self.gradients[first:last], self._workspaces
             )
         return self._stacks[first, last]
 
     def _masks(self, sequence: int, counts: Sequence[int], like: Tensor) -> list[list[Tensor]] | None:
-        """Dropout between layers: per layer and member a mask (count, sequence, width) from the member's generator."""
+        """Dropout between layers: per layer and member a mask (sequence, width, count) from the member's generator."""
         config = self.config
         if config.dropout == 0 or config.num_layers == 1:
             return None
         width, kept = config.hidden_size * (2 if config.bidirectional else 1), 1 - config.dropout
-        shape = (config.num_layers - 1, sequence, width)
         drawn = [
-            _mask((shape[0], count, *shape[1:]), kept, generator, like)
+            _mask((config.num_layers - 1, sequence, width, count), kept, generator, like)
             for count, generator in zip(counts, self._dropout, strict=False)
         ]
         return [[masks[layer] for masks in drawn] for layer in range(config.num_layers - 1)]
@@ -165,8 +167,16 @@ class Members:
 class _Stack:
     """The batched form of the first members: weights (members, ...) that are views of the stacked parameters."""
 
-    def __init__(self, config: NetworkConfig, network: Network, parameters: Tensor, gradients: Tensor) -> None:
+    def __init__(
+        self,
+        config: NetworkConfig,
+        network: Network,
+        parameters: Tensor,
+        gradients: Tensor,
+        workspaces: Mapping[tuple[int, str], Workspace],
+    ) -> None:
         self.config = config
+        self._workspaces = workspaces
         self.weights: dict[str, Tensor] = {}
         self._gradients: list[Tensor] = []
         offset = 0
@@ -184,41 +194,47 @@ class _Stack:
 
     def forward(self, windows: Tensor, dropout: list[Tensor] | None) -> Tensor:
         """As `Network.forward`, for all: (members, batch, sequence, features) -> (members, batch)."""
-        states = windows.transpose(1, 2).contiguous()
+        states = windows.permute(2, 0, 3, 1).contiguous()  # (sequence, members, features, batch)
         for layer in range(self.config.num_layers):
             states = self._layer(layer, states)
             if dropout is not None and layer < len(dropout):
                 states = states * dropout[layer]
-        pooled = self._pooled(states)
-        weight, bias = self.weights["output.weight"], self.weights["output.bias"]
-        scaled = torch.baddbmm(bias[:, None], pooled, weight.transpose(1, 2)).squeeze(-1)
+        scaled = self._weighed(states).squeeze(1) + self.weights["output.bias"]
         return torch.sigmoid(scaled) if self.config.output == "sigmoid" else scaled
 
     def _layer(self, layer: int, states: Tensor) -> Tensor:
-        cell = CELLS[self.config.architecture]
+        """States of all steps; of the last alone where nothing else is read: (1, members, width, batch)."""
+        config = self.config
+        last = config.head == "last" and layer == config.num_layers - 1 and not config.bidirectional
 
-        def weights(direction: str) -> list[Tensor]:
+        def run(states: Tensor, direction: str) -> Tensor:
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            return [self.weights[f"layers.{layer}.{name}_l0{direction}"] for name in names]
+            weights = [self.weights[f"layers.{layer}.{name}_l0{direction}"] for name in names]
+            outputs: Tensor = CELLS[config.architecture](states, *weights, last, self._workspaces[layer, direction])
+            return outputs
 
-        forwards: Tensor = cell(states, *weights(""))
-        if not self.config.bidirectional:
+        forwards = run(states, "")
+        if last:
+            return forwards[None]
+        if not config.bidirectional:
             return forwards
-        backwards = cell(states.flip(1), *weights("_reverse")).flip(1)
-        return torch.cat([forwards, backwards], dim=-1)
+        backwards = run(states.flip(0), "_reverse").flip(0)
+        return torch.cat([forwards, backwards], dim=2)
 
-    def _pooled(self, states: Tensor) -> Tensor:
-        """(members, sequence, batch, width) -> (members, batch, ...)."""
+    def _weighed(self, states: Tensor) -> Tensor:
+        """The head and the output weights: (sequence, members, width, batch) -> (members, 1, batch)."""
+        weight = self.weights["output.weight"]  # (members, 1, width), or sequence x width for `flatten`
         match self.config.head:
             case "last":
-                return states[:, -1]
+                return torch.bmm(weight, states[-1])
             case "flatten":
-                return states.transpose(1, 2).flatten(2)
+                by_step = weight.view(weight.shape[0], 1, len(states), -1).permute(2, 0, 1, 3)
+                return torch.matmul(by_step, states).sum(0)
             case "mean":
-                return states.mean(1)
+                return torch.bmm(weight, states.mean(0))
             case _:
-                scores = torch.einsum("mtbw,mw->mtb", states, self.weights["query"])
-                return torch.einsum("mtb,mtbw->mbw", torch.softmax(scores, dim=1), states)
+                scores = torch.matmul(self.weights["query"][:, None], states)
+                return torch.bmm(weight, (torch.softmax(scores, dim=0) * states).sum(0))
 
 
 def _counted_means(each: Tensor, counts: Sequence[int]) -> Tensor:
@@ -243,8 +259,8 @@ def _mask(shape: tuple[int, ...], kept: float, generator: torch.Generator, like:
 
 
 def _padded(masks: list[Tensor], batch: int) -> Tensor:
-    """Masks of the members (count, sequence, width) -> (members, sequence, batch, width), ones behind the counts."""
-    return torch.stack([F.pad(mask, (0, 0, 0, 0, 0, batch - len(mask)), value=1.0) for mask in masks]).transpose(1, 2)
+    """Masks of the members (sequence, width, count) -> (sequence, members, width, batch), ones behind the counts."""
+    return torch.stack([F.pad(mask, (0, batch - mask.shape[-1]), value=1.0) for mask in masks], dim=1)
 
 
 def _drawn(config: NetworkConfig, input_size: int, sequence_length: int, seed: int) -> Network:
