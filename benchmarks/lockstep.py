@@ -1,6 +1,6 @@
 """Members in lockstep against the same members trained one after another with `nn`; and the two forms by shape.
 
-    python -m benchmarks.lockstep [--rounds 5] [--epochs 2] [--forms]
+    python -m benchmarks.lockstep [--rounds 5] [--epochs 2] [--forms [--members 6]] [--drawn 60]
 
 Both sides run in this process, one thread, in turn. The plain side is what a careful user writes: `nn` layers, tensors
 indexed directly, `torch.optim.Adam(fused=True)`, the validation block forecast after every epoch. `--forms` prints how
@@ -8,13 +8,18 @@ long a step takes batched and looped, the table that the rule in `stockrnn/locks
 """
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable
+from random import Random
+from typing import Any
 
 import torch
 from torch import nn
 
+from search.parameters import Parameter, Value
+from search.space import load_space
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import walk_forward
 from stockrnn.lockstep import Members, form_for
@@ -101,43 +106,77 @@ def trials(rounds: int, epochs: int) -> None:
             )
 
 
-def forms(rounds: int) -> None:
-    """One step of six members, batched and looped."""
-    print("one step of 6 members, 2 layers: batched ms, looped ms, batched is faster by; * where the rule says batched")
-    for architecture in ("rnn", "gru", "lstm"):
-        for hidden in (4, 8, 16, 32, 64):
-            for length in (5, 20, 60):
-                for batch in (32, 128):
-                    config = NetworkConfig.model_validate(
-                        {"architecture": architecture, "hidden_size": hidden, "num_layers": 2}
-                    )
-                    times = _step_times(config, length, batch, rounds)
-                    star = "*" if form_for(config, length, batch, 6) == "batched" else " "
-                    print(
-                        f"{star} {architecture:4} hidden {hidden:2} sequence {length:2} batch {batch:3}: "
-                        f"{times['batched']:8.2f} {times['looped']:8.2f} {times['looped'] / times['batched']:6.2f}x",
-                        flush=True,
-                    )
+def forms(rounds: int, members: int) -> None:
+    """One step of some members, batched and looped, over a grid of shapes."""
+    print(f"one step of {members} members, 2 layers: batched ms, looped ms, ratio; * where the rule says batched")
+    shapes = itertools.product(("rnn", "gru", "lstm"), (4, 8, 16, 32, 64), (5, 20, 60), (32, 128))
+    _compare(
+        rounds,
+        members,
+        [
+            ({"architecture": architecture, "hidden_size": hidden, "num_layers": 2}, length, batch)
+            for architecture, hidden, length, batch in shapes
+        ],
+    )
 
 
-def _step_times(config: NetworkConfig, length: int, batch: int, rounds: int) -> dict[str, float]:
-    inputs, targets = torch.randn(6, batch, length, 5), torch.randn(6, batch)
+def drawn(rounds: int, count: int) -> None:
+    """The same for shapes drawn at random from `spaces/all.yaml`, with that space's members."""
+    space, random = load_space("spaces/all.yaml"), Random(0)
+    shapes = []
+    for _ in range(count):
+        point: dict[str, Value] = {}
+        for parameter in space.parameters:
+            if parameter.applies(point):
+                point[parameter.name] = _any(parameter, random)
+        window, network, training = space.configurations(point)
+        shapes.append((network.model_dump(), window.sequence_length, training.batch_size))
+    print(f"{count} shapes of spaces/all.yaml: batched ms, looped ms, ratio; * where the rule says batched")
+    _compare(rounds, space.validation.folds * space.validation.seeds, shapes)
+
+
+def _any(parameter: Parameter, random: Random) -> Value:
+    if parameter.kind == "choice":
+        return random.choice(parameter.values)
+    if parameter.kind == "float":
+        return random.uniform(parameter.low, parameter.high)
+    return round(parameter.low * (parameter.high / parameter.low) ** random.random())
+
+
+def _compare(rounds: int, members: int, shapes: list[tuple[dict[str, Any], int, int]]) -> None:
+    worst = 1.0
+    for network, length, batch in shapes:
+        config = NetworkConfig.model_validate(network)
+        times = _step_times(config, length, batch, members, rounds)
+        chosen = form_for(config, length, batch, members)
+        worst = min(worst, min(times.values()) / times[chosen])
+        print(
+            f"{'*' if chosen == 'batched' else ' '} {config.architecture:4} {config.head:9} layers {config.num_layers} "
+            f"hidden {config.hidden_size:2} sequence {length:2} batch {batch:3}: "
+            f"{times['batched']:8.2f} {times['looped']:8.2f} {times['looped'] / times['batched']:6.2f}x",
+            flush=True,
+        )
+    print(f"the rule's choice is at least {worst:.2f}x as fast as the better form")
+
+
+def _step_times(config: NetworkConfig, length: int, batch: int, count: int, rounds: int) -> dict[str, float]:
+    inputs, targets = torch.randn(count, batch, length, 5), torch.randn(count, batch)
     steps = {}
     for form in ("batched", "looped"):
-        members = Members(config, 5, length, range(6), form=form)  # type: ignore[arg-type]
+        members = Members(config, 5, length, range(count), form=form)  # type: ignore[arg-type]
         optimizer = Optimizer(members.parameters, members.gradients, TrainingConfig())
 
         def step(members: Members = members, optimizer: Optimizer = optimizer) -> None:
-            members.backward(inputs, targets, [batch] * 6, LOSSES["mse"])
-            optimizer.step(6)
+            members.backward(inputs, targets, [batch] * count, LOSSES["mse"])
+            optimizer.step(count)
 
         step()
         steps[form] = step
     times: dict[str, list[float]] = {form: [] for form in steps}
     for _ in range(rounds):
         for form, step in steps.items():
-            count = max(1, int(0.05 / seconds(step)))
-            times[form].append(1000 * seconds(lambda: [step() for _ in range(count)] and None) / count)  # noqa: B023
+            repeats = max(1, int(0.05 / seconds(step)))
+            times[form].append(1000 * seconds(lambda: [step() for _ in range(repeats)] and None) / repeats)  # noqa: B023
     return {form: statistics.median(values) for form, values in times.items()}
 
 
@@ -147,10 +186,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--forms", action="store_true", help="print the table of the two forms instead")
+    parser.add_argument("--members", type=int, default=6, help="of that table")
+    parser.add_argument("--drawn", type=int, default=0, help="as many shapes of spaces/all.yaml, in both forms")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.forms:
-        forms(options.rounds)
+        forms(options.rounds, options.members)
+    elif options.drawn:
+        drawn(options.rounds, options.drawn)
     else:
         trials(options.rounds, options.epochs)
 

@@ -25,21 +25,29 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> elementwise l
 
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-GROUP_STATES = 1_500_000  # gate values of a batched step that stay near the processor; more are slower than two groups
+GROUP_STATES = {"cpu": 16_000_000, "cuda": 512_000_000}  # gate values of a batched step: they bound its memory
 
 
-def form_for(config: NetworkConfig, sequence_length: int, batch_size: int, members: int) -> Form:
+def form_for(
+    config: NetworkConfig, sequence_length: int, batch_size: int, members: int, device: torch.device | str = "cpu"
+) -> Form:
     """The faster form for a shape, by a rule on the shape, never by a clock: results do not depend on the moment.
 
-    Read off `python -m benchmarks.lockstep --forms`. The batched RNN and GRU outrun PyTorch's, even for one member,
-    but where a short sequence leaves little to save and the products are large. PyTorch's LSTM on the CPU is
-    oneDNN's: the batched one outruns it for several small networks on short sequences.
+    Read off `python -m benchmarks.lockstep --forms`. On the CPU the batched GRU always outruns PyTorch's, and the
+    batched RNN all but a single small one on a short sequence. PyTorch's LSTM is oneDNN's: it pays no overhead a step,
+    so that long sequences of few members are better looped. On a GPU batching is the point.
     """
-    states = batch_size * config.hidden_size
-    if config.architecture != "lstm":
-        return "looped" if states >= 8192 and sequence_length < 20 else "batched"
-    short = states * sequence_length <= 20_480 and states * sequence_length**2 <= 204_800
-    return "batched" if short and members >= 4 else "looped"
+    if torch.device(device).type != "cpu":
+        return "batched"
+    match config.architecture:
+        case "gru":
+            return "batched"
+        case "rnn":
+            small = sequence_length < 10 and batch_size * config.hidden_size < 4096
+            return "looped" if members == 1 and small else "batched"
+        case _:
+            enough = members * batch_size >= sequence_length * (2 if config.hidden_size < 16 else 6)
+            return "batched" if members > 1 and enough else "looped"
 
 
 class Members:
@@ -56,6 +64,7 @@ class Members:
     Attributes:
         parameters: shape (members, parameters).
         gradients: same shape.
+        generators: one per member, of its dropout masks.
     """
 
     def __init__(
@@ -81,7 +90,7 @@ class Members:
         self._stacks: dict[tuple[int, int], _Stack] = {}
         # One for each layer and direction; groups are computed one after another and share them.
         self._workspaces: defaultdict[tuple[int, str], Workspace] = defaultdict(Workspace)
-        self._dropout = [torch.Generator(device).manual_seed(seed + 1) for seed in seeds]
+        self.generators = [torch.Generator(device).manual_seed(seed + 1) for seed in seeds]
 
     def __len__(self) -> int:
         return len(self.networks)
@@ -141,7 +150,9 @@ class Members:
         """The first and last members of the groups that are computed together."""
         config, (_, batch, sequence, _) = self.config, windows.shape
         states = batch * sequence * config.hidden_size * config.num_layers * GATES[config.architecture]
-        group = self._group or max(1, GROUP_STATES // (states * (2 if config.bidirectional else 1)))
+        group = self._group or max(
+            1, GROUP_STATES[windows.device.type] // (states * (2 if config.bidirectional else 1))
+        )
         return [(first, min(first + group, active)) for first in range(0, active, group)]
 
     def _stack(self, first: int, last: int) -> "_Stack":
@@ -159,7 +170,7 @@ class Members:
         width, kept = config.hidden_size * (2 if config.bidirectional else 1), 1 - config.dropout
         drawn = [
             _mask((config.num_layers - 1, sequence, width, count), kept, generator, like)
-            for count, generator in zip(counts, self._dropout, strict=False)
+            for count, generator in zip(counts, self.generators, strict=False)
         ]
         return [[masks[layer] for masks in drawn] for layer in range(config.num_layers - 1)]
 
@@ -194,7 +205,7 @@ class _Stack:
 
     def forward(self, windows: Tensor, dropout: list[Tensor] | None) -> Tensor:
         """As `Network.forward`, for all: (members, batch, sequence, features) -> (members, batch)."""
-        states = windows.permute(2, 0, 3, 1).contiguous()  # (sequence, members, features, batch)
+        states = windows.permute(2, 0, 3, 1)  # (sequence, members, features, batch), as products may read it
         for layer in range(self.config.num_layers):
             states = self._layer(layer, states)
             if dropout is not None and layer < len(dropout):

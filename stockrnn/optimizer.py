@@ -4,11 +4,7 @@ PyTorch's functional optimisers are called directly: their states are plain stac
 `torch.optim.Adam(...)` of a process would import `torch._dynamo`, over a second.
 """
 
-from typing import Any
-
 import torch
-from torch.optim.adam import adam
-from torch.optim.adamw import adamw
 from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
@@ -45,19 +41,15 @@ class Optimizer:
             gradients *= torch.clamp(self.config.gradient_clip / (norms + 1e-6), max=1.0)
         parameters, gradients_, first, second, steps = (rows[:active] for rows in self._rows)
         decay, rate = self.config.weight_decay, self.config.learning_rate
-        shared: dict[str, Any] = {"lr": rate, "weight_decay": decay, "maximize": False}
-        moments: dict[str, Any] = {
-            "foreach": False, "fused": True, "capturable": False, "differentiable": False, "has_complex": False,
-            "amsgrad": False, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8,
-        }  # fmt: skip
         match self.config.optimizer:
-            case "adam":
-                adam(parameters, gradients_, first, second, [], steps, **moments, **shared)
-            case "adamw":
-                adamw(parameters, gradients_, first, second, [], steps, **moments, **shared)
+            case "adam" | "adamw":
+                fused = torch._fused_adam_ if self.config.optimizer == "adam" else torch._fused_adamw_
+                self.steps[:active] += 1
+                fused(parameters, gradients_, first, second, [], steps, lr=rate, weight_decay=decay, beta1=0.9,
+                      beta2=0.999, eps=1e-8, amsgrad=False, maximize=False)  # fmt: skip
             case "rmsprop":
-                rmsprop(parameters, gradients_, second, [], [], steps, foreach=True, alpha=0.99, eps=1e-8,
-                        momentum=0.0, centered=False, **shared)  # fmt: skip
+                rmsprop(parameters, gradients_, second, [], [], steps, foreach=True, lr=rate, weight_decay=decay,
+                        alpha=0.99, eps=1e-8, momentum=0.0, centered=False, maximize=False)  # fmt: skip
             case _:
-                sgd(parameters, gradients_, [None] * active, foreach=True, momentum=0.0, dampening=0.0,
-                    nesterov=False, **shared)  # fmt: skip
+                sgd(parameters, gradients_, [None] * active, foreach=True, lr=rate, weight_decay=decay, momentum=0.0,
+                    dampening=0.0, nesterov=False, maximize=False)  # fmt: skip

@@ -44,7 +44,12 @@ class Workspace:
         self._memory: dict[str, Tensor] = {}
 
     def room(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """A contiguous buffer of this shape, of unknown content; one of the same name shares its memory."""
+        """A contiguous buffer of this shape, of unknown content; one of the same name shares its memory.
+
+        On a GPU it is always fresh: PyTorch's allocator is fast there, and a captured graph keeps its own memory.
+        """
+        if like.is_cuda:
+            return like.new_empty(shape)
         size = math.prod(shape)
         memory = self._memory.get(name)
         if memory is None or len(memory) < size:

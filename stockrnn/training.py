@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from stockrnn.configuration import NetworkConfig, TrainingConfig
+from stockrnn.graphs import Graphs
 from stockrnn.lockstep import Form, Loss, Members, form_for
 from stockrnn.optimizer import Optimizer
 from stockrnn.windows import Windows
@@ -79,6 +80,8 @@ def train(
         One Epoch per epoch; a caller that has seen enough stops iterating.
     """
     device = windows.device
+    if device.type == "cuda":  # TF32 keeps 10 bits of a number; cuDNN would use it unasked
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     # Longest first: the members that still have windows at a step are always the first ones.
     order = sorted(
         ((fold, index) for fold in range(len(windows.folds)) for index in range(seeds)),
@@ -86,39 +89,86 @@ def train(
     )
     member_seeds = [member_seed(study_seed, fold, index) for fold, index in order]
     length = windows.config.sequence_length
-    form = form or form_for(network, length, training.batch_size, len(order))
+    form = form or form_for(network, length, training.batch_size, len(order), device)
     members = Members(
         network, len(windows.config.features), length, member_seeds, form=form, dtype=dtype, device=device
     )
     optimizer = Optimizer(members.parameters, members.gradients, training)
     shuffles = [torch.Generator().manual_seed(seed) for seed in member_seeds]
     folds = torch.tensor([fold for fold, _ in order], device=device)
-    sizes = [len(windows.train_origins(fold)) for fold, _ in order]
-    firsts = [windows.train_origins(fold).start for fold, _ in order]
+    ranges = [windows.train_origins(fold) for fold, _ in order]
+    sizes = [len(origins) for origins in ranges]
+    schedule = _schedule(sizes, training.batch_size, device, dtype)
     loss = LOSSES[training.loss]
+    totals = torch.zeros(len(order), dtype=dtype, device=device)
+    share = torch.tensor(sizes, dtype=dtype, device=device)
+
+    def run(step: _Step, batch: torch.Tensor) -> None:
+        active = folds[: step.active]
+        losses = members.backward(windows.inputs(active, batch), windows.targets(active, batch), step.counts, loss)
+        totals[: step.active] += losses * step.sizes
+        optimizer.step(step.active)
+
+    # The looped form serves networks too large to wait for launches, and its cuDNN layers need no capture.
+    graphs = Graphs(members.generators) if device.type == "cuda" and form == "batched" else None
     for number in range(1, max_epochs + 1):
-        origins = torch.zeros((len(order), max(sizes)), dtype=torch.int64)
-        for member, (size, first) in enumerate(zip(sizes, firsts, strict=True)):
-            origins[member, :size] = torch.randperm(size, generator=shuffles[member]) + first
-            origins[member, size:] = first  # padding, never counted
-        origins = origins.to(device)
-        totals = torch.zeros(len(order), dtype=dtype, device=device)
-        for start in range(0, max(sizes), training.batch_size):
-            counts = [min(size - start, training.batch_size) for size in sizes if size > start]
-            active = len(counts)
-            batch = origins[:active, start : start + counts[0]]
-            losses = members.backward(
-                windows.inputs(folds[:active], batch), windows.targets(folds[:active], batch), counts, loss
-            )
-            totals[:active] += losses * torch.tensor(counts, dtype=dtype, device=device)
-            optimizer.step(active)
-        mean_losses = (totals / torch.tensor(sizes, dtype=dtype, device=device)).cpu().numpy()
+        origins = _shuffled(ranges, shuffles).to(device)
+        totals.zero_()
+        for step in schedule:
+            batch = origins[: step.active, step.start : step.start + step.counts[0]]
+            if graphs and step.full:
+                graphs.run(step.active, partial(run, step), batch)
+            else:
+                run(step, batch)
+        # The losses and the forecasts come back from the device together: an epoch waits for it once.
+        outputs = _outputs(windows, members, folds, order) if number >= forecast_from else totals.new_empty(0)
+        back = torch.cat([totals / share, outputs.flatten()]).cpu().numpy()
+        losses, forecasts = back[: len(order)], back[len(order) :].reshape(len(order), -1)
         yield Epoch(
             number=number,
-            losses=_by_fold(mean_losses, order, len(windows.folds), seeds),
-            forecasts=_forecasts(windows, members, folds, order, seeds) if number >= forecast_from else [],
+            losses=_by_fold(losses, order, len(windows.folds), seeds),
+            forecasts=_prices(windows, _by_fold(forecasts, order, len(windows.folds), seeds)) if len(outputs) else [],
             members=members,
         )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One batch of an epoch; all epochs have the same.
+
+    Attributes:
+        start: where the batch begins in the members' shuffled windows.
+        counts: windows of each member that still has some.
+        sizes: the same on the device, shape (active,).
+        full: whether every count is the batch size.
+    """
+
+    start: int
+    counts: tuple[int, ...]
+    sizes: torch.Tensor
+    full: bool
+
+    @property
+    def active(self) -> int:
+        return len(self.counts)
+
+
+def _schedule(sizes: list[int], batch_size: int, device: torch.device, dtype: torch.dtype) -> list[_Step]:
+    """The steps of an epoch for members of these many windows, largest first."""
+    steps = []
+    for start in range(0, max(sizes), batch_size):
+        counts = tuple(min(size - start, batch_size) for size in sizes if size > start)
+        steps.append(_Step(start, counts, torch.tensor(counts, dtype=dtype, device=device), min(counts) == batch_size))
+    return steps
+
+
+def _shuffled(ranges: list[range], generators: list[torch.Generator]) -> torch.Tensor:
+    """Each member's training origins in the order of this epoch, (members, most origins), padded behind."""
+    origins = torch.zeros((len(ranges), max(map(len, ranges))), dtype=torch.int64)
+    for row, own, generator in zip(origins, ranges, generators, strict=True):
+        row[: len(own)] = torch.randperm(len(own), generator=generator) + own.start
+        row[len(own) :] = own.start  # never counted
+    return origins
 
 
 def _by_fold(values: np.ndarray, order: list[tuple[int, int]], folds: int, seeds: int) -> np.ndarray:
@@ -129,12 +179,12 @@ def _by_fold(values: np.ndarray, order: list[tuple[int, int]], folds: int, seeds
     return arranged
 
 
-def _forecasts(
-    windows: Windows, members: Members, folds: torch.Tensor, order: list[tuple[int, int]], seeds: int
-) -> list[np.ndarray]:
-    """For each fold the forecast closes of its validation sessions, (seeds, days)."""
-    ranges = [windows.validation_origins(fold) for fold in range(len(windows.folds))]
-    origins = torch.tensor([list(ranges[fold]) for fold, _ in order], device=windows.device)
-    outputs = members.forecast(windows.inputs(folds, origins)).cpu().numpy()
-    arranged = _by_fold(outputs, order, len(ranges), seeds)
-    return [windows.to_prices(fold, origins, arranged[fold]) for fold, origins in enumerate(ranges)]
+def _outputs(windows: Windows, members: Members, folds: torch.Tensor, order: list[tuple[int, int]]) -> torch.Tensor:
+    """Scaled forecasts of every member's validation sessions, (members, days)."""
+    origins = torch.tensor([list(windows.validation_origins(fold)) for fold, _ in order], device=windows.device)
+    return members.forecast(windows.inputs(folds, origins))
+
+
+def _prices(windows: Windows, outputs: np.ndarray) -> list[np.ndarray]:
+    """Scaled forecasts (folds, seeds, days) -> for each fold forecast closes, (seeds, days)."""
+    return [windows.to_prices(fold, windows.validation_origins(fold), each) for fold, each in enumerate(outputs)]

@@ -106,7 +106,8 @@ class Windows:
 
     def targets(self, folds: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
         """Scaled targets of origins, shape (members, batch); NaN where the future is not in the series."""
-        return self._target[folds[:, None], origins]
+        positions = origins + folds[:, None] * self._sessions
+        return self._target.view(-1).index_select(0, positions.view(-1)).view(origins.shape)
 
     def to_prices(self, fold: int, origins: range, outputs: np.ndarray) -> np.ndarray:
         """Network outputs (..., origins) of a fold -> forecast closes in price points, same shape."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from stockrnn.configuration import NetworkConfig, TrainingConfig
-from stockrnn.lockstep import Members, _mask
+from stockrnn.lockstep import Members, _mask, form_for
 from stockrnn.networks import Network
 from stockrnn.optimizer import Optimizer
 
@@ -132,6 +132,60 @@ def test_a_member_is_the_same_alone_and_among_others(architecture, dropout, form
     together = trained([0, 1, 2])
     for row in range(3):
         torch.testing.assert_close(trained([row])[0], together[row], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_buffers_used_again_carry_nothing_over(architecture, bidirectional):
+    """Larger forecasts, smaller batches and fewer members between two equal steps change nothing."""
+    config = NetworkConfig(architecture=architecture, num_layers=2, hidden_size=8, bidirectional=bidirectional)
+    members = Members(config, FEATURES, SEQUENCE, SEEDS, form="batched", dtype=torch.float64)
+    windows, targets = batch()
+    counts = [BATCH] * len(SEEDS)
+    losses = members.backward(windows, targets, counts, squared)
+    gradients, forecasts = members.gradients.clone(), members.forecast(windows)
+    bad = torch.full((len(SEEDS), 40, SEQUENCE, FEATURES), torch.nan, dtype=torch.float64)
+    assert members.forecast(bad).isnan().all()
+    members.backward(bad[:2, :3], targets[:2, :3], [3, 2], squared)
+    assert torch.equal(members.backward(windows, targets, counts, squared), losses)
+    assert torch.equal(members.gradients, gradients)
+    assert torch.equal(members.forecast(windows), forecasts)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_large_activations_saturate_as_in_pytorch(architecture):
+    """The tangents are computed from sigmoids: at both ends, and beyond what an exponential can hold."""
+    config = NetworkConfig(architecture=architecture, num_layers=1, hidden_size=8, output_init="uniform")
+    members = Members(config, FEATURES, SEQUENCE, SEEDS, form="batched", dtype=torch.float32)
+    windows, targets = batch(torch.float32)
+    for scale in (1e-4, 1.0, 1e2, 1e5):
+        members.backward(windows * scale, targets, [BATCH] * len(SEEDS), squared)
+        for index, network in enumerate(plain_networks(config, torch.float32)):
+            loss = F.mse_loss(network(windows[index] * scale), targets[index])
+            gradients = flat(torch.autograd.grad(loss, list(network.parameters())))
+            assert members.gradients[index].isfinite().all()
+            torch.testing.assert_close(
+                members.gradients[index], gradients, rtol=1e-3, atol=1e-4 * gradients.abs().max().item()
+            )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "hidden", "sequence", "batch_size", "members", "form"),
+    [
+        ("gru", 64, 5, 128, 6, "batched"),
+        ("rnn", 8, 5, 64, 25, "batched"),
+        ("rnn", 8, 5, 32, 1, "looped"),
+        ("rnn", 8, 20, 32, 1, "batched"),
+        ("lstm", 8, 5, 64, 1, "looped"),
+        ("lstm", 8, 60, 32, 6, "batched"),
+        ("lstm", 32, 60, 32, 6, "looped"),
+        ("lstm", 32, 60, 128, 6, "batched"),
+    ],
+)
+def test_the_form_is_the_faster_one_of_the_measured_table(architecture, hidden, sequence, batch_size, members, form):
+    config = NetworkConfig(architecture=architecture, hidden_size=hidden)
+    assert form_for(config, sequence, batch_size, members) == form
+    assert form_for(config, sequence, batch_size, members, "cuda") == "batched"
 
 
 def test_dropout_is_the_same_in_both_forms():

@@ -1,0 +1,74 @@
+"""CUDA graphs of the training step: equal to the plain step on a GPU, a clean fallback where there is none."""
+
+import pytest
+import torch
+
+from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.folds import walk_forward
+from stockrnn.graphs import Graphs
+from stockrnn.prices import load
+from stockrnn.quality import clean
+from stockrnn.training import train
+from stockrnn.windows import Windows
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: the captured CUDA graph itself")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU: the fallback")
+def test_where_nothing_can_be_captured_every_call_still_does_the_work(caplog):
+    graphs, done = Graphs(), []
+    for value in (1.0, 2.0, 3.0):
+        graphs.run("step", lambda given: done.append(given.item()), torch.tensor(value))
+    assert done == [1.0, 2.0, 3.0]
+    assert len([record for record in caplog.records if "CUDA graph" in record.message]) == 1
+
+
+@needs_cuda
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+def test_captured_steps_train_as_plain_ones(architecture, optimizer, dropout, monkeypatch):
+    """Losses and forecasts of three epochs, with graphs and with capture switched off."""
+    prices = clean(load("nasdaq"))
+    walk = walk_forward(len(prices), folds=2, fold_size=100, test_size=100)
+    network = NetworkConfig(architecture=architecture, hidden_size=8, num_layers=2, dropout=dropout)
+    training = TrainingConfig(optimizer=optimizer, gradient_clip=1.0)
+    replays = []
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", _counted(torch.cuda.CUDAGraph.replay, replays))
+
+    def run():
+        windows = Windows(prices, walk.folds, WindowConfig(sequence_length=5), 1, device="cuda")
+        return list(train(windows, network, training, seeds=3, max_epochs=3, form="batched"))
+
+    captured = run()
+    assert len(replays) > 100
+    monkeypatch.setattr(Graphs, "_capture", lambda *_: False)
+    plain = run()
+    if dropout:  # the masks are drawn in another order
+        assert captured[-1].finite
+        assert abs(captured[-1].losses / plain[-1].losses - 1).max() < 0.1
+        return
+    for one, other in zip(captured, plain, strict=True):
+        torch.testing.assert_close(torch.tensor(one.losses), torch.tensor(other.losses), rtol=1e-4, atol=1e-5)
+        for fold, expected in zip(one.forecasts, other.forecasts, strict=True):
+            torch.testing.assert_close(torch.tensor(fold), torch.tensor(expected), rtol=1e-4, atol=0)
+
+
+@needs_cuda
+def test_the_gpu_trains_as_the_cpu_does():
+    prices = clean(load("nasdaq"))
+    walk = walk_forward(len(prices), folds=2, fold_size=100, test_size=100)
+    network = NetworkConfig(architecture="gru", hidden_size=8, num_layers=2)
+    results = []
+    for device in ("cpu", "cuda"):
+        windows = Windows(prices, walk.folds, WindowConfig(sequence_length=5), 1, device=device)
+        results.append(list(train(windows, network, TrainingConfig(), seeds=2, max_epochs=2))[-1].losses)
+    torch.testing.assert_close(torch.tensor(results[0]), torch.tensor(results[1]), rtol=1e-3, atol=1e-4)
+
+
+def _counted(replay, calls):
+    def counted(graph):
+        calls.append(graph)
+        return replay(graph)
+
+    return counted
