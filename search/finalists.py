@@ -1,4 +1,4 @@
-"""Finalists: the best configurations, trained afresh on everything before the test block, which is opened once.
+"""Finalists: the best configurations, trained afresh on everything before the test block.
 
 Nothing here runs before the ranking is fixed, and nothing of the test block flows back into it.
 """
@@ -11,14 +11,13 @@ import numpy as np
 
 from search.record import TrialEnd
 from search.space import Space
-from stockrnn import metrics, significance
-from stockrnn.baselines import BASELINES
 from stockrnn.folds import Fold, WalkForward
+from stockrnn.forecaster import Forecaster, conformal
 from stockrnn.prices import Prices
 from stockrnn.training import train
 from stockrnn.windows import Windows
 
-__all__ = ["Finalist", "choose", "final_fold", "refit", "score_baselines"]
+__all__ = ["Finalist", "Refitted", "choose", "final_fold", "refit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +28,20 @@ class Finalist:
     trial_id: str
     point: Mapping[str, Any]
     epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refitted:
+    """A finalist after training.
+
+    Attributes:
+        forecasts: of the test block, shape (seeds, days), price points.
+        forecaster: what forecasts later days.
+    """
+
+    finalist: Finalist
+    forecasts: np.ndarray
+    forecaster: Forecaster
 
 
 def choose(ends: Sequence[TrialEnd], space: Space) -> list[Finalist]:
@@ -49,61 +62,33 @@ def final_fold(walk: WalkForward) -> Fold:
     return Fold(train=walk.before_test, validation=walk.test)
 
 
-def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward) -> dict[str, float]:
-    """Train a finalist on everything before the test block and score its seed-average forecast on that block.
+def validation_days(prices: Prices, folds: Sequence[Fold], horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """Actual closes and the closes on the days of the forecasts, of all validation blocks in turn, each (days,)."""
+    closes = prices.column("close")
+    targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in folds])
+    return closes[targets], closes[targets - horizon]
 
-    Returns:
-        The test columns of the leaderboard.
+
+def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray) -> Refitted:
+    """Train a finalist on everything before the test block and forecast that block.
+
+    Args:
+        validation: what its trial forecast on the validation days of all folds, shape (days,); the intervals of the
+            forecaster come from its errors.
     """
     window, network, training = space.configurations(finalist.point)
-    fold = final_fold(walk)
-    windows = Windows(prices, [fold], window, space.data.horizon, device=space.device)
+    horizon = space.data.horizon
+    windows = Windows(prices, [final_fold(walk)], window, horizon, device=space.device)
     *_, last = train(
         windows, network, training, seeds=space.search.finalist_seeds, max_epochs=finalist.epochs,
-        study_seed=space.seed, forecast_from=finalist.epochs,
-        form=space.form,
+        study_seed=space.seed, forecast_from=finalist.epochs, form=space.form,
     )  # fmt: skip
-    forecasts = last.forecasts[0]
-    actual, previous, _ = _known(prices, fold, space.data.horizon)
-    singles = [metrics.theils_u(one, actual, previous) for one in forecasts]
-    return {
-        **_columns(forecasts.mean(axis=0), prices, fold, space.data.horizon),
-        "seeds_sd": float(np.std(singles)),
-    }
-
-
-def score_baselines(prices: Prices, walk: WalkForward, horizon: int) -> dict[str, dict[str, float]]:
-    """The test columns of every baseline, fitted on everything before the test block."""
-    fold = final_fold(walk)
-    origins = np.arange(fold.validation.start, fold.validation.stop) - horizon
-    return {
-        name: _columns(baseline(prices.column("close"), fold.train, origins, horizon), prices, fold, horizon)
-        for name, baseline in BASELINES.items()
-    }
-
-
-def _known(prices: Prices, fold: Fold, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Actual closes of the block, closes on the days of the forecasts, and one session before those."""
-    closes = prices.column("close")
-    start, stop = fold.validation.start, fold.validation.stop
-    return (
-        closes[start:stop],
-        closes[start - horizon : stop - horizon],
-        closes[start - horizon - 1 : stop - horizon - 1],
-    )
-
-
-def _columns(forecast: np.ndarray, prices: Prices, fold: Fold, horizon: int) -> dict[str, float]:
-    actual, previous, earlier = _known(prices, fold, horizon)
-    return {
-        "test_theils_u": metrics.theils_u(forecast, actual, previous),
-        "test_rmse": metrics.rmse(forecast, actual),
-        "test_mae": metrics.mae(forecast, actual),
-        "test_mape": metrics.mape(forecast, actual),
-        "test_r2_oos": metrics.r2_oos(forecast, actual, previous),
-        "test_direction_accuracy": metrics.direction_accuracy(forecast, actual, previous),
-        "test_always_up": metrics.always_up(actual, previous),
-        "test_lag_correlation": metrics.lag_correlation(forecast, previous, earlier),
-        "test_dm_p": significance.diebold_mariano((forecast - actual) ** 2, (previous - actual) ** 2, horizon),
-        "test_cw_p": significance.clark_west(forecast, actual, previous, horizon),
-    }
+    actual, previous = validation_days(prices, walk.folds, horizon)
+    forecaster = Forecaster.trained(
+        windows, last.members,
+        intervals=conformal(validation, actual), persistence_intervals=conformal(previous, actual),
+        rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,
+        span=(str(prices.dates[walk.before_test.start]), str(prices.dates[walk.before_test.stop - 1])),
+        provenance=prices.provenance,
+    )  # fmt: skip
+    return Refitted(finalist=finalist, forecasts=last.forecasts[0], forecaster=forecaster)

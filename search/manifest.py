@@ -55,7 +55,7 @@ def opening(
         "data": asdict(prices.provenance),
         "folds": [{"train": dates(fold.train), "validation": dates(fold.validation)} for fold in walk.folds],
         "test": dates(walk.test),
-        "test_opened": None,
+        "test_openings": [],
         "baselines": baselines,
     }
 

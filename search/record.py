@@ -97,11 +97,6 @@ class Record:
         self._append(line | ({"traceback": report["traceback"]} if "traceback" in report else {}))
         return end
 
-    def interrupt(self) -> None:
-        """End every trial that is still running as `interrupted`."""
-        for trial_id in list(self._running):
-            self.end(trial_id, "interrupted")
-
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:

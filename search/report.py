@@ -21,10 +21,11 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from search.leaderboard import network, verdict
+from search.leaderboard import network
 from search.parameters import FIELDS
 from search.progress import duration
 from search.record import STATUSES, read_events
+from search.verdict import verdict
 
 __all__ = ["main", "write_report"]
 
@@ -56,7 +57,7 @@ def write_report(folder: Path) -> Path:
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page.filters["moment"] = lambda time: f"{time[:19].replace('T', ' ')} UTC" if time else "?"
     html = page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        verdict=manifest.get("verdict") or verdict([_values(row) for row in rows]),
+        verdict=manifest.get("verdict") or verdict([_values(row) for row in rows], manifest.get("proof")),
         manifest=manifest,
         space={"validation": {}, "search": {}} | space,
         space_text=text,

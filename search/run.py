@@ -210,11 +210,11 @@ def _plan(space: "Space", prices: "Prices", walk: "WalkForward") -> str:
 
 
 def _summary(space: "Space", outcome: "Outcome", folder: Path) -> str:
-    from search.leaderboard import table, verdict
+    from search.leaderboard import table
     from search.progress import duration
 
     parts = [table(outcome.rows, top=TOP, metric=space.search.metric), ""]
-    parts.append(textwrap.fill(verdict(outcome.rows), 80))
+    parts.append(textwrap.fill(outcome.verdict, 80))
     ended = sum(end.status != "interrupted" for end in outcome.ends)
     if outcome.interrupted:
         parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all that had ended is kept.")

@@ -9,29 +9,33 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 from ray import tune
 from ray.tune.stopper import Stopper
 
-from search.finalists import Finalist, choose, refit, score_baselines
-from search.leaderboard import Row, columns, rank, verdict, write_csv
+from search.finalists import Finalist, Refitted, choose, refit
+from search.leaderboard import Row
 from search.manifest import opening, write_manifest
+from search.opening import Opening, open_block
+from search.predictions import Predictions, validation_forecasts
 from search.progress import Progress
+from search.proof import prove
 from search.record import Record, TrialEnd, now
+from search.recorder import Board, Recorder
 from search.report import write_report
 from search.scheduler import FiniteASHA
 from search.searcher import OptunaSearcher
 from search.space import Space
 from search.trial import TrialTrainable
+from search.verdict import verdict
 from search.workers import ray_running, slots
 from stockrnn.baselines import baseline_scores
 from stockrnn.folds import WalkForward
 from stockrnn.prices import Prices
 
 __all__ = ["Options", "Outcome", "run_study"]
-
-LEADERBOARD_EVERY = 1.0  # seconds between two rewrites while trials end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +52,11 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a study came to: the leaderboard's rows, how every trial ended, and why the study ended."""
+    """What a study came to: the leaderboard's rows, how every trial ended, what it proves, and why it ended."""
 
     rows: Sequence[Row]
     ends: Sequence[TrialEnd]
+    verdict: str
     interrupted: bool
     seconds: float
 
@@ -77,17 +82,15 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         study = _Study(space, prices, walk, options.folder, side_by_side, record, progress, stop)
         manifest = opening(space, prices, walk, options.command, start, baselines)
         study.begin(manifest, baselines)
-        opened = None
+        found: dict[str, Any] = {}
         try:
             study.search()
             if not stop.signalled:  # a time budget ends the search, not the proof
-                opened = study.open_test()
+                found = study.prove()
         finally:
             seconds = round(time.monotonic() - began, 3)
-            study.end(
-                manifest | {"end": now(), "seconds": seconds, "interrupted": stop.signalled} | {"test_opened": opened}
-            )
-    return Outcome(rows=study.board.rows(), ends=record.ends, interrupted=stop.signalled, seconds=seconds)
+            said = study.end(manifest | {"end": now(), "seconds": seconds, "interrupted": stop.signalled} | found)
+    return Outcome(rows=study.board.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled, seconds=seconds)
 
 
 class _Study:
@@ -99,6 +102,7 @@ class _Study:
     ) -> None:  # fmt: skip
         self.space, self.prices, self.walk, self.folder, self.slots = space, prices, walk, folder, slots
         self.record, self.progress, self.stop = record, progress, stop
+        self.predictions = Predictions(folder / "predictions.parquet", prices, space.data.horizon)
 
     def begin(self, manifest: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float]]) -> None:
         """Make the results folder, with all that is known before the first trial."""
@@ -108,8 +112,9 @@ class _Study:
             raise self.space.error(("name",), f"{self.folder} was made meanwhile; choose another name") from None
         (self.folder / "space.yaml").write_text(self.space.as_yaml(), encoding="utf-8")
         write_manifest(self.folder, manifest)
-        self.board = _Board(self.folder / "leaderboard.csv", self.space, self.record, baselines)
+        self.board = Board(self.folder / "leaderboard.csv", self.space, self.record, baselines)
         self.board.write()
+        self.recorder = Recorder(self.record, self.board, self.progress, self.predictions, self.walk.folds)
 
     def search(self) -> None:
         """Run the trials; when this returns, every trial has ended."""
@@ -119,44 +124,87 @@ class _Study:
         try:
             self._tuner(searcher).fit()
         finally:
-            self.record.interrupt()
+            self.recorder.interrupt()
             searcher.close()
 
-    def open_test(self) -> dict[str, Any] | None:
-        """Train the finalists side by side and score them, and the baselines, on the test block: once.
+    def prove(self) -> dict[str, Any]:
+        """Open the test block with the finalists, and ask of the whole study whether its best is only lucky.
 
         Returns:
-            What the manifest says of it; None where there is no finalist or the study was interrupted meanwhile.
+            What the manifest says of both.
         """
+        self.predictions.flush()
+        names, forecasts = validation_forecasts(self.folder / "predictions.parquet")
+        validation = dict(zip(names, forecasts, strict=True))
         finalists = choose(self.record.ends, self.space)
-        if not finalists:
-            return None
-        self.progress.waiting_for = f"{len(finalists)} finalists, trained afresh for the test block"
-        self.progress.look(force=True)
         opened = {
             "time": now(), "ranked_by": self.space.search.metric, "trials": len(self.record.ends),
             "finalists": [asdict(finalist) for finalist in finalists],
         }  # fmt: skip
+        refitted, failed = self._refitted(finalists, validation)
+        opening = self._open_test(refitted, validation) if refitted else None
+        if self.stop.signalled:
+            return {}
+        self.progress.waiting_for = "the tests of luck"
+        self.progress.look(force=True)
+        proof = prove(
+            validation, opening, [one.finalist.trial_id for one in refitted], self.prices, self.walk,
+            self.space.data.horizon,
+        )  # fmt: skip
+        if opening is None:
+            return {"proof": proof}
+        return {
+            "proof": proof,
+            "test_openings": [opened | {"scores": opening.scores, "reasons": {**failed, **opening.reasons}}],
+        }
+
+    def _refitted(
+        self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
+    ) -> tuple[list[Refitted], dict[str, dict[str, str]]]:
+        """The finalists, trained side by side; and why some could not be. None where interrupted meanwhile."""
+        self.progress.waiting_for = f"{len(finalists)} finalists, trained afresh for the test block"
+        self.progress.look(force=True)
         shared = ray.put(self.space), ray.put(self.prices), ray.put(self.walk)
         task = _refit.options(num_cpus=self.space.resources.cpu, num_gpus=self.space.resources.gpu)
-        waiting = tasks = [task.remote(finalist, *shared) for finalist in finalists]
+        waiting = tasks = [task.remote(finalist, *shared, validation[finalist.trial_id]) for finalist in finalists]
         while waiting:
             if self.stop.signalled:
-                return None
+                return [], {}
             _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)
             self.progress.look()
-        self.board.test = {
-            **{finalist.trial_id: columns for finalist, columns in zip(finalists, ray.get(tasks), strict=True)},
-            **score_baselines(self.prices, self.walk, self.space.data.horizon),
-        }
-        return {**opened, "scores": self.board.test}
+        refitted, failed = [], {}
+        for finalist, done in zip(finalists, tasks, strict=True):
+            try:
+                one = ray.get(done)
+            except ray.exceptions.RayError as error:  # its own; what it raised stands in the message
+                failed[finalist.trial_id] = {"finalist": f"failed: {' '.join(str(error).split())[-300:]}"}
+                continue
+            if np.isfinite(one.forecasts).all():
+                refitted.append(one)
+            else:
+                failed[finalist.trial_id] = {"finalist": "diverged on the longer training part"}
+        return refitted, failed
 
-    def end(self, manifest: Mapping[str, Any]) -> None:
-        """Write what the study came to."""
+    def _open_test(self, refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray]) -> Opening:
+        """Score the test block and write what it was forecast by."""
+        opening = open_block(refitted, validation, self.prices, self.walk, self.space.data.horizon)
+        self.board.test, self.board.ensemble = opening.scores, opening.ensemble
+        for name, forecast in opening.forecasts.items():
+            self.predictions.test(name, self.walk.test, forecast)
+        self.predictions.flush()
+        for one in refitted:
+            one.forecaster.save(self.folder / "forecasters" / str(one.finalist.rank))
+        return opening
+
+    def end(self, manifest: Mapping[str, Any]) -> str:
+        """Write what the study came to, and return its verdict."""
         self.record.close()
+        self.predictions.flush()
         self.board.write()
-        write_manifest(self.folder, {**manifest, "verdict": verdict(self.board.rows())})
+        said = verdict(self.board.rows(), manifest.get("proof"))
+        write_manifest(self.folder, {**manifest, "verdict": said})
         write_report(self.folder)
+        return said
 
     def _tuner(self, searcher: OptunaSearcher) -> tune.Tuner:
         resources = self.space.resources
@@ -179,7 +227,7 @@ class _Study:
                 name="ray",
                 storage_path=str(self.folder.resolve()),
                 stop=self.stop,
-                callbacks=[_Recorder(self.record, self.board, self.progress)],
+                callbacks=[self.recorder],
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
@@ -223,64 +271,10 @@ class _Stop(Stopper):
                 signal.signal(number, handler)
 
 
-class _Board:
-    """The leaderboard on disk, rewritten as trials end."""
-
-    def __init__(self, path: Path, space: Space, record: Record, baselines: Mapping[str, Mapping[str, float]]) -> None:
-        self._path, self._space, self._record, self._baselines = path, space, record, baselines
-        self._written = 0.0
-        self.test: Mapping[str, Mapping[str, float]] = {}  # the test columns, once the block was opened
-
-    def rows(self) -> list[Row]:
-        search = self._space.search
-        return rank(self._record.ends, self._baselines, metric=search.metric, mode=self._space.mode, test=self.test)
-
-    def write(self) -> None:
-        write_csv(self._path, self.rows(), columns(self._space))
-        self._written = time.monotonic()
-
-    def refresh(self) -> None:
-        if time.monotonic() - self._written >= LEADERBOARD_EVERY:
-            self.write()
-
-
-class _Recorder(tune.Callback):
-    """Turns Tune's events into the record, the leaderboard and the terminal's view."""
-
-    def __init__(self, record: Record, board: _Board, progress: Progress) -> None:
-        self._record, self._board, self._progress = record, board, progress
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune's snapshot is a cache; files and terminal do not travel in it
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._progress.look()
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._record.start(trial.config["trial_id"], trial.config["point"])
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        self._record.epoch(trial.config["trial_id"], result)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        status = trial.last_result["status"]
-        self._end(trial, "stopped" if status == "running" else status)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_pickled_error()
-        self._end(trial, "failed", " ".join(str(error).split())[:500] if error else "the worker died")
-
-    def _end(self, trial: Any, status: str, message: str | None = None) -> None:
-        self._progress.ended(self._record.end(trial.config["trial_id"], status, message))
-        self._board.refresh()
-
-
 @ray.remote
-def _refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward) -> dict[str, float]:
+def _refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray) -> Refitted:
     torch.set_num_threads(max(1, int(space.resources.cpu)))
-    return refit(finalist, space, prices, walk)
+    return refit(finalist, space, prices, walk, validation)
 
 
 def _name(trial: Any) -> str:

@@ -67,8 +67,9 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
 
     Yields:
         epoch; status (`running`, at the end `complete` or `diverged`); done; score (the metric at its best epoch so
-        far), best_epoch and best (all scores of that epoch); scores (of this epoch); loss; form (batched or looped);
-        parameters (weights of one member); seconds since the trial began, and the worker.
+        far), best_epoch and best (all scores of that epoch); forecast (where this epoch is the best so far the seed
+        averages on the days of all folds, float32, else None); scores (of this epoch); loss; form (batched or
+        looped); parameters (weights of one member); seconds since the trial began, and the worker.
     """
     began = time.perf_counter()
     window, network, training = space.configurations(point)
@@ -82,8 +83,10 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
     )  # fmt: skip
     for epoch in epochs:
         scores = score(epoch.forecasts, windows.closes, folds, space.data.horizon) if epoch.finite else None
+        forecast = None
         if scores and _better(getattr(scores, metric), getattr(best, metric) if best else None, space.mode):
             best, best_epoch = scores, epoch.number
+            forecast = np.concatenate([fold.mean(axis=0) for fold in epoch.forecasts]).astype(np.float32)
         tired = patience is not None and epoch.number - best_epoch >= patience
         status = "diverged" if not scores else "complete" if epoch.number == last or tired else "running"
         yield {
@@ -93,6 +96,7 @@ def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[s
             "score": getattr(best, metric) if best else math.nan,
             "best_epoch": best_epoch,
             "best": best.as_dict() if best else {},
+            "forecast": forecast,
             "scores": scores.as_dict() if scores else {},
             "loss": _mean_loss(epoch),
             "form": epoch.members.form,

@@ -3,7 +3,7 @@
 The scaled series is held once per fold; a window is a view by its origin, the position of its last session.
 A window of origin t sees sessions t - sequence_length + 1 .. t and is asked for the close of session
 t + horizon. Scalers see a fold's training part only, all of which is past on the day of the fold's first
-validation forecast.
+validation forecast. A trained forecaster is applied with the scalers it was trained with, on whatever prices.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,44 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from stockrnn.configuration import WindowConfig
+from stockrnn.configuration import Configuration, WindowConfig
 from stockrnn.folds import Fold
 from stockrnn.prices import Prices
 
-__all__ = ["Windows"]
+__all__ = ["Scaling", "Windows"]
 
 PERCENT = 100.0  # relative prices and returns are in per cent: of order one without any fitting
 VOLUME_FLOOR = float(np.log(0.01))  # a volume below 1 % of its window's mean (0 above all) reads as 1 %
 LOG_OF_ZERO = -1e4  # stands for log(0) before the floor is applied, finite so that 0 / 0 volume gives 0
+
+
+class Scaling(Configuration):
+    """What brings one fold's columns and targets to order one: scaled = (value - offset) / scale.
+
+    The defaults are those of `scaling: relative`, which fits nothing: no features, targets in per cent.
+
+    Attributes:
+        offsets, scales: of each feature, in the order of the configuration's features.
+        target_offset, target_scale: of the target: the close in price points, or its log return.
+    """
+
+    offsets: tuple[float, ...] = ()
+    scales: tuple[float, ...] = ()
+    target_offset: float = 0.0
+    target_scale: float = 1 / PERCENT
+
+    def check(self, config: WindowConfig) -> None:
+        """Raise ValueError where this cannot be the scaling of windows of this configuration."""
+        if config.scaling == "relative":
+            if self != Scaling():
+                raise ValueError("scaling: relative fits nothing, but there are offsets and scales")
+            return
+        wanted, offsets, scales = len(config.features), len(self.offsets), len(self.scales)
+        if not offsets == scales == wanted:
+            raise ValueError(f"{wanted} features need {wanted} offsets and scales, not {offsets} and {scales}")
+        numbers = (*self.offsets, *self.scales, self.target_offset, self.target_scale)
+        if not np.isfinite(numbers).all() or min(*self.scales, self.target_scale) <= 0:
+            raise ValueError("offsets are finite numbers, and scales finite numbers above 0")
 
 
 class Windows:
@@ -30,7 +59,11 @@ class Windows:
         folds: training and validation positions of each fold.
         config: features, target, scaling and sequence length.
         horizon: sessions ahead.
+        scalings: of each fold, used as they are; None fits them on the folds' training parts.
         dtype, device: of the tensors that networks see.
+
+    Attributes:
+        scalings: of each fold.
     """
 
     def __init__(
@@ -40,6 +73,7 @@ class Windows:
         config: WindowConfig,
         horizon: int,
         *,
+        scalings: Sequence[Scaling] | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -48,12 +82,14 @@ class Windows:
         self.horizon = horizon
         self.closes = prices.column("close")
         columns = [prices.column(name) for name in config.features]
+        value = self._target_values()
+        self.scalings = self._fitted(columns, value) if scalings is None else self._given(scalings)
         self._anchor: torch.Tensor | None = None
         if config.scaling == "relative":
             series, anchor = self._relative(columns)
             self._anchor = torch.from_numpy(anchor).to(device=device, dtype=dtype)
         else:
-            series = self._fitted(columns)
+            series = self._scaled(columns)
         self._floor = torch.tensor(
             [VOLUME_FLOOR if name == "volume" else -np.inf for name in config.features],
             dtype=dtype,
@@ -65,7 +101,7 @@ class Windows:
         flat = torch.from_numpy(series).to(device=device, dtype=dtype).contiguous()
         self._starts = flat.as_strided((flat.shape[0] * self._sessions - length + 1, length * features), (features, 1))
         self._shared = flat.shape[0] == 1
-        target, self._target_offset, self._target_scale = self._targets()
+        target = np.array([(value - scaling.target_offset) / scaling.target_scale for scaling in self.scalings])
         self._target = torch.from_numpy(target).to(device=device, dtype=dtype)
 
     @property
@@ -88,7 +124,7 @@ class Windows:
 
         Args:
             folds: int64, shape (members,): the fold of each row of `origins`.
-            origins: int64, shape (members, batch).
+            origins: int64, shape (members, batch); the last session of the series may be one.
 
         Returns:
             Shape (members, batch, sequence, features).
@@ -109,13 +145,14 @@ class Windows:
         positions = origins + folds[:, None] * self._sessions
         return self._target.view(-1).index_select(0, positions.view(-1)).view(origins.shape)
 
-    def to_prices(self, fold: int, origins: range, outputs: np.ndarray) -> np.ndarray:
+    def to_prices(self, fold: int, origins: Sequence[int] | np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Network outputs (..., origins) of a fold -> forecast closes in price points, same shape."""
-        value = outputs.astype(float) * self._target_scale[fold] + self._target_offset[fold]
+        scaling = self.scalings[fold]
+        value = outputs.astype(float) * scaling.target_scale + scaling.target_offset
         if self._target_is_return:
             # An output that explodes is an infinite price; the caller finds and names it: no warning here.
             with np.errstate(over="ignore"):
-                return self.closes[origins.start : origins.stop] * np.exp(value)
+                return self.closes[np.asarray(origins, dtype=np.int64)] * np.exp(value)
         return value
 
     @property
@@ -140,28 +177,40 @@ class Windows:
                 anchors.append(PERCENT * (log_close - base))
         return np.column_stack(series)[None], np.column_stack(anchors)
 
-    def _fitted(self, columns: list[np.ndarray]) -> np.ndarray:
-        """Columns scaled by each fold's training part, shape (folds, sessions, features)."""
+    def _scaled(self, columns: list[np.ndarray]) -> np.ndarray:
+        """Columns scaled for each fold, shape (folds, sessions, features)."""
         scaled = np.empty((len(self.folds), len(self.closes), len(columns)))
-        for number, fold in enumerate(self.folds):
+        for number, scaling in enumerate(self.scalings):
             for index, column in enumerate(columns):
-                offset, scale = self._fit(column[fold.train.start : fold.train.stop])
-                scaled[number, :, index] = (column - offset) / scale
+                scaled[number, :, index] = (column - scaling.offsets[index]) / scaling.scales[index]
         return scaled
 
-    def _targets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Scaled targets (folds, sessions), offsets and scales (folds,): value = scaled * scale + offset."""
+    def _target_values(self) -> np.ndarray:
+        """Targets of origins before scaling, shape (sessions,); NaN where the future is not in the series."""
         ahead = np.full(len(self.closes), np.nan)
         ahead[: -self.horizon] = self.closes[self.horizon :]
-        value = np.log(ahead / self.closes) if self._target_is_return else ahead
-        offsets, scales = np.zeros(len(self.folds)), np.full(len(self.folds), 1 / PERCENT)
-        if self.config.scaling != "relative":
-            for number, fold in enumerate(self.folds):
-                known = value[fold.train.start : fold.train.stop - self.horizon]
-                if not self._target_is_return:
-                    known = self.closes[fold.train.start : fold.train.stop]
-                offsets[number], scales[number] = self._fit(known)
-        return (value - offsets[:, None]) / scales[:, None], offsets, scales
+        return np.log(ahead / self.closes) if self._target_is_return else ahead
+
+    def _given(self, scalings: Sequence[Scaling]) -> tuple[Scaling, ...]:
+        if len(scalings) != len(self.folds):
+            raise ValueError(f"each of {len(self.folds)} folds needs a scaling; there are {len(scalings)}")
+        for scaling in scalings:
+            scaling.check(self.config)
+        return tuple(scalings)
+
+    def _fitted(self, columns: list[np.ndarray], value: np.ndarray) -> tuple[Scaling, ...]:
+        """The scaling of each fold, fitted on its training part: `columns` and target values (sessions,)."""
+        if self.config.scaling == "relative":
+            return (Scaling(),) * len(self.folds)
+        scalings = []
+        for fold in self.folds:
+            train = slice(fold.train.start, fold.train.stop)
+            targets = value[train.start : train.stop - self.horizon]
+            known = targets if self._target_is_return else self.closes[train]
+            offsets, scales = zip(*(self._fit(column[train]) for column in columns), strict=True)
+            offset, scale = self._fit(known)
+            scalings.append(Scaling(offsets=offsets, scales=scales, target_offset=offset, target_scale=scale))
+        return tuple(scalings)
 
     def _fit(self, known: np.ndarray) -> tuple[float, float]:
         """Offset and scale that bring known values to 0..1 (minmax), or to mean 0, deviation 1 (standard)."""

@@ -16,7 +16,7 @@ MODULES = {
     if path.stem != "__init__"
 }
 NO_SIBLINGS = ("prices", "folds", "networks", "metrics", "significance", "configuration")
-RAY, OPTUNA = {"searcher", "scheduler", "trial", "study", "workers"}, {"searcher"}
+RAY, OPTUNA = {"searcher", "scheduler", "trial", "recorder", "study", "workers"}, {"searcher"}
 
 
 def trees(path):

@@ -1,12 +1,10 @@
-"""Ranking, the CSV file, the terminal's table and the verdict in words."""
+"""Ranking, the CSV file and the terminal's table."""
 
 import csv
 import math
 from dataclasses import replace
 
-import pytest
-
-from search.leaderboard import columns, rank, table, verdict, write_csv
+from search.leaderboard import columns, rank, table, write_csv
 from search.record import TrialEnd
 
 BASELINES = {
@@ -41,6 +39,13 @@ def test_a_metric_that_grows_ranks_downwards_and_persistence_has_no_direction():
     assert "rank" not in rows[-1]
 
 
+def test_the_finalists_average_is_one_more_row_in_its_place():
+    rows = ranked([end(0, 1.2), end(1, 0.98)], ensemble={"val_theils_u": 0.985}, test={"ensemble": {"in_mcs": True}})
+    assert [row["trial_id"] for row in rows] == ["00001", "ensemble", "drift", "persistence", "00000"]
+    assert (rows[1]["status"], rows[1]["in_mcs"]) == ("ensemble", True)
+    assert "average of the finalists" in table(rows, top=1)
+
+
 def test_the_file_has_the_columns_of_the_contract_and_empty_cells_for_unknown(small_space, tmp_path):
     rows = ranked([end(0, 0.9), end(1, None, "diverged")], test={"00000": {"test_theils_u": 1.01}})
     write_csv(tmp_path / "leaderboard.csv", rows, columns(small_space()))
@@ -69,32 +74,3 @@ def test_the_table_fits_a_terminal_and_always_shows_the_baselines():
     assert max(map(len, lines)) <= 80
     assert "persistence" in text
     assert "drift" in text
-
-
-@pytest.mark.parametrize(
-    ("scores", "words"),
-    [
-        ([1.004, 1.2], "On validation nothing beats 'tomorrow equals today': the best of 2 trials (00000)"),
-        ([0.97], "On validation the only trial (00000) beats 'tomorrow equals today': Theil's U 0.9700"),
-        ([0.995, 1.0], "The baseline drift does as well without a network (0.9900)."),
-        ([0.97, 1.0], "the test block has not been opened"),
-        ([None], "No trial has a score"),
-    ],
-)
-def test_the_verdict_says_what_validation_shows(scores, words):
-    assert words in verdict(ranked([end(number, score) for number, score in enumerate(scores)]))
-
-
-@pytest.mark.parametrize(
-    ("test_scores", "p_value", "words"),
-    [
-        ([1.004, 1.01], 0.7, "On the test block none of 2 finalists beats it (best Theil's U 1.0040): do not trade"),
-        ([0.99, 1.01], 0.2, "Diebold-Mariano p 0.20: not enough to tell from luck. Do not trade on this."),
-        ([0.99, 1.01], math.nan, "not enough to tell from luck"),
-        ([1.01, 0.90], 0.9, "1 of 2 finalists beat it; the first (00000) has Theil's U 1.0100"),
-        ([0.90, 1.01], 0.001, "unlikely to be luck in a single comparison, though 3 trials were tried"),
-    ],
-)
-def test_the_verdict_says_what_the_test_block_shows(test_scores, p_value, words):
-    test = {f"{n:05d}": {"test_theils_u": score, "test_dm_p": p_value} for n, score in enumerate(test_scores)}
-    assert words in verdict(ranked([end(number, 0.98) for number in range(3)], test=test))

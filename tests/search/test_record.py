@@ -55,20 +55,6 @@ def test_a_failure_keeps_its_message_and_its_epochs_but_no_score(tmp_path):
     assert json.loads((tmp_path / "trials.jsonl").read_text().splitlines()[-1])["traceback"] == "Traceback ..."
 
 
-def test_an_interrupted_study_ends_every_running_trial_once(tmp_path):
-    record = Record(tmp_path / "trials.jsonl")
-    for number in range(3):
-        record.start(f"{number:05d}", {})
-    record.end("00001", "complete")
-    record.interrupt()
-    record.interrupt()
-    record.close()
-    assert sorted((end.trial_id, end.status) for end in record.ends) == [
-        ("00000", "interrupted"), ("00001", "complete"), ("00002", "interrupted"),
-    ]  # fmt: skip
-    assert record.running == {}
-
-
 def test_a_manifest_takes_any_number(tmp_path):
     write_manifest(tmp_path, {"scores": {"exploded": math.inf, "unknown": [math.nan, -math.inf, 1.5]}})
     written = json.loads((tmp_path / "manifest.json").read_text())

@@ -32,7 +32,7 @@ MANIFEST = {
         {"train": ["2010-01-04", "2015-12-31"], "validation": ["2016-01-04", "2016-12-30"]},
         {"train": ["2010-01-04", "2016-12-30"], "validation": ["2017-01-03", "2017-12-29"]},
     ],
-    "test": ["2018-01-02", "2018-12-31"], "test_opened": None,
+    "test": ["2018-01-02", "2018-12-31"], "test_openings": [],
     "baselines": {
         "persistence": {"val_theils_u": 1.0, "val_direction_accuracy": None}, "drift": {"val_theils_u": 0.995},
     },
@@ -221,15 +221,27 @@ def test_the_facts(tmp_path):
         assert fact in text
 
 
-@pytest.mark.parametrize("opened", [True, {"time": "2026-01-02T03:06:00.000+00:00", "finalists": []}])
-def test_an_opened_test_block_is_said_to_be(tmp_path, opened):
+@pytest.mark.parametrize(("times", "words"), [(1, "opened once"), (2, "opened twice"), (3, "opened 3 times")])
+def test_an_opened_test_block_is_said_to_be(tmp_path, times, words):
+    openings = [{"time": "2026-01-02T03:06:00.000+00:00", "ranked_by": "val_theils_u", "trials": 40}] * times
     finalist = row(test_theils_u="1.0021", test_dm_p="0.0000123", in_mcs="true")
     names = (*NAMES, "test_theils_u", "test_dm_p", "in_mcs")
-    page = report(study(tmp_path / "study", names=names, rows=[finalist, *BASELINES], test_opened=opened))
+    page = report(study(tmp_path / "study", names=names, rows=[finalist, *BASELINES], test_openings=openings))
+    assert words in page.text
+    assert page.text.count("by val_theils_u of 40 trials") == times
     assert "test block, opened" in page.text
     assert "00000finalist" in page.rows[2]
     assert {"1.0021", "1.23e-05", "true"} <= set(page.rows[2])
     assert "Test block" in page.rows[0]
+
+
+def test_the_facts_of_luck_stand_at_the_head_and_unknown_ones_say_why(tmp_path):
+    proof = {"trials": 40, "spa_p": 0.613, "test_spa_p": None, "pbo": 0.0, "reasons": {"test_spa_p": "12 days only"}}
+    text = report(study(tmp_path / "study", proof=proof)).text
+    assert "Is the best of 40 only lucky?" in text
+    for fact in ("SPA p on validation: 0.61", "SPA p on test: unknown, 12 days only", "overfitting: 0.00"):
+        assert fact in text
+    assert "only lucky?" not in report(study(tmp_path / "running", proof=None)).text
 
 
 def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tmp_path):

@@ -12,7 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -83,24 +85,97 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["data"]["sha256"]
     assert manifest["end"]
-    assert len(manifest["test_opened"]["finalists"]) == 2
+    [opening] = manifest["test_openings"]
+    assert len(opening["finalists"]) == 2
     tested = [row for row in rows if row["test_theils_u"]]
     assert {row["trial_id"] for row in tested} == {
-        "persistence", "drift", "ar1", *(one["trial_id"] for one in manifest["test_opened"]["finalists"])
+        "persistence", "drift", "ar1", "ensemble", *(one["trial_id"] for one in opening["finalists"])
     }  # fmt: skip
     assert manifest["verdict"] in " ".join(result.stdout.split())
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert "00000" in report
-    assert "On the test block" in report
+    assert f"On {manifest['proof']['test_days']} unseen days" in report
     assert "persistence" in result.stdout
     assert str(folder / "leaderboard.csv") in result.stdout
     for noise in ("Warning", "ray::", "Traceback", "(raylet)", "Tune Status", "INFO", "WARNING"):
         assert noise not in result.stderr + result.stdout
 
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    finished = {end.trial_id for end in ends if end.status in ("complete", "stopped")}
+    assert set(predictions[predictions["split"] == "validation"]["trial_id"]) == finished
+    assert set(predictions[predictions["split"] == "test"]["trial_id"]) == {row["trial_id"] for row in tested}
+    for row in rows:  # the scores on the leaderboard are those of the forecasts on disk
+        for split, column in (("validation", "val_rmse"), ("test", "test_rmse")):
+            own = predictions[(predictions["trial_id"] == row["trial_id"]) & (predictions["split"] == split)]
+            if len(own):
+                rmse = ((own["forecast"] - own["actual"]) ** 2).mean() ** 0.5
+                assert float(row[column]) == pytest.approx(rmse, rel=1e-4)
+
+    forecasts = [
+        subprocess.run(
+            [sys.executable, "-m", "stockrnn.forecast", str(folder), "--rank", rank, "--json"],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+        ).stdout
+        for rank in ("1", "2")
+    ]  # fmt: skip
+    assert [json.loads(text)["trial_id"] for text in forecasts] == [one["trial_id"] for one in opening["finalists"]]
+
     again = run(space_file(), tmp_path)
     assert again.returncode == 2
     assert "exists" in again.stderr
     assert len(again.stderr.splitlines()) == 1
+
+
+def test_no_price_of_the_test_block_reaches_anything_but_the_test_columns(space_file, tmp_path):
+    """The prices of the test block are multiplied by three and shuffled: the search must not notice."""
+    rng = np.random.default_rng(0)
+    closes = 100 * np.exp(np.cumsum(0.01 * rng.normal(size=500)))
+    outcomes = []
+    for name in ("clean", "poisoned"):
+        if name == "poisoned":
+            closes[-40:] = 3 * rng.permutation(closes[-40:])
+        days = pd.bdate_range("2020-01-01", periods=500)
+        table = pd.DataFrame({column: closes for column in ("Open", "High", "Low", "Close")}, index=days)
+        table.assign(Volume=1000 + np.arange(500)).to_csv(tmp_path / f"{name}.csv", index_label="Date")
+        space = space_file(
+            data={"source": str(tmp_path / f"{name}.csv")},
+            space={"architecture": ["rnn", "gru"], "scaling": ["minmax", "relative"], "hidden_size": 4},
+            search={"num_samples": 4, "sampler": "grid"},
+        )
+        result = run(space, tmp_path, "--name", name, "--max-concurrent", "1", "--quiet")
+        assert result.returncode == 0, result.stderr
+        folder = tmp_path / name
+        rows = [
+            {key: value for key, value in row.items() if not key.startswith("test_") and key not in
+             ("seconds", "in_mcs", "seeds_sd")}
+            for row in leaderboard(folder)
+        ]  # fmt: skip
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        predictions = pd.read_parquet(folder / "predictions.parquet", filters=[("split", "==", "validation")])
+        weights = [path.read_bytes() for path in sorted(folder.glob("forecasters/*/model.safetensors"))]
+        proof = {key: manifest["proof"][key] for key in ("trials", "spa_p", "pbo")}
+        outcomes.append((rows, manifest["test_openings"][0]["finalists"], predictions, weights, proof))
+        tested = [row["test_theils_u"] for row in leaderboard(folder) if row["test_theils_u"]]
+        outcomes[-1] = (*outcomes[-1], tested)
+    (rows, finalists, predictions, weights, proof, tested), other = outcomes
+    assert rows == other[0]
+    assert finalists == other[1]
+    pd.testing.assert_frame_equal(predictions, other[2])
+    assert len(weights) == 2
+    assert weights == other[3]
+    assert proof == other[4]
+    assert tested != other[5]
+
+
+def test_a_test_block_of_few_days_leaves_columns_empty_and_says_why(space_file, tmp_path):
+    result = run(space_file(data={"test_size": 5}, search={"num_samples": 1, "finalists": 1}), tmp_path)
+    assert result.returncode == 0, result.stderr
+    [tested] = [row for row in leaderboard(tmp_path / "small") if row["test_rmse"] and row["status"] == "complete"]
+    assert (tested["test_dm_p"], tested["in_mcs"]) == ("", "")
+    manifest = json.loads((tmp_path / "small" / "manifest.json").read_text(encoding="utf-8"))
+    assert "5 days" in manifest["test_openings"][0]["reasons"][tested["trial_id"]]["test_dm_p"]
+    assert "one trial" in manifest["proof"]["reasons"]["pbo"]
+    assert manifest["proof"]["test_spa_p"] is None
 
 
 def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path):
@@ -128,6 +203,12 @@ def test_a_study_in_which_everything_diverges_ends_with_code_1(space_file, tmp_p
     assert result.returncode == 1, result.stderr
     ends = read_ends(tmp_path / "small" / "trials.jsonl")
     assert [end.status for end in ends] == ["diverged", "diverged"]
+    proof = json.loads((tmp_path / "small" / "manifest.json").read_text(encoding="utf-8"))["proof"]
+    assert {name: proof[name] for name in ("spa_p", "pbo", "test_spa_p")} == dict.fromkeys(
+        ("spa_p", "pbo", "test_spa_p")
+    )
+    assert set(proof["reasons"]) == {"spa_p", "pbo", "test_spa_p"}
+    assert not (tmp_path / "small" / "forecasters").exists()
     assert {trial.state for trial in journal(tmp_path / "small")} == {TrialState.PRUNED}
 
 

@@ -8,7 +8,7 @@ import torch
 
 from stockrnn.configuration import WindowConfig
 from stockrnn.folds import Fold, walk_forward
-from stockrnn.windows import Windows
+from stockrnn.windows import Scaling, Windows
 
 COMBINATIONS = list(itertools.product(("minmax", "standard", "relative"), ("close", "log_return"), (1, 3)))
 LENGTH = 4
@@ -215,3 +215,80 @@ def test_the_view_of_all_windows_copies_nothing(prices, scaling):
     assert view.shape == (held * 60 - LENGTH + 1, LENGTH * len(FEATURES))
     assert view.untyped_storage().nbytes() == held * 60 * len(FEATURES) * view.element_size()
     assert view[1].data_ptr() - view[0].data_ptr() == len(FEATURES) * view.element_size()
+
+
+@pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
+def test_the_last_session_is_an_origin_without_a_target(prices, scaling, target, horizon):
+    folds = cut(horizon)
+    windows = make(prices, folds, scaling, target, horizon)
+    for number, fold in enumerate(folds):
+        which, origins = torch.tensor([number]), torch.tensor([[59]])
+        expected = slow_window(prices, fold, scaling, 59)
+        np.testing.assert_allclose(windows.inputs(which, origins)[0, 0], expected, rtol=1e-9, atol=1e-9)
+        assert torch.isnan(windows.targets(which, origins)).all()
+
+
+@pytest.mark.parametrize("target", ["close", "log_return"])
+@pytest.mark.parametrize("scaling", ["minmax", "standard"])
+def test_fitted_scalings_can_be_read(prices, scaling, target):
+    folds = cut(3, train_size=20)
+    windows = make(prices, folds, scaling, target, 3)
+    assert len(windows.scalings) == len(folds)
+    for fold, fitted in zip(folds, windows.scalings, strict=True):
+        known = [slow_scaler(prices.column(name)[fold.train.start : fold.train.stop], scaling) for name in FEATURES]
+        np.testing.assert_allclose(np.transpose([fitted.offsets, fitted.scales]), known, rtol=1e-12)
+        closes = prices.column("close")[fold.train.start : fold.train.stop]
+        values = closes if target == "close" else np.log(closes[3:] / closes[:-3])
+        np.testing.assert_allclose((fitted.target_offset, fitted.target_scale), slow_scaler(values, scaling))
+
+
+def test_relative_fits_nothing(prices):
+    assert make(prices, cut(1), "relative", "close", 1).scalings == (Scaling(),) * 3
+    assert Scaling().target_scale == 0.01
+
+
+@pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
+def test_scalings_given_are_used_as_they_are(prices, poisoned, scaling, target, horizon):
+    """A forecaster's view: nothing is fitted on the prices it is given, not even where they are a thousandfold."""
+    folds = cut(horizon)
+    fitted = make(prices, folds, scaling, target, horizon)
+    later = poisoned(prices, 49)
+    nowhere = [Fold(train=range(0), validation=range(0))]
+    for number in range(len(folds)):
+        given = Windows(later, nowhere, fitted.config, horizon, scalings=[fitted.scalings[number]], dtype=torch.float64)
+        old = torch.arange(LENGTH - 1, 50 - horizon)[None]
+        first, which = torch.tensor([0]), torch.tensor([number])
+        assert torch.equal(given.inputs(first, old), fitted.inputs(which, old))
+        assert torch.equal(given.targets(first, old), fitted.targets(which, old))
+        outputs = np.linspace(-1, 1, old.shape[1])
+        expected = fitted.to_prices(number, range(LENGTH - 1, 50 - horizon), outputs)
+        np.testing.assert_array_equal(given.to_prices(0, old[0].numpy(), outputs), expected)
+        if scaling != "relative":
+            offsets, scales = (np.array(getattr(fitted.scalings[number], name)) for name in ("offsets", "scales"))
+            rows = np.column_stack([later.column(name) for name in FEATURES])[-LENGTH:]
+            newest = given.inputs(first, torch.tensor([[59]]))[0, 0]
+            np.testing.assert_allclose(newest, (rows - offsets) / scales, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "given", "words"),
+    [
+        ("relative", Scaling(offsets=(0.0,), scales=(1.0,)), "fits nothing"),
+        ("relative", Scaling(target_scale=1.0), "fits nothing"),
+        ("standard", Scaling(), "4 features need 4 offsets and scales, not 0 and 0"),
+        ("minmax", Scaling(offsets=(0.0,) * 4, scales=(1.0,) * 3), "not 4 and 3"),
+        ("minmax", Scaling(offsets=(0.0,) * 4, scales=(1.0, 1.0, 0.0, 1.0)), "above 0"),
+        ("minmax", Scaling(offsets=(0.0,) * 4, scales=(1.0,) * 4, target_scale=-1.0), "above 0"),
+        ("minmax", Scaling(offsets=(0.0, np.nan, 0.0, 0.0), scales=(1.0,) * 4), "finite"),
+        ("minmax", Scaling(offsets=(0.0,) * 4, scales=(1.0, np.inf, 1.0, 1.0)), "finite"),
+    ],
+)
+def test_scalings_that_do_not_fit_are_refused(prices, scaling, given, words):
+    config = WindowConfig(features=FEATURES, scaling=scaling, sequence_length=LENGTH)
+    with pytest.raises(ValueError, match=words):
+        Windows(prices, cut(1), config, 1, scalings=[given] * 3)
+
+
+def test_each_fold_needs_a_scaling(prices):
+    with pytest.raises(ValueError, match="each of 3 folds needs a scaling; there are 1"):
+        Windows(prices, cut(1), WindowConfig(sequence_length=LENGTH), 1, scalings=[Scaling()])

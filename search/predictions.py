@@ -1,0 +1,111 @@
+"""`predictions.parquet`: what every trial and finalist forecast, day by day; a folder of parts, read as one table.
+
+One row a day: `trial_id` (a baseline's name for a baseline), `split` (validation or test), `fold` (from 1; 0 for the
+test block), `date` of the target, and in price points `forecast`, `actual` and `previous`, the close of the day on
+which the forecast was made. A validation forecast is the seed average at the trial's best epoch; a test forecast is
+the finalist's.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stockrnn.folds import Fold
+from stockrnn.prices import Prices
+
+__all__ = ["Predictions", "read_predictions", "validation_forecasts"]
+
+SCHEMA = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("split", pa.string()),
+        ("fold", pa.int16()),
+        ("date", pa.date32()),
+        ("forecast", pa.float32()),
+        ("actual", pa.float32()),
+        ("previous", pa.float32()),
+    ]
+)
+PART_ROWS = 100_000
+PART_SECONDS = 30.0
+
+
+class Predictions:
+    """Writes predictions in parts: memory stays flat, and a crash loses at most what came since the last part.
+
+    Args:
+        folder: `predictions.parquet` of the study; made at the first part.
+        prices, horizon: what the forecasts are of.
+    """
+
+    def __init__(self, folder: Path, prices: Prices, horizon: int) -> None:
+        self._folder, self._prices, self._horizon = folder, prices, horizon
+        self._closes = prices.column("close")
+        self._tables: list[pa.Table] = []
+        self._rows, self._written = 0, time.monotonic()
+
+    def validation(self, trial_id: str, folds: Sequence[Fold], forecast: np.ndarray) -> None:
+        """The forecasts of a trial on the validation blocks of all folds, one after another, shape (days,)."""
+        ends = np.cumsum([len(fold.validation) for fold in folds])
+        for number, (fold, days) in enumerate(zip(folds, np.split(forecast, ends[:-1]), strict=True), start=1):
+            self._add(trial_id, "validation", number, fold.validation, days)
+        if self._rows >= PART_ROWS or time.monotonic() - self._written >= PART_SECONDS:
+            self.flush()
+
+    def test(self, trial_id: str, block: range, forecast: np.ndarray) -> None:
+        """The forecasts of a finalist or baseline on the test block, shape (days,)."""
+        self._add(trial_id, "test", 0, block, forecast)
+
+    def flush(self) -> None:
+        """Write what has come since the last part; a reader never sees half of one."""
+        self._written = time.monotonic()
+        if not self._tables:
+            return
+        self._folder.mkdir(exist_ok=True)
+        number = len(list(self._folder.glob("part-*.parquet")))
+        part = self._folder / f".part-{number:05}"  # readers of Parquet folders skip names with a dot
+        pq.write_table(pa.concat_tables(self._tables), part)
+        os.replace(part, self._folder / f"part-{number:05}.parquet")
+        self._tables, self._rows = [], 0
+
+    def _add(self, trial_id: str, split: str, fold: int, block: range, forecast: np.ndarray) -> None:
+        days, horizon = len(block), self._horizon
+        columns = [
+            pa.array([trial_id] * days),
+            pa.array([split] * days),
+            pa.array([fold] * days, pa.int16()),
+            pa.array(self._prices.dates[block.start : block.stop].astype("datetime64[D]")),
+            *(
+                pa.array(np.asarray(values, dtype=np.float32))
+                for values in (
+                    forecast,
+                    self._closes[block.start : block.stop],
+                    self._closes[block.start - horizon : block.stop - horizon],
+                )
+            ),
+        ]
+        self._tables.append(pa.Table.from_arrays(columns, schema=SCHEMA))
+        self._rows += days
+
+
+def read_predictions(folder: Path, split: str | None = None) -> pa.Table:
+    """The predictions of a study's `predictions.parquet`; an empty table where there are none yet."""
+    if not folder.exists():
+        return SCHEMA.empty_table()
+    filters = None if split is None else pc.field("split") == split
+    return pq.read_table(folder, schema=SCHEMA, filters=filters)
+
+
+def validation_forecasts(folder: Path) -> tuple[list[str], np.ndarray]:
+    """Trial ids and their forecasts on all validation days, shape (trials, days), in the order they were written."""
+    table = read_predictions(folder, "validation")
+    ids = table["trial_id"].combine_chunks()
+    names = list(dict.fromkeys(ids.to_pylist()))
+    forecasts = table["forecast"].to_numpy().astype(float)
+    return names, forecasts.reshape(len(names), -1) if names else np.empty((0, 0))

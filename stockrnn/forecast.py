@@ -1,0 +1,307 @@
+"""The command line of a study's forecaster: `python -m stockrnn.forecast results/STUDY`."""
+
+import argparse
+import difflib
+import json
+import math
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stockrnn.forecaster import Data, Forecaster, Interval
+    from stockrnn.prices import Prices
+
+__all__ = ["main"]
+
+DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
+MOST_MANIFEST = 64_000_000  # bytes
+COLUMNS = 80
+UNBOUNDED = "unbounded"
+EXAMPLES = """\
+examples:
+  python -m stockrnn.forecast results/nasdaq
+      the close after the last one of the study's own prices
+  python -m stockrnn.forecast results/nasdaq --prices today.csv
+      after the last close of a newer file (Yahoo's columns; dates YYYY-MM-DD)
+  python -m stockrnn.forecast results/nasdaq --rank 2 --json
+      by the second finalist, as one JSON object
+
+exit codes: 0 done, 2 wrong input, 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    if options.study is None:
+        print("python -m stockrnn.forecast: a study is missing; name its folder, as in results/nasdaq", file=sys.stderr)
+        return WRONG_INPUT
+    try:
+        found = _found(options)
+    except _OptionError as error:
+        print(_line(error), file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    for warning in found["warnings"]:
+        print(_line(warning), file=sys.stderr)
+    try:
+        print(json.dumps(found, indent=2, allow_nan=False) if options.json else _text(found), flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough; Python would complain once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+class _OptionError(ValueError):
+    """A wrong option or file, in one line."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stockrnn.forecast",
+        description="Forecast the next close with a finalist of a study, beside 'tomorrow equals\n"
+        "today' and what the study says about the two.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("study", nargs="?", metavar="FOLDER", help="the study's folder, as in results/nasdaq")
+    parser.add_argument("--rank", default="1", metavar="N", help="which finalist (default: 1, the best on validation)")
+    parser.add_argument(
+        "--prices", metavar="FILE", help="prices to forecast from: a CSV or Parquet file, nasdaq or sp500; "
+        "default: those of the study",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _found(options: argparse.Namespace) -> dict[str, Any]:
+    """All that is printed, by name."""
+    try:
+        folder = _folder(options.study, options.rank)
+    except OSError as error:
+        raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
+    # What follows costs seconds: not before a misspelt folder has been found.
+    from stockrnn.forecaster import Forecaster, ForecasterError
+    from stockrnn.prices import PriceError
+
+    try:
+        forecaster = Forecaster.load(folder)
+        verdict = _verdict(Path(options.study) / "manifest.json")
+        prices = _prices(options.prices, forecaster.facts.data)
+        closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
+    except (ForecasterError, PriceError) as error:
+        raise _OptionError(str(error)) from None
+    return _described(options, forecaster, prices, closes.tolist()) | {"verdict": verdict}
+
+
+def _folder(study: str, rank: str) -> Path:
+    """The folder of a study's forecaster; both as typed."""
+    folder = Path(study)
+    if not folder.is_dir():
+        beside = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        close = difflib.get_close_matches(folder.name, beside, n=1)
+        fix = f"did you mean {folder.parent / close[0]}?" if close else "check the path"
+        raise _OptionError(f"{study}: no such folder; a study is named by its folder, as in results/nasdaq; {fix}")
+    forecasters = folder / "forecasters"
+    entries = forecasters.iterdir() if forecasters.is_dir() else ()
+    ranks = sorted(int(entry.name) for entry in entries if re.fullmatch(r"[1-9][0-9]{0,8}", entry.name))
+    if not ranks:
+        raise _OptionError(
+            f"{study}: has no forecasters; a study that ends with a finalist keeps them, one that was interrupted "
+            f"or found none does not; run it to its end"
+        )
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", rank) or int(rank) not in ranks:
+        known = ", ".join(map(str, ranks))
+        raise _OptionError(f"--rank {rank}: is no rank of {study}; its forecasters are {known}; choose one of them")
+    return forecasters / rank
+
+
+def _prices(source: str | None, data: "Data") -> "Prices":
+    from stockrnn.prices import SHIPPED, load
+    from stockrnn.quality import clean
+
+    if source is None:
+        source = data.source
+        if source not in SHIPPED and not os.path.isfile(os.path.expanduser(source)):
+            raise _OptionError(f"{source}: no such file; the study's prices were there; name prices with --prices FILE")
+    return clean(load(source))
+
+
+def _verdict(path: Path) -> list[str] | None:
+    """The study's verdict in sentences; None where it has none."""
+    from stockrnn.forecaster import read_object
+
+    if not path.exists():
+        return None
+    found = read_object(path, MOST_MANIFEST).get("verdict")
+    sentences = [found] if isinstance(found, str) else found or []
+    if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
+        raise _OptionError(f"{path}: verdict: is neither text nor a list of sentences; copy the study's folder again")
+    return [sentence for sentence in sentences if sentence.strip()] or None
+
+
+def _described(
+    options: argparse.Namespace, forecaster: "Forecaster", prices: "Prices", closes: list[float]
+) -> dict[str, Any]:
+    """All that is printed but the verdict; `closes` are the seeds' forecasts."""
+    import numpy as np
+
+    facts, network, provenance = forecaster.facts, forecaster.network, prices.provenance
+    forecast, last = sum(closes) / len(closes), float(prices.column("close")[-1])
+    if not all(math.isfinite(close) for close in closes) or forecast <= 0:
+        raise _OptionError(
+            f"{prices.source}: the forecast is {forecast:g}, which is no price; its prices lie too far from those "
+            f"trained on ({facts.trained_from} to {facts.trained_to}); run a study on them"
+        )
+    warnings = [f"{prices.source}: {note}" for note in (*prices.repairs, *prices.warnings)]
+    if provenance.end < facts.trained_to:
+        warnings.append(
+            f"{prices.source}: ends on {provenance.end}, before the training did ({facts.trained_to}); "
+            f"the forecaster has seen what it forecasts"
+        )
+    target = np.busday_offset(prices.dates[-1], forecaster.horizon, roll="backward")
+    return {
+        "study": options.study,
+        "forecaster": {
+            "rank": facts.rank,
+            "trial_id": facts.trial_id,
+            "architecture": network.architecture,
+            "head": network.head,
+            "hidden_size": network.hidden_size,
+            "num_layers": network.num_layers,
+            "sequence_length": forecaster.window.sequence_length,
+            "seeds": forecaster.seeds,
+            "epochs": facts.epochs,
+            "trained_from": facts.trained_from,
+            "trained_to": facts.trained_to,
+        },
+        "prices": {
+            "source": prices.source,
+            "start": provenance.start,
+            "end": provenance.end,
+            "sessions": len(prices),
+            "sha256": provenance.sha256,
+            "as_in_the_study": provenance.sha256 == facts.data.sha256,
+            "newer_sessions": _newer(prices, facts.data),
+        },
+        "study_prices": facts.data.model_dump(),
+        "horizon": forecaster.horizon,
+        "last_close": {"date": provenance.end, "close": last},
+        "forecast_for": str(target),
+        "forecast": _side(forecast, last, forecaster.intervals) | {"seeds": closes},
+        "persistence": _side(last, last, forecaster.persistence_intervals),
+        "warnings": warnings,
+    }
+
+
+def _newer(prices: "Prices", data: "Data") -> int | None:
+    """How many sessions follow the study's; None where the series are not the same up to there."""
+    import numpy as np
+
+    known = (prices.dates >= np.datetime64(data.start)) & (prices.dates <= np.datetime64(data.end))
+    if not known.any() or prices.rows(known).sha256 != data.sha256:
+        return None
+    return int((prices.dates > np.datetime64(data.end)).sum())
+
+
+def _side(forecast: float, last: float, intervals: Sequence["Interval"]) -> dict[str, Any]:
+    """A forecast, its change from the last close, and its intervals: `low` and `high` are null where unbounded."""
+    bounds = [(interval, interval.bounds(forecast) or (None, None)) for interval in intervals]
+    return {
+        "close": forecast,
+        "change": forecast - last,
+        "change_percent": 100 * (forecast / last - 1),
+        "intervals": [
+            {"level": interval.level, "low": low, "high": high, "residuals": interval.residuals}
+            for interval, (low, high) in bounds
+        ],
+    }
+
+
+def _text(found: Mapping[str, Any]) -> str:
+    """What is printed, at most COLUMNS wide where names are not longer."""
+    by, last, steps = found["forecaster"], found["last_close"], found["horizon"]
+    layers = "1 layer" if by["num_layers"] == 1 else f"{by['num_layers']} layers"
+    form = _form(last["close"])
+    what = f"{by['architecture']}, head {by['head']}, {layers} of {by['hidden_size']}, window {by['sequence_length']}"
+    until = "the next weekday" if steps == 1 else f"{steps} weekdays later"
+    days = [
+        ("last close", last["date"], f"{last['close']:{form}}"),
+        ("forecast for", found["forecast_for"], f"{until}; holidays are not known"),
+    ]
+    sides = [_cells(found[name], form) for name in ("forecast", "persistence")]
+    names = ["close", "change", "change, %", *(_level(one["level"]) for one in found["forecast"]["intervals"])]
+    rows = list(zip(["", *names], ["forecast", *sides[0]], ["persistence", *sides[1]], strict=True))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(
+        [
+            _filled(
+                f"{found['study']}, rank {by['rank']} ({by['trial_id']}): {what}; the mean of {by['seeds']} seeds, "
+                f"trained on {by['trained_from']} to {by['trained_to']}"
+            ),
+            _filled(_about_prices(found)),
+            "",
+            *(f"{name:14}{day}  {note}" for name, day, note in days),
+            "",
+            *(f"{name:{widths[0]}}  {one:{widths[1]}}  {two}".rstrip() for name, one, two in rows),
+            "",
+            *(_filled(note) for note in _about_intervals(found)),
+            _filled(f"Verdict: {' '.join(found['verdict'])}" if found["verdict"] else "The study has no verdict."),
+        ]
+    )
+
+
+def _form(close: float) -> str:
+    """How prices of this size are written: two digits behind the point, or as many as make five that count."""
+    return f".{max(2, 4 - math.floor(math.log10(close)))}f" if 1e-6 <= close < 1e9 else ".6g"
+
+
+def _cells(side: Mapping[str, Any], form: str) -> list[str]:
+    intervals = [
+        UNBOUNDED if one["low"] is None else f"{one['low']:{form}} to {one['high']:{form}}" for one in side["intervals"]
+    ]
+    return [f"{side['close']:{form}}", f"{side['change']:+{form}}", f"{side['change_percent']:+.3f}", *intervals]
+
+
+def _level(level: float) -> str:
+    return f"{100 * level:g} % interval"
+
+
+def _about_prices(found: Mapping[str, Any]) -> str:
+    here, there = found["prices"], found["study_prices"]
+    said = f"Prices: {here['source']}, {here['start']} to {here['end']}"
+    if here["as_in_the_study"]:
+        return f"{said}, those of the study."
+    differ = f"{said}. They differ from the study's ({there['source']}, {there['start']} to {there['end']})"
+    if here["newer_sessions"] is None:
+        return f"{differ} in more than newer sessions."
+    return f"{differ} by {here['newer_sessions']} newer sessions only."
+
+
+def _about_intervals(found: Mapping[str, Any]) -> list[str]:
+    intervals = [*found["forecast"]["intervals"], *found["persistence"]["intervals"]]
+    if not intervals:
+        return []
+    counts = "/".join(map(str, sorted({one["residuals"] for one in intervals})))
+    said = f"Intervals: split conformal, from the errors on {counts} validation days; right while days are like these."
+    few = "Unbounded: those days are too few for the level, or had forecasts that are no prices."
+    return [said, *([few] if any(one["low"] is None for one in intervals) else []), ""]
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(_line(text), COLUMNS, break_long_words=False, break_on_hyphens=False)
+
+
+def _line(what: object) -> str:
+    """A text on one line; what a stranger wrote gets no control over the terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(what)).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

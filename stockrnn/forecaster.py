@@ -1,0 +1,540 @@
+"""A trained forecaster in a folder: the weights of its seeds, the scaling they were trained with, and the facts.
+
+`model.safetensors` holds the weights, `forecaster.json` everything else. Neither can carry code, and neither names a
+file. A folder may come from a stranger: `load` believes nothing it reads before it has checked it.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+
+from stockrnn.configuration import Configuration, NetworkConfig, WindowConfig
+from stockrnn.folds import Fold
+from stockrnn.networks import Network
+from stockrnn.prices import Prices, Provenance
+from stockrnn.windows import Scaling, Windows
+
+if TYPE_CHECKING:
+    from stockrnn.lockstep import Members
+
+__all__ = [
+    "DOCUMENT",
+    "WEIGHTS",
+    "Data",
+    "Facts",
+    "Forecaster",
+    "ForecasterError",
+    "Interval",
+    "conformal",
+    "coverage",
+    "read_object",
+]
+
+DOCUMENT, WEIGHTS = "forecaster.json", "model.safetensors"
+FORMAT = 1
+PROJECT = "stockrnn-search"
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+DTYPES = (torch.float32, torch.float64)
+MOST_DOCUMENT = 1_000_000  # bytes of a forecaster.json
+MOST_HEADER = 1_000_000  # bytes of a model.safetensors that are not weights
+MOST = 10**9  # of anything that is counted
+BATCH = 256  # origins forecast at once: bounds the memory
+COMPLETE = f"a forecaster is {WEIGHTS} and {DOCUMENT} of one study in one folder"
+AGAIN = "copy the whole folder again, or run the study again"
+
+
+class ForecasterError(ValueError):
+    """A forecaster that cannot be used: `FILE: what is wrong; the rule; the fix` in one line."""
+
+
+class Interval(Configuration):
+    """An interval around a forecast close F, from F exp(-half_width) to F exp(half_width).
+
+    Attributes:
+        level: the share of days that it is meant to hold, above 0 and below 1.
+        half_width: in natural log units; None is unbounded: the residuals are too few for the level.
+        residuals: how many days it was read from.
+    """
+
+    level: float = Field(gt=0, lt=1, allow_inf_nan=False)
+    half_width: float | None = Field(ge=0, allow_inf_nan=False)
+    residuals: int = Field(ge=0, le=MOST)
+
+    def bounds(self, forecast: float) -> tuple[float, float] | None:
+        """The lowest and the highest close in price points; None where it is unbounded."""
+        if self.half_width is None:
+            return None
+        with np.errstate(over="ignore"):
+            width = float(np.exp(self.half_width))
+        return (forecast / width, forecast * width) if math.isfinite(forecast * width) else None
+
+
+def conformal(forecast: np.ndarray, actual: np.ndarray, levels: Sequence[float] = (0.8, 0.95)) -> tuple[Interval, ...]:
+    """Intervals by split conformal prediction, from days on which the forecaster was not trained.
+
+    The half width is the ceil((n + 1) level)-th smallest of the n residuals |ln(actual / forecast)|. On one more day
+    exchangeable with these, the interval then holds the close with a probability of at least `level`. Days of a
+    market are not quite exchangeable: calm and stormy months alternate. Source: Lei et al. (2018), algorithm 2,
+    doi 10.1080/01621459.2017.1307116.
+
+    Args:
+        forecast: closes forecast, shape (days,), price points; one that is no price is infinitely wrong.
+        actual: closes that came, shape (days,), price points.
+        levels: shares of days, each above 0 and below 1.
+
+    Raises:
+        ValueError: the shapes differ, an actual close is not a finite number above 0, or a level is no such share.
+    """
+    residuals = np.sort(_residuals(forecast, actual))
+    intervals = []
+    for level in levels:
+        if not 0 < level < 1:
+            raise ValueError(f"level: {level:g}; a level is above 0 and below 1")
+        rank = math.ceil((len(residuals) + 1) * Fraction(str(float(level))))  # exact: 0.95 is 19/20
+        width = float(residuals[rank - 1]) if rank <= len(residuals) else math.inf
+        half_width = width if math.isfinite(width) else None
+        intervals.append(Interval(level=float(level), half_width=half_width, residuals=len(residuals)))
+    return tuple(intervals)
+
+
+def coverage(forecast: np.ndarray, actual: np.ndarray, interval: Interval) -> float:
+    """Share of days whose close lies in the interval; an unbounded one holds all. NaN without days.
+
+    Args:
+        forecast, actual: as for `conformal`.
+    """
+    residuals = _residuals(forecast, actual)
+    if not len(residuals):
+        return math.nan
+    return float(np.mean(residuals <= (math.inf if interval.half_width is None else interval.half_width)))
+
+
+def _residuals(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """|ln(actual / forecast)|, shape (days,), infinite where the forecast is not a finite number above 0."""
+    forecast, actual = np.asarray(forecast, dtype=float), np.asarray(actual, dtype=float)
+    if forecast.shape != actual.shape or forecast.ndim != 1:
+        raise ValueError(f"forecast and actual have shapes {forecast.shape} and {actual.shape}; each is (days,)")
+    if not (np.isfinite(actual) & (actual > 0)).all():
+        raise ValueError("actual closes are finite numbers above 0")
+    price = np.isfinite(forecast) & (forecast > 0)
+    residuals = np.full(len(actual), np.inf)
+    residuals[price] = np.abs(np.log(actual[price]) - np.log(forecast[price]))
+    return residuals
+
+
+def _day(text: str) -> str:
+    if date.fromisoformat(text).isoformat() != text:
+        raise ValueError("must be written YYYY-MM-DD")
+    return text
+
+
+Day = Annotated[str, AfterValidator(_day)]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Data(Configuration):
+    """The prices a study worked on, after cleaning: source, first and last day, sessions and hash."""
+
+    source: str
+    start: Day
+    end: Day
+    sessions: int = Field(ge=1, le=MOST)
+    sha256: Hash
+
+
+class Facts(Configuration):
+    """Where a forecaster comes from.
+
+    Attributes:
+        rank: among the finalists of its study, from 1.
+        trial_id: of the trial whose configuration it has.
+        epochs: that it was trained.
+        trained_from, trained_to: first and last day of its training part.
+        data: the prices of the study, its test block included.
+        versions: of torch and of this project; None for a checkout that was not installed.
+    """
+
+    rank: int = Field(ge=1, le=MOST)
+    trial_id: str
+    epochs: int = Field(ge=1, le=MOST)
+    trained_from: Day
+    trained_to: Day
+    data: Data
+    versions: dict[str, str | None]
+
+
+class _Document(Configuration):
+    """`forecaster.json`."""
+
+    model_config = ConfigDict(allow_inf_nan=False)  # and what Configuration sets
+
+    format: int = Field(ge=FORMAT, le=FORMAT)
+    weights_sha256: Hash
+    seeds: int = Field(ge=1, le=1000)
+    horizon: int = Field(ge=1, le=250)
+    window: WindowConfig
+    network: NetworkConfig
+    scaling: Scaling
+    intervals: tuple[Interval, ...] = Field(max_length=20)
+    persistence_intervals: tuple[Interval, ...] = Field(max_length=20)
+    facts: Facts
+    metrics: dict[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Forecaster:
+    """Networks of one shape that differ in their seed; the mean of their forecasts is what counts.
+
+    Attributes:
+        window, network, horizon: what it was trained as.
+        weights: by parameter name as in `Network`, each of shape (seeds, *parameter), on the CPU.
+        scaling: of its training part.
+        intervals: around its forecasts.
+        persistence_intervals: around the last close, of the same levels in the same order.
+        facts: where it comes from.
+        metrics: what its study measured, by name; None where a number is not defined.
+
+    Raises:
+        ForecasterError: the parts do not fit together.
+    """
+
+    window: WindowConfig
+    network: NetworkConfig
+    horizon: int
+    weights: Mapping[str, torch.Tensor]
+    scaling: Scaling
+    intervals: tuple[Interval, ...]
+    persistence_intervals: tuple[Interval, ...]
+    facts: Facts
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        _check_parts(self.window, self.scaling, self.intervals, self.persistence_intervals)
+        first = next(iter(self.weights.values()), torch.empty(0))
+        seeds = first.shape[0] if first.ndim else 0
+        shapes = _shapes(self.network, len(self.window.features), self.window.sequence_length)
+        _check_weights(self.weights, shapes, seeds)
+
+    @classmethod
+    def trained(
+        cls,
+        windows: Windows,
+        members: "Members",
+        *,
+        intervals: Sequence[Interval],
+        persistence_intervals: Sequence[Interval],
+        rank: int,
+        trial_id: str,
+        epochs: int,
+        span: tuple[str, str],
+        provenance: Provenance,
+        metrics: Mapping[str, float | None] | None = None,
+    ) -> "Forecaster":
+        """The forecaster that a finished training leaves; it copies the weights.
+
+        Args:
+            windows: those trained on, of one fold.
+            members: that fold's, one per seed, as they stand now.
+            intervals, persistence_intervals: see `conformal`; of the forecasts' and of persistence's residuals.
+            rank, trial_id, epochs: see `Facts`.
+            span: first and last day of the training part, YYYY-MM-DD.
+            provenance: of the prices after cleaning.
+            metrics: what the study measured; numbers that are not finite become None.
+
+        Raises:
+            ForecasterError: a network diverged: not all of its weights are finite.
+            ValueError: there are several folds, or a fact is malformed.
+        """
+        if len(windows.folds) != 1:
+            raise ValueError(f"a forecaster comes from one fold, not from {len(windows.folds)}")
+        seeds = [dict(network.named_parameters()) for network in members.networks]
+        weights = {name: torch.stack([seed[name].detach() for seed in seeds]).cpu() for name in seeds[0]}
+        return cls(
+            window=windows.config,
+            network=members.config,
+            horizon=windows.horizon,
+            weights=weights,
+            scaling=windows.scalings[0],
+            intervals=tuple(intervals),
+            persistence_intervals=tuple(persistence_intervals),
+            facts=Facts(
+                rank=rank,
+                trial_id=trial_id,
+                epochs=epochs,
+                trained_from=span[0],
+                trained_to=span[1],
+                data=Data(**{name: getattr(provenance, name) for name in Data.model_fields}),
+                versions={"torch": str(torch.__version__), PROJECT: _version(PROJECT)},
+            ),
+            metrics=metrics or {},
+        )
+
+    @property
+    def seeds(self) -> int:
+        """How many networks there are."""
+        return len(self.weights["output.bias"])
+
+    @torch.no_grad()
+    def forecast(self, prices: Prices, origins: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Forecast the closes `horizon` sessions after the origins, with the scaling of the training.
+
+        Args:
+            prices: a clean series; it may go on after that of the study.
+            origins: positions of sessions, the last session included; each ends a whole window.
+
+        Returns:
+            Shape (seeds, origins), price points; not finite where prices lie too far from those trained on.
+
+        Raises:
+            ForecasterError: a feature is missing, or the series is too short for a window of an origin.
+        """
+        missing = [name for name in self.window.features if name not in prices.columns]
+        if missing:
+            raise ForecasterError(
+                f"{prices.source}: {', '.join(missing)}: missing; this forecaster reads "
+                f"{', '.join(self.window.features)}; add the column"
+            )
+        length = self.window.sequence_length
+        if len(prices) < length:
+            raise ForecasterError(
+                f"{prices.source}: {len(prices)} sessions are too few; this forecaster looks back over {length}; "
+                f"give it a longer series"
+            )
+        positions = np.asarray(origins, dtype=np.int64)
+        if len(positions) and not length - 1 <= positions.min() <= positions.max() < len(prices):
+            raise ForecasterError(
+                f"{prices.source}: origins {positions.min()} to {positions.max()} lie outside; windows of {length} "
+                f"sessions end at {length - 1} to {len(prices) - 1}; choose origins there"
+            )
+        nowhere = Fold(train=range(0), validation=range(0))  # nothing is fitted, nothing is scored
+        dtype = self.weights["output.bias"].dtype
+        outputs = torch.empty((self.seeds, len(positions)), dtype=dtype)
+        networks = self._networks()
+        with np.errstate(over="ignore", invalid="ignore"):
+            windows = Windows(prices, [nowhere], self.window, self.horizon, scalings=[self.scaling], dtype=dtype)
+            for first in range(0, len(positions), BATCH):
+                batch = torch.from_numpy(positions[None, first : first + BATCH])
+                inputs = windows.inputs(torch.zeros(1, dtype=torch.int64), batch)[0]
+                for seed, network in enumerate(networks):
+                    outputs[seed, first : first + BATCH] = network(inputs)
+            return windows.to_prices(0, positions, outputs.numpy())
+
+    def _networks(self) -> list[Network]:
+        networks = []
+        with torch.random.fork_rng(devices=[]):  # what they draw is overwritten
+            for seed in range(self.seeds):
+                network = Network(self.network, len(self.window.features), self.window.sequence_length)
+                network.to(self.weights["output.bias"].dtype)
+                network.load_state_dict({name: stacked[seed] for name, stacked in self.weights.items()})
+                networks.append(network)
+        return networks
+
+    def save(self, folder: Path | str) -> None:
+        """Write the forecaster into a folder, which is made where there is none.
+
+        Each file appears whole or not at all. A save that ends between the two is found by `load`.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = safetensors.torch.save({name: stacked.contiguous() for name, stacked in self.weights.items()})
+        document = _Document(
+            format=FORMAT,
+            weights_sha256=hashlib.sha256(weights).hexdigest(),
+            seeds=self.seeds,
+            horizon=self.horizon,
+            window=self.window,
+            network=self.network,
+            scaling=self.scaling,
+            intervals=self.intervals,
+            persistence_intervals=self.persistence_intervals,
+            facts=self.facts,
+            metrics={name: _known(value) for name, value in self.metrics.items()},
+        )
+        text = json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+        _write(folder / WEIGHTS, weights)
+        _write(folder / DOCUMENT, text.encode())
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Forecaster":
+        """Read a forecaster; nothing in the folder is executed.
+
+        Raises:
+            ForecasterError: a file is missing, damaged, of another forecaster, or of a newer version.
+        """
+        path, weights_path = Path(folder) / DOCUMENT, Path(folder) / WEIGHTS
+        document = _document(path)
+        try:
+            _check_parts(document.window, document.scaling, document.intervals, document.persistence_intervals)
+        except ForecasterError as error:
+            raise ForecasterError(f"{path}: {error}; {AGAIN}") from None
+        shapes = _shapes(document.network, len(document.window.features), document.window.sequence_length)
+        # The sizes are those of the document, so a false one costs no memory: the file must be as large.
+        count = document.seeds * sum(math.prod(shape) for shape in shapes.values())
+        content = _read(weights_path, count * 8 + MOST_HEADER)
+        if hashlib.sha256(content).hexdigest() != document.weights_sha256:
+            raise ForecasterError(
+                f"{weights_path}: is damaged, or not the file that {DOCUMENT} was saved with; {COMPLETE}; {AGAIN}"
+            )
+        try:
+            weights = safetensors.torch.load(content)
+        except Exception as error:  # whatever the reader makes of a stranger's bytes
+            raise ForecasterError(
+                f"{weights_path}: cannot be read as safetensors ({_line(error)}); {COMPLETE}; {AGAIN}"
+            ) from None
+        try:
+            _check_weights(weights, shapes, document.seeds)
+        except ForecasterError as error:
+            raise ForecasterError(f"{weights_path}: {error}; {AGAIN}") from None
+        return cls(
+            window=document.window,
+            network=document.network,
+            horizon=document.horizon,
+            weights=weights,
+            scaling=document.scaling,
+            intervals=document.intervals,
+            persistence_intervals=document.persistence_intervals,
+            facts=document.facts,
+            metrics=document.metrics,
+        )
+
+
+def read_object(path: Path, most: int) -> dict[str, Any]:
+    """Read a JSON object from a plain file of at most `most` bytes; it has no NaN and no infinities.
+
+    Raises:
+        ForecasterError: there is no such file, or it holds something else.
+    """
+    try:
+        found = json.loads(_read(path, most).decode("utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ForecasterError):
+            raise
+        raise ForecasterError(f"{path}: cannot be read as JSON ({_line(error)}); {AGAIN}") from None
+    if not isinstance(found, dict):
+        raise ForecasterError(f"{path}: is no JSON object; it holds names and values in braces; {AGAIN}")
+    return found
+
+
+def _document(path: Path) -> _Document:
+    found = read_object(path, MOST_DOCUMENT)
+    version = found.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise ForecasterError(
+            f"{path}: format: is newer than {FORMAT}, the newest this version of {PROJECT} reads; update {PROJECT}"
+        )
+    try:
+        return _Document.model_validate_json(json.dumps(found))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = "".join(f"{key}." for key in first["loc"]).removesuffix(".") or "all"
+        what = "is no known name" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ForecasterError(f"{path}: {_line(where)}: {_line(what)}; {AGAIN}") from None
+
+
+def _check_parts(
+    window: WindowConfig, scaling: Scaling, intervals: Sequence[Interval], persistence: Sequence[Interval]
+) -> None:
+    try:
+        scaling.check(window)
+    except ValueError as error:
+        raise ForecasterError(f"scaling: {error}") from None
+    if [interval.level for interval in intervals] != [interval.level for interval in persistence]:
+        raise ForecasterError("persistence_intervals: have other levels than intervals; they stand side by side")
+
+
+def _check_weights(weights: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]], seeds: int) -> None:
+    if missing := shapes.keys() - weights.keys():
+        raise ForecasterError(f"{min(missing)}: is missing; its network has {len(shapes)} tensors")
+    if surplus := weights.keys() - shapes.keys():
+        raise ForecasterError(f"{_line(min(surplus))}: is no tensor of its network, which has {len(shapes)}")
+    dtypes = {stacked.dtype for stacked in weights.values()}
+    if len(dtypes) != 1 or not dtypes <= set(DTYPES):
+        raise ForecasterError("the tensors are neither all of float32 nor all of float64")
+    if not seeds:
+        raise ForecasterError("there are no seeds; a forecaster has one or more")
+    for name, shape in shapes.items():
+        stacked, wanted = weights[name], (seeds, *shape)
+        if tuple(stacked.shape) != wanted:
+            raise ForecasterError(f"{name}: has the shape {tuple(stacked.shape)}; its networks need {wanted}")
+        if not torch.isfinite(stacked).all():
+            raise ForecasterError(f"{name}: has numbers that are not finite; networks that diverged forecast nothing")
+
+
+def _shapes(config: NetworkConfig, features: int, length: int) -> dict[str, tuple[int, ...]]:
+    """Parameters of a `Network` and their shapes, told without making one, however large."""
+    hidden, rows = config.hidden_size, config.hidden_size * GATES[config.architecture]
+    width = hidden * (2 if config.bidirectional else 1)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer in range(config.num_layers):
+        for direction in ("", "_reverse") if config.bidirectional else ("",):
+            shapes[f"layers.{layer}.weight_ih_l0{direction}"] = (rows, width if layer else features)
+            shapes[f"layers.{layer}.weight_hh_l0{direction}"] = (rows, hidden)
+            shapes[f"layers.{layer}.bias_ih_l0{direction}"] = (rows,)
+            shapes[f"layers.{layer}.bias_hh_l0{direction}"] = (rows,)
+    shapes["output.weight"] = (1, width * length if config.head == "flatten" else width)
+    shapes["output.bias"] = (1,)
+    if config.head == "attention":
+        shapes["query"] = (width,)
+    return shapes
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would never end
+            raise ForecasterError(f"{path}: is no plain file; {COMPLETE}; {AGAIN}")
+        if found.st_size > most:
+            raise ForecasterError(f"{path}: is larger than the {most} bytes it may have; {COMPLETE}; {AGAIN}")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ForecasterError(f"{path}: no such file; {COMPLETE}; check the folder") from None
+    except OSError as error:
+        raise ForecasterError(f"{path}: cannot be read ({_line(error)}); check the file") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _line(what: object) -> str:
+    """A text on one line, without control characters, shortened."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(what))
+    return " ".join(text.split())[:200]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was not installed
+        return None

@@ -1,0 +1,68 @@
+"""`predictions.parquet`: what is written, in parts, and what a reader gets while it is being written."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import search.predictions
+from search.predictions import Predictions, read_predictions, validation_forecasts
+from stockrnn.folds import walk_forward
+from stockrnn.prices import load
+from stockrnn.quality import clean
+
+
+@pytest.fixture(scope="module")
+def prices():
+    return clean(load("nasdaq"))
+
+
+@pytest.fixture(scope="module")
+def walk(prices):
+    return walk_forward(len(prices), folds=2, fold_size=30, test_size=20)
+
+
+def forecast(seed, days=60):
+    return (5000 + np.random.default_rng(seed).normal(size=days)).astype(np.float32)
+
+
+def test_every_day_stands_with_its_date_and_the_two_closes_it_is_judged_by(prices, walk, tmp_path):
+    horizon = 2
+    predictions = Predictions(tmp_path / "predictions.parquet", prices, horizon)
+    predictions.validation("00000", walk.folds, forecast(0))
+    predictions.test("persistence", walk.test, forecast(1, 20))
+    predictions.flush()
+    table = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert list(table.columns) == ["trial_id", "split", "fold", "date", "forecast", "actual", "previous"]
+    assert table.groupby(["trial_id", "split", "fold"]).size().to_dict() == {
+        ("00000", "validation", 1): 30, ("00000", "validation", 2): 30, ("persistence", "test", 0): 20,
+    }  # fmt: skip
+    assert {str(kind) for kind in table[["forecast", "actual", "previous"]].dtypes} == {"float32"}
+    closes = dict(zip(prices.dates.astype("datetime64[D]").tolist(), prices.column("close"), strict=True))
+    days = prices.dates.astype("datetime64[D]").tolist()
+    for row in table.sample(20, random_state=0).itertuples():
+        assert row.actual == pytest.approx(closes[row.date], rel=1e-6)
+        assert row.previous == pytest.approx(closes[days[days.index(row.date) - horizon]], rel=1e-6)
+    assert table["forecast"].to_numpy()[:60].tolist() == forecast(0).tolist()
+
+
+def test_a_part_is_written_when_there_is_enough_and_half_a_part_is_never_read(prices, walk, tmp_path, monkeypatch):
+    monkeypatch.setattr(search.predictions, "PART_ROWS", 120)
+    folder = tmp_path / "predictions.parquet"
+    predictions = Predictions(folder, prices, 1)
+    for number in range(5):
+        predictions.validation(f"{number:05d}", walk.folds, forecast(number))
+    assert sorted(path.name for path in folder.iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
+    assert validation_forecasts(folder)[0] == ["00000", "00001", "00002", "00003"]  # a crash here loses the last alone
+    (folder / ".part-00002").write_bytes(b"PAR1 torn")  # what a crash in the middle of a part leaves
+    predictions.flush()
+    names, forecasts = validation_forecasts(folder)
+    assert names == [f"{number:05d}" for number in range(5)]
+    assert forecasts.shape == (5, 60)
+    np.testing.assert_array_equal(forecasts[3], forecast(3))
+
+
+def test_a_study_without_predictions_has_an_empty_table(tmp_path):
+    assert read_predictions(tmp_path / "predictions.parquet").num_rows == 0
+    names, forecasts = validation_forecasts(tmp_path / "predictions.parquet")
+    assert names == []
+    assert forecasts.size == 0

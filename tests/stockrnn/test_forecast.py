@@ -1,0 +1,403 @@
+"""The command line that forecasts with a study's forecaster: what it prints, exit codes, imports and time."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.folds import Fold
+from stockrnn.forecast import main
+from stockrnn.forecaster import DOCUMENT, WEIGHTS, Forecaster, conformal
+from stockrnn.prices import load
+from stockrnn.quality import clean
+from stockrnn.training import train
+from stockrnn.windows import Windows
+
+ROOT = Path(__file__).parents[2]
+MOST_SECONDS = 15  # under three on a machine that does nothing else
+VERDICT = [
+    "On validation nothing beats 'tomorrow equals today': the best of 40 trials has a Theil's U of 1.0003.",
+    "On the test block it does not either.",
+]
+DRIVER = """
+import sys
+from stockrnn.forecast import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+heavy = sorted({"ray", "optuna", "search", "pandas", "arch", "pyarrow", "yaml"} & set(sys.modules))
+assert not heavy, heavy
+print("torch" in sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.fixture(scope="module")
+def nasdaq():
+    return clean(load("nasdaq"))
+
+
+def finalist(prices, rank, horizon=1, **window):
+    fold = Fold(train=range(4000, 4300), validation=range(4300, 4400))
+    windows = Windows(prices, [fold], WindowConfig(**({"sequence_length": 5} | window)), horizon)
+    network = NetworkConfig(architecture="gru", hidden_size=4, output_init="uniform")
+    *_, last = train(windows, network, TrainingConfig(batch_size=64), seeds=3, max_epochs=2)
+    closes = prices.column("close")
+    actual, previous = closes[4300:4400], closes[4300 - horizon : 4400 - horizon]
+    return Forecaster.trained(
+        windows, last.members, intervals=conformal(last.forecasts[0].mean(0), actual),
+        persistence_intervals=conformal(previous, actual), rank=rank, trial_id=f"t{rank:05}", epochs=2,
+        span=(str(prices.dates[4000]), str(prices.dates[4299])), provenance=prices.provenance,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written(nasdaq, tmp_path_factory):
+    """A study's folder as a study leaves it, as far as forecasts need it."""
+    study = tmp_path_factory.mktemp("results") / "nasdaq"
+    for rank, made in ((1, finalist(nasdaq, 1)), (2, finalist(nasdaq, 2, 5, scaling="minmax", target="close"))):
+        made.save(study / "forecasters" / str(rank))
+    (study / "manifest.json").write_text(json.dumps({"name": "nasdaq", "verdict": VERDICT}))
+    return study
+
+
+@pytest.fixture
+def study(written, tmp_path):
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(written, tmp_path / "results" / "nasdaq"))
+
+
+def run(*arguments, driver=False, cwd=ROOT):
+    entry = ["-c", DRIVER] if driver else ["-m", "stockrnn.forecast"]
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *entry, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False,
+        env=os.environ | {"COLUMNS": "80"},
+    )  # fmt: skip
+    assert time.monotonic() - began < MOST_SECONDS
+    return done
+
+
+def printed(capsys, *arguments):
+    """The JSON object that a run prints, and its lines on stderr."""
+    assert main([*map(str, arguments), "--json"]) == 0
+    out, err = capsys.readouterr()
+    return json.loads(out, parse_constant=pytest.fail), err.splitlines()
+
+
+def refused(capsys, *arguments):
+    """The one line on stderr of a run that ends for wrong input."""
+    assert main([*map(str, arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert err[:-1].isprintable()
+    return err[:-1]
+
+
+def as_csv(prices, path, columns=("Open", "High", "Low", "Close", "Volume")):
+    lines = [",".join(("Date", *columns))]
+    for day, values in zip(prices.dates, prices.values.tolist(), strict=True):
+        lines.append(",".join([str(day), *(repr(value) for value in values[: len(columns)])]))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def longer(prices, sessions, factor=1.0):
+    """The series with as many more sessions, each `factor` times the one before."""
+    growth = factor ** np.arange(1, sessions + 1)[:, None]
+    more = prices.values[-1:] * np.append(np.repeat(growth, 4, axis=1), np.ones((sessions, 1)), axis=1)
+    days = np.busday_offset(prices.dates[-1], np.arange(1, sessions + 1))
+    return replace(
+        prices, dates=np.append(prices.dates, days), values=np.vstack([prices.values, more]), lines=np.array([], int)
+    )
+
+
+# As a user meets it
+
+
+def test_the_page_fits_80_columns_and_nothing_heavy_but_torch_is_imported(written):
+    done = run(written.name, driver=True, cwd=written.parent)
+    assert (done.returncode, done.stderr) == (0, "True\n")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any(line != line.rstrip() for line in lines)
+    for beginning in (
+        "nasdaq, rank 1 (t00001): gru, head last, 1 layer of 4, window 5",
+        "Prices: nasdaq, 1999-01-04 to 2018-12-31, those of the study.",
+        "last close    2018-12-31  6635.28",
+        "forecast for  2019-01-01  the next weekday; holidays are not known",
+        "close ", "change ", "change, % ", "80 % interval ", "95 % interval ",
+        "Verdict: On validation nothing beats 'tomorrow equals today': ",
+    ):  # fmt: skip
+        assert sum(line.startswith(beginning) for line in lines) == 1, beginning
+    assert " ".join(VERDICT) in " ".join(lines)
+
+
+def test_json_of_newer_prices(written, nasdaq, tmp_path):
+    newer = as_csv(longer(nasdaq, 3, 1.01), tmp_path / "newer.csv")
+    done = run(written, "--prices", newer, "--rank", 2, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout, parse_constant=pytest.fail)
+    assert found["prices"]["newer_sessions"] == 3
+    assert found["forecast_for"] == "2019-01-10"
+    assert found["verdict"] == VERDICT
+
+
+def test_help_and_mistakes_import_no_torch(written):
+    done = run("--help", driver=True)
+    assert (done.returncode, done.stderr) == (0, "False\n")
+    assert "--prices FILE" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    done = run(written / "absent", driver=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    line, torch_imported = done.stderr.splitlines()
+    assert line.startswith(f"{written / 'absent'}: no such folder; ")
+    assert torch_imported == "False"
+
+
+def test_a_mistake_is_one_line_and_no_traceback(study):
+    (study / "forecasters" / "1" / WEIGHTS).write_bytes(b"\x80\x04")
+    done = run(study)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{study / 'forecasters' / '1' / WEIGHTS}: is damaged")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_leaves_early_is_no_error(written):
+    command = f"{sys.executable} -m stockrnn.forecast {written} --json | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+# What it says
+
+
+def test_the_numbers_are_the_forecasters(capsys, written, nasdaq):
+    made = Forecaster.load(written / "forecasters" / "1")
+    seeds = made.forecast(nasdaq, [len(nasdaq) - 1])[:, 0]
+    found, notes = printed(capsys, written)
+    assert notes == []
+    assert found["study"] == str(written)
+    assert found["forecaster"]["rank"] == 1
+    assert found["forecaster"]["seeds"] == 3
+    assert found["prices"]["as_in_the_study"] is True
+    assert found["prices"]["newer_sessions"] == 0
+    assert found["horizon"] == 1
+    last = found["last_close"]["close"]
+    assert found["last_close"] == {"date": "2018-12-31", "close": nasdaq.column("close")[-1]}
+    forecast, persistence = found["forecast"], found["persistence"]
+    assert forecast["seeds"] == pytest.approx(seeds, rel=1e-12)
+    assert forecast["close"] == pytest.approx(seeds.mean(), rel=1e-12)
+    assert forecast["change"] == pytest.approx(seeds.mean() - last)
+    assert forecast["change_percent"] == pytest.approx(100 * (seeds.mean() / last - 1))
+    assert (persistence["close"], persistence["change"], persistence["change_percent"]) == (last, 0, 0)
+    for side, intervals in ((forecast, made.intervals), (persistence, made.persistence_intervals)):
+        for shown, interval in zip(side["intervals"], intervals, strict=True):
+            assert (shown["level"], shown["residuals"]) == (interval.level, 100)
+            assert shown["low"] == pytest.approx(side["close"] * math.exp(-interval.half_width))
+            assert shown["high"] == pytest.approx(side["close"] * math.exp(interval.half_width))
+
+
+def test_the_day_forecast_for(capsys, written, nasdaq, tmp_path):
+    def day(last, *options):
+        prices = nasdaq.rows(nasdaq.dates <= np.datetime64(last))
+        found, _ = printed(capsys, written, "--prices", as_csv(prices, tmp_path / "prices.csv"), *options)
+        assert found["last_close"]["date"] == last
+        return found["forecast_for"]
+
+    assert day("2018-12-28") == "2018-12-31"  # Friday to Monday
+    assert day("2018-12-27") == "2018-12-28"
+    assert day("2018-12-28", "--rank", "2") == "2019-01-04"  # five weekdays
+    sunday = replace(nasdaq, dates=np.append(nasdaq.dates[:-1], np.datetime64("2019-01-06")))
+    found, _ = printed(capsys, written, "--prices", as_csv(sunday, tmp_path / "sunday.csv"))
+    assert found["forecast_for"] == "2019-01-07"
+
+
+@pytest.mark.parametrize(
+    ("change", "newer", "words"),
+    [
+        (lambda prices: prices, 0, "those of the study."),
+        (lambda prices: longer(prices, 4), 4, "by 4 newer sessions only."),
+        (lambda prices: prices.rows(np.arange(len(prices) - 1)), None, "in more than newer sessions."),
+        (lambda prices: replace(prices, values=prices.values * 2), None, "in more than newer sessions."),
+        (lambda prices: replace(prices, dates=prices.dates + 10_000), None, "in more than newer sessions."),
+    ],
+)
+def test_how_prices_differ_from_the_studys(capsys, written, nasdaq, tmp_path, change, newer, words):
+    path = as_csv(change(nasdaq), tmp_path / "prices.csv")
+    found, notes = printed(capsys, written, "--prices", path)
+    assert found["prices"]["newer_sessions"] == newer
+    assert found["prices"]["as_in_the_study"] is (newer == 0)
+    assert found["prices"]["sha256"] != found["study_prices"]["sha256"] or newer == 0
+    assert notes == []
+    assert main([str(written), "--prices", str(path)]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert words in page
+    assert f"Prices: {path}, {found['prices']['start']} to {found['prices']['end']}" in page
+
+
+def test_old_prices_are_warned_about(capsys, written, nasdaq, tmp_path):
+    path = as_csv(nasdaq.rows(np.arange(300)), tmp_path / "old.csv")
+    found, notes = printed(capsys, written, "--prices", path)
+    assert found["warnings"] == notes
+    assert len(notes) == 1
+    assert notes[0].startswith(f"{path}: ends on 2000-03-10, before the training did (2016-02-04); ")
+
+
+def test_repairs_are_told(capsys, written, nasdaq, tmp_path):
+    path = as_csv(nasdaq.rows(np.arange(len(nasdaq))[::-1]), tmp_path / "backwards.csv")
+    found, notes = printed(capsys, written, "--prices", path)
+    assert notes == [f"{path}: rows sorted by date"]
+    assert found["prices"]["as_in_the_study"] is True
+
+
+def test_too_few_validation_days_are_said(capsys, study, nasdaq):
+    made = Forecaster.load(study / "forecasters" / "1")
+    closes = nasdaq.column("close")
+    few = conformal(closes[:10], closes[1:11])
+    replace(made, intervals=few, persistence_intervals=few).save(study / "forecasters" / "1")
+    found, _ = printed(capsys, study)
+    assert [one["low"] is None for one in found["forecast"]["intervals"]] == [False, True]
+    assert main([str(study)]) == 0
+    page = capsys.readouterr().out
+    assert "95 % interval  unbounded" in page
+    assert "10 validation days" in page
+    assert "Unbounded: those days are too few for the level" in " ".join(page.split())
+    replace(made, intervals=(), persistence_intervals=()).save(study / "forecasters" / "1")
+    assert main([str(study)]) == 0
+    assert "nterval" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e-5, 1e4, 1e12, 1e200])
+def test_prices_of_any_size_fit_the_page(capsys, written, nasdaq, tmp_path, factor):
+    path = as_csv(replace(nasdaq, values=nasdaq.values * [*[factor] * 4, 1]), tmp_path / "prices.csv")
+    assert main([str(written), "--prices", str(path)]) == 0
+    page = capsys.readouterr().out
+    assert max(len(line) for line in page.splitlines() if str(tmp_path) not in line) <= 80
+    assert "inf" not in page
+    assert "nan" not in page
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        ({"verdict": "It beats\nnothing."}, "Verdict: It beats nothing."),
+        ({"verdict": ["One.", "", "Two \x1b[31m."]}, "Verdict: One. Two [31m."),
+        ({"verdict": []}, "The study has no verdict."),
+        ({"verdict": None}, "The study has no verdict."),
+        ({}, "The study has no verdict."),
+        (None, "The study has no verdict."),
+    ],
+)
+def test_the_verdict(capsys, study, manifest, words):
+    if manifest is None:
+        (study / "manifest.json").unlink()
+    else:
+        (study / "manifest.json").write_text(json.dumps(manifest))
+    assert main([str(study)]) == 0
+    page = capsys.readouterr().out
+    assert page.endswith(f"\n\n{words}\n")
+    assert all(letter.isprintable() or letter == "\n" for letter in page)
+
+
+# What it refuses
+
+
+def test_no_study(capsys):
+    assert refused(capsys).startswith("python -m stockrnn.forecast: a study is missing; ")
+
+
+def test_a_misspelt_study(capsys, study):
+    wrong = study.parent / "nasdak"
+    assert refused(capsys, wrong) == (
+        f"{wrong}: no such folder; a study is named by its folder, as in results/nasdaq; did you mean {study}?"
+    )
+    assert refused(capsys, study.parent / "a" / "b").endswith("; check the path")
+    assert refused(capsys, study / "manifest.json").startswith(f"{study / 'manifest.json'}: no such folder; ")
+    assert refused(capsys, "x" * 5000).endswith(": cannot be read (File name too long); check the path")
+
+
+def test_a_study_without_forecasters(capsys, study):
+    shutil.rmtree(study / "forecasters")
+    for made in ("forecasters", "forecasters/ensemble", "forecasters/ensemble/1"):
+        assert refused(capsys, study).startswith(f"{study}: has no forecasters; ")
+        (study / made).mkdir()
+    assert refused(capsys, study).startswith(f"{study}: has no forecasters; ")
+
+
+@pytest.mark.parametrize("rank", ["3", "0", "-1", "01", "one", "", "ensemble", "../1", "1.0", "²"])
+def test_a_rank_that_is_not_there(capsys, study, rank):
+    (study / "forecasters" / "10").mkdir()
+    line = refused(capsys, study, f"--rank={rank}")
+    assert line.startswith(f"--rank {rank}".strip())
+    assert line.endswith("its forecasters are 1, 2, 10; choose one of them")
+
+
+def test_a_forecaster_that_is_damaged(capsys, study):
+    document = study / "forecasters" / "1" / DOCUMENT
+    document.write_text(document.read_text().replace('"gru"', '"transformer"'))
+    assert refused(capsys, study).startswith(f"{document}: network.architecture: ")
+    document.unlink()
+    assert refused(capsys, study).startswith(f"{document}: no such file; ")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"verdict": 3}', '{"verdict": [3]}', '{"verdict": {"a": 1}}', "{"])
+def test_a_manifest_that_is_damaged(capsys, study, text):
+    (study / "manifest.json").write_text(text)
+    assert refused(capsys, study).startswith(f"{study / 'manifest.json'}: ")
+
+
+def test_prices_that_cannot_be_used(capsys, written, nasdaq, tmp_path):
+    assert refused(capsys, written, "--prices", tmp_path / "no.csv").startswith(
+        f"{tmp_path / 'no.csv'}: no such file; "
+    )
+    short = as_csv(nasdaq.rows(np.arange(4)), tmp_path / "short.csv")
+    assert refused(capsys, written, "--prices", short).startswith(f"{short}: 4 sessions are too few; ")
+    bare = as_csv(nasdaq, tmp_path / "bare.csv", columns=("Open", "High", "Low", "Close"))
+    assert refused(capsys, written, "--prices", bare).startswith(f"{bare}:1: Volume: missing; ")
+    holes = replace(nasdaq, values=nasdaq.values.copy())
+    holes.values[7, 3] = math.nan
+    path = as_csv(holes, tmp_path / "holes.csv")
+    assert refused(capsys, written, "--prices", path).startswith(f"{path}:9: Close: missing on 1999-01-13; ")
+
+
+def test_a_forecast_that_is_no_price(capsys, study, nasdaq, tmp_path):
+    made = Forecaster.load(study / "forecasters" / "2")
+    bias = {**made.weights, "output.bias": made.weights["output.bias"] - 1e3}  # far below zero
+    replace(made, weights=bias).save(study / "forecasters" / "2")
+    assert refused(capsys, study, "--rank", "2").startswith("nasdaq: the forecast is -")
+    bias = {**made.weights, "output.bias": made.weights["output.bias"] + 3e38}
+    log_return = Forecaster.load(study / "forecasters" / "1")
+    replace(log_return, weights=bias).save(study / "forecasters" / "1")
+    assert refused(capsys, study).startswith("nasdaq: the forecast is inf, which is no price; ")
+
+
+def test_the_studys_prices_moved(capsys, study, nasdaq, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = as_csv(nasdaq, tmp_path / "mine.csv")
+    document = study / "forecasters" / "1" / DOCUMENT
+    document.write_text(document.read_text().replace('"source": "nasdaq"', '"source": "mine.csv"'))
+    found, _ = printed(capsys, study)
+    assert found["prices"]["source"] == "mine.csv"
+    assert found["prices"]["as_in_the_study"] is True
+    path.unlink()
+    expected = "mine.csv: no such file; the study's prices were there; name prices with --prices FILE"
+    assert refused(capsys, study) == expected
+    os.mkfifo(path)  # a stranger's source is not waited for
+    assert refused(capsys, study) == expected
+    found, _ = printed(capsys, study, "--prices", "nasdaq")
+    assert found["study_prices"]["source"] == "mine.csv"
+    document.write_text(document.read_text().replace('"mine.csv"', r'"\u001b[2Jno\nfile"'))
+    assert refused(capsys, study).startswith("[2Jno file: no such file; ")
