@@ -12,7 +12,8 @@ import numpy as np
 from search.record import TrialEnd
 from search.space import Space
 from stockrnn.folds import Fold, WalkForward
-from stockrnn.forecaster import Forecaster, conformal
+from stockrnn.forecaster import Forecaster
+from stockrnn.intervals import conformal
 from stockrnn.prices import Prices
 from stockrnn.training import train
 from stockrnn.windows import Windows

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from stockrnn.forecaster import conformal, coverage
-from stockrnn.selection import Undefined, model_confidence_set
 
 from search.finalists import Refitted, final_fold, validation_days
 from search.leaderboard import ENSEMBLE
 from stockrnn import metrics, significance
 from stockrnn.baselines import BASELINES
 from stockrnn.folds import Fold, WalkForward
+from stockrnn.intervals import conformal, coverage
 from stockrnn.prices import Prices
 from stockrnn.scores import score
+from stockrnn.selection import Undefined, model_confidence_set
 
 __all__ = ["Opening", "open_block"]
 

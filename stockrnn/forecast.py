@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stockrnn.forecaster import Data, Forecaster, Interval
+    from stockrnn.forecaster import Data, Forecaster
+    from stockrnn.intervals import Interval
     from stockrnn.prices import Prices
 
 __all__ = ["main"]

@@ -118,7 +118,9 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
         ).stdout
         for rank in ("1", "2")
     ]  # fmt: skip
-    assert [json.loads(text)["trial_id"] for text in forecasts] == [one["trial_id"] for one in opening["finalists"]]
+    assert [json.loads(text)["forecaster"]["trial_id"] for text in forecasts] == [
+        one["trial_id"] for one in opening["finalists"]
+    ]
 
     again = run(space_file(), tmp_path)
     assert again.returncode == 2
@@ -247,7 +249,7 @@ def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file
     assert result.returncode == 0, result.stderr
     assert "The time budget ended the study after" in result.stdout
     assert "of 5000 trials" in result.stdout
-    assert sum(bool(row["test_theils_u"]) for row in leaderboard(tmp_path / "small")) == 5
+    assert sum(bool(row["test_theils_u"]) for row in leaderboard(tmp_path / "small")) == 6
 
 
 def test_a_terminal_shows_one_live_view_and_keeps_only_the_result(space_file, tmp_path):

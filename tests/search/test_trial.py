@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from search.finalists import choose, refit, score_baselines
+from search.finalists import choose, refit, validation_days
 from search.record import TrialEnd
 from search.trial import TrialTrainable, reports
+from stockrnn.metrics import theils_u
 from stockrnn.prices import load
 
 POINT = {"architecture": "gru", "hidden_size": 4, "sequence_length": 3, "learning_rate": 0.01}
@@ -22,7 +24,8 @@ def prices():
 def told(space, prices, point=POINT):
     walk = space.folds(prices)
     return [
-        {key: value for key, value in report.items() if key not in ("seconds", "worker")}
+        {key: value for key, value in report.items() if key not in ("seconds", "worker", "forecast")}
+        | {"forecast": None if report["forecast"] is None else report["forecast"].tolist()}
         for report in reports(space, prices, walk.folds, point)
     ]
 
@@ -102,20 +105,26 @@ def test_the_test_block_tells_the_search_nothing_and_the_finalists_only_their_te
     walk = space.folds(prices)
     other = poisoned(prices, walk.test.start)
     assert told(space, prices) == told(space, other)
-    finalists = choose([ended(0, 0.99, 2)], space)
-    clean, spoilt = refit(finalists[0], space, prices, walk), refit(finalists[0], space, other, walk)
-    assert clean["test_rmse"] != spoilt["test_rmse"]  # the poison is there
+    clean, spoilt = (refitted(space, series) for series in (prices, other))
+    assert not np.array_equal(clean.forecasts, spoilt.forecasts)  # the poison is there
+    for name, weights in clean.forecaster.weights.items():
+        assert torch.equal(weights, spoilt.forecaster.weights[name])
+    assert clean.forecaster.intervals == spoilt.forecaster.intervals
+    assert clean.forecaster.scaling == spoilt.forecaster.scaling
 
 
 def test_training_of_a_finalist_never_sees_the_test_block(small_space, prices):
     space = small_space(data={"source": "nasdaq", "test_size": 1})
+    other = poisoned(prices, space.folds(prices).test.start)  # one session: only the actual close changes
+    np.testing.assert_array_equal(refitted(space, prices).forecasts, refitted(space, other).forecasts)
+
+
+def refitted(space, prices):
+    """The finalist of the point, with what its trial forecast on validation."""
     walk = space.folds(prices)
-    finalist = choose([ended(0, 0.99, 2)], space)[0]
-    other = poisoned(prices, walk.test.start)  # one session: only the actual close changes, not the forecast
-    clean, spoilt = refit(finalist, space, prices, walk), refit(finalist, space, other, walk)
-    close, poison = prices.column("close")[-1], other.column("close")[-1]
-    errors = {close - clean["test_mae"], close + clean["test_mae"]}  # the forecast is one of the two
-    assert any(abs(poison - forecast) == pytest.approx(spoilt["test_mae"]) for forecast in errors)
+    told_best = [report["forecast"] for report in reports(space, prices, walk.folds, POINT)]
+    validation = [forecast for forecast in told_best if forecast is not None][-1]
+    return refit(choose([ended(0, 0.99, 2)], space)[0], space, prices, walk, validation)
 
 
 def ended(number, score, best_epoch, **point):
@@ -139,12 +148,28 @@ def test_finalists_are_the_best_distinct_configurations_for_their_best_epochs(sm
     assert choose(ends, small_space(search={"finalists": 0})) == []
 
 
-def test_finalists_and_baselines_have_the_same_test_columns(small_space, prices):
+def test_a_trial_reports_the_forecasts_of_its_best_epoch(small_space, prices):
     space = small_space()
     walk = space.folds(prices)
-    columns = refit(choose([ended(0, 0.99, 2)], space)[0], space, prices, walk)
-    baselines = score_baselines(prices, walk, 1)
-    assert set(columns) - {"seeds_sd"} == set(baselines["persistence"])
-    assert baselines["persistence"]["test_theils_u"] == 1.0
-    assert 0.5 < columns["test_theils_u"] < 2
-    assert columns["seeds_sd"] > 0
+    actual, previous = validation_days(prices, walk.folds, 1)
+    for report in reports(space, prices, walk.folds, POINT):
+        assert (report["forecast"] is not None) == (report["best_epoch"] == report["epoch"])
+        if report["forecast"] is not None:
+            assert theils_u(report["forecast"], actual, previous) == pytest.approx(report["score"], rel=1e-5)
+
+
+def test_a_finalist_is_trained_for_its_epochs_on_its_seeds_and_leaves_its_forecaster(small_space, prices):
+    space = small_space()
+    walk = space.folds(prices)
+    one = refitted(space, prices)
+    facts, block = one.forecaster.facts, walk.test
+    assert one.forecasts.shape == (2, 40)
+    assert (facts.rank, facts.trial_id, facts.epochs) == (1, "00000", 2)
+    assert (facts.trained_from, facts.trained_to) == (
+        str(prices.dates[walk.before_test.start]),
+        str(prices.dates[block.start - 1]),
+    )
+    origins = range(block.start - 1, block.stop - 1)
+    np.testing.assert_allclose(one.forecaster.forecast(prices, origins), one.forecasts, rtol=1e-6)
+    closes = prices.column("close")
+    assert 0.5 < theils_u(one.forecasts.mean(axis=0), closes[block.start :], closes[block.start - 1 : -1]) < 2

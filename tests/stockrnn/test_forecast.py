@@ -16,7 +16,8 @@ import pytest
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import Fold
 from stockrnn.forecast import main
-from stockrnn.forecaster import DOCUMENT, WEIGHTS, Forecaster, conformal
+from stockrnn.forecaster import DOCUMENT, WEIGHTS, Forecaster
+from stockrnn.intervals import conformal
 from stockrnn.prices import load
 from stockrnn.quality import clean
 from stockrnn.training import train

@@ -24,7 +24,7 @@ def search(seed, trials=40, days=750, signal=0.0, shared=0.2, own=0.2):
     change = known + math.sqrt(1 - signal) * rng.normal(size=days)
     forecast = shared * rng.normal(size=days) + own * rng.normal(size=(trials, days))
     if signal:
-        forecast[7] = known
+        forecast[7 % trials] = known
     return (change - forecast) ** 2, change**2
 
 
@@ -64,7 +64,7 @@ def slow_spa(losses, rival, horizon, seed, replications):
         deviation = statistics.pstdev(leads)
         mean = statistics.fmean(leads) / deviation
         widened = [mean + widening * (lead / deviation - mean) for lead in leads]
-        # The paper's variance of the mean under this bootstrap, its (B.6): autocovariances, weighted.
+        # The paper's variance of the mean under this bootstrap: weighted autocovariances.
         variance = 0.0
         for one in range(days):
             for other in range(days):
@@ -78,7 +78,8 @@ def slow_spa(losses, rival, horizon, seed, replications):
         centred.append([lead - (0 if bad else mean) for lead in widened])
     reached = 0
     for chosen in drawn_days(days, run, seed, replications):
-        reached += max(statistics.fmean(row[day] for day in chosen) for row in centred) > max(means)
+        simulated = max(statistics.fmean(row[day] for day in chosen) for row in centred)
+        reached += max(0, simulated) >= max(0, *means)
     return (reached + 1) / (replications + 1), too_bad
 
 
@@ -93,7 +94,7 @@ def test_spa_agrees_with_a_plain_form(monkeypatch, days, horizon):
         assert too_bad >= 1
         assert spa(losses, rival, horizon=horizon, seed=seed) == pytest.approx(expected, abs=1e-12)
         found.append(expected)
-    assert len(set(found)) > 1
+    assert min(found) < 0.9
 
 
 def test_spa_takes_one_forecast():
@@ -107,7 +108,7 @@ def test_spa_takes_one_forecast():
 def test_spa_is_never_zero():
     rival = np.random.default_rng(2).normal(size=100) ** 2
     assert spa(rival[None] / 2, rival) == 1 / 1_001
-    assert spa(rival[None] * 2, rival) > 0.9
+    assert spa(rival[None] * 2, rival) == 1
 
 
 def test_forecasts_that_repeat_the_rival_are_left_out():
@@ -249,13 +250,13 @@ def test_pieces_change_nothing_and_bound_the_memory(monkeypatch):
 
 def test_the_same_seed_gives_the_same_and_the_global_one_is_left_alone():
     losses, rival = equally_good(8, 10, 200)
-    np.random.seed(1)  # noqa: NPY002
-    expected = np.random.random()  # noqa: NPY002
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
+    expected = np.random.random()
+    np.random.seed(1)
     values = [spa(losses, rival, seed=seed) for seed in (0, 0, 1)]
     shares = [selection._confidence(losses, 1, seed) for seed in (0, 0, 1)]
     assert model_confidence_set(losses).dtype == bool
-    assert np.random.random() == expected  # noqa: NPY002
+    assert np.random.random() == expected
     assert values[0] == values[1] == spa(losses, rival) != values[2]
     assert (shares[0] == shares[1]).all()
     assert (shares[0] != shares[2]).any()
@@ -279,10 +280,19 @@ def test_an_exploding_forecast_hides_nothing():
         assert backtest_overfitting(exploded) == pytest.approx(backtest_overfitting(losses), abs=0.1)
         exploded[4] = wild
         assert spa(exploded, rival) < 0.05
+        assert backtest_overfitting(exploded) == pytest.approx(backtest_overfitting(losses), abs=0.1)
         found = model_confidence_set(exploded)
         assert found[7]
         assert not found[4]
         assert found.sum() < 10
+
+
+def test_the_largest_numbers_do_not_overflow():
+    signs = np.sign(np.random.default_rng(11).normal(size=(4, 80)))
+    losses = 1.7e308 * signs
+    assert spa(losses[1:], losses[0]) == spa(signs[1:], signs[0])
+    assert backtest_overfitting(losses) == pytest.approx(slow_overfitting(signs, 16))
+    assert model_confidence_set(losses).tolist() == model_confidence_set(signs).tolist()
 
 
 @pytest.mark.parametrize(
@@ -393,14 +403,16 @@ def test_a_trial_that_knows_a_twentieth_of_the_variance_is_found():
 
 @pytest.mark.usefixtures("quicker")
 def test_overlapping_errors_do_not_fool_the_test():
-    # Five sessions ahead: sums of five neighbouring returns, forecast as well as persistence does.
+    # Twenty sessions ahead: sums of twenty neighbouring returns, forecast as well as persistence does.
     def overlapping(seed):
         rng = np.random.default_rng(seed)
-        known, noise, own = (rng.normal(size=(rows, 504)) for rows in (1, 1, 10))
-        sums = [np.lib.stride_tricks.sliding_window_view(one, 5, axis=1).sum(axis=2) for one in (known, noise, own)]
+        known, noise, own = (rng.normal(size=(rows, 269)) for rows in (1, 1, 20))
+        sums = [np.lib.stride_tricks.sliding_window_view(one, 20, axis=1).sum(axis=2) for one in (known, noise, own)]
         change, forecast = 0.2 * sums[0] + sums[1], 0.2 * (sums[0] + sums[2])
         return (change - forecast) ** 2, change[0] ** 2
 
     studies = [overlapping(seed) for seed in range(STUDIES)]
-    assert statistics.fmean(spa(*study, horizon=5) <= 0.05 for study in studies) <= 0.1
-    assert statistics.fmean(spa(*study, horizon=1) <= 0.05 for study in studies) > 0.1
+    careful = statistics.fmean(spa(*study, horizon=20) <= 0.05 for study in studies)
+    careless = statistics.fmean(spa(*study, horizon=1) <= 0.05 for study in studies)
+    assert careful <= 0.1, careless
+    assert careless > 0.15, careful
