@@ -1,76 +1,33 @@
-"""The leaderboard: trials and baselines in one ranking, as rows, as a CSV file and as text."""
+"""The leaderboard as a CSV file and as text; and at any moment, of a study that runs or has ended:
 
+    python -m search.leaderboard results/all [--top 20] [--columns trial_id,val_theils_u] [--sort seconds]
+    python -m search.leaderboard results/
+
+A folder of studies is listed, one line a study.
+"""
+
+import argparse
 import csv
 import io
+import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.record import TrialEnd
-from search.space import Space
-from stockrnn.configuration import NetworkConfig, WindowConfig
+from search.ranking import BASELINE, ENSEMBLE, Row, network
+from search.record import plain
+from search.studies import Study, StudyError, read_studies, read_study
+from search.wording import suggestion
 
-__all__ = ["BASELINE", "ENSEMBLE", "columns", "network", "rank", "table", "write_csv"]
+__all__ = ["main", "table", "write_csv"]
 
-FIRST = ("rank", "trial_id", "status", "architecture", "head", "hidden_size", "num_layers", "sequence_length")
-LAST = (
-    "val_theils_u", "val_theils_u_sd", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy",
-    "epochs", "best_epoch", "parameters", "seconds",
-    "test_theils_u", "test_rmse", "test_mae", "test_mape", "test_r2_oos", "test_direction_accuracy",
-    "test_always_up", "test_lag_correlation", "test_dm_p", "test_cw_p", "test_coverage_80", "test_coverage_95",
-    "in_mcs", "seeds_sd",
-)  # fmt: skip
-DEFAULTS = {  # what a trial whose space does not name these parameters has
-    name: config.model_fields[name].default
-    for config, names in ((NetworkConfig, ("head", "hidden_size", "num_layers")), (WindowConfig, ("sequence_length",)))
-    for name in names
-}
-BASELINE, ENSEMBLE = "baseline", "ensemble"  # the status of rows that are no trials; the latter is also its name
-Row = dict[str, Any]
-
-
-def columns(space: Space) -> tuple[str, ...]:
-    """The columns: the named ones first, the space's other parameters in its order, then scores and costs."""
-    others = tuple(parameter.name for parameter in space.parameters if parameter.name not in FIRST)
-    return (*FIRST, *others, *LAST)
-
-
-def rank(
-    ends: Iterable[TrialEnd],
-    baselines: Mapping[str, Mapping[str, float]],
-    *,
-    metric: str,
-    mode: str,
-    test: Mapping[str, Mapping[str, Any]] | None = None,
-    ensemble: Mapping[str, float] | None = None,
-) -> list[Row]:
-    """Trials, baselines and the finalists' average as rows, best first; those without a score follow, without a rank.
-
-    Args:
-        ends: how the trials ended.
-        baselines: validation scores by name.
-        metric, mode: what ranks them; always of validation.
-        test: the test columns of finalists and baselines, by trial id or name, once the block was opened.
-        ensemble: validation scores of the finalists' average, where there is one.
-    """
-    rows: list[Row] = [{"trial_id": name, "status": BASELINE, **scores} for name, scores in baselines.items()]
-    rows += [{"trial_id": ENSEMBLE, "status": ENSEMBLE, **ensemble}] if ensemble else []
-    rows += [
-        {
-            "trial_id": end.trial_id, "status": end.status, **DEFAULTS, **end.point, **end.scores, "epochs": end.epochs,
-            "best_epoch": end.best_epoch, "parameters": end.parameters, "seconds": end.seconds,
-        }
-        for end in ends
-    ]  # fmt: skip
-    for row in rows:
-        row.update((test or {}).get(row["trial_id"], {}))
-    scored = [row for row in rows if _known(row.get(metric))]
-    scored.sort(key=lambda row: (row[metric] if mode == "min" else -row[metric], str(row["trial_id"])))
-    for position, row in enumerate(scored, start=1):
-        row["rank"] = position
-    return scored + sorted((row for row in rows if not _known(row.get(metric))), key=lambda row: str(row["trial_id"]))
+DONE, WRONG_INPUT = 0, 2
+FORMATS = ("table", "csv", "json", "markdown")
+TOP = 10
+LEFT = {"trial_id", "status", "network", "study", "state", "source", "start"}  # columns of words
 
 
 def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
@@ -102,8 +59,12 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
             _number(row.get("val_theils_u")), _number(row.get("val_theils_u_sd")),
         )  # fmt: skip
         cells.append((*line, *(_number(row.get(name)) for name in extra)))
-    widths = [max(len(line[index]) for line in cells) for index in range(len(heads))]
-    left = (1, 2, 3)
+    return _aligned(cells, (1, 2, 3))
+
+
+def _aligned(cells: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Lines of cells in columns; those in `left` start at the left, the others end at the right."""
+    widths = [max(len(line[index]) for line in cells) for index in range(len(cells[0]))]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if index in left else cell.rjust(width)
@@ -113,28 +74,10 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     )
 
 
-def network(row: Mapping[str, Any]) -> str:
-    """A trial's network in a few words: architecture, head, hidden size x layers, sequence length."""
-    if row["status"] == BASELINE:
-        return ""
-    if row["status"] == ENSEMBLE:
-        return "average of the finalists"
-    parts = [str(row.get(name)) for name in ("architecture", "head") if row.get(name)]
-    if row.get("hidden_size"):
-        parts.append(f"{row['hidden_size']}x{row.get('num_layers') or 1}")
-    if row.get("sequence_length"):
-        parts.append(f"seq {row['sequence_length']}")
-    return " ".join(parts)
-
-
 def _number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return ""
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
-
-
-def _known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _cell(value: Any) -> Any:
@@ -143,3 +86,116 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if not math.isfinite(value) else f"{value:.10g}"
     return "" if value is None else value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m search.leaderboard",
+        description="Print the leaderboard of a study, running or ended; or the studies of a folder.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a study, as in results/all, or a folder of studies"
+    )
+    parser.add_argument("--top", metavar="N", help="rows at most (table: 10 and the baselines; else all)")
+    parser.add_argument("--columns", metavar="NAMES", help="columns, with commas between; see those of leaderboard.csv")
+    parser.add_argument("--sort", metavar="COLUMN", help="sort by a column, smallest first (default: rank)")
+    parser.add_argument("--reverse", action="store_true", help="with --sort: largest first")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    options = parser.parse_args(arguments)
+    try:
+        if (options.folder / "manifest.json").exists():
+            print(_leaderboard(read_study(options.folder), options))
+        else:
+            print(_list(options.folder, options))
+        return DONE
+    except StudyError as error:
+        print(error, file=sys.stderr)
+        return WRONG_INPUT
+
+
+def _leaderboard(study: Study, options: argparse.Namespace) -> str:
+    rows, top = study.rows, _top(options.top)
+    for row in rows:
+        row["network"] = network(row)
+    names = _names(options.columns, (*study.columns, "network"), study.columns)
+    if options.sort is None and options.columns is None and options.format == "table":
+        return table(rows, top=TOP if top is None else top, metric=study.space.search.metric)
+    rows = _sorted(rows, options, (*study.columns, "network"))
+    if options.format == "table" and options.columns is None:
+        names = ("rank", "trial_id", "status", "network", "val_theils_u", options.sort)
+        names = tuple(dict.fromkeys(names))
+    return _formatted(rows[:top], names, options.format)
+
+
+def _list(folder: Path, options: argparse.Namespace) -> str:
+    studies, wrong = read_studies(folder)
+    for error in wrong:
+        print(error, file=sys.stderr)
+    if not studies:
+        raise StudyError(f"{folder}: holds no study; name a folder as in results/ or results/smoke")
+    rows = [study.summary() for study in studies]
+    every = tuple(rows[0])
+    return _formatted(
+        _sorted(rows, options, every)[: _top(options.top)], _names(options.columns, every, every), options.format
+    )
+
+
+def _top(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or not int(text):
+        raise StudyError(f"--top {text}: is no number of rows; write a whole number, at least 1")
+    return int(text)
+
+
+def _names(text: str | None, known: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
+    if text is None:
+        return tuple(default)
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        _check(name, known, "--columns")
+    return names
+
+
+def _check(name: str, known: Sequence[str], option: str) -> None:
+    if name not in known:
+        choice = suggestion(name, known) or f"; choose from {', '.join(known)}"
+        raise StudyError(f"{option} {name}: there is no such column{choice}")
+
+
+def _sorted(rows: Sequence[Row], options: argparse.Namespace, known: Sequence[str]) -> list[Row]:
+    """By a column; rows without a value are last in either direction."""
+    name = options.sort
+    if name is None:
+        return list(rows)
+    _check(name, known, "--sort")
+    filled = [row for row in rows if row.get(name) not in (None, "") and row[name] == row[name]]  # NaN is not itself
+    numbers = all(isinstance(row[name], int | float) for row in filled)
+    filled.sort(key=lambda row: row[name] if numbers else str(row[name]), reverse=options.reverse)
+    return filled + [row for row in rows if all(row is not other for other in filled)]
+
+
+def _formatted(rows: Sequence[Row], names: Sequence[str], form: str) -> str:
+    if form == "json":
+        return json.dumps(plain([{name: row.get(name) for name in names} for row in rows]), indent=2, allow_nan=False)
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+        return text.getvalue().rstrip("\n")
+    cells = [[_shown(row.get(name)) for name in names] for row in rows]
+    if form == "markdown":
+        lines = [names, ["---" if name in LEFT else "---:" for name in names], *cells]
+        return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return _aligned([list(names), *cells], [index for index, name in enumerate(names) if name in LEFT])
+
+
+def _shown(value: Any) -> str:
+    return _number(value) if isinstance(value, float) else str(_cell(value))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from search.finalists import Refitted, final_fold, validation_days
-from search.leaderboard import ENSEMBLE
+from search.ranking import ENSEMBLE
 from stockrnn import metrics, significance
 from stockrnn.baselines import BASELINES
 from stockrnn.folds import Fold, WalkForward

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from search.leaderboard import Row, columns, rank, write_csv
+from search.leaderboard import write_csv
 from search.predictions import Predictions
 from search.progress import Progress
+from search.ranking import Row, columns, rank
 from search.record import Record
 from search.space import Space
 from stockrnn.folds import Fold

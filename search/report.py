@@ -21,9 +21,9 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from search.leaderboard import network
 from search.parameters import FIELDS
 from search.progress import duration
+from search.ranking import network
 from search.record import STATUSES, read_events
 from search.verdict import verdict
 

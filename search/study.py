@@ -16,12 +16,12 @@ from ray import tune
 from ray.tune.stopper import Stopper
 
 from search.finalists import Finalist, Refitted, choose, refit
-from search.leaderboard import Row
 from search.manifest import opening, write_manifest
 from search.opening import Opening, open_block
 from search.predictions import Predictions, validation_forecasts
 from search.progress import Progress
 from search.proof import prove
+from search.ranking import Row
 from search.record import Record, TrialEnd, now
 from search.recorder import Board, Recorder
 from search.report import write_report
@@ -155,7 +155,10 @@ class _Study:
             return {"proof": proof}
         return {
             "proof": proof,
-            "test_openings": [opened | {"scores": opening.scores, "reasons": {**failed, **opening.reasons}}],
+            "test_openings": [
+                opened
+                | {"scores": opening.scores, "ensemble": opening.ensemble, "reasons": {**failed, **opening.reasons}}
+            ],
         }
 
     def _refitted(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.leaderboard import BASELINE, ENSEMBLE, Row
+from search.ranking import BASELINE, ENSEMBLE, Row
 
 __all__ = ["verdict"]
 

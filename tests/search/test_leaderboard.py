@@ -4,7 +4,8 @@ import csv
 import math
 from dataclasses import replace
 
-from search.leaderboard import columns, rank, table, write_csv
+from search.leaderboard import table, write_csv
+from search.ranking import columns, rank
 from search.record import TrialEnd
 
 BASELINES = {

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from search.leaderboard import rank
+from search.ranking import rank
 from search.record import TrialEnd
 from search.verdict import verdict
 

@@ -289,9 +289,9 @@ def test_an_exploding_forecast_hides_nothing():
 
 def test_the_largest_numbers_do_not_overflow():
     signs = np.sign(np.random.default_rng(11).normal(size=(4, 80)))
-    losses = 1.7e308 * signs
+    losses = 2.0**1023 * signs
     assert spa(losses[1:], losses[0]) == spa(signs[1:], signs[0])
-    assert backtest_overfitting(losses) == pytest.approx(slow_overfitting(signs, 16))
+    assert backtest_overfitting(losses) == backtest_overfitting(signs)
     assert model_confidence_set(losses).tolist() == model_confidence_set(signs).tolist()
 
 

@@ -1,0 +1,101 @@
+"""Studies on disk: their leaderboards from the record, finished or not, and the list of all in a folder."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.ranking import BASELINE, ENSEMBLE, Row, columns, rank
+from search.record import TrialEnd, read_ends
+from search.space import Space, SpaceError, load_space
+
+__all__ = ["Study", "StudyError", "read_studies", "read_study"]
+
+
+class StudyError(ValueError):
+    """A folder that is no study, or a damaged one, in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What a results folder says, at this moment."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    space: Space
+    ends: Sequence[TrialEnd]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The leaderboard's."""
+        return columns(self.space)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The leaderboard, from the record: nothing waits for the next rewrite of the CSV file."""
+        openings = self.manifest.get("test_openings") or [{}]
+        search = self.space.search
+        return rank(
+            self.ends, self.manifest.get("baselines") or {}, metric=search.metric, mode=self.space.mode,
+            test=openings[-1].get("scores"), ensemble=openings[-1].get("ensemble"),
+        )  # fmt: skip
+
+    @property
+    def state(self) -> str:
+        """`done`, `interrupted`, `timed out`, or `running`: which a study that broke off also says."""
+        if not self.manifest.get("end"):
+            return "running"
+        if self.manifest.get("interrupted"):
+            return "interrupted"
+        return "done" if len(self.ends) >= self.space.num_samples else "timed out"
+
+    def summary(self) -> Row:
+        """The study in one row: name, start, state, trials, and the best trial's scores."""
+        trials = [row for row in self.rows if row["status"] not in (BASELINE, ENSEMBLE) and row.get("rank")]
+        best = trials[0] if trials else {}
+        return {
+            "study": self.folder.name,
+            "start": str(self.manifest.get("start") or "")[:16].replace("T", " "),
+            "state": self.state,
+            "trials": f"{len(self.ends)}/{self.space.num_samples}",
+            "source": str((self.manifest.get("data") or {}).get("source", "")),
+            "best": best.get("trial_id", ""),
+            "val_theils_u": best.get("val_theils_u"),
+            "test_theils_u": best.get("test_theils_u"),
+        }
+
+
+def read_study(folder: Path) -> Study:
+    """A study's folder.
+
+    Raises:
+        StudyError: it is none, or one of its files is damaged.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict):
+            raise TypeError("is no JSON object")
+        space = load_space(str(folder / "space.yaml"))
+        record = folder / "trials.jsonl"
+        return Study(folder=folder, manifest=manifest, space=space, ends=read_ends(record) if record.exists() else [])
+    except FileNotFoundError:
+        raise StudyError(f"{folder}: is no study, it has no manifest.json; name a folder as in results/smoke") from None
+    except SpaceError as error:
+        raise StudyError(error.problems[0]) from None
+    except (OSError, TypeError, ValueError) as error:
+        raise StudyError(
+            f"{path}: is no study's manifest ({error})" if path.exists() else f"{folder}: {error}"
+        ) from None
+
+
+def read_studies(folder: Path) -> tuple[list[Study], list[StudyError]]:
+    """The studies in a folder of studies, oldest first, and what is wrong with those that cannot be read."""
+    studies, wrong = [], []
+    for path in sorted(folder.glob("*/manifest.json")):
+        try:
+            studies.append(read_study(path.parent))
+        except StudyError as error:
+            wrong.append(error)
+    return sorted(studies, key=lambda study: str(study.manifest.get("start"))), wrong
