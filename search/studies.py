@@ -25,21 +25,12 @@ class Study:
     manifest: dict[str, Any]
     space: Space
     ends: Sequence[TrialEnd]
+    rows: list[Row]  # the leaderboard, from the record: nothing waits for the next rewrite of the CSV file
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The leaderboard's."""
         return columns(self.space)
-
-    @property
-    def rows(self) -> list[Row]:
-        """The leaderboard, from the record: nothing waits for the next rewrite of the CSV file."""
-        openings = self.manifest.get("test_openings") or [{}]
-        search = self.space.search
-        return rank(
-            self.ends, self.manifest.get("baselines") or {}, metric=search.metric, mode=self.space.mode,
-            test=openings[-1].get("scores"), ensemble=openings[-1].get("ensemble"),
-        )  # fmt: skip
 
     @property
     def state(self) -> str:
@@ -72,22 +63,26 @@ def read_study(folder: Path) -> Study:
     Raises:
         StudyError: it is none, or one of its files is damaged.
     """
-    path = folder / "manifest.json"
+    path, record = folder / "manifest.json", folder / "trials.jsonl"
+    if not path.exists():
+        raise StudyError(f"{folder}: is no study, it has no manifest.json; name a folder as in results/smoke")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict):
-            raise TypeError("is no JSON object")
         space = load_space(str(folder / "space.yaml"))
-        record = folder / "trials.jsonl"
-        return Study(folder=folder, manifest=manifest, space=space, ends=read_ends(record) if record.exists() else [])
-    except FileNotFoundError:
-        raise StudyError(f"{folder}: is no study, it has no manifest.json; name a folder as in results/smoke") from None
+        ends = read_ends(record) if record.exists() else []
     except SpaceError as error:
         raise StudyError(error.problems[0]) from None
     except (OSError, TypeError, ValueError) as error:
-        raise StudyError(
-            f"{path}: is no study's manifest ({error})" if path.exists() else f"{folder}: {error}"
-        ) from None
+        raise StudyError(str(error)) from None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        opening = (manifest.get("test_openings") or [{}])[-1]
+        rows = rank(
+            ends, manifest.get("baselines") or {}, metric=space.search.metric, mode=space.mode,
+            test=opening.get("scores"), ensemble=opening.get("ensemble"),
+        )  # fmt: skip
+    except (OSError, TypeError, ValueError, AttributeError) as error:  # it is JSON, but of another shape
+        raise StudyError(f"{path}: is no study's manifest ({error})") from None
+    return Study(folder=folder, manifest=manifest, space=space, ends=ends, rows=rows)
 
 
 def read_studies(folder: Path) -> tuple[list[Study], list[StudyError]]:
