@@ -1,22 +1,23 @@
 """Finalists: the best configurations, trained afresh on everything before the test block.
 
-Nothing here runs before the ranking is fixed, and nothing of the test block flows back into it.
+Nothing here runs before the ranking is fixed, and nothing of the test block flows back into it. PyTorch is imported by
+`refit` alone, on a worker.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from search.record import TrialEnd
 from search.space import Space
 from stockrnn.folds import Fold, WalkForward
-from stockrnn.forecaster import Forecaster
 from stockrnn.intervals import conformal
 from stockrnn.prices import Prices
-from stockrnn.training import train
-from stockrnn.windows import Windows
+
+if TYPE_CHECKING:
+    from stockrnn.forecaster import Forecaster
 
 __all__ = ["Finalist", "Refitted", "choose", "final_fold", "refit"]
 
@@ -42,7 +43,7 @@ class Refitted:
 
     finalist: Finalist
     forecasts: np.ndarray
-    forecaster: Forecaster
+    forecaster: "Forecaster"
 
 
 def choose(ends: Sequence[TrialEnd], space: Space) -> list[Finalist]:
@@ -77,6 +78,10 @@ def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, v
         validation: what its trial forecast on the validation days of all folds, shape (days,); the intervals of the
             forecaster come from its errors.
     """
+    from stockrnn.forecaster import Forecaster
+    from stockrnn.training import train
+    from stockrnn.windows import Windows
+
     window, network, training = space.configurations(finalist.point)
     horizon = space.data.horizon
     windows = Windows(prices, [final_fold(walk)], window, horizon, device=space.device)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 from ray import tune
 from ray.tune.stopper import Stopper
 
@@ -276,6 +275,8 @@ class _Stop(Stopper):
 
 @ray.remote
 def _refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray) -> Refitted:
+    import torch
+
     torch.set_num_threads(max(1, int(space.resources.cpu)))
     return refit(finalist, space, prices, walk, validation)
 

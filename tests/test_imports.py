@@ -84,6 +84,12 @@ def test_reading_a_space_and_a_leaderboard_needs_neither_ray_nor_optuna_nor_torc
     assert found.stdout.strip() == ""
 
 
+def test_the_driver_starts_without_torch():
+    code = "import sys, search.study; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "False"
+
+
 def defined(tree):
     names = set()
     for node in tree.body:
