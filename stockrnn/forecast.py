@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockrnn.files import line, read_object
+
 if TYPE_CHECKING:
     from stockrnn.forecaster import Data, Forecaster
     from stockrnn.intervals import Interval
@@ -22,6 +24,7 @@ __all__ = ["main"]
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 MOST_MANIFEST = 64_000_000  # bytes
 COLUMNS = 80
+LONGEST = 100_000  # characters of a text that is shown
 UNBOUNDED = "unbounded"
 EXAMPLES = """\
 examples:
@@ -45,12 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = _found(options)
     except _OptionError as error:
-        print(_line(error), file=sys.stderr)
+        print(line(error, LONGEST), file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
     for warning in found["warnings"]:
-        print(_line(warning), file=sys.stderr)
+        print(line(warning, LONGEST), file=sys.stderr)
     try:
         print(json.dumps(found, indent=2, allow_nan=False) if options.json else _text(found), flush=True)
     except BrokenPipeError:  # whoever reads has seen enough; Python would complain once more as it ends
@@ -136,8 +139,6 @@ def _prices(source: str | None, data: "Data") -> "Prices":
 
 def _verdict(path: Path) -> list[str] | None:
     """The study's verdict in sentences; None where it has none."""
-    from stockrnn.forecaster import read_object
-
     if not path.exists():
         return None
     found = read_object(path, MOST_MANIFEST).get("verdict")
@@ -296,12 +297,7 @@ def _about_intervals(found: Mapping[str, Any]) -> list[str]:
 
 
 def _filled(text: str) -> str:
-    return textwrap.fill(_line(text), COLUMNS, break_long_words=False, break_on_hyphens=False)
-
-
-def _line(what: object) -> str:
-    """A text on one line; what a stranger wrote gets no control over the terminal."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(what)).split())
+    return textwrap.fill(line(text, LONGEST), COLUMNS, break_long_words=False, break_on_hyphens=False)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,11 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import safetensors.torch
@@ -22,6 +20,7 @@ import torch
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from stockrnn.configuration import Configuration, NetworkConfig, WindowConfig
+from stockrnn.files import AGAIN, COMPLETE, ForecasterError, line, read_object, read_plain, write_whole
 from stockrnn.folds import Fold
 from stockrnn.intervals import Interval
 from stockrnn.networks import Network
@@ -38,7 +37,6 @@ __all__ = [
     "Facts",
     "Forecaster",
     "ForecasterError",
-    "read_object",
 ]
 
 DOCUMENT, WEIGHTS = "forecaster.json", "model.safetensors"
@@ -50,12 +48,6 @@ MOST_DOCUMENT = 1_000_000  # bytes of a forecaster.json
 MOST_HEADER = 1_000_000  # bytes of a model.safetensors that are not weights
 MOST = 10**9  # of anything that is counted
 BATCH = 256  # origins forecast at once: bounds the memory
-COMPLETE = f"a forecaster is {WEIGHTS} and {DOCUMENT} of one study in one folder"
-AGAIN = "copy the whole folder again, or run the study again"
-
-
-class ForecasterError(ValueError):
-    """A forecaster that cannot be used: `FILE: what is wrong; the rule; the fix` in one line."""
 
 
 def _day(text: str) -> str:
@@ -291,8 +283,8 @@ class Forecaster:
             metrics={name: _known(value) for name, value in self.metrics.items()},
         )
         text = json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-        _write(folder / WEIGHTS, weights)
-        _write(folder / DOCUMENT, text.encode())
+        write_whole(folder / WEIGHTS, weights)
+        write_whole(folder / DOCUMENT, text.encode())
 
     @classmethod
     def load(cls, folder: Path | str) -> "Forecaster":
@@ -310,7 +302,7 @@ class Forecaster:
         shapes = _shapes(document.network, len(document.window.features), document.window.sequence_length)
         # The sizes are those of the document, so a false one costs no memory: the file must be as large.
         count = document.seeds * sum(math.prod(shape) for shape in shapes.values())
-        content = _read(weights_path, count * 8 + MOST_HEADER)
+        content = read_plain(weights_path, count * 8 + MOST_HEADER)
         if hashlib.sha256(content).hexdigest() != document.weights_sha256:
             raise ForecasterError(
                 f"{weights_path}: is damaged, or not the file that {DOCUMENT} was saved with; {COMPLETE}; {AGAIN}"
@@ -319,7 +311,7 @@ class Forecaster:
             weights = safetensors.torch.load(content)
         except Exception as error:  # whatever the reader makes of a stranger's bytes
             raise ForecasterError(
-                f"{weights_path}: cannot be read as safetensors ({_line(error)}); {COMPLETE}; {AGAIN}"
+                f"{weights_path}: cannot be read as safetensors ({line(error)}); {COMPLETE}; {AGAIN}"
             ) from None
         try:
             _check_weights(weights, shapes, document.seeds)
@@ -338,23 +330,6 @@ class Forecaster:
         )
 
 
-def read_object(path: Path, most: int) -> dict[str, Any]:
-    """Read a JSON object from a plain file of at most `most` bytes; it has no NaN and no infinities.
-
-    Raises:
-        ForecasterError: there is no such file, or it holds something else.
-    """
-    try:
-        found = json.loads(_read(path, most).decode("utf-8"), parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, ForecasterError):
-            raise
-        raise ForecasterError(f"{path}: cannot be read as JSON ({_line(error)}); {AGAIN}") from None
-    if not isinstance(found, dict):
-        raise ForecasterError(f"{path}: is no JSON object; it holds names and values in braces; {AGAIN}")
-    return found
-
-
 def _document(path: Path) -> _Document:
     found = read_object(path, MOST_DOCUMENT)
     version = found.get("format")
@@ -368,7 +343,7 @@ def _document(path: Path) -> _Document:
         first = error.errors(include_url=False)[0]
         where = "".join(f"{key}." for key in first["loc"]).removesuffix(".") or "all"
         what = "is no known name" if first["type"] == "extra_forbidden" else first["msg"]
-        raise ForecasterError(f"{path}: {_line(where)}: {_line(what)}; {AGAIN}") from None
+        raise ForecasterError(f"{path}: {line(where)}: {line(what)}; {AGAIN}") from None
 
 
 def _check_parts(
@@ -386,7 +361,7 @@ def _check_weights(weights: Mapping[str, torch.Tensor], shapes: Mapping[str, tup
     if missing := shapes.keys() - weights.keys():
         raise ForecasterError(f"{min(missing)}: is missing; its network has {len(shapes)} tensors")
     if surplus := weights.keys() - shapes.keys():
-        raise ForecasterError(f"{_line(min(surplus))}: is no tensor of its network, which has {len(shapes)}")
+        raise ForecasterError(f"{line(min(surplus))}: is no tensor of its network, which has {len(shapes)}")
     dtypes = {stacked.dtype for stacked in weights.values()}
     if len(dtypes) != 1 or not dtypes <= set(DTYPES):
         raise ForecasterError("the tensors are neither all of float32 nor all of float64")
@@ -418,41 +393,8 @@ def _shapes(config: NetworkConfig, features: int, length: int) -> dict[str, tupl
     return shapes
 
 
-def _read(path: Path, most: int) -> bytes:
-    try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe would never end
-            raise ForecasterError(f"{path}: is no plain file; {COMPLETE}; {AGAIN}")
-        if found.st_size > most:
-            raise ForecasterError(f"{path}: is larger than the {most} bytes it may have; {COMPLETE}; {AGAIN}")
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise ForecasterError(f"{path}: no such file; {COMPLETE}; check the folder") from None
-    except OSError as error:
-        raise ForecasterError(f"{path}: cannot be read ({_line(error)}); check the file") from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
-
-
 def _known(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _line(what: object) -> str:
-    """A text on one line, without control characters, shortened."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(what))
-    return " ".join(text.split())[:200]
 
 
 def _version(package: str) -> str | None:

@@ -16,13 +16,13 @@ import torch
 
 from stockrnn import forecaster as forecaster_module
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.files import read_object
 from stockrnn.folds import Fold
 from stockrnn.forecaster import (
     DOCUMENT,
     WEIGHTS,
     Forecaster,
     ForecasterError,
-    read_object,
 )
 from stockrnn.intervals import Interval
 from stockrnn.networks import Network
