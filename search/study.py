@@ -142,7 +142,7 @@ class _Study:
         }  # fmt: skip
         refitted, failed = self._refitted(finalists, validation)
         opening = self._open_test(refitted, validation) if refitted else None
-        if self.stop.signalled:
+        if self.stop.signalled and opening is None:
             return {}
         self.progress.waiting_for = "the tests of luck"
         self.progress.look(force=True)
@@ -150,20 +150,16 @@ class _Study:
             validation, opening, [one.finalist.trial_id for one in refitted], self.prices, self.walk,
             self.space.data.horizon,
         )  # fmt: skip
+        found = {"proof": proof, "failed_finalists": failed}
         if opening is None:
-            return {"proof": proof}
-        return {
-            "proof": proof,
-            "test_openings": [
-                opened
-                | {"scores": opening.scores, "ensemble": opening.ensemble, "reasons": {**failed, **opening.reasons}}
-            ],
-        }
+            return found
+        said = {"scores": opening.scores, "ensemble": opening.ensemble, "reasons": opening.reasons}
+        return found | {"test_openings": [opened | said]}
 
     def _refitted(
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
-    ) -> tuple[list[Refitted], dict[str, dict[str, str]]]:
-        """The finalists, trained side by side; and why some could not be. None where interrupted meanwhile."""
+    ) -> tuple[list[Refitted], dict[str, str]]:
+        """The finalists, trained side by side, and why some could not be; neither where interrupted meanwhile."""
         self.progress.waiting_for = f"{len(finalists)} finalists, trained afresh for the test block"
         self.progress.look(force=True)
         shared = ray.put(self.space), ray.put(self.prices), ray.put(self.walk)
@@ -178,13 +174,14 @@ class _Study:
         for finalist, done in zip(finalists, tasks, strict=True):
             try:
                 one = ray.get(done)
-            except ray.exceptions.RayError as error:  # its own; what it raised stands in the message
-                failed[finalist.trial_id] = {"finalist": f"failed: {' '.join(str(error).split())[-300:]}"}
+            except ray.exceptions.RayError as error:  # its own: the others go on
+                cause = getattr(error, "cause", None) or error
+                failed[finalist.trial_id] = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
                 continue
             if np.isfinite(one.forecasts).all():
                 refitted.append(one)
             else:
-                failed[finalist.trial_id] = {"finalist": "diverged on the longer training part"}
+                failed[finalist.trial_id] = "diverged on the longer training part"
         return refitted, failed
 
     def _open_test(self, refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray]) -> Opening:

@@ -20,7 +20,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from search.record import read_ends
+from search.finalists import Finalist
+from search.progress import Progress
+from search.record import Record, read_ends
+from search.study import _Stop, _Study
+from search.workers import ray_running
+from stockrnn.prices import load
+from stockrnn.quality import clean
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[2]
@@ -167,6 +173,25 @@ def test_no_price_of_the_test_block_reaches_anything_but_the_test_columns(space_
     assert weights == other[3]
     assert proof == other[4]
     assert tested != other[5]
+
+
+def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, tmp_path):
+    """One gets validation forecasts of too few days, from which its intervals cannot be read."""
+    space = small_space()
+    prices = clean(load("nasdaq"))
+    walk = space.folds(prices)
+    finalists = [
+        Finalist(rank=rank, trial_id=f"{rank:05d}", point={"architecture": "rnn", "hidden_size": 4}, epochs=1)
+        for rank in (1, 2)
+    ]
+    record = Record(tmp_path / "trials.jsonl")
+    progress = Progress(space, record, {}, quiet=True)
+    with ray_running(None):
+        study = _Study(space, prices, walk, tmp_path, 2, record, progress, _Stop(None, progress.ending))
+        refitted, failed = study._refitted(finalists, {"00001": np.ones(3), "00002": np.full(60, 2000.0)})
+    assert [one.finalist.trial_id for one in refitted] == ["00002"]
+    assert list(failed) == ["00001"]
+    assert failed["00001"].startswith("ValueError: forecast and actual have shapes (3,) and (60,)")
 
 
 def test_a_test_block_of_few_days_leaves_columns_empty_and_says_why(space_file, tmp_path):
