@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from stockrnn.selection import Undefined, backtest_overfitting, spa
 
 from search.opening import Opening
 from stockrnn.folds import WalkForward
 from stockrnn.prices import Prices
+from stockrnn.selection import Undefined, backtest_overfitting, spa
 
 __all__ = ["prove"]
 
