@@ -26,7 +26,9 @@ from search.settings import (
     ResourcesConfig,
     SchedulerConfig,
     SearchConfig,
+    TrackingConfig,
 )
+from search.tracking_address import without_credentials
 from search.wording import explain, nearest, shown, suggestion
 from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
 from stockrnn.prices import SHIPPED
@@ -50,6 +52,7 @@ class Contents:
     scheduler: SchedulerConfig
     training: LockstepConfig
     resources: ResourcesConfig
+    tracking: TrackingConfig
     seed: int
 
 
@@ -81,6 +84,7 @@ class _Reader:
         scheduler = self._section("scheduler", SchedulerConfig)
         training = self._section("training", LockstepConfig)
         resources = self._section("resources", ResourcesConfig)
+        tracking = self._section("tracking", TrackingConfig)
         if data:
             self._check_source(data.source)
         if search and (better := METRICS[search.metric]) != (search.mode or better):
@@ -101,9 +105,12 @@ class _Reader:
         assert scheduler
         assert training
         assert resources
+        assert tracking
+        if tracking.mlflow:  # a password stays in the section, which does not travel with it
+            self.document.data["tracking"]["mlflow"] = without_credentials(tracking.mlflow)
         return Contents(
             name=name, data=data, validation=validation, parameters=parameters, search=search,
-            scheduler=scheduler, training=training, resources=resources, seed=seed,
+            scheduler=scheduler, training=training, resources=resources, tracking=tracking, seed=seed,
         )  # fmt: skip
 
     def _problem(self, key: Key, text: str) -> None:

@@ -14,6 +14,7 @@ from search.progress import Progress
 from search.ranking import Row, columns, rank
 from search.record import Record
 from search.space import Space
+from search.tracking import Tracking
 from stockrnn.folds import Fold
 
 __all__ = ["Board", "Recorder"]
@@ -50,9 +51,10 @@ class Recorder(tune.Callback):
     """Turns Tune's events into the record, the predictions, the leaderboard and the terminal's view."""
 
     def __init__(
-        self, record: Record, board: Board, progress: Progress, predictions: Predictions, folds: Sequence[Fold]
-    ) -> None:
-        self._record, self._board, self._progress = record, board, progress
+        self, record: Record, board: Board, progress: Progress, predictions: Predictions, folds: Sequence[Fold],
+        tracking: Tracking,
+    ) -> None:  # fmt: skip
+        self._record, self._board, self._progress, self._tracking = record, board, progress, tracking
         self._predictions, self._folds = predictions, folds
         self._forecasts: dict[str, np.ndarray] = {}  # of running trials, at their best epoch
 
@@ -69,6 +71,7 @@ class Recorder(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._record.start(trial.config["trial_id"], trial.config["point"])
+        self._tracking.start(trial.config["trial_id"], trial.config["point"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -77,6 +80,7 @@ class Recorder(tune.Callback):
         if (forecast := result.pop("forecast", None)) is not None:
             self._forecasts[trial_id] = forecast
         self._record.epoch(trial_id, result)
+        self._tracking.epoch(trial_id, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         status = trial.last_result["status"]
@@ -92,6 +96,7 @@ class Recorder(tune.Callback):
 
     def _ended(self, trial_id: str, status: str, message: str | None = None) -> None:
         end = self._record.end(trial_id, status, message)
+        self._tracking.end(end)
         forecast = self._forecasts.pop(trial_id, None)
         if end.scores and forecast is not None:
             self._predictions.validation(trial_id, self._folds, forecast)

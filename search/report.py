@@ -1,41 +1,30 @@
 """The report: a results folder as one self-contained HTML file, at any time, also of a study that still runs.
 
-It reads only the folder's files: `python -m search.report results/<study>`. The words and the drawing are in
-`report.html.j2`; here are the facts and the geometry.
+It reads only the folder's files: `python -m search.report results/<study>`; several folders are put side by side in
+one page. The words are in `report.html.j2`; here are the facts.
 """
 
 import argparse
-import csv
-import io
-import json
-import math
-import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import yaml
-from jinja2 import Environment, StrictUndefined
-
+from search.comparison import write_comparison
+from search.course import dates, spent
+from search.findings import finite, read_findings
+from search.influence import TOO_FEW, important, points, slices
+from search.learning import learning_curves
+from search.page import write_page
 from search.parameters import FIELDS
 from search.progress import duration
 from search.ranking import network
-from search.record import STATUSES, read_events
-from search.verdict import verdict
+from search.unseen import advantages, forecasts, spread
 
 __all__ = ["main", "write_report"]
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
 DONE, NO_REPORT = 0, 2
-RUNNING = "running"
 DECIMALS = ("val_", "test_", "seeds_sd", "seconds")  # columns of these names have 4 decimals
-ON_TOP = ("stopped", "interrupted", "failed", "diverged", RUNNING, "complete")  # the last is drawn last
-LINE = 4.5  # per cent of the plot: the height of a label
-MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)  # between two dates on the timeline
 
 
 def write_report(folder: Path) -> Path:
@@ -44,82 +33,56 @@ def write_report(folder: Path) -> Path:
     Raises:
         ValueError: the folder is no study, or a file of it is damaged.
     """
-    manifest = _manifest(folder)
-    text = _text(folder / "space.yaml")
-    space = yaml.safe_load(text) or {}
-    events = read_events(record) if (record := folder / "trials.jsonl").exists() else []
-    names, *lines = list(csv.reader(io.StringIO(_text(folder / "leaderboard.csv")))) or [[]]
-    rows = [dict(zip(names, line, strict=False)) for line in lines]
-    ends = {event["trial_id"]: event for event in events if event["event"] == "end"}
-    statuses = {event["trial_id"]: event.get("status", RUNNING) for event in events}
-    counts = Counter(statuses.values())
-    last = manifest.get("end") or max((event["time"] for event in events), default=manifest.get("start"))
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters["moment"] = lambda time: f"{time[:19].replace('T', ' ')} UTC" if time else "?"
-    html = page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        verdict=manifest.get("verdict") or verdict([_values(row) for row in rows], manifest.get("proof")),
-        manifest=manifest,
-        space={"validation": {}, "search": {}} | space,
-        space_text=text,
-        counts=[(status, counts[status]) for status in (*STATUSES, RUNNING) if counts[status]],
-        ended=len(ends),
-        last=last,
-        took=duration(manifest.get("seconds") or _seconds(manifest.get("start"), last)),
-        board=_board(_with_network(names), [{**row, "network": _network(row)} for row in rows]),
-        failures=[(trial_id, end["message"]) for trial_id, end in ends.items() if end.get("message")],
-        curves=_curves(events, statuses, manifest.get("baselines", {})),
-        timeline=_timeline(manifest),
-    )
-    report, part = folder / "report.html", folder / f"report.{os.getpid()}.part"
-    part.write_text(html, encoding="utf-8", errors="replace")
-    os.replace(part, report)
-    return report
+    findings = read_findings(folder)
+    curves, timeline, time, sliced = learning_curves(findings), dates(findings), spent(findings), slices(findings)
+    test, ahead, scatter = forecasts(findings), advantages(findings), spread(findings)
+    importance, lines = important(findings), points(findings)
+    return write_page(
+        folder / "report.html",
+        "report.html.j2",
+        [test, ahead, curves, importance, lines, *sliced, timeline, scatter, time],
+        verdict=findings.verdict,
+        manifest=findings.manifest,
+        space=findings.space,
+        space_text=findings.space_text,
+        counts=findings.counts,
+        ended=len(findings.ends),
+        scored=len(findings.scored),
+        varying=len(findings.varying),
+        too_few=TOO_FEW,
+        last=findings.last,
+        took=duration(findings.seconds),
+        board=_board(_with_network(findings.names), [{**row, "network": _network(row)} for row in findings.rows]),
+        failures=[(trial_id, end["message"]) for trial_id, end in findings.ends.items() if end.get("message")],
+        curves=curves, timeline=timeline, time=time, sliced=sliced, test_chart=test, ahead=ahead, scatter=scatter,
+        importance=importance, lines=lines,
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m search.report", description="Write the report.html of a study, at any time."
+        prog="python -m search.report",
+        description="Write the report.html of a study, at any time; or several studies side by side in one page.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the study's folder, as in results/smoke")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="FOLDER", help="a study's folder, as in results/smoke; or several"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="of several: the page (default: comparison.html beside the first)"
+    )
+    given = parser.parse_args(arguments)
+    if given.output and len(given.folders) == 1:
+        parser.error("--output: is for several studies; the report of one is report.html in its folder")
     try:
-        print(write_report(parser.parse_args(arguments).folder))
+        if len(given.folders) == 1:
+            print(write_report(given.folders[0]))
+        else:
+            print(write_comparison(given.folders, given.output))
         return DONE
     except (OSError, ValueError) as error:
         print(f"{error}; no report was written", file=sys.stderr)
         return NO_REPORT
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    if not path.exists():
-        raise ValueError(f"{folder}: is no study, it has no manifest.json; name a folder as in results/smoke")
-    known = {"name": folder.name, "data": {}, "folds": [], "test": [], "versions": {}}
-    try:
-        return known | json.loads(path.read_text(encoding="utf-8"))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: is no study's manifest ({error})") from None
-
-
-def _seconds(start: str | None, last: str | None) -> float:
-    return (datetime.fromisoformat(last) - datetime.fromisoformat(start)).total_seconds() if start and last else 0
-
-
-def _float(text: str) -> float | None:
-    """The finite number that a text is, else None."""
-    try:
-        return value if math.isfinite(value := float(text)) else None
-    except ValueError:
-        return None
-
-
-def _values(row: Mapping[str, str]) -> dict[str, Any]:
-    """A row with its scores as numbers, as `verdict` reads them."""
-    return {name: _float(text) if name.startswith(("val_", "test_")) else text for name, text in row.items()}
 
 
 def _with_network(names: Sequence[str]) -> list[str]:
@@ -133,10 +96,13 @@ def _network(row: Mapping[str, str]) -> str:
 
 
 def _board(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """The leaderboard: the columns that some row fills, those that none does, and rows of readable texts."""
+    """The leaderboard: the columns that some row fills, those that none does, and rows of readable texts.
+
+    `exact` are the numbers behind the texts, which is what columns are sorted by.
+    """
     used = [name for name in names if any(row.get(name) for row in rows)]
     filled = {name: [text for row in rows if (text := row.get(name))] for name in used if name != "trial_id"}
-    numbers = {name for name, texts in filled.items() if all(_float(text) is not None for text in texts)}
+    numbers = {name for name, texts in filled.items() if all(finite(text) is not None for text in texts)}
     return {
         "columns": used,
         "empty": [name for name in names if name not in used],
@@ -146,12 +112,14 @@ def _board(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> dict[str,
             {name: _number(name, row.get(name, "")) if name in numbers else row.get(name, "") for name in used}
             for row in rows
         ],
+        "exact": [{name: row.get(name, "") for name in numbers} for row in rows],
+        "statuses": list(dict.fromkeys(row.get("status", "") for row in rows)),
     }
 
 
 def _number(name: str, text: str) -> str:
     """Scores with 4 decimals, other numbers with 4 significant digits, whole ones whole."""
-    value = _float(text)
+    value = finite(text)
     if value is None:
         return text
     if not name.startswith(DECIMALS):
@@ -159,100 +127,6 @@ def _number(name: str, text: str) -> str:
     if value and not 5e-5 <= abs(value) < 1e6:
         return f"{value:.3g}"
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
-
-
-def _curves(
-    events: Iterable[Mapping[str, Any]], statuses: Mapping[str, str], baselines: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any] | None:
-    """Theil's U by epoch of every trial, in per cent of the plot from its upper left; None before any score."""
-    trials: dict[str, dict[int, float]] = {}
-    for event in events:
-        if event["event"] == "epoch" and (value := event["scores"].get("val_theils_u")) is not None:
-            trials.setdefault(event["trial_id"], {})[event["epoch"]] = value
-    if not trials:
-        return None
-    bests = {trial_id: min(values.values()) for trial_id, values in trials.items()}
-    everything = [value for values in trials.values() for value in values.values()]
-    best = min(bests, key=lambda trial_id: bests[trial_id])
-    low, high = _range(everything, [*bests.values()])
-    epochs = max(max(values) for values in trials.values())
-
-    def place(epoch: int, value: float) -> tuple[float, float]:
-        y = max(100 * (high - value) / (high - low), -10_000)  # far above the plot is far enough
-        return round(2 + 96 * (epoch - 1) / max(1, epochs - 1), 2), round(y, 2)
-
-    curves = []
-    for trial_id, values in trials.items():
-        pieces: list[list[tuple[float, float]]] = []
-        for epoch in sorted(values):
-            if epoch - 1 not in values:  # a line does not bridge an epoch without a score
-                pieces.append([])
-            pieces[-1].append(place(epoch, values[epoch]))
-        curves.append(
-            {"trial_id": trial_id, "status": statuses[trial_id], "best": bests[trial_id], "epochs": max(values),
-             "pieces": pieces, "end": pieces[-1][-1]}
-        )  # fmt: skip
-    levels = {name: row["val_theils_u"] for name, row in baselines.items() if row.get("val_theils_u")}
-    labels, above = [], -math.inf
-    for name, value in sorted(({"persistence": 1.0} | levels).items(), key=lambda level: -level[1]):
-        if low <= value <= high:
-            above = max(place(1, value)[1], above + LINE)
-            labels.append({"name": name, "value": value, "y": place(1, value)[1], "label": above})
-    step, epoch_step = _step(low, high), max(1, round(_step(1, epochs)))
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    return {
-        "curves": sorted(curves, key=lambda curve: (curve["trial_id"] == best, ON_TOP.index(curve["status"]))),
-        "best": best,
-        "levels": labels, "high": high, "highest": max(everything), "above": sum(value > high for value in everything),
-        "epochs": [(number, place(number, 1)[0]) for number in range(1, epochs + 1) if number % epoch_step == 0],
-        "ticks": [
-            (f"{number * step:.{digits}f}", place(1, number * step)[1])
-            for number in range(math.ceil(low / step), math.floor(high / step) + 1)
-        ],
-    }  # fmt: skip
-
-
-def _range(scores: Sequence[float], bests: Sequence[float]) -> tuple[float, float]:
-    """From the lowest score or 1 up to what leaves a third of the height to the better half of the trials."""
-    low = min(1.0, *scores, *bests)
-    high = min(max(1.0, *scores, *bests), low + 3 * max(median(bests) - low, 1.0 - low, 0.002))
-    pad = 0.05 * max(high - low, 0.002)
-    return low - pad, high + pad
-
-
-def _step(low: float, high: float) -> float:
-    """A round number, of which at most five fit."""
-    rough = max(high - low, 1.0e-9) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-
-
-def _timeline(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Folds and test block as bars in per cent of the time they span; None where the manifest has none."""
-    rows = [
-        (f"fold {number}", [(name, fold[name]) for name in ("train", "validation") if name in fold])
-        for number, fold in enumerate(manifest["folds"], start=1)
-    ]
-    rows += [("test", [("test", manifest["test"])])] if manifest["test"] else []
-    days = [date.fromisoformat(day).toordinal() for _, blocks in rows for _, span in blocks for day in span]
-    if not days:
-        return None
-    first, whole = min(days), max(1, max(days) - min(days))
-
-    def place(day: date) -> float:
-        return round(100 * (day.toordinal() - first) / whole, 2)
-
-    start, end = date.fromordinal(first), date.fromordinal(max(days))
-    months = range(start.year * 12 + start.month, end.year * 12 + end.month)  # of those that begin within
-    step = next((step for step in MONTHS if len(months) / step <= 7), MONTHS[-1])
-    starts = [date(month // 12, month % 12 + 1, 1) for month in months if month % step == 0]
-    return {
-        "rows": [
-            (label, [(name, *span, *map(place, map(date.fromisoformat, span))) for name, span in blocks])
-            for label, blocks in rows
-        ],
-        "ticks": [(str(day.year) if step >= 12 else f"{day:%Y-%m}", place(day)) for day in starts],
-    }
 
 
 if __name__ == "__main__":

@@ -52,14 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return WRONG_INPUT
     from search.document import SpaceError
+    from search.tracking_address import without_credentials
     from stockrnn.prices import PriceError
 
     try:
         return _run(options)
     except SpaceError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
+        print(*map(without_credentials, error.problems), sep="\n", file=sys.stderr)
     except (PriceError, _OptionError) as error:
-        print(error, file=sys.stderr)
+        print(without_credentials(str(error)), file=sys.stderr)
     except KeyboardInterrupt:  # before the study took over, or for the second time
         print("interrupted at once; if the study had begun, its folder holds what had ended", file=sys.stderr)
         return INTERRUPTED
@@ -72,6 +73,8 @@ class _OptionError(ValueError):
 
 def _run(options: argparse.Namespace) -> int:
     from search.space import load_space
+    from search.tracking import check_installed
+    from search.tracking_address import without_credentials
     from stockrnn.prices import load
     from stockrnn.quality import clean
 
@@ -82,6 +85,7 @@ def _run(options: argparse.Namespace) -> int:
             f"--max-concurrent {most}: is no number of trials; it is a whole number, at least 1; write 1"
         )
     space = load_space(options.space, _overrides(options))
+    check_installed(space)
     prices = clean(load(space.data.source))
     walk = space.folds(prices)
     folder = Path(options.output) / space.name
@@ -105,7 +109,8 @@ def _run(options: argparse.Namespace) -> int:
         outcome = study.run_study(
             space, prices, walk,
             study.Options(
-                folder=folder, command=shlex.join(["python", "-m", "search.run", *sys.argv[1:]]),
+                folder=folder,
+                command=without_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
                 max_concurrent=None if most is None else int(most), time_budget=budget, address=options.address,
                 quiet=options.quiet,
             ),
@@ -142,6 +147,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", default="results", metavar="DIR", help="where studies are kept (default: results)")
     parser.add_argument("--name", help="the study's name, and its folder's")
     parser.add_argument("--seed", metavar="N", help="the study's seed")
+    parser.add_argument(
+        "--track", action="append", default=[], metavar="TRACKER", dest="trackers",
+        help="tell a tracker of every trial (tracking): mlflow=URI, tensorboard or wandb; repeatable",
+    )  # fmt: skip
     parser.add_argument("--address", help="a Ray cluster to run on, such as auto; default: this machine")
     parser.add_argument("--dry-run", action="store_true", help="check everything, show the plan, run nothing")
     parser.add_argument("--json-schema", action="store_true", help="print the JSON Schema of space files")
@@ -151,16 +160,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     """(dotted key, YAML text, the option as typed) of every option that sets a key of the space."""
+    from search.tracking_address import without_credentials
+
     overrides = []
     for setting in options.settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise _OptionError(f"--set {setting}: has no '='; write --set KEY=VALUE, as in --set seed=1")
-        overrides.append((name.strip(), value, f"--set {setting}"))
-    for option, key in (("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed")):
-        if (value := getattr(options, option)) is not None:
-            text = json.dumps(value) if option == "name" else value  # a name such as 2024 stays text
-            overrides.append((key, text, f"--{option.replace('_', '-')} {value}"))
+        overrides.append((name.strip(), value, f"--set {without_credentials(setting)}"))
+    for track in options.trackers:
+        name, equals, value = track.partition("=")
+        if name == "mlflow" and not value:
+            raise _OptionError(f"--track {track}: names no address; write --track mlflow=sqlite:///mlflow.db, say")
+        overrides.append(
+            (f"tracking.{name}", json.dumps(value) if equals else "true", f"--track {without_credentials(track)}")
+        )
+    for name, key in (("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed")):
+        if (value := getattr(options, name)) is not None:
+            text = json.dumps(value) if name == "name" else value  # a name such as 2024 stays text
+            overrides.append((key, text, f"--{name.replace('_', '-')} {value}"))
     return overrides
 
 

@@ -4,11 +4,15 @@ import itertools
 import math
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer, field_validator
 
+from search.tracking_address import check_address, without_credentials
 from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
 
-__all__ = ["NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig"]
+__all__ = [
+    "NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig",
+    "TrackingConfig",
+]  # fmt: skip
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 DEFAULT_SAMPLES = 40
@@ -81,6 +85,30 @@ class ResourcesConfig(Configuration):
     gpu: float = Field(0, ge=0, le=64, description="GPUs; a fraction shares one")
 
 
+class TrackingConfig(Configuration):
+    """Other programs that are told of every trial; each but TensorBoard needs the extra of its name."""
+
+    mlflow: str | None = Field(
+        None,
+        repr=False,
+        description="where MLflow keeps its runs: http://host:port, file:FOLDER or sqlite:///FILE; null: not told",
+    )
+    tensorboard: bool = Field(False, description="event files for TensorBoard in the study's folder, tensorboard/")
+    wandb: bool = Field(False, description="Weights & Biases, offline: runs in the study's folder, wandb/")
+
+    @field_validator("mlflow")
+    @classmethod
+    def _address(cls, address: str | None) -> str | None:
+        return None if address is None else check_address(address)
+
+    @field_serializer("mlflow")
+    def _safe(self, address: str | None) -> str | None:
+        return None if address is None else without_credentials(address)
+
+    def __getstate__(self) -> dict[Any, Any]:  # no password travels to the workers, or into Ray's files
+        return super().__getstate__() | {"__dict__": self.model_dump()}
+
+
 SECTIONS: dict[str, type[Configuration]] = {
     "data": DataConfig,
     "validation": ValidationConfig,
@@ -88,5 +116,6 @@ SECTIONS: dict[str, type[Configuration]] = {
     "scheduler": SchedulerConfig,
     "training": LockstepConfig,
     "resources": ResourcesConfig,
+    "tracking": TrackingConfig,
 }
-TOP_LEVEL = ("name", "data", "validation", "space", "search", "scheduler", "training", "resources", "seed")
+TOP_LEVEL = ("name", "data", "validation", "space", "search", "scheduler", "training", "resources", "tracking", "seed")

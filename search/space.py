@@ -137,6 +137,7 @@ class Space(Contents):
                 "scheduler": self.scheduler.model_dump(mode="json"),
                 "training": self.training.model_dump(mode="json"),
                 "resources": self.resources.model_dump(mode="json"),
+                "tracking": self.tracking.model_dump(mode="json"),
                 "seed": self.seed,
             }
         )

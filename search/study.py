@@ -27,6 +27,7 @@ from search.report import write_report
 from search.scheduler import FiniteASHA
 from search.searcher import OptunaSearcher
 from search.space import Space
+from search.tracking import Tracking
 from search.trial import TrialTrainable
 from search.verdict import verdict
 from search.workers import ray_running, slots
@@ -113,7 +114,11 @@ class _Study:
         write_manifest(self.folder, manifest)
         self.board = Board(self.folder / "leaderboard.csv", self.space, self.record, baselines)
         self.board.write()
-        self.recorder = Recorder(self.record, self.board, self.progress, self.predictions, self.walk.folds)
+        self.tracking = Tracking(self.space, self.folder)
+        self.tracking.begin(manifest)
+        self.recorder = Recorder(
+            self.record, self.board, self.progress, self.predictions, self.walk.folds, self.tracking
+        )  # fmt: skip
 
     def search(self) -> None:
         """Run the trials; when this returns, every trial has ended."""
@@ -160,6 +165,8 @@ class _Study:
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
     ) -> tuple[list[Refitted], dict[str, str]]:
         """The finalists, trained side by side, and why some could not be; neither where interrupted meanwhile."""
+        if not finalists:
+            return [], {}
         self.progress.waiting_for = f"{len(finalists)} finalists, trained afresh for the test block"
         self.progress.look(force=True)
         shared = ray.put(self.space), ray.put(self.prices), ray.put(self.walk)
@@ -203,6 +210,7 @@ class _Study:
         said = verdict(self.board.rows(), manifest.get("proof"))
         write_manifest(self.folder, {**manifest, "verdict": said})
         write_report(self.folder)
+        self.tracking.finish({**manifest, "verdict": said})
         return said
 
     def _tuner(self, searcher: OptunaSearcher) -> tune.Tuner:

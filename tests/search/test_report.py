@@ -1,6 +1,8 @@
 """The report, from results folders made by hand: whatever state a study is in, one file that is whole and safe."""
 
+import base64
 import csv
+import hashlib
 import json
 import re
 import subprocess
@@ -8,8 +10,12 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from search.predictions import SCHEMA
 from search.record import read_ends, read_events
 from search.report import main, write_report
 
@@ -84,7 +90,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.tags, self.texts, self.rows = [], [], [], []
+        self.open, self.tags, self.texts, self.rows, self.scripts = [], [], [], [], []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -106,6 +112,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data):
+        if self.open and self.open[-1] in ("script", "style"):
+            self.scripts.append(data)
+            return
         self.texts.append(data)
         if "tr" in self.open and {"td", "th"} & set(self.open):
             self.rows[-1][-1] += data
@@ -129,11 +138,21 @@ def report(folder):
 
 
 def assert_self_contained(page):
-    assert not {"script", "link", "img", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    """Nothing is asked of a network; the only scripts are ours and the library, which the policy names by hash."""
+    assert not {"link", "img", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
-        assert not {"src", "href", "xlink:href", "srcset", "style"} & attributes.keys(), (tag, attributes)
+        assert not {"src", "xlink:href", "srcset", "style"} & attributes.keys(), (tag, attributes)
+        assert attributes.get("href", "#").startswith("#")
         assert not [name for name in attributes if name.startswith("on")]
     assert not re.search(r"url\(|@import|https?://", "".join(page.texts))
+    (style,) = [text for text in page.scripts if text.lstrip().startswith(":root")]
+    assert not re.search(r"url\(|@import|https?://", style)
+    (policy,) = [tag["content"] for tag in page.all("meta") if "http-equiv" in tag]
+    assert "default-src 'none'" in policy
+    for text in page.scripts:
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert text == style or text.startswith("[{") or f"'sha256-{digest}'" in policy
+    assert page.all("script").count({"type": "application/json", "id": "figures"}) <= 1
 
 
 STATES = {
@@ -284,25 +303,28 @@ def test_a_parameter_that_is_not_ours_is_text(tmp_path):
         space=f'name: "{EVIL}"\nsearch: {{sampler: "{EVIL}"}}\n',
     )  # fmt: skip
     page = report(folder)
-    assert "<script" not in (folder / "report.html").read_text()
+    assert "<script>alert" not in (folder / "report.html").read_text()
     assert page.text.count(EVIL) > 15
     quote = report(study(tmp_path / "quote", rows=[row('" onload="alert(1)')]))  # in a title
     assert '" onload="alert(1)' in quote.text
 
 
-def curve(page):
-    return [
-        [tuple(map(float, point.split(","))) for point in attributes["points"].split()]
-        for attributes in page.all("polyline")
-    ]
+def figures(page):
+    """What the page draws, by id."""
+    texts = [text for text in page.scripts if text.startswith("[{")]
+    return {figure["id"]: figure for figure in (json.loads(texts[0]) if texts else [])}
 
 
-def test_a_curve_falls_where_the_score_does_and_breaks_where_there_is_none(tmp_path):
-    (points,) = curve(report(study(tmp_path / "one")))
-    assert [x for x, _ in points] == [20, 500, 980]
-    assert points[0][1] < points[1][1] < points[2][1]
+def best_line(page):
+    (trace,) = [trace for trace in figures(page)["chart-curves"]["data"] if trace["name"].startswith("best")]
+    return list(zip(trace["x"], trace["y"], strict=True))
+
+
+def test_a_curve_breaks_where_there_is_no_score(tmp_path):
+    assert best_line(report(study(tmp_path / "one"))) == [(1, 1.01), (2, 0.99), (3, 0.987654)]
     events = trial(scores=(1.02, 1.01, None, 1.0, 0.99))
-    assert [len(points) for points in curve(report(study(tmp_path / "gap", events=events)))] == [2, 2]
+    gap = best_line(report(study(tmp_path / "gap", events=events)))
+    assert gap == [(1, 1.02), (2, 1.01), (3, None), (4, 1.0), (5, 0.99)]
 
 
 def test_a_score_far_above_is_cut_off_and_the_page_says_so(tmp_path):
@@ -310,10 +332,182 @@ def test_a_score_far_above_is_cut_off_and_the_page_says_so(tmp_path):
     page = report(study(tmp_path / "study", events=events))
     assert "2 epochs score above" in page.text
     assert "the highest has 400." in page.text
-    assert all(y <= 1000 for points in curve(page) for _, y in points)
-    levels = [attributes for attributes in page.all("line") if attributes.get("class") == "level persistence"]
-    assert 0 < float(levels[0]["y1"].rstrip("%")) < 100
+    chart = figures(page)["chart-curves"]
+    low, high = chart["layout"]["yaxis"]["range"]
+    assert low < 0.98 < 1 < high < 2
+    (above,) = [trace for trace in chart["data"] if trace["name"] == "ends above"]
+    assert above["hovertext"] == ["00001 ends at 80"]
+    assert low < above["y"][0] < high
     assert "epochs score above" not in report(study(tmp_path / "near")).text
+
+
+def test_charts_are_named_and_told_in_words(tmp_path):
+    page = report(study(tmp_path / "study"))
+    charts = [attributes for attributes in page.all("div") if attributes.get("class") == "chart"]
+    assert {chart["id"] for chart in charts} == set(figures(page))
+    ids = {attributes.get("id") for attributes in page.all("figcaption")}
+    for chart in charts:
+        assert chart["role"] == "img"
+        assert chart["aria-label"]
+        assert chart["aria-describedby"] in ids
+
+
+SPACE_OF_TWO = """name: small
+validation: {folds: 2, seeds: 3}
+space:
+  architecture: gru
+  hidden_size: {int: [4, 64], log: true}
+  num_layers: [1, 2]
+  dropout: {float: [0.0, 0.4], when: {num_layers: [2]}}
+search: {num_samples: 30, metric: val_theils_u, sampler: tpe}
+scheduler: {max_epochs: 9, grace_period: 2, reduction_factor: 2}
+"""
+
+
+def many(count=30):
+    """Trials whose score is that of their hidden size; some were stopped by ASHA."""
+    events = []
+    for number in range(count):
+        hidden = 4 + 2 * number
+        point = {"hidden_size": hidden, "num_layers": 1 + number % 2} | ({"dropout": 0.1} if number % 2 else {})
+        score = 0.98 + hidden / 1000
+        *epochs, end = trial(f"{number:05}", "complete" if number % 3 else "stopped", (1.1, score))
+        end |= {
+            "point": point,
+            "scores": {"val_theils_u": score},
+            "seconds": 5.0,
+            "worker": 70 + number % 2,
+            "epochs": 2,
+        }
+        events += [*epochs, end]
+    return events
+
+
+def test_what_mattered(tmp_path):
+    page = report(study(tmp_path / "study", space=SPACE_OF_TWO, events=many()))
+    drawn = figures(page)
+    importance = dict(
+        zip(
+            drawn["chart-importance"]["layout"]["yaxis"]["ticktext"],
+            drawn["chart-importance"]["data"][0]["x"],
+            strict=True,
+        )
+    )
+    assert importance["hidden_size"] > 60
+    assert sum(importance.values()) == pytest.approx(100, abs=0.01)
+    assert "hidden_size matters most" in page.text
+    assert {f"chart-slice-{number}" for number in range(3)} <= set(drawn)
+    points = drawn["chart-points"]
+    assert points["layout"]["yaxis"]["ticktext"] == ["hidden_size", "num_layers", "dropout"]
+    assert "not used" in {label["text"] for label in points["layout"]["annotations"]}
+    rungs = [label["text"] for label in drawn["chart-curves"]["layout"]["annotations"]]
+    assert "rung 2" in rungs  # those of epochs that some trial reached
+    assert "rung 4" not in rungs
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(19, "19 of 19 trials have a score: too few to say"), (1, "1 of 1 trials has a score: too few")],
+)
+def test_too_few_trials_have_no_importance(tmp_path, count, words):
+    page = report(study(tmp_path / "study", space=SPACE_OF_TWO, events=many(count)))
+    assert words in page.text
+    assert "chart-importance" not in figures(page)
+
+
+def test_how_the_time_was_spent(tmp_path):
+    text = report(study(tmp_path / "study", events=many(20))).text
+    assert "2 workers trained 1m 40s of 1m 49s" in text
+    assert "worker 1 70 10 50s 92 %" in text
+    assert "No trial that has ended says how long it trained." in report(study(tmp_path / "bare")).text
+
+
+def forecast(folder, trial_ids, *, test=True):
+    """Predictions of two validation folds and the test block: each trial knows a part of tomorrow's change."""
+    rng, tables = np.random.default_rng(0), []
+    closes = np.exp(np.cumsum(rng.normal(0, 0.01, 331))) * 1000
+    days = np.arange(np.datetime64("2016-01-04"), np.datetime64("2016-01-04") + 331)
+    for number, trial_id in enumerate(trial_ids):
+        knows = 0.3 / (number + 1)
+        blocks = [("validation", 1, 1, 101), ("validation", 2, 101, 201), *([("test", 0, 201, 331)] if test else [])]
+        for split, fold, first, last in blocks:
+            actual, previous = closes[first:last], closes[first - 1 : last - 1]
+            size = last - first
+            tables.append(
+                pa.Table.from_arrays(
+                    [
+                        pa.array([trial_id] * size), pa.array([split] * size), pa.array([fold] * size, pa.int16()),
+                        pa.array(days[first:last]),
+                        *(pa.array(values.astype(np.float32))
+                          for values in (previous + knows * (actual - previous), actual, previous)),
+                    ],
+                    schema=SCHEMA,
+                )
+            )  # fmt: skip
+    (folder / "predictions.parquet").mkdir()
+    pq.write_table(pa.concat_tables(tables), folder / "predictions.parquet" / "part-00000.parquet")
+
+
+def opened(folder, trial_ids=("00000", "00001"), **manifest):
+    openings = [{
+        "time": "2026-01-02T03:06:00.000+00:00", "ranked_by": "val_theils_u", "trials": 2,
+        "finalists": [{"rank": place, "trial_id": name} for place, name in enumerate(trial_ids, start=1)],
+    }]  # fmt: skip
+    rows = [
+        row(name, val_theils_u_sd="0.01", test_theils_u="0.7", seeds_sd="0.02", rank=place)
+        for place, name in enumerate(trial_ids, start=1)
+    ]
+    names = (*NAMES, "val_theils_u_sd", "test_theils_u", "seeds_sd")
+    events = [event for name in trial_ids for event in trial(name)]
+    study(folder, names=names, rows=[*rows, *BASELINES], events=events, test_openings=openings, **manifest)
+    forecast(folder, trial_ids)
+    return folder
+
+
+def test_the_test_block_is_drawn(tmp_path):
+    page = report(opened(tmp_path / "study"))
+    drawn = figures(page)
+    traces = {trace["name"]: trace for trace in drawn["chart-forecasts"]["data"] if "name" in trace}
+    assert set(traces) == {"80 % interval", "persistence", "forecast of 00000", "what came"}
+    assert len(traces["what came"]["y"]) == 130
+    assert [words for words, _ in drawn["chart-forecasts"]["views"]] == ["Last 60 days", "Whole block"]
+    assert "The forecast of 00000 has Theil's U 0.7000" in page.text
+    ends = [trace["y"][-1] for trace in drawn["chart-advantages"]["data"]]
+    assert ends == pytest.approx([100 * (1 - 0.7**2), 100 * (1 - 0.85**2)], abs=0.01)
+    assert "00000 ends at +51.00 %" in page.text
+    assert "00000 0.7000 0.7000 0.9877 0.0100 0.7000 0.0200" in page.text
+    assert "The curve shows the close" in page.text
+
+
+def test_without_predictions_the_page_says_why_there_is_no_chart(tmp_path):
+    text = report(study(tmp_path / "closed")).text
+    assert "The test block has not been opened: no finalist was scored on it." in text
+    assert "No forecast of a finalist is kept, so there is no spread to show." in text
+    openings = [{"time": "2026-01-02T03:06:00.000+00:00"}]
+    assert "holds no forecast of it" in report(study(tmp_path / "lost", test_openings=openings)).text
+
+
+def test_several_studies_side_by_side(tmp_path, capsys):
+    first, second = study(tmp_path / "first"), study(tmp_path / "second", data={"sha256": "other"})
+    assert main([str(first), str(second)]) == 0
+    page = Page((tmp_path / "comparison.html").read_text(encoding="utf-8"))
+    assert_self_contained(page)
+    assert capsys.readouterr().out == f"{tmp_path / 'comparison.html'}\n"
+    assert [cells[0] for cells in page.rows] == ["study", "first", "second"]
+    assert "They differ in prices" in page.text
+    assert page.text.count("beats 'tomorrow equals today'") >= 2
+    assert [trace["name"] for trace in figures(page)["chart-best-curves"]["data"]] == ["first, 00000", "second, 00000"]
+    assert main([str(first), str(second), "--output", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").exists()
+
+
+def test_a_wrong_folder_among_several_is_one_line_and_exit_code_2(tmp_path, capsys):
+    assert main([str(study(tmp_path / "study")), str(tmp_path / "none")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "none: is no study" in err
+    assert not (tmp_path / "comparison.html").exists()
 
 
 def test_the_report_replaces_the_one_before(tmp_path):

@@ -270,7 +270,7 @@ def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_fil
 
 def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file, tmp_path):
     space = space_file(search={"num_samples": 5000}, scheduler={"max_epochs": 20, "grace_period": 20})
-    result = run(space, tmp_path, "--time-budget", "15s")
+    result = run(space, tmp_path, "--time-budget", "25s")
     assert result.returncode == 0, result.stderr
     assert "The time budget ended the study after" in result.stdout
     assert "of 5000 trials" in result.stdout
