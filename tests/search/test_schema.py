@@ -1,7 +1,6 @@
 """The JSON Schema that ships with the package is the generated one, and agrees with the reader."""
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+import search.schema
 from search.parameters import FIELDS
 from search.schema import schema, schema_text
 from search.settings import SECTIONS, TOP_LEVEL
@@ -26,7 +26,7 @@ def with_parameter(name: str, domain: object) -> dict[str, Any]:
 
 
 def test_the_shipped_schema_is_the_generated_one() -> None:
-    shipped = files("search").joinpath("space.schema.json").read_text(encoding="utf-8")
+    shipped = Path(search.schema.__file__).with_name("space.schema.json").read_text(encoding="utf-8")
     assert shipped == schema_text(), "run: python -m search.run --json-schema > search/space.schema.json"
 
 
