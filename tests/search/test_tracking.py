@@ -435,7 +435,7 @@ def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
         ours, theirs = pty.openpty()  # a terminal, with the live view
         process = subprocess.Popen(
             command(space_file(**SHORT), tmp_path, *options), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs,
-            env={**os.environ, "COLUMNS": "120", "LINES": "24", "TERM": "xterm"},
+            env={**os.environ, "COLUMNS": "400", "LINES": "24", "TERM": "xterm"},
         )  # fmt: skip
         os.close(theirs)
         if what == "dies":
