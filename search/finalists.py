@@ -14,7 +14,7 @@ from search.record import TrialEnd
 from search.space import Space
 from stockrnn.folds import Fold, WalkForward
 from stockrnn.intervals import conformal
-from stockrnn.prices import Prices
+from stockrnn.series import Prices
 
 if TYPE_CHECKING:
     from stockrnn.forecaster import Forecaster

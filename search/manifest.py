@@ -13,7 +13,7 @@ from search.parameters import FIELDS
 from search.record import plain
 from search.space import Space
 from stockrnn.folds import WalkForward
-from stockrnn.prices import Prices
+from stockrnn.series import Prices
 
 __all__ = ["opening", "write_manifest"]
 

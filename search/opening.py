@@ -13,9 +13,9 @@ from stockrnn import metrics, significance
 from stockrnn.baselines import BASELINES
 from stockrnn.folds import Fold, WalkForward
 from stockrnn.intervals import conformal, coverage
-from stockrnn.prices import Prices
 from stockrnn.scores import score
 from stockrnn.selection import Undefined, model_confidence_set
+from stockrnn.series import Prices
 
 __all__ = ["Opening", "open_block"]
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stockrnn.folds import Fold
-from stockrnn.prices import Prices
+from stockrnn.series import Prices
 
 __all__ = ["Predictions", "read_predictions", "validation_forecasts"]
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from search.opening import Opening
 from stockrnn.folds import WalkForward
-from stockrnn.prices import Prices
 from stockrnn.selection import Undefined, backtest_overfitting, spa
+from stockrnn.series import Prices
 
 __all__ = ["prove"]
 

@@ -31,8 +31,8 @@ from search.settings import (
 from search.tracking_address import without_credentials
 from search.wording import explain, nearest, shown, suggestion
 from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
-from stockrnn.prices import SHIPPED
 from stockrnn.scores import METRICS
+from stockrnn.tables import SHIPPED
 
 __all__ = ["Contents", "read"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from search.space import Space
     from search.study import Outcome
     from stockrnn.folds import WalkForward
-    from stockrnn.prices import Prices
+    from stockrnn.series import Prices
 
 __all__ = ["main"]
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_INPUT
     from search.document import SpaceError
     from search.tracking_address import without_credentials
-    from stockrnn.prices import PriceError
+    from stockrnn.series import PriceError
 
     try:
         return _run(options)
@@ -90,8 +90,8 @@ def _run(options: argparse.Namespace) -> int:
     walk = space.folds(prices)
     folder = Path(options.output) / space.name
     if not options.quiet:
-        for note in (*prices.repairs, *prices.warnings):
-            print(f"{space.data.source}: {note}", file=sys.stderr)
+        for finding in prices.findings:
+            print(f"{prices.source}: {finding.text}", file=sys.stderr)
     if options.dry_run:
         print(_plan(space, prices, walk))
     if folder.exists():

@@ -9,8 +9,8 @@ from search.parameters import FIELDS, Parameter, Value
 from search.reading import Contents, read
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig, features_label
 from stockrnn.folds import FoldError, WalkForward, walk_forward
-from stockrnn.prices import Prices
 from stockrnn.scores import METRICS
+from stockrnn.series import Prices
 
 __all__ = ["Space", "SpaceError", "load_space"]
 

@@ -33,7 +33,7 @@ from search.verdict import verdict
 from search.workers import ray_running, slots
 from stockrnn.baselines import baseline_scores
 from stockrnn.folds import WalkForward
-from stockrnn.prices import Prices
+from stockrnn.series import Prices
 
 __all__ = ["Options", "Outcome", "run_study"]
 

@@ -16,8 +16,8 @@ from ray import tune
 
 from search.space import Space
 from stockrnn.folds import Fold
-from stockrnn.prices import Prices
 from stockrnn.scores import Scores, score
+from stockrnn.series import Prices
 
 if TYPE_CHECKING:
     from stockrnn.training import Epoch

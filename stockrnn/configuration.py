@@ -4,6 +4,7 @@ Every class is frozen and keyword-only, and refuses a wrong value where it is ma
 imported here, so a space is checked (and its JSON Schema printed) without PyTorch.
 """
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -14,6 +15,7 @@ __all__ = [
     "Configuration",
     "DataConfig",
     "NetworkConfig",
+    "SourceConfig",
     "TrainingConfig",
     "ValidationConfig",
     "WindowConfig",
@@ -59,16 +61,43 @@ def features_label(features: tuple[str, ...]) -> str:
 Features = Annotated[tuple[str, ...], BeforeValidator(parse_features)]
 
 
+def parse_day(value: object) -> object:
+    """`2019-01-30`, as YAML and JSON write it, -> a date; else ValueError."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("is no day; a day is YYYY-MM-DD, as in 2019-01-30") from None
+    return value
+
+
+Day = Annotated[date, BeforeValidator(parse_day)]
+
+
 class Configuration(BaseModel):
     """Base of all configurations: frozen, no unknown fields, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class DataConfig(Configuration):
+class SourceConfig(Configuration):
+    """Which prices."""
+
+    source: str = Field(
+        "nasdaq", min_length=1, description="nasdaq, sp500, yahoo, or the path of a CSV or Parquet file"
+    )
+    ticker: str | None = Field(None, min_length=1, max_length=30, description="Yahoo's symbol, with source: yahoo")
+    start: Day | None = Field(None, description="the first day used; null: the first there is")
+    end: Day | None = Field(None, description="the last day used; null: the last there is")
+    adjust: bool = Field(True, description="Yahoo's prices adjusted for dividends, as for splits")
+    date_format: str | None = Field(
+        None, min_length=1, description="how a file writes its dates, as in %d/%m/%Y; null: YYYY-MM-DD"
+    )
+
+
+class DataConfig(SourceConfig):
     """Which prices, which inputs, how far ahead, and how many sessions are held out."""
 
-    source: str = Field("nasdaq", min_length=1, description="nasdaq, sp500, or the path of a CSV or Parquet file")
     features: Features = Field(
         FEATURE_SETS["ohlcv"],
         description="input columns, in order, or the name of a set",

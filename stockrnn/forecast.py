@@ -17,7 +17,7 @@ from stockrnn.files import line, read_object
 if TYPE_CHECKING:
     from stockrnn.forecaster import Data, Forecaster
     from stockrnn.intervals import Interval
-    from stockrnn.prices import Prices
+    from stockrnn.series import Prices
 
 __all__ = ["main"]
 
@@ -92,7 +92,7 @@ def _found(options: argparse.Namespace) -> dict[str, Any]:
         raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
     # What follows costs seconds: not before a misspelt folder has been found.
     from stockrnn.forecaster import Forecaster, ForecasterError
-    from stockrnn.prices import PriceError
+    from stockrnn.series import PriceError
 
     try:
         forecaster = Forecaster.load(folder)
@@ -127,8 +127,9 @@ def _folder(study: str, rank: str) -> Path:
 
 
 def _prices(source: str | None, data: "Data") -> "Prices":
-    from stockrnn.prices import SHIPPED, load
+    from stockrnn.prices import load
     from stockrnn.quality import clean
+    from stockrnn.tables import SHIPPED
 
     if source is None:
         source = data.source
@@ -161,7 +162,7 @@ def _described(
             f"{prices.source}: the forecast is {forecast:g}, which is no price; its prices lie too far from those "
             f"trained on ({facts.trained_from} to {facts.trained_to}); run a study on them"
         )
-    warnings = [f"{prices.source}: {note}" for note in (*prices.repairs, *prices.warnings)]
+    warnings = [f"{prices.source}: {note.text}" for note in prices.findings]
     if provenance.end < facts.trained_to:
         warnings.append(
             f"{prices.source}: ends on {provenance.end}, before the training did ({facts.trained_to}); "

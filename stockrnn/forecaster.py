@@ -24,7 +24,7 @@ from stockrnn.files import AGAIN, COMPLETE, ForecasterError, line, read_object, 
 from stockrnn.folds import Fold
 from stockrnn.intervals import Interval
 from stockrnn.networks import Network
-from stockrnn.prices import Prices, Provenance
+from stockrnn.series import Prices, Provenance
 from stockrnn.windows import Scaling, Windows
 
 if TYPE_CHECKING:

@@ -4,11 +4,9 @@
 says so, refuses what cannot be right, and warns about nothing else yet.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
-from stockrnn.prices import PriceError, Prices
+from stockrnn.series import Finding, PriceError, Prices
 
 __all__ = ["clean"]
 
@@ -31,8 +29,8 @@ def clean(prices: Prices) -> Prices:
     return _check_ranges(prices)
 
 
-def _repaired(prices: Prices, what: str) -> Prices:
-    return replace(prices, repairs=(*prices.repairs, what))
+def _repaired(prices: Prices, check: str, what: str, rows: int) -> Prices:
+    return prices.noting(Finding(check=check, severity="repair", text=what, rows=rows))
 
 
 def _drop_empty(prices: Prices) -> Prices:
@@ -44,13 +42,15 @@ def _drop_empty(prices: Prices) -> Prices:
         )
     if not empty.any():
         return prices
-    return _repaired(prices.rows(~empty), f"{empty.sum()} rows without any price dropped")
+    return _repaired(
+        prices.rows(~empty), "empty rows", f"{empty.sum()} rows without any price dropped", int(empty.sum())
+    )
 
 
 def _sort(prices: Prices) -> Prices:
     if (np.diff(prices.dates) >= np.timedelta64(0, "D")).all():
         return prices
-    return _repaired(prices.rows(np.argsort(prices.dates, kind="stable")), "rows sorted by date")
+    return _repaired(prices.rows(np.argsort(prices.dates, kind="stable")), "order", "rows sorted by date", len(prices))
 
 
 def _drop_duplicates(prices: Prices) -> Prices:
@@ -63,7 +63,9 @@ def _drop_duplicates(prices: Prices) -> Prices:
                 f"{prices.where(position)}: Date: {prices.dates[position]} stands twice with "
                 f"different values; a session has one row; delete the wrong one"
             )
-    return _repaired(prices.rows(~same_day), f"{same_day.sum()} repeated rows dropped")
+    return _repaired(
+        prices.rows(~same_day), "duplicates", f"{same_day.sum()} repeated rows dropped", int(same_day.sum())
+    )
 
 
 def _check_numbers(prices: Prices) -> None:
@@ -97,7 +99,7 @@ def _check_ranges(prices: Prices) -> Prices:
     where = [prices.where(position) for position in np.flatnonzero(bad)[:3]]
     more = f" and {bad.sum() - 3} more" if bad.sum() > 3 else ""
     warning = f"High or Low contradicts Open or Close, kept as it is: {', '.join(where)}{more}"
-    return replace(prices, warnings=(*prices.warnings, warning))
+    return prices.noting(Finding(check="range", severity="warning", text=warning, rows=int(bad.sum())))
 
 
 def _check_movement(prices: Prices) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from stockrnn.configuration import Configuration, WindowConfig
 from stockrnn.folds import Fold
-from stockrnn.prices import Prices
+from stockrnn.series import Prices
 
 __all__ = ["Scaling", "Windows"]
 

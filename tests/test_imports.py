@@ -15,7 +15,7 @@ MODULES = {
     for path in sorted((ROOT / package).glob("*.py"))
     if path.stem != "__init__"
 }
-NO_SIBLINGS = ("prices", "folds", "networks", "metrics", "significance", "selection", "intervals", "configuration")
+NO_SIBLINGS = ("series", "folds", "networks", "metrics", "significance", "selection", "intervals", "configuration")
 RAY, OPTUNA = {"searcher", "scheduler", "trial", "recorder", "study", "workers"}, {"searcher", "importance"}
 
 

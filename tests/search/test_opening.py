@@ -11,7 +11,7 @@ from search.proof import prove
 from stockrnn import metrics
 from stockrnn.baselines import BASELINES
 from stockrnn.folds import walk_forward
-from stockrnn.prices import Prices
+from stockrnn.series import Prices
 
 FOLDS, FOLD_SIZE = 2, 100
 

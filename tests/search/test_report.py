@@ -21,6 +21,7 @@ from search.report import main, write_report
 
 ROOT = Path(__file__).parents[2]
 EVIL = "<script>alert(1)</script>"
+EVIL_FINDINGS = [{"severity": "repair", "text": EVIL}, {"severity": EVIL, "text": EVIL}]
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 NAMES = (
     "rank", "trial_id", "status", "architecture", "hidden_size", "num_layers", "learning_rate",
@@ -32,7 +33,10 @@ MANIFEST = {
     "interrupted": False, "versions": {"python": "3.12.1", "torch": None}, "seed": 7,
     "data": {
         "source": "nasdaq", "start": "2010-01-04", "end": "2018-12-31", "sessions": 2264, "sha256": "abc123",
-        "repairs": ["3 rows without any price dropped"], "warnings": ["volume is 0 on 12 sessions"],
+        "findings": [
+            {"check": "empty rows", "severity": "repair", "text": "3 rows without any price dropped", "rows": 3},
+            {"check": "volume", "severity": "warning", "text": "volume is 0 on 12 sessions", "rows": 12},
+        ],
     },
     "folds": [
         {"train": ["2010-01-04", "2015-12-31"], "validation": ["2016-01-04", "2016-12-30"]},
@@ -297,7 +301,7 @@ def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tm
 def test_a_parameter_that_is_not_ours_is_text(tmp_path):
     folder = study(
         tmp_path / "study", name=EVIL, command=EVIL, verdict=EVIL, platform=EVIL, host=EVIL, seed=EVIL,
-        versions={EVIL: EVIL}, data={"source": EVIL, "sha256": EVIL, "repairs": [EVIL], "warnings": [EVIL]},
+        versions={EVIL: EVIL}, data={"source": EVIL, "sha256": EVIL, "findings": EVIL_FINDINGS},
         baselines={EVIL: {"val_theils_u": 0.99}}, names=(*NAMES, EVIL),
         rows=[row(EVIL, architecture=EVIL, **{EVIL: EVIL})], events=trial(EVIL, message=EVIL),
         space=f'name: "{EVIL}"\nsearch: {{sampler: "{EVIL}"}}\n',

@@ -200,7 +200,12 @@ def test_studies_with_little_to_show(browser, tmp_path, kind):
 
 
 def test_hostile_names_are_text(browser, tmp_path):
-    manifest = {"name": HACK, "command": HACK, "verdict": HACK, "data": {"source": HACK, "warnings": [HACK]}}
+    manifest = {
+        "name": HACK,
+        "command": HACK,
+        "verdict": HACK,
+        "data": {"source": HACK, "findings": [{"severity": "warning", "text": HACK}]},
+    }
     baselines, space = {HACK: {"val_theils_u": 0.99}}, f"name: {json.dumps(HACK)}\n"
     folder = opened(tmp_path / "study", (HACK, "00001"), baselines=baselines, space=space, **manifest)
     events = many()

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stockrnn.prices import SHIPPED, PriceError, load
+from stockrnn.prices import load
+from stockrnn.series import PriceError
+from stockrnn.tables import SHIPPED
 
 HEADER = "Date,Open,High,Low,Close,Volume"
 ROWS = (
@@ -99,13 +101,13 @@ READABLE = {
 def test_a_csv_is_read_in_any_form(form, written):
     prices = load(written(READABLE[form]))
     expect_the_series(prices)
-    assert prices.repairs == prices.warnings == ()
+    assert prices.findings == ()
     assert prices.sha256 == load(written(CSV)).sha256
 
 
 def test_columns_that_are_not_used_are_noted(written):
     path = written(f"{HEADER},VWAP,Adj Close,Trades", *(f"{row},1,2,3" for row in ROWS))
-    assert load(path).warnings == ("columns not used: Trades, VWAP",)
+    assert [found.text for found in load(path).findings] == ["columns not used: Trades, VWAP"]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_the_three_header_lines_of_yfinance_are_read_as_one(written):
     prices = load(path)
     expect_the_series(prices)
     assert prices.where(0) == f"{path}:4"
-    assert prices.repairs == ("the three header lines of yfinance read as one",)
+    assert [found.text for found in prices.findings] == ["the three header lines of yfinance read as one"]
 
 
 def test_each_session_knows_its_line(written):
@@ -284,7 +286,6 @@ def test_a_file_without_prices_is_named(content, what, written):
         ("NASDAQ", "NASDAQ: no such file; .*; did you mean nasdaq?"),
         ("no/such/folder.csv", "no/such/folder.csv: no such file; .*; check the path"),
         ("~nobody-at-all/prices.csv", "~nobody-at-all/prices.csv: no such file; "),
-        ("yahoo", "data.source: yahoo: not yet supported; .*; download the ticker as a CSV"),
         ("x" * 5000, "x+: cannot be read "),
     ],
 )

@@ -1,15 +1,15 @@
 """The checks of a series: what is repaired, what is refused and by which line, and nothing in between."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockrnn.prices import SHIPPED, PriceError, load
+from stockrnn.prices import load
 from stockrnn.quality import clean
+from stockrnn.series import Finding, PriceError
+from stockrnn.tables import SHIPPED
 
 HEADER = "Date,Open,High,Low,Close,Volume"
 ROWS = (
@@ -46,7 +46,7 @@ def error_of(prices):
 def test_shipped_series_need_no_repair(name):
     raw = load(name)
     prices = clean(raw)
-    assert prices.repairs == prices.warnings == ()
+    assert prices.findings == ()
     assert prices.sha256 == raw.sha256
 
 
@@ -54,7 +54,7 @@ def test_a_good_series_is_left_alone(loaded):
     prices = clean(loaded(HEADER, *ROWS))
     assert prices.dates.astype(str).tolist() == DATES
     assert prices.lines.tolist() == [2, 3, 4, 5]
-    assert prices.repairs == ()
+    assert prices.findings == ()
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_a_good_series_is_left_alone(loaded):
 )
 def test_what_needs_no_guess_is_repaired_and_said(lines, repairs, loaded):
     prices = clean(loaded(HEADER, *lines))
-    assert prices.repairs == repairs
+    assert tuple(found.text for found in prices.findings if found.severity == "repair") == repairs
     assert prices.sha256 == clean(loaded(HEADER, *ROWS)).sha256
 
 
 def test_repairs_of_reading_are_kept(loaded):
-    raw = replace(loaded(HEADER, *ROWS[::-1]), repairs=("something before",))
-    assert clean(raw).repairs == ("something before", "rows sorted by date")
+    raw = loaded(HEADER, *ROWS[::-1]).noting(Finding(check="before", severity="repair", text="something before"))
+    assert [found.text for found in clean(raw).findings] == ["something before", "rows sorted by date"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_day_with_two_different_rows_is_named_with_the_line_of_the_second(desc
 def test_highs_and_lows_may_contradict_on_one_session_in_a_hundred(synthetic):
     prices = synthetic(200)
     prices.values[[50, 120], 1] *= 0.5  # high far below open and close
-    assert clean(prices).repairs == ()
+    assert clean(prices).findings == ()
     prices.values[70, 2] *= 2  # and a low far above
     assert error_of(prices).startswith(
         f"synthetic: High, Low: contradict Open and Close on 3 of 200 sessions, first on {prices.dates[50]}; "
@@ -130,7 +130,7 @@ def test_highs_and_lows_may_contradict_on_one_session_in_a_hundred(synthetic):
 def test_highs_that_are_off_by_a_rounding_are_no_contradiction(synthetic):
     prices = synthetic(200)
     prices.values[:, 1] = np.maximum(prices.values[:, 0], prices.values[:, 3]) * (1 - 1e-7)
-    assert clean(prices).repairs == ()
+    assert clean(prices).findings == ()
 
 
 def test_a_series_that_never_moves_is_refused(synthetic, loaded):

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import walk_forward
 from stockrnn.networks import Network
-from stockrnn.prices import Prices
 from stockrnn.scores import score
+from stockrnn.series import Prices
 from stockrnn.training import member_seed, train
 from stockrnn.windows import Windows
 
