@@ -1,19 +1,84 @@
 """Files that may come from a stranger: read with a bound on their size, and refused in one line."""
 
 import json
+import math
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-__all__ = ["AGAIN", "COMPLETE", "ForecasterError", "line", "read_object", "read_plain", "write_whole"]
+__all__ = [
+    "AGAIN",
+    "COMPLETE",
+    "FileError",
+    "ForecasterError",
+    "json_data",
+    "line",
+    "plain_bytes",
+    "read_object",
+    "read_plain",
+    "write_whole",
+]
 
 COMPLETE = "a forecaster is model.safetensors and forecaster.json of one study in one folder"
 AGAIN = "copy the whole folder again, or run the study again"
+PIECE = 1 << 20  # bytes
+
+
+class FileError(ValueError):
+    """A file that cannot be read: what is wrong with it, in words, as in `is no plain file`."""
 
 
 class ForecasterError(ValueError):
     """A forecaster that cannot be used: `FILE: what is wrong; the rule; the fix` in one line."""
+
+
+def plain_bytes(path: Path | str, most: int, *, links: bool = True) -> bytes:
+    """The content of a plain file of at most `most` bytes; what is none is not read, and not waited for.
+
+    Args:
+        path: the file.
+        most: bytes it may have.
+        links: whether it may be a symbolic link.
+
+    Raises:
+        FileNotFoundError: there is none.
+        FileError: it is none to read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe would block
+    try:
+        if not links and os.path.islink(path):
+            raise FileError("is a link, which may lead anywhere")
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a device may already do something
+            raise FileError("is no plain file")
+        with os.fdopen(os.open(path, flags | (0 if links else getattr(os, "O_NOFOLLOW", 0))), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was exchanged meanwhile
+                raise FileError("is no plain file")
+            content = _read(file, most)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(str(path)) from None
+    except OSError as error:
+        raise FileError(f"cannot be read ({line(error.strerror or error)})") from None
+    except ValueError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"cannot be read ({line(error)})") from None  # a NUL in the path
+    return content
+
+
+def json_data(content: bytes | str) -> Any:
+    """JSON as data; it has no NaN and no infinities.
+
+    Raises:
+        FileError: it is no JSON, or nested too deeply, or holds a number that is too long.
+    """
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        return json.loads(text, parse_constant=_no_number, parse_float=_number)
+    except RecursionError:
+        raise FileError("cannot be read as JSON (it is nested too deeply)") from None
+    except ValueError as error:
+        raise FileError(f"cannot be read as JSON ({line(error)})") from None
 
 
 def read_object(path: Path, most: int) -> dict[str, Any]:
@@ -23,33 +88,26 @@ def read_object(path: Path, most: int) -> dict[str, Any]:
         ForecasterError: there is no such file, or it holds something else.
     """
     try:
-        found = json.loads(read_plain(path, most).decode("utf-8"), parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, ForecasterError):
-            raise
-        raise ForecasterError(f"{path}: cannot be read as JSON ({line(error)}); {AGAIN}") from None
+        found = json_data(read_plain(path, most))
+    except FileError as error:
+        raise ForecasterError(f"{path}: {error}; {COMPLETE}; {AGAIN}") from None
     if not isinstance(found, dict):
         raise ForecasterError(f"{path}: is no JSON object; it holds names and values in braces; {AGAIN}")
     return found
 
 
 def read_plain(path: Path, most: int) -> bytes:
-    """The content of a plain file of at most `most` bytes.
+    """The content of a forecaster's file of at most `most` bytes, which is no link.
 
     Raises:
         ForecasterError: there is no such file, or it is none to read.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a pipe would never end
-            raise ForecasterError(f"{path}: is no plain file; {COMPLETE}; {AGAIN}")
-        if found.st_size > most:
-            raise ForecasterError(f"{path}: is larger than the {most} bytes it may have; {COMPLETE}; {AGAIN}")
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        return plain_bytes(path, most, links=False)
+    except FileNotFoundError:
         raise ForecasterError(f"{path}: no such file; {COMPLETE}; check the folder") from None
-    except OSError as error:
-        raise ForecasterError(f"{path}: cannot be read ({line(error)}); check the file") from None
+    except FileError as error:
+        raise ForecasterError(f"{path}: {error}; {COMPLETE}; {AGAIN}") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -68,5 +126,24 @@ def line(what: object, most: int = 200) -> str:
     return " ".join(text.split())[:most]
 
 
+def _read(file: BinaryIO, most: int) -> bytes:
+    """At most `most` bytes, piece by piece: neither a false size nor a growing file costs more memory."""
+    large = FileError(f"is larger than the {most} bytes it may have")
+    if os.fstat(file.fileno()).st_size > most:
+        raise large
+    content = bytearray()
+    while piece := file.read(PIECE):
+        content += piece
+        if len(content) > most:
+            raise large
+    return bytes(content)
+
+
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number of JSON")
+
+
+def _number(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{line(text, 20)} is too large")
+    return value

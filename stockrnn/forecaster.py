@@ -46,6 +46,7 @@ GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 DTYPES = (torch.float32, torch.float64)
 MOST_DOCUMENT = 1_000_000  # bytes of a forecaster.json
 MOST_HEADER = 1_000_000  # bytes of a model.safetensors that are not weights
+MOST_WEIGHTS = 1_000_000_000  # bytes of a model.safetensors, whatever the document says
 MOST = 10**9  # of anything that is counted
 BATCH = 256  # origins forecast at once: bounds the memory
 
@@ -302,7 +303,7 @@ class Forecaster:
         shapes = _shapes(document.network, len(document.window.features), document.window.sequence_length)
         # The sizes are those of the document, so a false one costs no memory: the file must be as large.
         count = document.seeds * sum(math.prod(shape) for shape in shapes.values())
-        content = read_plain(weights_path, count * 8 + MOST_HEADER)
+        content = read_plain(weights_path, min(count * 8 + MOST_HEADER, MOST_WEIGHTS))
         if hashlib.sha256(content).hexdigest() != document.weights_sha256:
             raise ForecasterError(
                 f"{weights_path}: is damaged, or not the file that {DOCUMENT} was saved with; {COMPLETE}; {AGAIN}"
@@ -339,6 +340,8 @@ def _document(path: Path) -> _Document:
         )
     try:
         return _Document.model_validate_json(json.dumps(found))
+    except RecursionError:
+        raise ForecasterError(f"{path}: is nested too deeply; {COMPLETE}; {AGAIN}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = "".join(f"{key}." for key in first["loc"]).removesuffix(".") or "all"
