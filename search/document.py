@@ -1,34 +1,41 @@
 """A YAML file as plain data that remembers the line of every key, `--set` values laid over it; and back.
 
-Only plain data is read (no tags, no objects); duplicate keys, huge or deeply nested files are refused.
+Only plain data is read (no tags, no objects). Duplicate keys are refused, and whatever is too large, too deep or too
+long, before anything is made of it: time and memory are bounded whatever a stranger's file holds.
 """
 
-import os
+import itertools
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from search.wording import one_line, shortened, shown
+from stockrnn.files import FileError, plain_bytes
 
-__all__ = ["Document", "Key", "SpaceError", "yaml_text"]
+__all__ = ["MOST_PROBLEMS", "Document", "Key", "SpaceError", "yaml_text"]
 
 Key = tuple[str | int, ...]
 
-MOST_BYTES = 1_000_000
+MOST_BYTES = 500_000
 MOST_NODES = 20_000
+MOST_PROBLEMS = 50
 DEEPEST = 20
+LONGEST_TEXT = 4096  # letters of a value or key: those of the longest path
+LONGEST_OPTION = 200  # letters of an option that an error shows
 MOST_DIGITS = 18
 YAML = "tag:yaml.org,2002:"
 
 
 class SpaceError(ValueError):
-    """A user's mistake in a space or an option; `problems` are lines `FILE:LINE: KEY: what; rule; fix`."""
+    """A user's mistake in a space or an option; `problems` are lines `FILE:LINE: KEY: what; rule; fix`, 51 at most."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(map(one_line, problems))
+        lines = [one_line(problem) for problem in itertools.islice(problems, MOST_PROBLEMS + 1)]
+        if len(lines) > MOST_PROBLEMS:
+            lines[MOST_PROBLEMS:] = [f"there are more mistakes; {MOST_PROBLEMS} are shown; mend these first"]
+        self.problems = tuple(lines)
         super().__init__(self.problems)
 
     def __str__(self) -> str:
@@ -41,6 +48,10 @@ class Document:
     Args:
         path: the file, as the user wrote it; it names the file in errors.
 
+    Attributes:
+        text: the file's.
+        data: what it says.
+
     Raises:
         SpaceError: the file cannot be read, is no YAML, no mapping, repeats a key, or is too large
             or too deep.
@@ -49,7 +60,8 @@ class Document:
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            loader = _Loader(_text(path), mend="mend this line or the one above")
+            self.text = _text(path)
+            loader = _Loader(self.text, mend="mend this line or the one above")
             data = loader.plain()
             if not isinstance(data, dict):
                 raise _Wrong(
@@ -83,14 +95,19 @@ class Document:
         Raises:
             SpaceError: the text is no YAML, or the name leads through something that is no mapping.
         """
-        option = option or f"--set {name}={text}"
+        option = shortened(option or f"--set {name}={text}", LONGEST_OPTION)
         key: Key = tuple(name.split("."))
-        if not all(key):
-            raise SpaceError([f"{option}: {name!r} is no key; a key is words joined by dots; as in --set seed=1"])
+        if not all(key) or len(key) > DEEPEST:
+            raise SpaceError(
+                [
+                    f"{option}: {shortened(name)!r} is no key; a key is words joined by dots, at most {DEEPEST}; "
+                    "as in --set seed=1"
+                ]
+            )
         try:
             value = _Loader(text, mend="quote the value").plain()
         except _Wrong as wrong:
-            raise SpaceError([f"{option}: {name}: {wrong}"]) from None
+            raise SpaceError([f"{option}: {shortened(name)}: {wrong}"]) from None
         parent = self.data
         for depth, part in enumerate(key[:-1], start=1):
             child = parent.get(str(part))
@@ -98,7 +115,7 @@ class Document:
                 child = parent[str(part)] = {}
                 self._options.setdefault(key[:depth], option)
             if not isinstance(child, dict):
-                above = ".".join(map(str, key[:depth]))
+                above = shortened(".".join(map(str, key[:depth])))
                 raise SpaceError(
                     [f"{option}: {above}: {shown(child)} is no section; it holds no keys; set {above} whole"]
                 )
@@ -148,6 +165,8 @@ class _Loader(yaml.SafeLoader):
         self.lines: dict[Key, int] = {}
         self.first_line = 1
         self._nodes = self._depth = 0
+        if len(text) > MOST_BYTES:
+            raise _Wrong(f"is too long; a space has at most {MOST_BYTES:,} letters; shorten it")
         try:
             super().__init__(text)
         except yaml.reader.ReaderError as error:
@@ -190,6 +209,8 @@ class _Loader(yaml.SafeLoader):
         if tag := getattr(event, "tag", None):
             name = shortened(tag.replace(YAML, "!!"))
             raise _Wrong(f"has the tag {name}; a space is plain data without tags; remove the tag", line)
+        if len(getattr(event, "value", "")) > LONGEST_TEXT:  # it may be repeated by aliases
+            raise _Wrong(f"has a text too long; it has at most {LONGEST_TEXT:,} letters; shorten it", line)
         self._depth += 1
         self._check_size(self._depth - 1, line)
         node: yaml.Node | None = super().compose_node(parent, index)
@@ -271,14 +292,11 @@ _Loader.add_constructor(YAML + "int", _Loader.whole_number)
 def _text(path: str) -> str:
     """The text of a space file."""
     try:
-        if os.path.getsize(path) > MOST_BYTES:
-            raise _Wrong(f"has {os.path.getsize(path):,} bytes; a space has at most {MOST_BYTES:,}; name another file")
-        raw = Path(path).read_bytes()
+        raw = plain_bytes(path, MOST_BYTES)
     except FileNotFoundError:
         raise _Wrong("no such file; a space is a YAML file; see spaces/ for examples") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise _Wrong(f"cannot be read ({reason}); a space is a YAML file; name one") from None
+    except FileError as error:
+        raise _Wrong(f"{error}; a space is a plain YAML file of at most {MOST_BYTES:,} bytes; name one") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

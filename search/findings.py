@@ -1,8 +1,5 @@
 """What the files of a results folder say, read leniently: of a study that ran, still runs, or broke off."""
 
-import csv
-import io
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -13,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from search.document import Document
+from search.leaderboard import read_csv
 from search.parameters import Parameter
 from search.predictions import read_predictions
 from search.record import STATUSES, read_events
+from search.settings import SECTIONS
+from search.shapes import manifest
 from search.space import SpaceError, load_space
 from search.verdict import verdict
 from stockrnn.scores import METRICS
@@ -177,20 +177,13 @@ def read_findings(folder: Path) -> Findings:
     Raises:
         ValueError: the folder is no study, or a file of it is damaged.
     """
-    manifest = _manifest(folder)
-    text = _text(folder / "space.yaml")
-    try:
-        space = yaml.safe_load(text) or {}
-        space = {"validation": {}, "search": {}} | {name: section for name, section in space.items() if section}
-    except (AttributeError, yaml.YAMLError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{folder / 'space.yaml'}: is no space of a study ({first})") from None
+    known = {"name": folder.name, "data": {}, "folds": [], "test": [], "versions": {}}
+    known |= {name: value for name, value in manifest(folder / "manifest.json").items() if value is not None}
+    text, space = _space(folder / "space.yaml")
     events = read_events(record) if (record := folder / "trials.jsonl").exists() else []
-    names, *lines = list(csv.reader(io.StringIO(_text(folder / "leaderboard.csv")))) or [[]]
+    names, rows = read_csv(board) if (board := folder / "leaderboard.csv").exists() else ([], [])
     return Findings(
-        folder=folder, manifest=manifest, space=space, space_text=text, names=names,
-        rows=[dict(zip(names, line, strict=False)) for line in lines],
-        events=events,
+        folder=folder, manifest=known, space=space, space_text=text, names=names, rows=rows, events=events,
         ends={event["trial_id"]: event for event in events if event["event"] == "end"},
         statuses={event["trial_id"]: event.get("status", RUNNING) for event in events},
     )  # fmt: skip
@@ -209,19 +202,16 @@ def seconds_between(start: str | None, end: str | None) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() if start and end else 0
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
+def _space(path: Path) -> tuple[str, dict[str, Any]]:
+    """A space file's text, and its sections as they stand there: it may be that of another version."""
     if not path.exists():
-        raise ValueError(f"{folder}: is no study, it has no manifest.json; name a folder as in results/smoke")
-    known = {"name": folder.name, "data": {}, "folds": [], "test": [], "versions": {}}
-    try:
-        return known | json.loads(path.read_text(encoding="utf-8"))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: is no study's manifest ({error})") from None
+        return "", {"validation": {}, "search": {}}
+    document = Document(str(path))
+    sections = {name: section for name, section in document.data.items() if section or section == 0}
+    for name in SECTIONS:
+        if not isinstance(sections.get(name, {}), dict):
+            raise ValueError(f"{path}: {name}: is no section; a section holds keys; copy the study's folder again")
+    return document.text, {"validation": {}, "search": {}} | sections
 
 
 def _guessed(name: str, values: list[Any]) -> Parameter | None:

@@ -4,6 +4,10 @@
     python -m search.leaderboard results/
 
 A folder of studies is listed, one line a study.
+
+A CSV file may be opened in a spreadsheet, which computes a cell that begins with `=`, `+`, `-` or `@`. A text that does
+has an apostrophe before it, as is usual; so has one that begins with an apostrophe, so that `read_csv` gives each back
+as it was. Texts stand on one line, without control characters. Numbers stay numbers, negative ones too.
 """
 
 import argparse
@@ -12,6 +16,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,25 +25,44 @@ from typing import Any
 from search.ranking import BASELINE, ENSEMBLE, Row, network
 from search.record import plain
 from search.studies import Study, StudyError, read_studies, read_study
-from search.wording import suggestion
+from search.wording import one_line, shortened, suggestion
+from stockrnn.files import FileError, plain_bytes
 
-__all__ = ["main", "table", "write_csv"]
+__all__ = ["main", "read_csv", "table", "write_csv"]
 
 DONE, WRONG_INPUT = 0, 2
 FORMATS = ("table", "csv", "json", "markdown")
 TOP = 10
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet takes wide letters for narrow ones
+MOST_CSV = 200_000_000  # bytes
 LEFT = {"trial_id", "status", "network", "study", "state", "source", "start"}  # columns of words
 
 
 def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
     """Write the leaderboard; a reader sees the old file or the new one, never a part."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
     part = path.with_suffix(".part")
-    part.write_text(text.getvalue(), encoding="utf-8")
+    part.write_text(_csv(rows, names), encoding="utf-8")
     os.replace(part, path)
+
+
+def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns of a leaderboard that `write_csv` wrote, and its rows as texts.
+
+    Raises:
+        ValueError: it is none, in one line.
+    """
+    again = "it is as search.run wrote it; copy the study's folder again"
+    try:
+        lines = [*csv.reader(io.StringIO(plain_bytes(path, MOST_CSV).decode("utf-8"), newline=""), strict=True)]
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; {again}") from None
+    except (csv.Error, ValueError) as error:
+        what = str(error) if isinstance(error, FileError) else f"is no CSV file ({one_line(str(error))})"
+        raise ValueError(f"{path}: {what}; {again}") from None
+    names, *rows = lines or [[]]
+    if len(set(names)) < len(names) or any(len(row) != len(names) for row in rows):
+        raise ValueError(f"{path}: its lines are not all as long, or two columns have a name; {again}")
+    return names, [dict(zip(names, map(_read, row), strict=True)) for row in rows]
 
 
 def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str:
@@ -55,7 +79,7 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     cells = [heads]
     for row in shown:
         line = (
-            str(row.get("rank") or "-"), row["trial_id"], row["status"], network(row),
+            str(row.get("rank") or "-"), *map(_shown, (row["trial_id"], row["status"], network(row))),
             _number(row.get("val_theils_u")), _number(row.get("val_theils_u_sd")),
         )  # fmt: skip
         cells.append((*line, *(_number(row.get(name)) for name in extra)))
@@ -80,12 +104,31 @@ def _number(value: float | None) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
 
 
+def _csv(rows: Sequence[Row], names: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_guarded(row.get(name)) for name in names] for row in rows)
+    return text.getvalue()
+
+
+def _guarded(value: Any) -> Any:
+    """A value as it stands in a CSV file: a text that a spreadsheet would compute has an apostrophe before it."""
+    cell = _cell(value)
+    return f"'{cell}" if isinstance(value, str) and cell.startswith(FORMULA) else cell
+
+
+def _read(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+
+
 def _cell(value: Any) -> Any:
+    """A value on one line without control characters; empty where it is unknown."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return "" if not math.isfinite(value) else f"{value:.10g}"
-    return "" if value is None else value
+    return one_line(value) if isinstance(value, str) else "" if value is None else value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,8 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_list(options.folder, options))
         return DONE
     except StudyError as error:
-        print(error, file=sys.stderr)
-        return WRONG_INPUT
+        print(one_line(str(error)), file=sys.stderr)
+    except OSError as error:
+        print(f"{one_line(str(options.folder))}: cannot be read ({error.strerror}); check the path", file=sys.stderr)
+    return WRONG_INPUT
 
 
 def _leaderboard(study: Study, options: argparse.Namespace) -> str:
@@ -132,7 +177,7 @@ def _leaderboard(study: Study, options: argparse.Namespace) -> str:
 def _list(folder: Path, options: argparse.Namespace) -> str:
     studies, wrong = read_studies(folder)
     for error in wrong:
-        print(error, file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
     if not studies:
         raise StudyError(f"{folder}: holds no study; name a folder as in results/ or results/smoke")
     rows = [study.summary() for study in studies]
@@ -145,8 +190,8 @@ def _list(folder: Path, options: argparse.Namespace) -> str:
 def _top(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isdecimal() or not int(text):
-        raise StudyError(f"--top {text}: is no number of rows; write a whole number, at least 1")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+        raise StudyError(f"--top {shortened(text)}: is no number of rows; write a whole number, at least 1")
     return int(text)
 
 
@@ -162,7 +207,7 @@ def _names(text: str | None, known: Sequence[str], default: Sequence[str]) -> tu
 def _check(name: str, known: Sequence[str], option: str) -> None:
     if name not in known:
         choice = suggestion(name, known) or f"; choose from {', '.join(known)}"
-        raise StudyError(f"{option} {name}: there is no such column{choice}")
+        raise StudyError(f"{option} {shortened(name)}: there is no such column{choice}")
 
 
 def _sorted(rows: Sequence[Row], options: argparse.Namespace, known: Sequence[str]) -> list[Row]:
@@ -181,11 +226,7 @@ def _formatted(rows: Sequence[Row], names: Sequence[str], form: str) -> str:
     if form == "json":
         return json.dumps(plain([{name: row.get(name) for name in names} for row in rows]), indent=2, allow_nan=False)
     if form == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
-        return text.getvalue().rstrip("\n")
+        return _csv(rows, names).rstrip("\n")
     cells = [[_shown(row.get(name)) for name in names] for row in rows]
     if form == "markdown":
         lines = [names, ["---" if name in LEFT else "---:" for name in names], *cells]
@@ -194,7 +235,7 @@ def _formatted(rows: Sequence[Row], names: Sequence[str], form: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return _number(value) if isinstance(value, float) else str(_cell(value))
+    return _number(value) if isinstance(value, float) else shortened(str(_cell(value)))
 
 
 if __name__ == "__main__":

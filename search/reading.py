@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from search.document import Document, Key, SpaceError
+from search.document import MOST_PROBLEMS, Document, Key, SpaceError
 from search.domain import DomainError, parse_parameter, parse_value
 from search.parameters import FIELDS, Parameter, Value, grid_size
 from search.samplers import grid_trials, misfits
@@ -115,6 +115,8 @@ class _Reader:
 
     def _problem(self, key: Key, text: str) -> None:
         self.problems.append(self.document.problem(key, text))
+        if len(self.problems) > MOST_PROBLEMS:
+            raise SpaceError(self.problems)
 
     def _name(self) -> str:
         raw = self.document.data.get("name", "study")

@@ -1,6 +1,5 @@
 """Studies on disk: their leaderboards from the record, finished or not, and the list of all in a folder."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,9 @@ from typing import Any
 
 from search.ranking import BASELINE, ENSEMBLE, Row, columns, rank
 from search.record import TrialEnd, read_ends
+from search.shapes import manifest
 from search.space import Space, SpaceError, load_space
+from search.wording import one_line
 
 __all__ = ["Study", "StudyError", "read_studies", "read_study"]
 
@@ -63,26 +64,21 @@ def read_study(folder: Path) -> Study:
     Raises:
         StudyError: it is none, or one of its files is damaged.
     """
-    path, record = folder / "manifest.json", folder / "trials.jsonl"
-    if not path.exists():
-        raise StudyError(f"{folder}: is no study, it has no manifest.json; name a folder as in results/smoke")
+    record = folder / "trials.jsonl"
     try:
+        known = manifest(folder / "manifest.json")
         space = load_space(str(folder / "space.yaml"))
         ends = read_ends(record) if record.exists() else []
     except SpaceError as error:
         raise StudyError(error.problems[0]) from None
-    except (OSError, TypeError, ValueError) as error:
-        raise StudyError(str(error)) from None
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        opening = (manifest.get("test_openings") or [{}])[-1]
-        rows = rank(
-            ends, manifest.get("baselines") or {}, metric=space.search.metric, mode=space.mode,
-            test=opening.get("scores"), ensemble=opening.get("ensemble"),
-        )  # fmt: skip
-    except (OSError, TypeError, ValueError, AttributeError) as error:  # it is JSON, but of another shape
-        raise StudyError(f"{path}: is no study's manifest ({error})") from None
-    return Study(folder=folder, manifest=manifest, space=space, ends=ends, rows=rows)
+    except (OSError, ValueError) as error:
+        raise StudyError(one_line(str(error))) from None
+    opening = (known.get("test_openings") or [{}])[-1]
+    rows = rank(
+        ends, known.get("baselines") or {}, metric=space.search.metric, mode=space.mode,
+        test=opening.get("scores"), ensemble=opening.get("ensemble"),
+    )  # fmt: skip
+    return Study(folder=folder, manifest=known, space=space, ends=ends, rows=rows)
 
 
 def read_studies(folder: Path) -> tuple[list[Study], list[StudyError]]:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import ValidationError
 
-__all__ = ["explain", "nearest", "one_line", "shown", "suggestion"]
+__all__ = ["explain", "nearest", "one_line", "shortened", "shown", "suggestion"]
 
-LONGEST = 60
+LONGEST = 60  # letters of a value that is shown
+LONGEST_LINE = 4000  # letters of a line that is shown
 
 
 def shown(value: object) -> str:
@@ -19,20 +20,21 @@ def shown(value: object) -> str:
     return shortened(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def shortened(text: str) -> str:
-    """A text of at most LONGEST characters."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+def shortened(text: str, most: int = LONGEST) -> str:
+    """A text of at most `most` characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks and control characters."""
-    joined = " ".join(text.split())
+    """A text without line breaks and control characters: what a stranger wrote gets no hold of the terminal."""
+    joined = " ".join(shortened(text, LONGEST_LINE).split())
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in joined)
 
 
 def nearest(given: object, known: Iterable[str]) -> str | None:
     """The known word that a misspelt one is near to."""
-    return next(iter(difflib.get_close_matches(str(given), list(known), n=1)), None)
+    word = str(given)
+    return None if len(word) > LONGEST else next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
 def suggestion(given: object, known: Iterable[str]) -> str:

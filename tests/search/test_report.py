@@ -563,5 +563,5 @@ def test_a_torn_last_line_of_the_record_is_left_out_another_is_an_error(tmp_path
     assert [event["event"] for event in read_events(record)] == ["epoch"] * 3 + ["end"]
     assert [end.trial_id for end in read_ends(record)] == ["00000"]
     record.write_text(record.read_text() + "\n")
-    with pytest.raises(ValueError, match=r"trials.jsonl:5: is no event of a trial: '.*; remove the line"):
+    with pytest.raises(ValueError, match=r"trials.jsonl:5: is no event of a trial: .*; remove the line"):
         read_events(record)
