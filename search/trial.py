@@ -1,28 +1,38 @@
 """One trial on a Ray worker: a point of the space -> stockrnn -> one report an epoch.
 
-The worker is reused from trial to trial; the prices come once from Ray's object store. PyTorch is imported on the
-worker alone: the driver, which names this class, does without and starts a second sooner.
+The worker is reused from trial to trial; the prices come once from Ray's object store. A trial whose worker or driver
+died goes on from its newest checkpoint. PyTorch is imported on the worker alone: the driver, which names this class,
+does without and starts a second sooner.
 """
 
 import math
 import os
+import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ray import tune
 
 from search.space import Space
+from search.standing import EVERY, Keeper, Standing
+from stockrnn.checkpoint import Checkpoints
+from stockrnn.configuration import Configuration
 from stockrnn.folds import Fold
-from stockrnn.scores import Scores, score
+from stockrnn.scores import score
 from stockrnn.series import Prices
 
 if TYPE_CHECKING:
-    from stockrnn.training import Epoch
+    from stockrnn.training import Training
+    from stockrnn.windows import Windows
 
 __all__ = ["TrialTrainable", "reports"]
+
+# What a fresh worker may get over: of the GPU, or of memory. Its type alone does not tell a RuntimeError's cause.
+PASSING = ("CUDA", "CUBLAS", "CUDNN", "NCCL", "OUT OF MEMORY", "DEFAULTCPUALLOCATOR")
 
 
 class TrialTrainable(tune.Trainable):
@@ -34,84 +44,156 @@ class TrialTrainable(tune.Trainable):
         prices: Prices | None = None,
         folds: tuple[Fold, ...] = (),
         space: Space | None = None,
+        checkpoints: str | None = None,
+        every: float = EVERY,
     ) -> None:
-        """Take what all trials of the study share, and begin the first."""
+        """Take what all trials of the study share, and begin the first.
+
+        Args:
+            config: `trial_id` and `point`.
+            prices, folds, space: the study's.
+            checkpoints: the folder that holds a folder for each trial's; None: none are written or read.
+            every: seconds between two of a trial's, and before its first.
+        """
         import torch
 
         assert prices is not None
         assert space is not None
         self._prices, self._folds, self._space = prices, folds, space
+        self._checkpoints, self._every = checkpoints, every
         torch.set_num_threads(max(1, int(space.resources.cpu)))
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial on this warm worker."""
+        self._release()
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and report it; an exception ends this trial alone, as `failed` with its message."""
+        """Train one epoch and report it.
+
+        An exception of its own ends this trial alone, as `failed` with its message. One that another worker may get
+        over (of memory, of the GPU, of files) is raised: Tune gives the trial a new worker, as often as the study
+        allows, and it goes on from its checkpoint.
+        """
         try:
-            return next(self._reports)
+            report = next(self._reports)
         except Exception as error:
-            return {
+            if _may_pass(error):
+                raise
+            report = {
                 "status": "failed",
                 "message": f"{type(error).__name__}: {error}",
                 "traceback": traceback.format_exc(),
                 "done": True,
             }
+        if report.get("done"):
+            self._release()
+        return report
+
+    def cleanup(self) -> None:
+        """Let go of the last trial."""
+        self._release()
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._reports = reports(self._space, self._prices, self._folds, config["point"])
+        # Nothing is read or built before the first step, where an error is told from another.
+        folder = Path(self._checkpoints, config["trial_id"]) if self._checkpoints else None
+        self._reports = reports(self._space, self._prices, self._folds, config["point"], folder, self._every)
+
+    def _release(self) -> None:
+        """Free what a trial held: a warm worker keeps nothing of it."""
+        self._reports.close()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
 
-def reports(space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Train one trial and report each epoch.
+def reports(
+    space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[str, Any], checkpoints: Path | None = None,
+    every: float = EVERY,
+) -> Generator[dict[str, Any]]:  # fmt: skip
+    """Train one trial, from its newest checkpoint where it has one, and report each epoch.
+
+    Args:
+        checkpoints: the trial's own folder of them, which is made when the first is written; its parent must exist.
+        every: see `Keeper`.
 
     Yields:
         epoch; status (`running`, at the end `complete` or `diverged`); done; score (the metric at its best epoch so
-        far), best_epoch and best (all scores of that epoch); forecast (where this epoch is the best so far the seed
-        averages on the days of all folds, float32, else None); scores (of this epoch); loss; form (batched or
-        looped); parameters (weights of one member); seconds since the trial began, and the worker.
+        far), best_epoch and best (all scores of that epoch); forecast (where this epoch is the best so far, and in
+        the first report from a checkpoint: the seed averages of the best epoch on the days of all folds, float32;
+        else None); scores (of this epoch); loss; form (batched or looped); parameters (weights of one member);
+        seconds that the trial trained, those before a checkpoint included; the worker; resumed_from (in the first
+        report from a checkpoint its epoch, else None) and checkpoint_error (what went wrong with checkpoints since
+        the report before, one line, else None).
+
+        A trial restored behind its last epoch, because the space allows fewer now, reports that epoch again as its end.
     """
-    from stockrnn.training import train
+    from stockrnn.training import Training
     from stockrnn.windows import Windows
 
     began = time.perf_counter()
-    window, network, training = space.configurations(point)
+    window, network, training_config = space.configurations(point)
     windows = Windows(prices, folds, window, space.data.horizon, device=space.device)
-    best: Scores | None = None
-    best_epoch = 0
-    metric, last, patience = space.search.metric, space.scheduler.max_epochs, space.scheduler.patience
-    epochs = train(
-        windows, network, training, seeds=space.validation.seeds, max_epochs=last, study_seed=space.seed,
-        form=space.form,
-    )  # fmt: skip
-    for epoch in epochs:
-        scores = score(epoch.forecasts, windows.closes, folds, space.data.horizon) if epoch.finite else None
-        forecast = None
-        if scores and _better(getattr(scores, metric), getattr(best, metric) if best else None, space.mode):
-            best, best_epoch = scores, epoch.number
-            forecast = np.concatenate([fold.mean(axis=0) for fold in epoch.forecasts]).astype(np.float32)
-        tired = patience is not None and epoch.number - best_epoch >= patience
-        status = "diverged" if not scores else "complete" if epoch.number == last or tired else "running"
+    training = Training(
+        windows, network, training_config, seeds=space.validation.seeds, study_seed=space.seed, form=space.form
+    )
+    standing = Standing(forecast=np.full(sum(len(fold.validation) for fold in folds), np.nan, dtype=np.float32))
+    keeper = None
+    if checkpoints is not None:
+        facts = _facts(space, prices, folds, (window, network, training_config), training)
+        keeper = Keeper(Checkpoints(checkpoints, facts), space.scheduler.rungs, every)
+        standing = keeper.restore(training, standing)
+    resumed, before = standing.epoch or None, standing.seconds
+    while True:
+        if _status(standing, space) == "running":
+            _train_epoch(training, windows, standing, space)
+        standing.seconds = before + time.perf_counter() - began
+        status = _status(standing, space)
+        told_now = standing.best_epoch and (resumed or standing.epoch == standing.best_epoch)
         yield {
-            "epoch": epoch.number,
+            "epoch": standing.epoch,
             "status": status,
             "done": status != "running",
-            "score": getattr(best, metric) if best else math.nan,
-            "best_epoch": best_epoch,
-            "best": best.as_dict() if best else {},
-            "forecast": forecast,
-            "scores": scores.as_dict() if scores else {},
-            "loss": _mean_loss(epoch),
-            "form": epoch.members.form,
-            "parameters": epoch.members.parameters.shape[1],
-            "seconds": time.perf_counter() - began,
+            "score": getattr(standing.best, space.search.metric) if standing.best else math.nan,
+            "best_epoch": standing.best_epoch,
+            "best": standing.best.as_dict() if standing.best else {},
+            "forecast": standing.forecast if told_now else None,
+            "scores": standing.scores.as_dict() if standing.scores else {},
+            "loss": standing.loss,
+            "form": training.members.form,
+            "parameters": training.members.parameters.shape[1],
+            "seconds": standing.seconds,
             "worker": os.getpid(),
+            "resumed_from": resumed,
+            "checkpoint_error": keeper.errors() if keeper else None,
         }
         if status != "running":
             return
+        resumed = None
+        if keeper:
+            keeper.keep(training, standing)
+
+
+def _train_epoch(training: "Training", windows: "Windows", standing: Standing, space: Space) -> None:
+    epoch, metric = training.advance(), space.search.metric
+    scores = score(epoch.forecasts, windows.closes, windows.folds, space.data.horizon) if epoch.finite else None
+    standing.epoch, standing.scores, standing.loss = epoch.number, scores, float(np.mean(epoch.losses))
+    best = getattr(standing.best, metric) if standing.best else None
+    if scores and _better(getattr(scores, metric), best, space.mode):
+        standing.best, standing.best_epoch = scores, epoch.number
+        standing.forecast = np.concatenate([fold.mean(axis=0) for fold in epoch.forecasts]).astype(np.float32)
+
+
+def _status(standing: Standing, space: Space) -> str:
+    if standing.epoch == 0:
+        return "running"
+    if standing.scores is None:
+        return "diverged"
+    patience = space.scheduler.patience
+    tired = patience is not None and standing.epoch - standing.best_epoch >= patience
+    return "complete" if tired or standing.epoch >= space.scheduler.max_epochs else "running"
 
 
 def _better(value: float, best: float | None, mode: str) -> bool:
@@ -120,5 +202,29 @@ def _better(value: float, best: float | None, mode: str) -> bool:
     return best is None or (value < best if mode == "min" else value > best)
 
 
-def _mean_loss(epoch: "Epoch") -> float:
-    return float(np.mean(epoch.losses))
+def _may_pass(error: Exception) -> bool:
+    """Whether a fresh worker may get over it."""
+    if isinstance(error, MemoryError | OSError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).upper() for word in PASSING)
+
+
+def _facts(
+    space: Space, prices: Prices, folds: tuple[Fold, ...], configurations: tuple[Configuration, ...],
+    training: "Training",
+) -> dict[str, Any]:  # fmt: skip
+    """All that decides how a trial goes on; epochs and patience only decide when it ends."""
+    parameters = training.members.parameters
+    return {
+        "prices": prices.sha256,
+        "folds": [[part.start, part.stop] for fold in folds for part in (fold.train, fold.validation)],
+        "horizon": space.data.horizon,
+        **{name: value for each in configurations for name, value in each.model_dump(mode="json").items()},
+        "seeds": space.validation.seeds,
+        "seed": space.seed,
+        "form": training.members.form,
+        "dtype": str(parameters.dtype),
+        "device": parameters.device.type,
+        "metric": space.search.metric,
+        "mode": space.mode,
+    }

@@ -1,6 +1,6 @@
-"""The epoch loop over a trial's members: a generator of epoch results."""
+"""The epoch loop over a trial's members, and the state from which it goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from stockrnn.lockstep import Form, Loss, Members, form_for
 from stockrnn.optimizer import Optimizer
 from stockrnn.windows import Windows
 
-__all__ = ["Epoch", "member_seed", "train"]
+__all__ = ["Epoch", "Training", "member_seed", "train"]
 
 LOSSES: dict[str, Loss] = {
     "mse": partial(F.mse_loss, reduction="none"),
@@ -50,6 +50,144 @@ def member_seed(study_seed: int, fold: int, seed_index: int) -> int:
     return int(np.random.SeedSequence([study_seed, fold, seed_index]).generate_state(1, np.uint32)[0])
 
 
+class Training:
+    """Folds x seeds networks, trained in lockstep, and forecasts of every fold's validation block after each epoch.
+
+    An epoch of a member is one pass over its own fold's training windows, in an order drawn from its own seed. A
+    member's result does not depend on which members train beside it.
+
+    Args:
+        windows: of all folds, on the device to train on.
+        network, training: the trial's configuration.
+        seeds: networks per fold.
+        study_seed: what member seeds derive from.
+        form: how the members are computed; None decides by the shape.
+
+    Attributes:
+        epoch: how many epochs were trained.
+        members: the networks, as they stand.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        network: NetworkConfig,
+        training: TrainingConfig,
+        *,
+        seeds: int,
+        study_seed: int = 0,
+        form: Form | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        device = windows.device
+        if device.type == "cuda":  # TF32 keeps 10 bits of a number; cuDNN would use it unasked
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        # Longest first: the members that still have windows at a step are always the first ones.
+        self._order = sorted(
+            ((fold, index) for fold in range(len(windows.folds)) for index in range(seeds)),
+            key=lambda member: -len(windows.train_origins(member[0])),
+        )
+        self.epoch = 0
+        self._windows, self._seeds = windows, seeds
+        member_seeds = [member_seed(study_seed, fold, index) for fold, index in self._order]
+        length = windows.config.sequence_length
+        form = form or form_for(network, length, training.batch_size, len(self._order), device)
+        self.members = Members(
+            network, len(windows.config.features), length, member_seeds, form=form, dtype=dtype, device=device
+        )
+        self._optimizer = Optimizer(self.members.parameters, self.members.gradients, training)
+        self._shuffles = [torch.Generator().manual_seed(seed) for seed in member_seeds]
+        self._folds = torch.tensor([fold for fold, _ in self._order], device=device)
+        self._ranges = [windows.train_origins(fold) for fold, _ in self._order]
+        sizes = [len(origins) for origins in self._ranges]
+        self._schedule = _schedule(sizes, training.batch_size, device, dtype)
+        self._loss = LOSSES[training.loss]
+        self._totals = torch.zeros(len(self._order), dtype=dtype, device=device)
+        self._share = torch.tensor(sizes, dtype=dtype, device=device)
+        # The looped form serves networks too large to wait for launches, and its cuDNN layers need no capture.
+        self._graphs = Graphs(self.members.generators) if device.type == "cuda" and form == "batched" else None
+
+    def advance(self, *, forecast: bool = True) -> Epoch:
+        """Train an epoch.
+
+        Args:
+            forecast: whether forecasts are made after it; else the epoch has none.
+        """
+        windows, order, folds = self._windows, self._order, len(self._windows.folds)
+        origins = _shuffled(self._ranges, self._shuffles).to(windows.device)
+        self._totals.zero_()
+        for step in self._schedule:
+            batch = origins[: step.active, step.start : step.start + step.counts[0]]
+            if self._graphs and step.full:
+                self._graphs.run(step.active, partial(self._step, step), batch)
+            else:
+                self._step(step, batch)
+        self.epoch += 1
+        # The losses and the forecasts come back from the device together: an epoch waits for it once.
+        outputs = _outputs(windows, self.members, self._folds, order) if forecast else self._totals.new_empty(0)
+        back = torch.cat([self._totals / self._share, outputs.flatten()]).cpu().numpy()
+        losses, forecasts = back[: len(order)], back[len(order) :].reshape(len(order), -1)
+        return Epoch(
+            number=self.epoch,
+            losses=_by_fold(losses, order, folds, self._seeds),
+            forecasts=_prices(windows, _by_fold(forecasts, order, folds, self._seeds)) if forecast else [],
+            members=self.members,
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next epochs depend on but the configuration, the windows and `epoch`.
+
+        Arrays by name, of dtypes and shapes that are always the same for one configuration. They may share memory with
+        the training: write or copy them before the next epoch.
+        """
+        tensors = self._tensors() | {
+            name: torch.stack([generator.get_state() for generator in generators])
+            for name, generators in self._generators().items()
+        }
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+    def restore(self, epoch: int, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state after `epoch` epochs, as if training had never stopped.
+
+        Args:
+            epoch: how many were trained.
+            state: as `state` gave it, for the same configuration and windows, with its dtypes and shapes.
+
+        Raises:
+            ValueError: a random state is none; nothing was changed.
+        """
+        given = {name: torch.tensor(array) for name, array in state.items()}
+        for name, generators in self._generators().items():
+            for generator, each in zip(generators, given[name], strict=True):
+                try:
+                    torch.Generator(generator.device).set_state(each)
+                except RuntimeError as error:
+                    raise ValueError(f"{name}: is no random state ({error})") from None
+        for name, tensor in self._tensors().items():
+            tensor.copy_(given[name])
+        for name, generators in self._generators().items():
+            for generator, each in zip(generators, given[name], strict=True):
+                generator.set_state(each)
+        self.epoch = epoch
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        optimizer = self._optimizer
+        return {
+            "parameters": self.members.parameters, "first": optimizer.first, "second": optimizer.second,
+            "steps": optimizer.steps,
+        }  # fmt: skip
+
+    def _generators(self) -> dict[str, list[torch.Generator]]:
+        return {"shuffles": self._shuffles, "dropout": self.members.generators}
+
+    def _step(self, step: "_Step", batch: torch.Tensor) -> None:
+        active = self._folds[: step.active]
+        inputs, targets = self._windows.inputs(active, batch), self._windows.targets(active, batch)
+        losses = self.members.backward(inputs, targets, step.counts, self._loss)
+        self._totals[: step.active] += losses * step.sizes
+        self._optimizer.step(step.active)
+
+
 def train(
     windows: Windows,
     network: NetworkConfig,
@@ -62,74 +200,16 @@ def train(
     form: Form | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Epoch]:
-    """Train folds x seeds networks in lockstep and forecast every fold's validation block after each epoch.
-
-    An epoch of a member is one pass over its own fold's training windows, in an order drawn from its own seed. A
-    member's result does not depend on which members train beside it.
+    """A `Training` from its beginning: one Epoch per epoch; a caller that has seen enough stops iterating.
 
     Args:
-        windows: of all folds, on the device to train on.
-        network, training: the trial's configuration.
-        seeds: networks per fold.
+        windows, network, training, seeds, study_seed, form, dtype: see `Training`.
         max_epochs: epochs to train.
-        study_seed: what member seeds derive from.
-        form: how the members are computed; None decides by the shape.
         forecast_from: the first epoch after which forecasts are made; those before have none.
-
-    Yields:
-        One Epoch per epoch; a caller that has seen enough stops iterating.
     """
-    device = windows.device
-    if device.type == "cuda":  # TF32 keeps 10 bits of a number; cuDNN would use it unasked
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    # Longest first: the members that still have windows at a step are always the first ones.
-    order = sorted(
-        ((fold, index) for fold in range(len(windows.folds)) for index in range(seeds)),
-        key=lambda member: -len(windows.train_origins(member[0])),
-    )
-    member_seeds = [member_seed(study_seed, fold, index) for fold, index in order]
-    length = windows.config.sequence_length
-    form = form or form_for(network, length, training.batch_size, len(order), device)
-    members = Members(
-        network, len(windows.config.features), length, member_seeds, form=form, dtype=dtype, device=device
-    )
-    optimizer = Optimizer(members.parameters, members.gradients, training)
-    shuffles = [torch.Generator().manual_seed(seed) for seed in member_seeds]
-    folds = torch.tensor([fold for fold, _ in order], device=device)
-    ranges = [windows.train_origins(fold) for fold, _ in order]
-    sizes = [len(origins) for origins in ranges]
-    schedule = _schedule(sizes, training.batch_size, device, dtype)
-    loss = LOSSES[training.loss]
-    totals = torch.zeros(len(order), dtype=dtype, device=device)
-    share = torch.tensor(sizes, dtype=dtype, device=device)
-
-    def run(step: _Step, batch: torch.Tensor) -> None:
-        active = folds[: step.active]
-        losses = members.backward(windows.inputs(active, batch), windows.targets(active, batch), step.counts, loss)
-        totals[: step.active] += losses * step.sizes
-        optimizer.step(step.active)
-
-    # The looped form serves networks too large to wait for launches, and its cuDNN layers need no capture.
-    graphs = Graphs(members.generators) if device.type == "cuda" and form == "batched" else None
+    members = Training(windows, network, training, seeds=seeds, study_seed=study_seed, form=form, dtype=dtype)
     for number in range(1, max_epochs + 1):
-        origins = _shuffled(ranges, shuffles).to(device)
-        totals.zero_()
-        for step in schedule:
-            batch = origins[: step.active, step.start : step.start + step.counts[0]]
-            if graphs and step.full:
-                graphs.run(step.active, partial(run, step), batch)
-            else:
-                run(step, batch)
-        # The losses and the forecasts come back from the device together: an epoch waits for it once.
-        outputs = _outputs(windows, members, folds, order) if number >= forecast_from else totals.new_empty(0)
-        back = torch.cat([totals / share, outputs.flatten()]).cpu().numpy()
-        losses, forecasts = back[: len(order)], back[len(order) :].reshape(len(order), -1)
-        yield Epoch(
-            number=number,
-            losses=_by_fold(losses, order, len(windows.folds), seeds),
-            forecasts=_prices(windows, _by_fold(forecasts, order, len(windows.folds), seeds)) if len(outputs) else [],
-            members=members,
-        )
+        yield members.advance(forecast=number >= forecast_from)
 
 
 @dataclass(frozen=True)
