@@ -41,6 +41,7 @@ class Provenance:
     end: str
     sessions: int
     sha256: str
+    fetched: str | None = None
     findings: tuple[Finding, ...] = ()
 
 
@@ -55,6 +56,7 @@ class Prices:
         values: float64, shape (sessions, columns); prices in price points, volume as traded.
         lines: the file's line of each session, shape (sessions,); empty where there is no text file.
         findings: what was mended, and what a user should know.
+        fetched: when it was downloaded, ISO 8601 in UTC; None: it was not.
     """
 
     source: str
@@ -63,6 +65,7 @@ class Prices:
     values: np.ndarray
     lines: np.ndarray
     findings: tuple[Finding, ...] = ()
+    fetched: str | None = None
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -97,5 +100,5 @@ class Prices:
         """Source, span, rows and hash, for the manifest."""
         return Provenance(
             source=self.source, start=str(self.dates[0]), end=str(self.dates[-1]), sessions=len(self),
-            sha256=self.sha256, findings=self.findings,
+            sha256=self.sha256, fetched=self.fetched, findings=self.findings,
         )  # fmt: skip

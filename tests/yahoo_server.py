@@ -1,0 +1,251 @@
+"""Yahoo Finance on loopback: a proxy that speaks TLS for Yahoo's hosts with a certificate of its own.
+
+The real yfinance reaches it by the environment alone (`Yahoo.environment`), so it serves tests of command lines too.
+"""
+
+import json
+import socket
+import ssl
+import struct
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+__all__ = ["CLOSED", "FAULTS", "Yahoo"]
+
+HOSTS = ["*.yahoo.com", "*.finance.yahoo.com", "yahoo.com"]
+CHART = "/v8/finance/chart/"
+CLOSED = timedelta(hours=-2)  # today's session ended two hours ago
+HTML = b"<!DOCTYPE html><html><body>Sorry, something went wrong.</body></html>"
+FAULTS = ("404", "429", "500", "401", "html", "truncated", "cut", "null", "reset", "slow", "black hole", "refused")
+
+
+class Yahoo:
+    """The server and its switches.
+
+    Attributes:
+        environment: variables that lead yfinance here.
+        fault: how the chart fails, one of FAULTS; None: it does not.
+        times: so many requests of the chart fail and the next are good; None: all fail.
+        charts: symbol -> its rows as (day, open, high, low, close, adjusted close, volume), None where Yahoo has null.
+        session_end: when today's session ends, from now on.
+        zone: the exchange's.
+        asked: (symbol, query) of each request of the chart.
+        paths: path of each request.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.fault: str | None = None
+        self.times: int | None = None
+        self.charts: dict[str, list[tuple]] = {}
+        self.session_end, self.zone = CLOSED, "Asia/Seoul"
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.paths: list[str] = []
+        certificate, self._context = _certificate(folder)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.yahoo = self
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        proxy = f"http://127.0.0.1:{self._server.server_port}"
+        self.environment = {
+            **dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), proxy),
+            **dict.fromkeys(("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"), str(certificate)),
+            **dict.fromkeys(("NO_PROXY", "no_proxy"), ""),
+        }
+
+    def __enter__(self) -> "Yahoo":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def list(self, symbol: str, sessions: int, last: str, factor: float = 1.0, seed: int = 0) -> None:
+        """Give a symbol a random walk on weekdays until `last`; adjusted prices are `factor` times the others."""
+        random = np.random.default_rng(seed)
+        days = np.busday_offset(last, np.arange(1 - sessions, 1), roll="backward").astype(str).tolist()
+        close = np.round(100 * np.exp(np.cumsum(random.normal(0, 0.01, sessions))), 4).tolist()
+        self.charts[symbol] = [
+            (day, price * 0.999, price * 1.01, price * 0.99, price, price * factor, 1000 + 7 * at)
+            for at, (day, price) in enumerate(zip(days, close, strict=True))
+        ]
+
+    @property
+    def refused(self) -> str:
+        """An address at which nobody listens."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+    def fails(self) -> bool:
+        """Whether this request of the chart fails; counts it."""
+        if self.fault is None or self.times == 0:
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+    def answer(self, symbol: str, query: dict[str, str]) -> tuple[int, dict]:
+        """Status and JSON of a chart."""
+        rows = self.charts.get(symbol)
+        if rows is None:
+            return 404, _chart(None, {"code": "Not Found", "description": "No data found, symbol may be delisted"})
+        zone = ZoneInfo(self.zone)
+        rows = [(int(_nine(row[0], zone).timestamp()), *row[1:]) for row in rows]
+        first = rows[0][0]
+        if "period1" in query:
+            begin, end = int(query["period1"]), int(query["period2"])
+            rows = [row for row in rows if begin <= row[0] < end]
+            if not rows:
+                text = f"Data doesn't exist for startDate = {begin}, endDate = {end}"
+                return 400, _chart(None, {"code": "Bad Request", "description": text})
+        else:
+            rows = rows[-1:]
+        times, opens, highs, lows, closes, adjusted, volumes = (list(column) for column in zip(*rows, strict=True))
+        quote = {"open": opens, "high": highs, "low": lows, "close": closes, "volume": volumes}
+        return 200, _chart([{
+            "meta": self._meta(symbol, zone, first),
+            "timestamp": times,
+            "indicators": {"quote": [quote], "adjclose": [{"adjclose": adjusted}]},
+        }])  # fmt: skip
+
+    def _meta(self, symbol: str, zone: ZoneInfo, first: int) -> dict:
+        end = datetime.now(UTC) + self.session_end
+        offset = int(datetime.now(zone).utcoffset().total_seconds())
+        period = {"timezone": "LCL", "end": int(end.timestamp()), "start": int(end.timestamp()) - 6 * 3600 - 1800,
+                  "gmtoffset": offset}  # fmt: skip
+        return {
+            "currency": "KRW", "symbol": symbol, "exchangeName": "KSC", "instrumentType": "INDEX",
+            "firstTradeDate": first, "regularMarketTime": int(min(end, datetime.now(UTC)).timestamp()),
+            "gmtoffset": offset, "timezone": "LCL", "exchangeTimezoneName": self.zone, "priceHint": 2,
+            "currentTradingPeriod": {name: dict(period) for name in ("pre", "regular", "post")},
+            "dataGranularity": "1d", "range": "",
+            "validRanges": ["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"],
+        }  # fmt: skip
+
+
+def _chart(result: list | None, error: dict | None = None) -> dict:
+    return {"chart": {"result": result, "error": error}}
+
+
+def _nine(day: str, zone: ZoneInfo) -> datetime:
+    return datetime.fromisoformat(f"{day}T09:00").replace(tzinfo=zone)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    yahoo: Yahoo
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away in the middle is what some tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the terminal to the tests."""
+
+    def do_CONNECT(self) -> None:
+        """Become the host that was asked for."""
+        if self.server.yahoo.fault == "black hole":
+            time.sleep(30)
+        self.send_response_only(200, "Connection established")
+        self.end_headers()
+        self.connection = self.server.yahoo._context.wrap_socket(self.connection, server_side=True)
+        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", buffering=0)
+
+    def do_GET(self) -> None:
+        """One of Yahoo's pages."""
+        yahoo, url = self.server.yahoo, urlsplit(self.path)
+        yahoo.paths.append(url.path)
+        if url.path == "/v1/test/getcrumb":
+            self._send(200, b"crumb", "text/plain")
+        elif url.path.startswith(CHART):
+            query = {name: values[0] for name, values in parse_qs(url.query).items()}
+            symbol = unquote(url.path.removeprefix(CHART))
+            yahoo.asked.append((symbol, query))
+            self._chart(yahoo, symbol, query)
+        else:  # the cookie of fc.yahoo.com is a 404 too, and so is the consent page
+            self._send(404, b"{}", cookie=True)
+
+    do_POST = do_GET  # noqa: N815
+
+    def _chart(self, yahoo: Yahoo, symbol: str, query: dict[str, str]) -> None:
+        status, content = yahoo.answer(symbol, query)
+        body = json.dumps(content).encode()
+        fault = yahoo.fault if yahoo.fails() else None
+        if fault == "reset":
+            raw = self.connection
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raw.close()
+            self.close_connection = True
+            return
+        if fault == "slow":
+            time.sleep(30)
+        if fault in ("404", "429", "500", "401"):
+            said = {
+                "429": b"Too Many Requests\r\n",
+                "500": b"Internal Server Error",
+                "404": json.dumps(yahoo.answer("", {})[1]).encode(),
+                "401": b'{"finance":{"result":null,"error":{"code":"Unauthorized","description":"Invalid Crumb"}}}',
+            }
+            self._send(int(fault), said[fault])  # fmt: skip
+        elif fault == "html":
+            self._send(200, HTML, "text/html")
+        elif fault == "null":
+            self._send(200, json.dumps(_chart(None)).encode())
+        elif fault == "truncated":
+            self._send(200, body[: len(body) // 2])
+        elif fault == "cut":
+            self._send(200, body[: len(body) // 2], length=len(body))
+            self.close_connection = True
+        else:
+            self._send(status, body)
+
+    def _send(
+        self, status: int, body: bytes, kind: str = "application/json", length: int | None = None, cookie: bool = False
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        if cookie:
+            expires = datetime.now(UTC) + timedelta(days=300)
+            self.send_header("Set-Cookie", f"A3=d=1; Domain=.yahoo.com; Path=/; Secure; HttpOnly; "
+                                           f"Expires={expires:%a, %d %b %Y %H:%M:%S GMT}")  # fmt: skip
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for Yahoo's hosts that trusts itself, and the server's side of it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "yahoo on loopback")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    path, private = folder / "yahoo.pem", folder / "yahoo.key"
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ))  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, private)
+    return path, context
