@@ -15,7 +15,7 @@ from search.document import Document
 from search.leaderboard import read_csv
 from search.parameters import Parameter
 from search.predictions import read_predictions
-from search.record import STATUSES, read_events
+from search.record import INTERRUPTED, STATUSES, read_events
 from search.settings import SECTIONS
 from search.shapes import manifest
 from search.space import SpaceError, load_space
@@ -184,7 +184,7 @@ def read_findings(folder: Path) -> Findings:
     names, rows = read_csv(board) if (board := folder / "leaderboard.csv").exists() else ([], [])
     return Findings(
         folder=folder, manifest=known, space=space, space_text=text, names=names, rows=rows, events=events,
-        ends={event["trial_id"]: event for event in events if event["event"] == "end"},
+        ends={event["trial_id"]: event for event in events if event["event"] in ("end", INTERRUPTED)},
         statuses={event["trial_id"]: event.get("status", RUNNING) for event in events},
     )  # fmt: skip
 

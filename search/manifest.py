@@ -9,13 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from search.parameters import FIELDS
 from search.record import plain
 from search.space import Space
 from stockrnn.folds import WalkForward
 from stockrnn.series import Prices
 
-__all__ = ["opening", "write_manifest"]
+__all__ = ["opening", "versions", "write_manifest", "write_space"]
 
 PACKAGES = ("stockrnn-search", "torch", "ray", "optuna", "numpy")
 
@@ -49,13 +51,15 @@ def opening(
         "platform": platform.platform(),
         "start": start,
         "end": None,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": versions(),
         "seed": space.seed,
+        "space": yaml.safe_load(space.as_yaml()),
         "defaults": defaults,
         "data": asdict(prices.provenance),
         "folds": [{"train": dates(fold.train), "validation": dates(fold.validation)} for fold in walk.folds],
         "test": dates(walk.test),
         "test_openings": [],
+        "resumes": [],
         "baselines": baselines,
     }
 
@@ -65,6 +69,18 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     part = folder / "manifest.part"
     part.write_text(json.dumps(plain(manifest), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(part, folder / "manifest.json")
+
+
+def write_space(folder: Path, space: Space) -> None:
+    """Write `space.yaml`, the space as resolved; a reader sees the old one or the new one."""
+    part = folder / "space.part"
+    part.write_text(space.as_yaml(), encoding="utf-8")
+    os.replace(part, folder / "space.yaml")
+
+
+def versions() -> dict[str, str | None]:
+    """Python's version and those of the packages that decide results; None for a checkout that was not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(package: str) -> str | None:

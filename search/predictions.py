@@ -8,8 +8,9 @@ the finalist's.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -34,13 +35,14 @@ SCHEMA = pa.schema(
 )
 PART_ROWS = 100_000
 PART_SECONDS = 30.0
+STREAM = ".stream.arrows"  # readers of Parquet folders skip names with a dot
 
 
 class Predictions:
-    """Writes predictions in parts: memory stays flat, and a crash loses at most what came since the last part.
+    """Writes predictions in parts: memory stays flat. What has come since the last part stands in a stream beside it.
 
     Args:
-        folder: `predictions.parquet` of the study; made at the first part.
+        folder: `predictions.parquet` of the study; made at the first forecast.
         prices, horizon: what the forecasts are of.
     """
 
@@ -49,6 +51,31 @@ class Predictions:
         self._closes = prices.column("close")
         self._tables: list[pa.Table] = []
         self._rows, self._written = 0, time.monotonic()
+        self._file: BinaryIO | None = None
+        self._stream: pa.RecordBatchStreamWriter | None = None
+
+    def keep(self, trial_ids: Collection[str], *, test: bool) -> None:
+        """Go on where a study broke off: keep the validation forecasts of these trials, each once, and no others.
+
+        Args:
+            test: whether the forecasts of the test block are kept too.
+        """
+        if not self._folder.exists():
+            return
+        wanted = pc.field("trial_id").isin(list(trial_ids)) & (pc.field("split") == "validation")
+        wanted = wanted | (pc.field("split") == "test") if test else wanted
+        have: set[tuple[str, str]] = set()
+        for path in sorted(self._folder.glob("part-*.parquet")):
+            table = pq.read_table(path, schema=SCHEMA)
+            kept = _without(table.filter(wanted), have)
+            have |= _named(kept)
+            if len(kept) < len(table):
+                _write(kept, path)
+        for table in _streamed(self._folder / STREAM):
+            kept = _without(table.filter(wanted), have)
+            have |= _named(kept)
+            self._tables.append(kept)
+        self.flush()
 
     def validation(self, trial_id: str, folds: Sequence[Fold], forecast: np.ndarray) -> None:
         """The forecasts of a trial on the validation blocks of all folds, one after another, shape (days,)."""
@@ -65,14 +92,14 @@ class Predictions:
     def flush(self) -> None:
         """Write what has come since the last part; a reader never sees half of one."""
         self._written = time.monotonic()
-        if not self._tables:
-            return
-        self._folder.mkdir(exist_ok=True)
-        number = len(list(self._folder.glob("part-*.parquet")))
-        part = self._folder / f".part-{number:05}"  # readers of Parquet folders skip names with a dot
-        pq.write_table(pa.concat_tables(self._tables), part)
-        os.replace(part, self._folder / f"part-{number:05}.parquet")
-        self._tables, self._rows = [], 0
+        if self._tables:
+            number = len(list(self._folder.glob("part-*.parquet")))
+            _write(pa.concat_tables(self._tables), self._folder / f"part-{number:05}.parquet")
+            self._tables, self._rows = [], 0
+        if self._file is not None:
+            self._file.close()
+            self._file = self._stream = None
+        (self._folder / STREAM).unlink(missing_ok=True)
 
     def _add(self, trial_id: str, split: str, fold: int, block: range, forecast: np.ndarray) -> None:
         days, horizon = len(block), self._horizon
@@ -90,8 +117,48 @@ class Predictions:
                 )
             ),
         ]
-        self._tables.append(pa.Table.from_arrays(columns, schema=SCHEMA))
-        self._rows += days
+        self._append(pa.Table.from_arrays(columns, schema=SCHEMA))
+
+    def _append(self, table: pa.Table) -> None:
+        if not len(table):
+            return
+        if self._stream is None or self._file is None:
+            self._folder.mkdir(exist_ok=True)
+            self._file = (self._folder / STREAM).open("wb")
+            self._stream = pa.ipc.new_stream(self._file, SCHEMA)
+        self._stream.write_table(table)
+        self._file.flush()
+        self._tables.append(table)
+        self._rows += len(table)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    part = path.with_name(f".{path.name}")
+    pq.write_table(table, part)
+    os.replace(part, path)
+
+
+def _streamed(path: Path) -> list[pa.Table]:
+    """The tables of a stream, to where it was broken off."""
+    tables: list[pa.Table] = []
+    if not path.exists():
+        return tables
+    try:
+        for batch in pa.ipc.open_stream(path.read_bytes()):
+            tables.append(pa.Table.from_batches([batch]))  # noqa: PERF401  # those before a torn one count
+    except (pa.ArrowInvalid, OSError):
+        return tables
+    return tables
+
+
+def _named(table: pa.Table) -> set[tuple[str, str]]:
+    return set(zip(table["trial_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
+def _without(table: pa.Table, have: set[tuple[str, str]]) -> pa.Table:
+    """A table without the forecasts that are there already."""
+    new = [pair not in have for pair in zip(table["trial_id"].to_pylist(), table["split"].to_pylist(), strict=True)]
+    return table.filter(pa.array(new, pa.bool_()))
 
 
 def read_predictions(folder: Path, split: str | None = None) -> pa.Table:

@@ -53,6 +53,7 @@ class Progress:
         self._console = Console(stderr=True, highlight=False)
         self._began = self._shown = time.monotonic()
         self._first_trial: float | None = None
+        self._before = len(record.ends)  # of a study that is resumed
         self._quiet = quiet
         self._ending = False
         self._live: Live | None = None
@@ -89,6 +90,11 @@ class Progress:
         else:
             waiting = "" if self.record.running else f"; waiting for {self.waiting_for}"
             self._console.print(f"{self._trials()}{waiting}; {self._time()}", soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """A line that stays: something went wrong and was dealt with."""
+        if not self._quiet:
+            self._console.print(text, soft_wrap=True, markup=False)
 
     def ended(self, end: TrialEnd) -> None:
         """A trial ended."""
@@ -164,8 +170,8 @@ class Progress:
         spent = time.monotonic() - self._began
         ended, total = len(self.record.ends), self.space.num_samples
         text = duration(spent)
-        if 0 < ended < total and self._first_trial is not None:
-            left = (time.monotonic() - self._first_trial) / ended * (total - ended)
+        if self._before < ended < total and self._first_trial is not None:
+            left = (time.monotonic() - self._first_trial) / (ended - self._before) * (total - ended)
             if self.time_budget is not None:
                 left = min(left, max(0.0, self.time_budget - spent))
             text += f", about {duration(left)} left"

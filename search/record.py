@@ -1,19 +1,36 @@
 """`trials.jsonl`: one line an epoch report and one a trial's end, appended; the study's record of truth.
 
-Times are UTC in ISO 8601. Unknown numbers are null, never 0 and never NaN.
+A trial ends once. One that was interrupted has a line of its own, which a later end replaces; a retry of a trial whose
+worker died has one too. Times are UTC in ISO 8601. Unknown numbers are null, never 0 and never NaN.
 """
 
+import errno
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
-__all__ = ["STATUSES", "Record", "TrialEnd", "now", "plain", "read_ends", "read_events"]
+from search.shapes import MOST_RECORD, event
+from search.wording import shown
+from stockrnn.files import FileError, plain_bytes
 
-STATUSES = ("complete", "stopped", "diverged", "failed", "interrupted")
+__all__ = [
+    "INTERRUPTED", "STATUSES", "UNSCORED", "DamagedError", "Record", "TrialEnd", "cut_torn_line", "ends_of", "now",
+    "plain", "read_ends", "read_events",
+]  # fmt: skip
+
+INTERRUPTED = "interrupted"
+STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
+UNSCORED = ("diverged", "failed")  # what such a trial reached before stands in its epochs' lines, and ranks nowhere
+EVENTS = ("epoch", "retry", INTERRUPTED, "end")
+
+
+class DamagedError(ValueError):
+    """A file of a study that is not as it was written, in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +65,25 @@ def now() -> str:
 
 
 class Record:
-    """Appends to `trials.jsonl`, made at the first line, and keeps every trial's end in memory."""
+    """Appends to `trials.jsonl`, made at the first line, and keeps every trial's end in memory.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        events: what a study that is resumed wrote there before.
+
+    Attributes:
+        ends: of the trials that ended, and of those interrupted since this record was opened.
+    """
+
+    def __init__(self, path: Path, events: Sequence[Mapping[str, Any]] = ()) -> None:
         self._path = path
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
         self._running: dict[str, tuple[Mapping[str, Any], dict[str, Any]]] = {}
-        self.ends: list[TrialEnd] = []
+        self._epochs: dict[str, int] = {}  # the last epoch on file
+        for line in events:
+            if line["event"] == "epoch":
+                self._epochs[line["trial_id"]] = line["epoch"]
+        self.ends = [end for end in ends_of(events) if end.status != INTERRUPTED]
 
     @property
     def running(self) -> dict[str, dict[str, Any]]:
@@ -62,16 +91,23 @@ class Record:
         return {trial_id: report for trial_id, (_, report) in self._running.items()}
 
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
-        """A trial began."""
-        self._running[trial_id] = (point, {})
+        """A trial began, or began again on another worker."""
+        self._running.setdefault(trial_id, (point, {}))
+
+    def retry(self, trial_id: str, message: str) -> None:
+        """A trial's worker failed and another one goes on with it."""
+        self._append({"event": "retry", "trial_id": trial_id, "time": now(), "message": message})
 
     def epoch(self, trial_id: str, report: Mapping[str, Any]) -> None:
-        """An epoch's report, as `trial.reports` yields it."""
+        """An epoch's report, as `trial.reports` yields it; an epoch that is done again has its line already."""
         point, last = self._running[trial_id]
         if "epoch" not in report:  # a failure's report: the epochs before it still count
             self._running[trial_id] = (point, {**last, **report})
             return
         self._running[trial_id] = (point, dict(report))
+        if report["epoch"] <= self._epochs.get(trial_id, 0):
+            return
+        self._epochs[trial_id] = report["epoch"]
         line = {"event": "epoch", "trial_id": trial_id, "time": now()}
         keys = ("epoch", "score", "best_epoch", "scores", "loss", "seconds", "worker")
         self._append(line | {key: report[key] for key in keys})
@@ -79,7 +115,7 @@ class Record:
     def end(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:
         """A trial ended; its last report holds what it reached."""
         point, report = self._running.pop(trial_id)
-        if status in ("diverged", "failed"):  # what it reached before stands in its epochs' lines, and ranks nowhere
+        if status in UNSCORED:
             report = {**report, "best": {}, "best_epoch": None}
         end = TrialEnd(
             trial_id=trial_id, status=status, point=point, scores=report.get("best", {}),
@@ -90,11 +126,11 @@ class Record:
         )  # fmt: skip
         self.ends.append(end)
         line = {
-            "event": "end",
+            "event": INTERRUPTED if status == INTERRUPTED else "end",
             "time": now(),
             **{name: getattr(end, name) for name in TrialEnd.__dataclass_fields__},
         }
-        self._append(line | ({"traceback": report["traceback"]} if "traceback" in report else {}))
+        self._append(line | ({"traceback": report["traceback"]} if "traceback" in report else {}), durable=True)
         return end
 
     def close(self) -> None:
@@ -102,42 +138,70 @@ class Record:
         if self._file is not None:
             self._file.close()
 
-    def _append(self, line: Mapping[str, Any]) -> None:
+    def _append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
         if self._file is None:
-            self._file = self._path.open("a", encoding="utf-8")
-        self._file.write(json.dumps(plain(line), allow_nan=False) + "\n")
-        self._file.flush()
+            self._file = self._path.open("ab", buffering=0)
+        content = (json.dumps(plain(line), allow_nan=False) + "\n").encode()
+        before = self._file.seek(0, os.SEEK_END)
+        try:
+            if self._file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        except OSError:
+            self._file.truncate(before)
+            raise
+        if durable:
+            os.fsync(self._file.fileno())
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
     """Every line of the record, without the last where it is torn: still being written, or cut off.
 
     Raises:
-        ValueError: another line is no event.
+        DamagedError: another line is no event.
     """
+    try:
+        content = plain_bytes(path, MOST_RECORD)
+    except FileError as error:
+        raise DamagedError(f"{path}: {error}; it is as search.run wrote it; copy the study's folder again") from None
     events = []
-    *whole, last = path.read_text(encoding="utf-8").split("\n")
+    *whole, last = content.split(b"\n")
     for number, line in enumerate([*whole, last], start=1):
         try:
-            event = json.loads(line)
-            known = event["event"] in ("epoch", "end")
-        except (ValueError, TypeError, KeyError):
-            known = False
-        if known:
-            events.append(event)
-        elif number <= len(whole):
-            raise ValueError(f"{path}:{number}: is no event of a trial: {line[:60]!r}; remove the line")
+            found = event(line)
+            if found["event"] not in EVENTS:
+                raise ValueError(f"{shown(found['event'])} is none of {', '.join(EVENTS)}")
+            events.append(found)
+        except ValueError as error:
+            if number <= len(whole):
+                raise DamagedError(f"{path}:{number}: is no event of a trial: {error}; remove the line") from None
     return events
 
 
+def cut_torn_line(path: Path) -> int:
+    """Cut what follows a file's last line break: a line that a crash broke off. Returns how many bytes."""
+    if not path.exists():
+        return 0
+    with path.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        file.truncate(whole)
+    return len(content) - whole
+
+
 def read_ends(path: Path) -> list[TrialEnd]:
-    """The trials that ended, in the order in which they did."""
+    """The trials that ended or were interrupted, in the order in which they did."""
+    return ends_of(read_events(path))
+
+
+def ends_of(events: Iterable[Mapping[str, Any]]) -> list[TrialEnd]:
+    """The ends among events; of a trial that was interrupted and went on, its last."""
     names = set(TrialEnd.__dataclass_fields__)
-    return [
-        TrialEnd(**{name: value for name, value in event.items() if name in names})
-        for event in read_events(path)
-        if event["event"] == "end"
-    ]
+    ends: dict[str, TrialEnd] = {}
+    for line in events:
+        if line["event"] in (INTERRUPTED, "end"):
+            ends.pop(line["trial_id"], None)
+            ends[line["trial_id"]] = TrialEnd(**{name: value for name, value in line.items() if name in names})
+    return list(ends.values())
 
 
 def plain(value: Any) -> Any:

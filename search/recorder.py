@@ -1,24 +1,28 @@
 """What Tune's events become: the record, the predictions, the leaderboard on disk and the terminal's view."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 from ray import tune
 
 from search.leaderboard import write_csv
 from search.predictions import Predictions
 from search.progress import Progress
 from search.ranking import Row, columns, rank
-from search.record import Record
+from search.record import INTERRUPTED, UNSCORED, Record, TrialEnd
+from search.searcher import OptunaSearcher
 from search.space import Space
 from search.tracking import Tracking
+from stockrnn.checkpoint import forget
 from stockrnn.folds import Fold
 
 __all__ = ["Board", "Recorder"]
 
+SAME_FAILURES = 5  # with one message, before any trial succeeds: they end the study
 LEADERBOARD_EVERY = 1.0  # seconds between two rewrites while trials end
 
 
@@ -52,10 +56,11 @@ class Recorder(tune.Callback):
 
     def __init__(
         self, record: Record, board: Board, progress: Progress, predictions: Predictions, folds: Sequence[Fold],
-        tracking: Tracking,
+        tracking: Tracking, searcher: OptunaSearcher, checkpoints: Path, stop: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._record, self._board, self._progress, self._tracking = record, board, progress, tracking
-        self._predictions, self._folds = predictions, folds
+        self._predictions, self._folds, self._searcher = predictions, folds, searcher
+        self._checkpoints, self._stop = checkpoints, stop
         self._forecasts: dict[str, np.ndarray] = {}  # of running trials, at their best epoch
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,7 +69,7 @@ class Recorder(tune.Callback):
     def interrupt(self) -> None:
         """End every trial that is still running as `interrupted`."""
         for trial_id in list(self._record.running):
-            self._ended(trial_id, "interrupted")
+            self._ended(trial_id, INTERRUPTED)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._progress.look()
@@ -81,23 +86,58 @@ class Recorder(tune.Callback):
             self._forecasts[trial_id] = forecast
         self._record.epoch(trial_id, result)
         self._tracking.epoch(trial_id, result)
+        if error := result.get("checkpoint_error"):
+            self._progress.say(f"{trial_id}: {error}")
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        said = _why(trial)
+        self._record.retry(trial.config["trial_id"], said)
+        self._progress.say(f"{trial.config['trial_id']}: {said}; it goes on with another worker")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         status = trial.last_result["status"]
         self._end(trial, "stopped" if status == "running" else status)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_pickled_error()
-        self._end(trial, "failed", " ".join(str(error).split())[:500] if error else "the worker died")
+        self._end(trial, "failed", _why(trial))
 
     def _end(self, trial: Any, status: str, message: str | None = None) -> None:
-        self._ended(trial.config["trial_id"], status, message)
+        end = self._ended(trial.config["trial_id"], status, message)
+        self._searcher.tell(trial.trial_id, end, trial.last_result)
+        forget(self._checkpoints / end.trial_id)
         self._board.refresh()
+        self._count(end)
 
-    def _ended(self, trial_id: str, status: str, message: str | None = None) -> None:
+    def _ended(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:
+        """Its forecast first, then its end: a trial that has ended has lost nothing."""
+        forecast = self._forecasts.pop(trial_id, None)
+        if forecast is not None and status not in UNSCORED and self._record.running[trial_id].get("best"):
+            self._predictions.validation(trial_id, self._folds, forecast)
         end = self._record.end(trial_id, status, message)
         self._tracking.end(end)
-        forecast = self._forecasts.pop(trial_id, None)
-        if end.scores and forecast is not None:
-            self._predictions.validation(trial_id, self._folds, forecast)
         self._progress.ended(end)
+        return end
+
+    def _count(self, end: TrialEnd) -> None:
+        """Stop a study that cannot succeed: what fails every trial in the same way is not the trial's fault."""
+        if any(other.status != "failed" for other in self._record.ends):
+            return
+        last = [other.message for other in self._record.ends[-SAME_FAILURES:]]
+        if len(last) == SAME_FAILURES and len(set(last)) == 1:
+            self._stop(f"the first {SAME_FAILURES} trials failed alike: {end.message}")
+
+
+def _why(trial: Any) -> str:
+    """What a trial that raised died of, in one line."""
+    error = trial.get_pickled_error()
+    match error:
+        case ray.exceptions.OutOfMemoryError():
+            return "the machine ran out of memory and its worker was killed"
+        case ray.exceptions.ActorDiedError() | ray.exceptions.ActorUnavailableError():
+            return "its worker died"
+        case ray.exceptions.NodeDiedError():
+            return "its machine died"
+        case ray.exceptions.RayTaskError():
+            cause = error.cause
+            return f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+    return " ".join(str(error).split())[:300] if error else "its worker died"

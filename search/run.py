@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import shlex
 import signal
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from search.space import Space
     from search.study import Outcome
     from stockrnn.folds import WalkForward
+    from stockrnn.prices import Access
     from stockrnn.series import Prices
 
 __all__ = ["main"]
 
+OUTPUT = "results"
 DONE, NOTHING_FINISHED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 TOP = 10
 EXAMPLES = """\
@@ -32,8 +35,12 @@ examples:
       more trials, but no longer than half an hour
   python -m search.run spaces/gru.yaml --set space.hidden_size=8 --dry-run
       fix one parameter; check everything, run nothing
+  python -m search.run spaces/all.yaml --ticker ^KS11
+      a market by its Yahoo ticker
+  python -m search.run --resume results/all --num-samples 80
+      go on with a study that was broken off, or has ended, to 80 trials in all
 
-exit codes: 0 done, 1 no trial finished, 2 wrong input, 130 interrupted
+exit codes: 0 done, 1 no trial finished or the study could not go on, 2 wrong input, 130 interrupted
 """
 
 
@@ -45,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(schema_text(), end="")
         return DONE
-    if options.space is None:
+    if options.space is None and options.resume is None:
         print(
             "python -m search.run: a space file is missing; name one, as in spaces/smoke.yaml",
             file=sys.stderr,
@@ -74,7 +81,6 @@ class _OptionError(ValueError):
 def _run(options: argparse.Namespace) -> int:
     from search.space import load_space
     from search.tracking import check_installed
-    from search.tracking_address import without_credentials
     from stockrnn.prices import load
     from stockrnn.quality import clean
 
@@ -84,9 +90,12 @@ def _run(options: argparse.Namespace) -> int:
         raise _OptionError(
             f"--max-concurrent {most}: is no number of trials; it is a whole number, at least 1; write 1"
         )
+    access = _access(options)
+    if options.resume:
+        return _go_on(options, budget, most)
     space = load_space(options.space, _overrides(options))
     check_installed(space)
-    prices = clean(load(space.data.source))
+    prices = clean(load(space.data, access))
     walk = space.folds(prices)
     folder = Path(options.output) / space.name
     if not options.quiet:
@@ -96,12 +105,57 @@ def _run(options: argparse.Namespace) -> int:
         print(_plan(space, prices, walk))
     if folder.exists():
         raise space.error(
-            ("name",), f"{folder} exists already; each study has a folder of its own; "
-            f"choose another with --name, or remove the folder",
+            ("name",), f"{folder} exists already; each study has a folder of its own; go on with it by --resume "
+            f"{folder}, choose another name with --name, or remove the folder",
         )  # fmt: skip
     if options.dry_run:
         return DONE
     _check_writable(Path(options.output))
+    return _study(options, space, prices, walk, folder, budget, most)
+
+
+def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) -> int:
+    """Resume a study."""
+    from search.resume import changes, read_manifest
+    from search.space import load_space
+    from search.tracking import check_installed
+    from stockrnn.parquet import read_prices
+
+    folder = Path(options.resume)
+    if options.output != OUTPUT or options.name is not None:
+        raise _OptionError(f"--resume {folder}: stands beside --output or --name; a study stays where it is; drop them")
+    if not (folder / "manifest.json").exists():
+        raise _OptionError(
+            f"--resume {folder}: is no study, it has no manifest.json; a study is named by its folder, as in "
+            f"results/all; check the path, or start it anew"
+        )
+    manifest = read_manifest(folder / "manifest.json")
+    overrides = [*_overrides(options), ("name", json.dumps(manifest.get("name")), "--resume")]
+    space = load_space(options.space or str(folder / "space.yaml"), overrides)
+    check_installed(space)
+    prices = read_prices(folder / "prices.parquet")
+    if (different := changes(manifest, space, prices)) and not options.force:
+        raise _OptionError(
+            "\n".join(f"--resume {folder}: {what}" for what in different)
+            + f"\n--resume {folder}: a study goes on as it began, or its trials cannot be compared; "
+            "undo this, begin another study, or add --force"
+        )
+    walk = space.folds(prices)
+    if options.dry_run:
+        print(_plan(space, prices, walk))
+        return DONE
+    _check_writable(folder)
+    return _study(options, space, prices, walk, folder, budget, most)
+
+
+def _study(
+    options: argparse.Namespace, space: "Space", prices: "Prices", walk: "WalkForward", folder: Path,
+    budget: float | None, most: str | None,
+) -> int:  # fmt: skip
+    from search.lock import LockedError
+    from search.record import DamagedError
+    from search.tracking_address import without_credentials
+
     signal.signal(signal.SIGTERM, _interrupt)  # while Ray starts, as Ctrl-C does; then the study's own handlers stand
     import search.study as study
 
@@ -112,15 +166,27 @@ def _run(options: argparse.Namespace) -> int:
                 folder=folder,
                 command=without_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
                 max_concurrent=None if most is None else int(most), time_budget=budget, address=options.address,
-                quiet=options.quiet,
+                quiet=options.quiet, resume=bool(options.resume), reopen_test=options.reopen_test,
             ),
         )  # fmt: skip
     except ConnectionError as error:
         raise _OptionError(f"--address {options.address}: no Ray cluster answers ({_line(error)}); check it") from None
-    print(_summary(space, outcome, folder))
+    except (LockedError, DamagedError) as error:
+        raise _OptionError(str(error)) from None
+    _show(_summary(space, outcome, folder))
+    if outcome.failure:
+        print(outcome.failure, file=sys.stderr)
     if outcome.interrupted:
         return INTERRUPTED
-    return DONE if any(end.status in ("complete", "stopped") for end in outcome.ends) else NOTHING_FINISHED
+    succeeded = any(end.status in ("complete", "stopped") for end in outcome.ends)
+    return DONE if succeeded and not outcome.failure else NOTHING_FINISHED
+
+
+def _show(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError:  # whoever read has gone; the study's folder holds it all, and Python would complain as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -144,7 +210,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-samples", metavar="N", help="trials in all (search.num_samples)")
     parser.add_argument("--time-budget", metavar="TIME", help="end the search after this long: 90s, 10m, 2h")
     parser.add_argument("--max-concurrent", metavar="N", help="trials side by side, at most")
-    parser.add_argument("--output", default="results", metavar="DIR", help="where studies are kept (default: results)")
+    parser.add_argument("--output", default=OUTPUT, metavar="DIR", help="where studies are kept (default: results)")
+    parser.add_argument("--resume", metavar="FOLDER", help="go on with a study that ended or was broken off")
+    parser.add_argument(
+        "--force", action="store_true", help="with --resume: even where space, prices or versions have changed"
+    )
+    parser.add_argument(
+        "--reopen-test", action="store_true", help="with --resume: open the test block once more, for today's finalists"
+    )
+    parser.add_argument("--ticker", metavar="T", help="a Yahoo ticker, as in ^KS11 (data.source: yahoo, data.ticker)")
+    parser.add_argument("--cache", metavar="DIR", help="where downloads are kept (default: the user's cache folder)")
+    parser.add_argument("--offline", action="store_true", help="only what the cache holds")
+    parser.add_argument("--refresh", action="store_true", help="download anew, whatever the cache holds")
     parser.add_argument("--name", help="the study's name, and its folder's")
     parser.add_argument("--seed", metavar="N", help="the study's seed")
     parser.add_argument(
@@ -156,6 +233,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json-schema", action="store_true", help="print the JSON Schema of space files")
     parser.add_argument("--quiet", action="store_true", help="no progress, the result only")
     return parser
+
+
+def _access(options: argparse.Namespace) -> "Access":
+    from stockrnn.prices import Access
+
+    if options.offline and options.refresh:
+        raise _OptionError("--offline: stands beside --refresh; one asks for no download, the other for one; drop one")
+    cache = None if options.cache is None else Path(options.cache)
+    return Access(cache=cache, offline=options.offline, refresh=options.refresh)
 
 
 def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
@@ -175,6 +261,9 @@ def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         overrides.append(
             (f"tracking.{name}", json.dumps(value) if equals else "true", f"--track {without_credentials(track)}")
         )
+    if options.ticker is not None:
+        overrides.append(("data.source", "yahoo", f"--ticker {options.ticker}"))
+        overrides.append(("data.ticker", json.dumps(options.ticker), f"--ticker {options.ticker}"))
     for name, key in (("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed")):
         if (value := getattr(options, name)) is not None:
             text = json.dumps(value) if name == "name" else value  # a name such as 2024 stays text
@@ -234,12 +323,15 @@ def _summary(space: "Space", outcome: "Outcome", folder: Path) -> str:
     parts = [table(outcome.rows, top=TOP, metric=space.search.metric), ""]
     parts.append(textwrap.fill(outcome.verdict, 80))
     ended = sum(end.status != "interrupted" for end in outcome.ends)
+    if outcome.before == ended == space.num_samples:
+        parts.append(f"All {ended} trials had ended before; leaderboard and report are written anew.")
     if outcome.interrupted:
         parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all that had ended is kept.")
-    elif ended < space.num_samples:
+    elif ended < space.num_samples and not outcome.failure:
         parts.append(f"The time budget ended the study after {ended} of {space.num_samples} trials.")
     parts.append("")
-    parts.append(f"{ended} trials in {duration(outcome.seconds)}")
+    before = f" ({outcome.before} before it was resumed)" if outcome.before else ""
+    parts.append(f"{ended} trials{before} in {duration(outcome.seconds)}")
     for what, name in (("report", "report.html"), ("leaderboard", "leaderboard.csv"), ("every epoch", "trials.jsonl")):
         if (folder / name).exists():
             parts.append(f"{what:13}{folder / name}")

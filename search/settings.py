@@ -44,6 +44,9 @@ class SearchConfig(Configuration):
         le=100,
         description="best trials that are trained afresh and scored on the test block; 0: none",
     )
+    max_failures: int = Field(
+        2, ge=0, le=100, description="times that a trial goes on, from its checkpoint, after its worker died"
+    )
     finalist_seeds: int = Field(5, ge=1, le=100, description="networks that each finalist averages")
     initial: list[dict[str, Any]] = Field(default_factory=list, description="points tried first, one trial each")
 

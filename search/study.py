@@ -1,21 +1,22 @@
 """A study: Ray Tune runs the trials that the searcher proposes, and everything lands in the results folder."""
 
-import signal
+import errno
+import os
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import ray
 from ray import tune
-from ray.tune.stopper import Stopper
 
 from search.finalists import Finalist, Refitted, choose, refit
-from search.manifest import opening, write_manifest
+from search.lock import locked
+from search.manifest import opening, write_manifest, write_space
 from search.opening import Opening, open_block
 from search.predictions import Predictions, validation_forecasts
 from search.progress import Progress
@@ -24,23 +25,35 @@ from search.ranking import Row
 from search.record import Record, TrialEnd, now
 from search.recorder import Board, Recorder
 from search.report import write_report
+from search.resume import Begun, read_begun
 from search.scheduler import FiniteASHA
 from search.searcher import OptunaSearcher
 from search.space import Space
+from search.stop import Stop
 from search.tracking import Tracking
 from search.trial import TrialTrainable
 from search.verdict import verdict
 from search.workers import ray_running, slots
 from stockrnn.baselines import baseline_scores
 from stockrnn.folds import WalkForward
+from stockrnn.parquet import write_prices
 from stockrnn.series import Prices
 
 __all__ = ["Options", "Outcome", "run_study"]
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.ESTALE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a study is run, as far as it is not part of the space."""
+    """How a study is run, as far as it is not part of the space.
+
+    Attributes:
+        folder: the study's, which exists where it is resumed, and only there.
+        max_concurrent: trials side by side, at most.
+        time_budget: seconds after which the search ends.
+        reopen_test: open the test block again, for the finalists as they are now.
+    """
 
     folder: Path
     command: str
@@ -48,17 +61,26 @@ class Options:
     time_budget: float | None = None
     address: str | None = None
     quiet: bool = False
+    resume: bool = False
+    reopen_test: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a study came to: the leaderboard's rows, how every trial ended, what it proves, and why it ended."""
+    """What a study came to: the leaderboard's rows, how every trial ended, what it proves, and why it ended.
+
+    Attributes:
+        failure: why the study could not go on; None where it could.
+        before: trials that had ended before it was resumed.
+    """
 
     rows: Sequence[Row]
     ends: Sequence[TrialEnd]
     verdict: str
     interrupted: bool
     seconds: float
+    failure: str | None = None
+    before: int = 0
 
 
 def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options) -> Outcome:
@@ -67,79 +89,142 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
     Raises:
         SpaceError: a trial's resources do not fit the machine, or the results folder exists.
         ConnectionError: there is no cluster at `options.address`.
+        LockedError: another process writes into the folder.
+        ValueError: a file of a study to be resumed is damaged.
     """
     began, start = time.monotonic(), now()
     baselines = {
         name: scores.as_dict()
         for name, scores in baseline_scores(prices.column("close"), walk.folds, space.data.horizon).items()
     }
-    record = Record(options.folder / "trials.jsonl")
-    progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
-    stop = _Stop(options.time_budget, progress.ending)
-    # Ray installs signal handlers of its own, which abort: ours come after it.
-    with progress, ray_running(options.address), stop.on_signals():
-        side_by_side = slots(space, options.max_concurrent, options.address)
-        study = _Study(space, prices, walk, options.folder, side_by_side, record, progress, stop)
-        manifest = opening(space, prices, walk, options.command, start, baselines)
-        study.begin(manifest, baselines)
+    with ExitStack() as stack:
+        begun = Begun(manifest={}, events=(), notes=())
+        if options.resume:
+            stack.enter_context(locked(options.folder))
+            begun = read_begun(options.folder)
+        record = Record(options.folder / "trials.jsonl", begun.events)
+        progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
+        stop = Stop(options.time_budget, progress.ending)
+        stack.enter_context(progress)
+        for note in begun.notes:
+            progress.say(note)
+        study = _Study(space, prices, walk, options.folder, record, progress, stop)
+        opened = bool(begun.manifest.get("test_openings")) and not options.reopen_test
+        left = space.num_samples - len(begun.ends)
+        if left > 0 or not opened:
+            stack.enter_context(ray_running(options.address))
+            study.slots = slots(space, options.max_concurrent, options.address)
+        # Ray installs signal handlers of its own, which abort: ours come after it.
+        stack.enter_context(stop.on_signals())
+        manifest = begun.resumed(start, options.command)
+        if not manifest:
+            manifest = opening(space, prices, walk, options.command, start, baselines)
+            stack.enter_context(study.make_folder(manifest))
+        study.begin(manifest, begun, baselines)
         found: dict[str, Any] = {}
         try:
-            study.search()
-            if not stop.signalled:  # a time budget ends the search, not the proof
-                found = study.prove()
+            if left > 0:
+                study.search()
+            if not stop.early:  # a time budget ends the search, not the proof
+                openings = manifest["test_openings"]
+                found = study.prove(openings) if not opened else study.prove_again(manifest["proof"]) if left else {}
         finally:
             seconds = round(time.monotonic() - began, 3)
-            said = study.end(manifest | {"end": now(), "seconds": seconds, "interrupted": stop.signalled} | found)
-    return Outcome(rows=study.board.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled, seconds=seconds)
+            spent = round(seconds + (begun.manifest.get("seconds") or 0), 3)
+            ended = {"end": now(), "seconds": spent, "interrupted": stop.signalled, "failure": stop.reason}
+            said = study.end(manifest | ended | found)
+    return Outcome(
+        rows=study.board.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled, seconds=seconds,
+        failure=stop.reason, before=len(begun.ends),
+    )  # fmt: skip
 
 
 class _Study:
     """A study on a running Ray: its folder, its search and its finalists."""
 
     def __init__(
-        self, space: Space, prices: Prices, walk: WalkForward, folder: Path, slots: int, record: Record,
-        progress: Progress, stop: "_Stop",
+        self, space: Space, prices: Prices, walk: WalkForward, folder: Path, record: Record, progress: Progress,
+        stop: Stop,
     ) -> None:  # fmt: skip
-        self.space, self.prices, self.walk, self.folder, self.slots = space, prices, walk, folder, slots
+        self.space, self.prices, self.walk, self.folder, self.slots = space, prices, walk, folder, 0
         self.record, self.progress, self.stop = record, progress, stop
+        self.checkpoints = folder / "checkpoints"
         self.predictions = Predictions(folder / "predictions.parquet", prices, space.data.horizon)
 
-    def begin(self, manifest: Mapping[str, Any], baselines: Mapping[str, Mapping[str, float]]) -> None:
-        """Make the results folder, with all that is known before the first trial."""
+    def make_folder(self, manifest: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Make the results folder, whole or not at all; returns the lock on it.
+
+        Raises:
+            SpaceError: it exists.
+        """
+        part = self.folder.with_name(f".{self.folder.name}.{os.getpid()}")
+        part.mkdir(parents=True)
         try:
-            self.folder.mkdir(parents=True)
+            write_prices(part / "prices.parquet", self.prices)
+            write_space(part, self.space)
+            write_manifest(part, manifest)
+            part.rename(self.folder)
         except FileExistsError:
             raise self.space.error(("name",), f"{self.folder} was made meanwhile; choose another name") from None
-        (self.folder / "space.yaml").write_text(self.space.as_yaml(), encoding="utf-8")
-        write_manifest(self.folder, manifest)
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                raise self.space.error(("name",), f"{self.folder} was made meanwhile; choose another name") from None
+            raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        return locked(self.folder)
+
+    def begin(self, manifest: Mapping[str, Any], begun: Begun, baselines: Mapping[str, Mapping[str, float]]) -> None:
+        """Write all that is known before the first trial, or before the next one."""
+        if begun.manifest:
+            write_space(self.folder, self.space)
+            write_manifest(self.folder, manifest)
+        self.checkpoints.mkdir(exist_ok=True)
         self.board = Board(self.folder / "leaderboard.csv", self.space, self.record, baselines)
+        openings = manifest["test_openings"]
+        if openings:
+            self.board.test, self.board.ensemble = openings[-1]["scores"], openings[-1]["ensemble"]
+        self.predictions.keep({end.trial_id for end in begun.ends}, test=bool(openings))
         self.board.write()
         self.tracking = Tracking(self.space, self.folder)
         self.tracking.begin(manifest)
-        self.recorder = Recorder(
-            self.record, self.board, self.progress, self.predictions, self.walk.folds, self.tracking
-        )  # fmt: skip
+        self.begun = begun
 
     def search(self) -> None:
-        """Run the trials; when this returns, every trial has ended."""
-        searcher = OptunaSearcher(self.space, self.folder / "study.journal")
-        self.progress.waiting_for = f"{self.slots} workers to start"
-        self.progress.look(force=True)
+        """Run the trials; when this returns, every trial has ended, or goes on when the study is resumed."""
+        searcher = OptunaSearcher(self.space, self.folder / "study.journal", self.begun.ends)
+        recorder = Recorder(
+            self.record, self.board, self.progress, self.predictions, self.walk.folds, self.tracking, searcher,
+            self.checkpoints, self.stop.because,
+        )  # fmt: skip
+        self._looking(f"{self.slots} workers to start")
         try:
-            self._tuner(searcher).fit()
-        finally:
-            self.recorder.interrupt()
+            self._tuner(searcher, recorder).fit()
+            recorder.interrupt()
             searcher.close()
+        except Exception as error:
+            if (cause := _storage_error(error)) is None:
+                raise
+            self._full(cause)
 
-    def prove(self) -> dict[str, Any]:
+    def prove_again(self, proof: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask again, of more trials, whether the best is only lucky; the test block says what it said."""
+        self._looking("the tests of luck")
+        again = prove(self._validation(), None, [], self.prices, self.walk, self.space.data.horizon)
+        said = {name: why for name, why in (proof.get("reasons") or {}).items() if name == "test_spa_p"}
+        reasons = {name: why for name, why in again["reasons"].items() if name != "test_spa_p"} | said
+        return {"proof": again | {"test_spa_p": proof.get("test_spa_p"), "reasons": reasons}}
+
+    def prove(self, openings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Open the test block with the finalists, and ask of the whole study whether its best is only lucky.
+
+        Args:
+            openings: the earlier ones.
 
         Returns:
             What the manifest says of both.
         """
-        self.predictions.flush()
-        names, forecasts = validation_forecasts(self.folder / "predictions.parquet")
-        validation = dict(zip(names, forecasts, strict=True))
+        validation = self._validation()
         finalists = choose(self.record.ends, self.space)
         opened = {
             "time": now(), "ranked_by": self.space.search.metric, "trials": len(self.record.ends),
@@ -149,8 +234,7 @@ class _Study:
         opening = self._open_test(refitted, validation) if refitted else None
         if self.stop.signalled and opening is None:
             return {}
-        self.progress.waiting_for = "the tests of luck"
-        self.progress.look(force=True)
+        self._looking("the tests of luck")
         proof = prove(
             validation, opening, [one.finalist.trial_id for one in refitted], self.prices, self.walk,
             self.space.data.horizon,
@@ -159,7 +243,17 @@ class _Study:
         if opening is None:
             return found
         said = {"scores": opening.scores, "ensemble": opening.ensemble, "reasons": opening.reasons}
-        return found | {"test_openings": [opened | said]}
+        return found | {"test_openings": [*openings, opened | said]}
+
+    def _looking(self, waiting_for: str) -> None:
+        self.progress.waiting_for = waiting_for
+        self.progress.look(force=True)
+
+    def _validation(self) -> dict[str, np.ndarray]:
+        """What every trial forecast on the validation days of all folds, each (days,), by its id."""
+        self.predictions.flush()
+        names, forecasts = validation_forecasts(self.folder / "predictions.parquet")
+        return dict(zip(names, forecasts, strict=True))
 
     def _refitted(
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
@@ -167,8 +261,7 @@ class _Study:
         """The finalists, trained side by side, and why some could not be; neither where interrupted meanwhile."""
         if not finalists:
             return [], {}
-        self.progress.waiting_for = f"{len(finalists)} finalists, trained afresh for the test block"
-        self.progress.look(force=True)
+        self._looking(f"{len(finalists)} finalists, trained afresh for the test block")
         shared = ray.put(self.space), ray.put(self.prices), ray.put(self.walk)
         task = _refit.options(num_cpus=self.space.resources.cpu, num_gpus=self.space.resources.gpu)
         waiting = tasks = [task.remote(finalist, *shared, validation[finalist.trial_id]) for finalist in finalists]
@@ -198,33 +291,50 @@ class _Study:
         for name, forecast in opening.forecasts.items():
             self.predictions.test(name, self.walk.test, forecast)
         self.predictions.flush()
+        shutil.rmtree(self.folder / "forecasters", ignore_errors=True)  # of an earlier opening
         for one in refitted:
             one.forecaster.save(self.folder / "forecasters" / str(one.finalist.rank))
         return opening
 
     def end(self, manifest: Mapping[str, Any]) -> str:
         """Write what the study came to, and return its verdict."""
-        self.record.close()
-        self.predictions.flush()
-        self.board.write()
         said = verdict(self.board.rows(), manifest.get("proof"))
-        write_manifest(self.folder, {**manifest, "verdict": said})
-        write_report(self.folder)
+        try:
+            self.record.close()
+            self.predictions.flush()
+            self.board.write()
+            write_manifest(self.folder, {**manifest, "failure": self.stop.reason, "verdict": said})
+            write_report(self.folder)
+        except OSError as error:
+            self._full(error)
         self.tracking.finish({**manifest, "verdict": said})
         return said
 
-    def _tuner(self, searcher: OptunaSearcher) -> tune.Tuner:
+    def _full(self, error: OSError) -> None:
+        """The folder cannot be written any more: what is there stays as it is."""
+        self.stop.because(
+            f"{self.folder}: cannot be written ({error.strerror}); what had ended by then is kept; make room, and "
+            f"go on with --resume {self.folder}"
+        )
+
+    def _tuner(self, searcher: OptunaSearcher, recorder: Recorder) -> tune.Tuner:
         resources = self.space.resources
         trainable = tune.with_resources(
-            tune.with_parameters(TrialTrainable, prices=self.prices, folds=self.walk.folds, space=self.space),
+            tune.with_parameters(
+                TrialTrainable,
+                prices=self.prices,
+                folds=self.walk.folds,
+                space=self.space,
+                checkpoints=str(self.checkpoints.resolve()),
+            ),
             {"cpu": resources.cpu, "gpu": resources.gpu},
         )
         return tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=FiniteASHA(self.space),
-                num_samples=self.space.num_samples,
+                scheduler=FiniteASHA(self.space, self.begun.events),
+                num_samples=searcher.left,
                 max_concurrent_trials=self.slots,
                 reuse_actors=True,
                 trial_name_creator=_name,
@@ -234,48 +344,12 @@ class _Study:
                 name="ray",
                 storage_path=str(self.folder.resolve()),
                 stop=self.stop,
-                callbacks=[self.recorder],
+                callbacks=[recorder],
+                failure_config=tune.FailureConfig(max_failures=self.space.search.max_failures),
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
-
-
-class _Stop(Stopper):
-    """Ends the study on a signal or when its time is up (monotonic, so that clock jumps do no harm)."""
-
-    def __init__(self, time_budget: float | None, acknowledge: Callable[[], None]) -> None:
-        self.signalled = False
-        self._acknowledge = acknowledge
-        self._deadline = None if time_budget is None else time.monotonic() + time_budget
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune's snapshot is a cache; signals and the terminal do not travel in it
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self.signalled or (self._deadline is not None and time.monotonic() >= self._deadline)
-
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Within: the first SIGINT or SIGTERM ends the study cleanly, a second one at once."""
-        former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def note(number: int, frame: FrameType | None) -> None:
-            self.signalled = True
-            for each, handler in former.items():
-                signal.signal(each, handler)
-            self._acknowledge()
-
-        for number in former:
-            signal.signal(number, note)
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
 
 
 @ray.remote
@@ -284,6 +358,15 @@ def _refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, 
 
     torch.set_num_threads(max(1, int(space.resources.cpu)))
     return refit(finalist, space, prices, walk, validation)
+
+
+def _storage_error(error: BaseException | None) -> OSError | None:
+    """The failure of a disk that an exception comes from, or None."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _name(trial: Any) -> str:

@@ -10,9 +10,13 @@ from search.scheduler import FiniteASHA
 
 @dataclass(frozen=True)
 class Named:
-    """All that ASHA asks of a trial: its id."""
+    """All that ASHA asks of a trial: the id that it keeps."""
 
-    trial_id: str
+    name: str
+
+    @property
+    def config(self):
+        return {"trial_id": self.name}
 
 
 def scheduler_with(small_space, **config):

@@ -1,0 +1,67 @@
+"""One writer at a time: the lock on a study's folder, and who holds it."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from search.record import now
+
+__all__ = ["LockedError", "held", "locked"]
+
+NAME = "lock"
+OWNER = "lock.json"
+
+
+class LockedError(ValueError):
+    """Another process writes into this study's folder, in one line."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Within: nobody else writes into the folder. The lock is the system's: it goes when its owner dies.
+
+    Raises:
+        LockedError: somebody writes there already; the line says who.
+    """
+    lock = FileLock(folder / NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LockedError(
+            f"{folder}: is written by {_owner(folder)}; a study has one writer; wait for it to end, or end it"
+        ) from None
+    try:
+        owner = {"pid": os.getpid(), "host": platform.node(), "since": now()}
+        (folder / OWNER).write_text(json.dumps(owner) + "\n", encoding="utf-8")
+        yield
+    finally:
+        for path in (folder / OWNER, folder / NAME):
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+def held(folder: Path) -> bool:
+    """Whether a process of this machine writes into the folder at this moment."""
+    path = folder / NAME
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
+
+
+def _owner(folder: Path) -> str:
+    try:
+        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        return f"process {int(owner['pid'])} on {str(owner['host'])[:100]} since {str(owner['since'])[:30]}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "another process"

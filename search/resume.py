@@ -1,0 +1,109 @@
+"""A study that began earlier: what it left, and whether it is still the same study."""
+
+import itertools
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search.manifest import versions
+from search.record import TrialEnd, cut_torn_line, ends_of, read_events
+from search.shapes import manifest as read_manifest
+from search.space import Space
+from stockrnn.series import Prices
+
+__all__ = ["Begun", "changes", "finished", "read_begun", "read_manifest"]
+
+FREE = (  # what may change from one part of a study to the next: it changes no score of a trial
+    "search.num_samples", "search.max_failures", "search.finalists", "search.finalist_seeds", "resources", "tracking",
+)  # fmt: skip
+TELLING = ("python", "torch", "ray", "optuna", "numpy", "stockrnn-search")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """What a study left behind.
+
+    Attributes:
+        events: of its record.
+        notes: what was found damaged and could be mended, one line each.
+    """
+
+    manifest: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    notes: Sequence[str]
+
+    @property
+    def ends(self) -> list[TrialEnd]:
+        """How its trials ended; those that were interrupted have not."""
+        return finished(self.events)
+
+    def resumed(self, start: str, command: str) -> dict[str, Any]:
+        """The manifest as it is once the study goes on; empty where it has not begun."""
+        if not self.manifest:
+            return {}
+        goes_on = {"time": start, "command": command, "trials": len(self.ends)}
+        return {**self.manifest, "end": None, "resumes": [*(self.manifest.get("resumes") or []), goes_on]}
+
+
+def finished(events: Sequence[Mapping[str, Any]]) -> list[TrialEnd]:
+    """The trials that have ended for good, in the order in which they did."""
+    return [end for end in ends_of(events) if end.status != "interrupted"]
+
+
+def read_begun(folder: Path) -> Begun:
+    """Read a study's folder, and clear away what is a cache or torn.
+
+    The folder must be locked.
+
+    Raises:
+        ValueError: a file of it is damaged beyond that, in one line.
+    """
+    record = folder / "trials.jsonl"
+    notes = [
+        f"{path}: its last line was torn and is cut off ({torn} bytes)"
+        for path in (record, folder / "study.journal")
+        if (torn := cut_torn_line(path))
+    ]
+    events = read_events(record) if record.exists() else []
+    shutil.rmtree(folder / "ray", ignore_errors=True)
+    return Begun(manifest=read_manifest(folder / "manifest.json"), events=events, notes=notes)
+
+
+def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[str]:
+    """What is no longer as it was when the study began, one line each; empty where it is the same study."""
+    was = dict(_flat(manifest.get("space") or {}))
+    now = dict(_flat(yaml.safe_load(space.as_yaml())))
+    lines = [
+        f"{key} is {_shown(now, key)}, and was {_shown(was, key)}"
+        for key in dict.fromkeys(itertools.chain(was, now))
+        if was.get(key) != now.get(key) and not key.startswith(FREE)
+    ]
+    data = manifest.get("data") or {}
+    if data.get("sha256") != prices.sha256:
+        lines.append(f"the prices differ: {prices.source}, {len(prices)} sessions to {prices.dates[-1]}")
+    before, here = manifest.get("versions") or {}, versions()
+    return lines + [
+        f"{name} is {here.get(name)}, and was {before.get(name)}"
+        for name in TELLING
+        if _minor(before.get(name)) != _minor(here.get(name))
+    ]
+
+
+def _flat(value: Mapping[str, Any], *above: str) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, dict) and len(above) < 1:
+            yield from _flat(item, *above, str(key))
+        else:
+            yield ".".join((*above, str(key))), item
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return str(values[key])[:60] if key in values else "not there"
+
+
+def _minor(version: str | None) -> str:
+    return ".".join((version or "").split("+")[0].split(".")[:2])

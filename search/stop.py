@@ -1,0 +1,89 @@
+"""When a study ends before its trials do: a signal, its time budget, or a reason of its own."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ray.tune.stopper import Stopper
+
+__all__ = ["Stop"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop(Stopper):
+    """Tells Tune to end the study (the time budget is monotonic, so that clock jumps do no harm).
+
+    Args:
+        time_budget: seconds from now, or None.
+        acknowledge: called at the first signal.
+
+    Attributes:
+        signalled: whether a signal asked for the end.
+        reason: why the study cannot go on, in words; None while it can.
+    """
+
+    def __init__(self, time_budget: float | None, acknowledge: Callable[[], None]) -> None:
+        self.signalled = False
+        self.reason: str | None = None
+        self._acknowledge = acknowledge
+        self._deadline = None if time_budget is None else time.monotonic() + time_budget
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune's snapshot is a cache; signals and the terminal do not travel in it
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def because(self, reason: str) -> None:
+        """The study cannot go on; the first reason counts."""
+        self.reason = self.reason or reason
+
+    @property
+    def early(self) -> bool:
+        """Whether the study ends without its finalists."""
+        return self.signalled or self.reason is not None
+
+    def stop_all(self) -> bool:
+        return self.early or (self._deadline is not None and time.monotonic() >= self._deadline)
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Within: the first SIGINT, SIGTERM or SIGHUP ends the study cleanly, a second one at once.
+
+        A SIGHUP that only says that the terminal is gone ends nothing.
+        """
+        former = {number: signal.getsignal(number) for number in SIGNALS}
+        terminals = _terminals()
+
+        def note(number: int, frame: FrameType | None) -> None:
+            if number == signal.SIGHUP and _lost(terminals):
+                return
+            self.signalled = True
+            for each, handler in former.items():
+                signal.signal(each, handler)
+            self._acknowledge()
+
+        for number in former:
+            signal.signal(number, note)
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+def _terminals() -> list[int]:
+    return [number for number in (1, 2) if os.isatty(number)]
+
+
+def _lost(terminals: list[int]) -> bool:
+    """Whether one of these terminals is gone; what is written to it from now on goes nowhere."""
+    lost = [number for number in terminals if not os.isatty(number)]
+    for number in lost:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return bool(lost)
