@@ -16,6 +16,8 @@ from stockrnn.windows import Windows
 
 __all__ = ["Epoch", "Training", "member_seed", "train"]
 
+CUDA_STATE = 16  # bytes of a GPU generator's state; one of the CPU has 5056
+
 LOSSES: dict[str, Loss] = {
     "mse": partial(F.mse_loss, reduction="none"),
     "mae": partial(F.l1_loss, reduction="none"),
@@ -93,7 +95,7 @@ class Training:
         length = windows.config.sequence_length
         form = form or form_for(network, length, training.batch_size, len(self._order), device)
         self.members = Members(
-            network, len(windows.config.features), length, member_seeds, form=form, dtype=dtype, device=device
+            network, len(windows.config.inputs), length, member_seeds, form=form, dtype=dtype, device=device
         )
         self._optimizer = Optimizer(self.members.parameters, self.members.gradients, training)
         self._shuffles = [torch.Generator().manual_seed(seed) for seed in member_seeds]
@@ -156,17 +158,11 @@ class Training:
         Raises:
             ValueError: a random state is none; nothing was changed.
         """
-        given = {name: torch.tensor(array) for name, array in state.items()}
-        for name, generators in self._generators().items():
-            for generator, each in zip(generators, given[name], strict=True):
-                try:
-                    torch.Generator(generator.device).set_state(each)
-                except RuntimeError as error:
-                    raise ValueError(f"{name}: is no random state ({error})") from None
+        states = {name: [_random_state(each) for each in state[name]] for name in self._generators()}
         for name, tensor in self._tensors().items():
-            tensor.copy_(given[name])
+            tensor.copy_(torch.tensor(state[name]))
         for name, generators in self._generators().items():
-            for generator, each in zip(generators, given[name], strict=True):
+            for generator, each in zip(generators, states[name], strict=True):
                 generator.set_state(each)
         self.epoch = epoch
 
@@ -231,6 +227,24 @@ class _Step:
     @property
     def active(self) -> int:
         return len(self.counts)
+
+
+def _random_state(state: np.ndarray) -> torch.Tensor:
+    """A generator's state from bytes; ValueError where it is none."""
+    tensor = torch.tensor(state)  # a copy: PyTorch crashes on a state that is a part of a larger tensor
+    if len(state) == CUDA_STATE:  # seed and offset, each 64 bits
+        if int.from_bytes(state[8:].tobytes(), "little") % 4:
+            raise ValueError("a random state is none of a GPU's")
+        return tensor
+    try:
+        torch.Generator().set_state(tensor)
+    except RuntimeError as error:
+        raise ValueError(f"a random state is none ({error})") from None
+    # PyTorch believes both counters of its Mersenne Twister, even if they lead behind its 624 words.
+    left, following = (int.from_bytes(state[part].tobytes(), "little") for part in (slice(8, 12), slice(16, 24)))
+    if left + following != 625 and (left, following) != (1, 0):
+        raise ValueError(f"a random state is none ({left} words left, at word {following})")
+    return tensor
 
 
 def _schedule(sizes: list[int], batch_size: int, device: torch.device, dtype: torch.dtype) -> list[_Step]:
