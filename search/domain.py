@@ -6,19 +6,22 @@ scalar is a constant; `when: {other: [values]}` makes a parameter exist beside s
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from search.parameters import FIELDS, Parameter, Value, exact
 from search.wording import explain, shown, suggestion
-from stockrnn.configuration import COLUMNS, FEATURE_SETS, features_label
+from stockrnn.configuration import FEATURE_SETS, NAMES, features_label, rolling
 
 __all__ = ["DomainError", "parse_parameter", "parse_value"]
 
 TAKES = {"int": "whole numbers only", "float": "fractions", "bool": "true and false only"}
 KEYS = ("int", "float", "choice", "log", "step", "when")
 FORMS = "a domain is a value, a list or {int: [lo, hi]}"
+MOST_VALUES = 1000  # of a choice
+MOST_CONDITIONS = 50  # values of a condition
 Condition = Mapping[str, tuple[Value, ...]]
 
 
@@ -71,12 +74,10 @@ def parse_value(name: str, raw: object, *key: str | int) -> Value:
     Raises:
         DomainError: the parameter cannot take the value; its key is `key`.
     """
-    info = FIELDS[name].model_fields[name]
-    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[info.annotation, info], config={"strict": True})  # type: ignore[arg-type]
     if isinstance(raw, dict):
         raise DomainError(f"{shown(raw)} is no value; a value is a word or a number; write one", *key)
     try:
-        value = adapter.validate_python(raw)
+        value = _adapter(name).validate_python(raw)
     except ValidationError as error:
         raise DomainError(next(text for _, text in explain(error)), *key) from None
     if isinstance(value, float) and not math.isfinite(value):
@@ -84,19 +85,29 @@ def parse_value(name: str, raw: object, *key: str | int) -> Value:
     return features_label(value) if isinstance(value, tuple) else value
 
 
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    info = FIELDS[name].model_fields[name]
+    return TypeAdapter(Annotated[info.annotation, info], config={"strict": True})  # type: ignore[arg-type]
+
+
 def _choice(name: str, raw: list[Any], when: Condition, *key: str | int) -> Parameter:
     if not raw:
         raise DomainError("the list is empty; a choice needs at least one value; add values", *key)
-    if name == "features" and all(item in COLUMNS for item in raw):
+    if len(raw) > MOST_VALUES:
+        raise DomainError(f"has {len(raw):,} values; a choice has at most {MOST_VALUES:,}; write a range", *key)
+    if name == "features" and all(item in NAMES or rolling(str(item)) for item in raw):
         raise DomainError(
-            f"a list in a space is a choice, here among single columns; choose among lists or sets "
+            f"a list in a space is a choice, here among single features; choose among lists or sets "
             f"({', '.join(FEATURE_SETS)}); write [[{', '.join(raw)}]] for these inputs together",
             *key,
         )
     values = tuple(parse_value(name, item, *key, index) for index, item in enumerate(raw))
+    seen: set[Value] = set()
     for index, value in enumerate(values):
-        if value in values[:index]:
+        if value in seen:
             raise DomainError(f"{shown(raw[index])} stands twice; each choice stands once; delete one", *key, index)
+        seen.add(value)
     return Parameter(name=name, kind="choice" if len(values) > 1 else "constant", values=values, when=when)
 
 
@@ -174,6 +185,10 @@ def _when(name: str, raw: object, earlier: Mapping[str, Parameter | None]) -> di
         values = values if isinstance(values, list) else [values]
         if not values:
             raise DomainError("the list is empty; a condition needs at least one value; add values", *key)
+        if len(values) > MOST_CONDITIONS:
+            raise DomainError(
+                f"has {len(values):,} values; a condition has at most {MOST_CONDITIONS}; shorten it", *key
+            )
         conditions[other] = tuple(parse_value(other, value, *key) for value in values)
         domain = earlier[other]
         for value, given in zip(conditions[other], values, strict=True):

@@ -1,6 +1,7 @@
 """The parameters a space may vary, the domain that a space gives to each, and the grid of finite ones."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,8 +15,8 @@ Value = str | int | float | bool | None
 
 CONFIGURATIONS: tuple[type[Configuration], ...] = (NetworkConfig, WindowConfig, TrainingConfig)
 FIELDS: dict[str, type[Configuration]] = {
-    name: owner for owner in CONFIGURATIONS for name in owner.model_fields
-}  # every parameter a space may vary, and the configuration it belongs to
+    name: owner for owner in CONFIGURATIONS for name in owner.model_fields if name != "others"
+}  # every parameter a space may vary, and the configuration it belongs to; data.also decides on others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,20 +117,31 @@ def grid_points(parameters: tuple[Parameter, ...]) -> Iterator[dict[str, Value]]
 
 def grid_size(parameters: tuple[Parameter, ...]) -> int | None:
     """How many points `grid_points` yields, without walking them; None where they are infinitely many."""
-
-    def count(point: dict[str, Value], rest: tuple[Parameter, ...]) -> int:
-        if not rest:
-            return 1
-        parameter, later = rest[0], rest[1:]
-        if not parameter.applies(point):
-            return count(point, later)
-        named = {value for other in later for value in other.when.get(parameter.name, ())}
-        others = (parameter.size or 0) - len(named)  # to conditions they are all alike: as if there were none
-        return sum(count({**point, parameter.name: value}, later) for value in named) + (
-            others * count(point, later) if others else 0
-        )
-
-    return None if any(parameter.size is None for parameter in parameters) else count({}, parameters)
+    if any(parameter.size is None for parameter in parameters):
+        return None
+    # A parameter exists where all its conditions hold, so of the values chosen so far only this matters: which later
+    # parameters they leave possible. Points are counted by that set of parameters, a bit for each.
+    points = {(1 << len(parameters)) - 1: 1}
+    for position, parameter in enumerate(parameters):
+        later = {
+            1 << index: set(other.when[parameter.name])
+            for index, other in enumerate(parameters)
+            if index > position and parameter.name in other.when
+        }
+        named = {value for values in later.values() for value in values}
+        kept = Counter(sum(bit for bit, values in later.items() if value in values) for value in named)
+        kept[0] += (parameter.size or 0) - len(named)
+        free = ~sum(later)
+        grown: Counter[int] = Counter()
+        for possible, count in points.items():
+            if not possible >> position & 1:
+                grown[possible & free] += count
+                continue
+            for allowed, values in kept.items():
+                if values:
+                    grown[possible & (free | allowed)] += count * values
+        points = grown
+    return sum(points.values())
 
 
 def exact(number: float) -> Fraction:
@@ -138,7 +150,7 @@ def exact(number: float) -> Fraction:
 
 
 def _written(name: str, value: Value) -> Value | list[str]:
-    """A value as a space file writes it: features without a name of their own are a list of columns."""
+    """A value as a space file writes it: features that are no set are a list."""
     if name == "features" and isinstance(value, str) and value not in FEATURE_SETS:
         return value.split(",")
     return value

@@ -35,10 +35,7 @@ def misfits(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[str]:
 
 def grid_trials(parameters: tuple[Parameter, ...], initial: Sequence[dict[str, Value]]) -> int:
     """Trials of a grid: its points, and the initial ones that leave something to chance."""
-    complete: list[dict[str, Value]] = []
-    for point in initial:
-        if point not in complete and _is_complete(point, parameters):
-            complete.append(point)
+    complete = {frozenset(point.items()) for point in initial if _is_complete(point, parameters)}
     return (grid_size(parameters) or 0) + len(initial) - len(complete)
 
 

@@ -77,6 +77,12 @@ def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str
                 yield key, f"{given} is neither true nor false; it must be one; write true or false"
             case "string_type" | "string_too_short":
                 yield key, f"{given} is no text; it must be a word or a path; write it in quotes"
+            case "string_too_long":
+                yield key, f"{given} is too long; it has at most {context['max_length']} letters; shorten it"
+            case "string_pattern_mismatch":
+                yield key, f"{given} is none; it is of the form {context['pattern']}; mend it"
+            case "too_long":
+                yield key, f"has {context['actual_length']} entries; it has at most {context['max_length']}; drop some"
             case "model_type" | "dict_type" | "model_attributes_type":
                 yield key, f"{given} is no mapping; it must hold keys; write {{key: value}}"
             case "list_type" | "tuple_type":
