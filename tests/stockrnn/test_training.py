@@ -10,7 +10,7 @@ from stockrnn.folds import walk_forward
 from stockrnn.networks import Network
 from stockrnn.scores import score
 from stockrnn.series import Prices
-from stockrnn.training import member_seed, train
+from stockrnn.training import Training, member_seed, train
 from stockrnn.windows import Windows
 
 SESSIONS = 160
@@ -153,3 +153,67 @@ def test_a_diverging_trial_is_reported_as_not_finite():
         TrainingConfig(optimizer="sgd", learning_rate=10.0, batch_size=16, loss="mse"), seeds=1, max_epochs=200,
     )  # fmt: skip
     assert any(not epoch.finite for epoch in epochs)
+
+
+RESUMED = {"num_layers": 2, "hidden_size": 5, "head": "attention"}
+
+
+def copied(training):
+    return {name: array.copy() for name, array in training.state().items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+def test_a_restored_training_goes_on_as_if_it_had_never_stopped(architecture, optimizer, form, dropout, dtype):
+    """Of three folds of different lengths, from every epoch on, to the last bit."""
+    windows = windows_of(trending(), folds=3, dtype=dtype, sequence_length=3)
+    network = NetworkConfig(architecture=architecture, dropout=dropout, **RESUMED)
+    config = TrainingConfig(learning_rate=5e-3, batch_size=48, optimizer=optimizer, gradient_clip=0.5)
+
+    def begun():
+        return Training(windows, network, config, seeds=2, study_seed=3, form=form, dtype=dtype)
+
+    straight, epochs, states = begun(), [], []
+    for _ in range(4):
+        states.append(copied(straight))
+        epochs.append(straight.advance())
+    assert not np.array_equal(epochs[0].forecasts, epochs[-1].forecasts)
+    for stop, state in enumerate(states):
+        training = begun()
+        training.restore(stop, state)
+        for expected in epochs[stop:]:
+            found = training.advance()
+            assert found.number == expected.number
+            np.testing.assert_array_equal(found.losses, expected.losses)
+            np.testing.assert_array_equal(found.forecasts, expected.forecasts)
+        for name, array in straight.state().items():
+            np.testing.assert_array_equal(training.state()[name], array)
+
+
+def spoilt(part, value):
+    def spoil(state):
+        state["shuffles"][1, part] = value
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [spoilt(slice(None), 0), spoilt(slice(8, 12), 255), spoilt(slice(16, 17), 200), spoilt(slice(8, 9), 7)],
+)
+def test_what_is_no_random_state_is_refused_and_changes_nothing(spoil):
+    windows = windows_of(trending(), sequence_length=3)
+    network, config = NetworkConfig(architecture="gru", dropout=0.3, **RESUMED), TrainingConfig(batch_size=32)
+    training = Training(windows, network, config, seeds=2, dtype=torch.float64)
+    other = Training(windows, network, config, seeds=2, study_seed=9, dtype=torch.float64)
+    other.advance()
+    before, state = copied(training), copied(other)
+    spoil(state)
+    with pytest.raises(ValueError, match="a random state is none"):
+        training.restore(1, state)
+    assert training.epoch == 0
+    for name, array in training.state().items():
+        np.testing.assert_array_equal(array, before[name])
