@@ -1,6 +1,13 @@
 """A trial without Ray: its reports, its end, its finalists, and what they may not know."""
 
+import gc
+import json
+import resource
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,3 +180,236 @@ def test_a_finalist_is_trained_for_its_epochs_on_its_seeds_and_leaves_its_foreca
     np.testing.assert_allclose(one.forecaster.forecast(prices, origins), one.forecasts, rtol=1e-6)
     closes = prices.column("close")
     assert 0.5 < theils_u(one.forecasts.mean(axis=0), closes[block.start :], closes[block.start - 1 : -1]) < 2
+
+
+LONG = {"max_epochs": 8, "grace_period": 8, "patience": None}
+RESUMED = ("resumed_from", "checkpoint_error", "seconds", "worker", "forecast")
+
+
+def stopped_after(epochs, space, prices, folder, point=POINT, every=0.0):
+    """The reports of a trial whose worker dies when the driver has taken these many."""
+    trial = reports(space, prices, space.folds(prices).folds, point, folder, every)
+    return [next(trial) for _ in range(epochs)]
+
+
+def resumed(space, prices, folder, point=POINT):
+    return list(reports(space, prices, space.folds(prices).folds, point, folder, 0.0))
+
+
+def assert_goes_on(before, after, straight, stop):
+    """Reports from a checkpoint after epoch `stop` are those of a trial that was never stopped."""
+    assert [report["epoch"] for report in after] == list(range(stop + 1, len(straight) + 1))
+    for found, expected in zip(after, straight[stop:], strict=True):
+        assert {key: found[key] for key in found if key not in RESUMED} == {
+            key: expected[key] for key in expected if key not in RESUMED
+        }
+    assert [report["resumed_from"] for report in after] == [stop] + [None] * (len(after) - 1)
+    best = [report["forecast"] for report in straight[: stop + 1] if report["forecast"] is not None][-1]
+    np.testing.assert_array_equal(after[0]["forecast"], best)  # the driver may have lost it
+    for found, expected in zip(after[1:], straight[stop + 1 :], strict=True):
+        np.testing.assert_array_equal(found["forecast"], expected["forecast"])
+    seconds = [report["seconds"] for report in [*before[:stop], *after]]
+    assert seconds == sorted(seconds)
+
+
+DROPOUT = {"num_layers": 2, "dropout": 0.3}
+
+
+@pytest.mark.parametrize("stop", [1, 4, 7])
+@pytest.mark.parametrize("dropout", [{}, DROPOUT])
+@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+def test_a_trial_goes_on_from_its_checkpoint(small_space, prices, tmp_path, architecture, form, dropout, stop):
+    space = small_space(training={"lockstep": form}, scheduler=LONG)
+    point = {**POINT, **dropout, "architecture": architecture}
+    straight = resumed(space, prices, None, point)
+    before = stopped_after(stop + 1, space, prices, tmp_path / "00000", point)  # the checkpoint is of the epoch before
+    assert_goes_on(before, resumed(space, prices, tmp_path / "00000", point), straight, stop)
+
+
+OTHER_PROCESS = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+torch.set_num_threads(1)
+from search.space import load_space
+from search.trial import reports
+from stockrnn.prices import load
+space, prices = load_space(sys.argv[1]), load("nasdaq").rows(np.arange(600))
+walk = space.folds(prices)
+for report in reports(space, prices, walk.folds, json.loads(sys.argv[2]), Path(sys.argv[3]), 0.0):
+    kept = report | {"forecast": None if report["forecast"] is None else report["forecast"].tolist()}
+    print(json.dumps(kept), flush=True)
+"""
+
+
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+def test_another_process_goes_on_where_a_killed_one_was(small_space, space_file, prices, tmp_path, architecture):
+    space = small_space(scheduler=LONG)
+    point = {**POINT, **DROPOUT, "architecture": architecture}
+    straight = resumed(space, prices, None, point)
+    command = [sys.executable, "-c", OTHER_PROCESS, str(space_file(scheduler=LONG)), json.dumps(point)]
+    root = Path(__file__).parents[2]
+    folder = str(tmp_path / "00000")
+    with subprocess.Popen([*command, folder], stdout=subprocess.PIPE, text=True, cwd=root) as first:
+        before = [json.loads(next(first.stdout)) for _ in range(4)]
+        first.kill()
+    second = subprocess.run([*command, folder], stdout=subprocess.PIPE, text=True, cwd=root, check=True)
+    after = [json.loads(line) for line in second.stdout.splitlines()]
+    assert {report["worker"] for report in after} != {before[0]["worker"]}
+    stop = after[0]["resumed_from"]
+    assert stop >= 3  # it may have got further before it died, its reports unread
+    for report in after:
+        if report["forecast"] is not None:
+            report["forecast"] = np.array(report["forecast"], dtype=np.float32)
+    assert_goes_on(before, after, straight, stop)
+
+
+def test_a_trial_that_improves_no_more_is_tired_at_the_same_epoch(small_space, prices, tmp_path):
+    space = small_space(scheduler={"max_epochs": 60, "grace_period": 60, "patience": 2})
+    straight = resumed(space, prices, None)
+    stopped_after(len(straight) - 1, space, prices, tmp_path / "t")
+    after = resumed(space, prices, tmp_path / "t")
+    assert (after[0]["resumed_from"], after[-1]["epoch"]) == (len(straight) - 2, len(straight))
+    assert after[-1]["status"] == "complete"
+    assert after[0]["best_epoch"] < after[0]["epoch"]
+    np.testing.assert_array_equal(
+        after[0]["forecast"], [report["forecast"] for report in straight if report["forecast"] is not None][-1]
+    )
+
+
+def test_a_trial_restored_behind_its_last_epoch_ends_at_once_with_what_it_reached(small_space, prices, tmp_path):
+    before = stopped_after(6, small_space(scheduler=LONG), prices, tmp_path / "t")
+    (report,) = resumed(small_space(scheduler={"max_epochs": 4, "grace_period": 4}), prices, tmp_path / "t")
+    assert (report["epoch"], report["status"], report["done"]) == (5, "complete", True)
+    for key in ("score", "best", "best_epoch", "scores", "loss"):
+        assert report[key] == before[4][key]
+    assert report["forecast"] is not None
+
+
+def test_more_epochs_than_before_are_no_other_trial(small_space, prices, tmp_path):
+    stopped_after(3, small_space(scheduler=LONG), prices, tmp_path / "t")
+    space = small_space(scheduler={**LONG, "max_epochs": 10, "grace_period": 10})
+    assert [report["epoch"] for report in resumed(space, prices, tmp_path / "t")] == list(range(3, 11))
+
+
+@pytest.mark.parametrize(
+    ("changed", "point", "said"),
+    [
+        ({"seed": 4}, POINT, "seed"),
+        ({}, {**POINT, "learning_rate": 0.005}, "learning_rate"),
+        ({"training": {"lockstep": "looped"}}, POINT, "form"),
+        ({"validation": {"fold_size": 31}}, POINT, "folds"),
+        ({"search": {"metric": "val_rmse"}}, POINT, "metric"),
+    ],
+)
+def test_a_checkpoint_of_another_trial_is_refused_and_says_so(small_space, prices, tmp_path, changed, point, said):
+    stopped_after(3, small_space(), prices, tmp_path / "t")
+    space = small_space(**changed)
+    first = resumed(space, prices, tmp_path / "t", point)[0]
+    assert (first["epoch"], first["resumed_from"]) == (1, None)
+    assert f"other {said}" in first["checkpoint_error"]
+    assert first["checkpoint_error"].endswith("the trial begins again")
+
+
+def test_other_prices_are_another_trial(small_space, prices, tmp_path):
+    stopped_after(3, small_space(), prices, tmp_path / "t")
+    first = resumed(small_space(), poisoned(prices, 599), tmp_path / "t")[0]
+    assert "other prices" in first["checkpoint_error"]
+
+
+def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(small_space, prices, tmp_path):
+    space = small_space(scheduler=LONG)
+    straight = resumed(space, prices, None)
+    before = stopped_after(5, space, prices, tmp_path / "t")
+    newest = max((tmp_path / "t").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    after = resumed(space, prices, tmp_path / "t")
+    assert after[0]["checkpoint_error"].startswith("000000004.safetensors: ")
+    assert after[0]["checkpoint_error"].endswith("the trial goes on from epoch 3")
+    assert after[1]["checkpoint_error"] is None
+    assert_goes_on(before, after, straight, 3)
+
+
+def test_a_full_disk_costs_a_trial_its_checkpoints_and_nothing_else(small_space, prices, tmp_path):
+    space = small_space()
+    straight = resumed(space, prices, None)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, former[1]))
+    try:
+        found = resumed(space, prices, tmp_path / "t")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert [report["scores"] for report in found] == [report["scores"] for report in straight]
+    assert found[0]["checkpoint_error"] is None
+    for number, report in enumerate(found[1:], start=1):
+        assert report["checkpoint_error"] == (
+            f"{tmp_path / 't'}: epoch {number} could not be kept (File too large); the trial goes on"
+        )
+    assert list((tmp_path / "t").iterdir()) == []
+
+
+def test_a_short_trial_writes_no_checkpoint(small_space, prices, tmp_path):
+    walk = small_space().folds(prices)
+    list(reports(small_space(), prices, walk.folds, POINT, tmp_path / "t"))
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_what_another_worker_may_get_over_is_raised(error):
+    def failing():
+        yield {"epoch": 1}
+        raise error
+
+    trial = TrialTrainable.__new__(TrialTrainable)
+    trial._reports = failing()
+    trial.step()
+    with pytest.raises(type(error)) as raised:
+        trial.step()
+    assert raised.value is error
+
+
+def test_memory_that_cannot_be_had_is_raised_as_pytorch_does():
+    def failing():
+        torch.empty(2**60)
+        yield {}
+
+    trial = TrialTrainable.__new__(TrialTrainable)
+    trial._reports = failing()
+    with pytest.raises(RuntimeError, match="allocate"):
+        trial.step()
+
+
+def tensors():
+    gc.collect()
+    return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+
+
+def test_a_warm_worker_keeps_nothing_of_the_trial_before(small_space, prices, tmp_path):
+    space = small_space(scheduler=LONG)
+    folds = space.folds(prices).folds
+    trial = TrialTrainable.__new__(TrialTrainable)
+    before = tensors()
+    trial.setup({"trial_id": "00000", "point": POINT}, prices, folds, space, str(tmp_path), 0.0)
+    assert tensors() == before  # nothing is built before the first step
+    for number in range(3):
+        for _ in range(3):
+            trial.step()
+        assert tensors() > before
+        assert trial.reset_config({"trial_id": f"{number + 1:05d}", "point": POINT})
+        assert tensors() == before
+    while not trial.step()["done"]:
+        pass
+    assert tensors() == before
