@@ -1,65 +1,67 @@
-"""Files of daily prices: the shipped Nasdaq and S&P 500 series, or a CSV or Parquet file.
+"""Files of daily prices: the shipped Nasdaq and S&P 500 series, or a CSV or Parquet file as people have them.
 
-Reading is strict about form (columns, numbers, ISO dates); `quality` asks whether the series makes sense.
+Reading is strict about form: what may mean two things is refused. `quality` asks whether the series makes sense.
 """
 
 import csv
 import difflib
-import gzip
 import importlib.util
 import io
-import math
 import os
-import re
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from stockrnn.columns import DATE_NAMES, KOREAN, PRICE_NAMES, Table, as_prices
+from stockrnn.configuration import SHIPPED
+from stockrnn.decoding import MOST_BYTES, decoded, unpacked
+from stockrnn.files import FileError, line, plain_bytes
 from stockrnn.series import Finding, PriceError, Prices
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["SHIPPED", "read_file", "read_shipped"]
 
-SHIPPED = ("nasdaq", "sp500")
-REQUIRED = ("open", "high", "low", "close", "volume")
-IGNORED = {"adj close", "adjclose", "adj_close", "dividends", "stock splits", "capital gains"}
-DATE_NAMES = ("date", "datetime", "timestamp")
-NULL_WORDS = {"", "null", "nan", "none", "n/a", "-"}
-ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?", re.ASCII)
-NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)", re.ASCII | re.IGNORECASE)
-A_DATE = "is not a date; dates are written YYYY-MM-DD, as in 2019-01-30"
-A_NUMBER = "is not a number; numbers are digits and a point, as in 2183.49"
-PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # how these files begin, whatever their names
-
-Value = TypeVar("Value", date, float)
+PARQUET = b"PAR1"  # how these files begin, whatever their names
+DELIMITERS = (",", ";", "\t")
+RULE = "a source is nasdaq, sp500 or the path of one CSV or Parquet file"
 
 
 def read_shipped(name: str) -> Prices:
     """One of the series that the arch wheel ships: 5,031 sessions, 1999-01-04 to 2018-12-31, unchecked."""
-    return _parse(_shipped(name))
+    # Importing arch.data costs a second (it imports statsmodels); finding its file costs nothing.
+    spec = importlib.util.find_spec("arch")
+    if spec is None or not spec.submodule_search_locations:
+        raise PriceError(f"data.source: {name}: ships in the package arch, not installed; pip install arch")
+    path = Path(spec.submodule_search_locations[0]) / "data" / name / f"{name}.csv.gz"
+    return as_prices(_read_text(name, unpacked(name, path.read_bytes())), "%m/%d/%Y")
 
 
-def read_file(source: str) -> Prices:
-    """A CSV (optionally gzipped) or Parquet file with the columns of a Yahoo download, unchecked.
+def read_file(source: str, date_format: str | None = None) -> Prices:
+    """A file of daily prices, unchecked.
+
+    A CSV in UTF-8, UTF-16 or Korean CP949, its columns separated by commas, semicolons or tabs, or Parquet; either may
+    be gzipped. The columns are Yahoo's, yfinance's (with its lines of header), investing.com's or, in Korean, KRX's.
+
+    Args:
+        source: the path.
+        date_format: how the file writes dates, as `datetime.strptime` has it; None: so that they mean one day.
 
     Raises:
         PriceError: the file cannot be found or read, or its columns, dates or numbers are malformed.
     """
-    rule = "a source is nasdaq, sp500 or the path of one CSV or Parquet file"
+    path = os.path.expanduser(source)
     try:
-        content = Path(os.path.expanduser(source)).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise PriceError(f"{source}: no such file; {rule}; {_suggestion(source)}") from None
-    except IsADirectoryError:
-        raise PriceError(f"{source}: is a folder; {rule}; give the file's path") from None
-    except (OSError, ValueError) as error:
-        raise PriceError(f"{source}: cannot be read ({_line(error)}); {rule}; check the file") from None
-    read = _read_parquet if content.startswith(PARQUET) else _read_csv
-    return _parse(read(source, content))
+        content = unpacked(source, plain_bytes(path, MOST_BYTES))
+    except FileNotFoundError:
+        raise PriceError(f"{source}: no such file; {RULE}; {_suggestion(source)}") from None
+    except FileError as error:
+        if os.path.isdir(path):
+            raise PriceError(f"{source}: is a folder; {RULE}; give the file's path") from None
+        raise PriceError(f"{source}: {error}; {RULE}; check the file") from None
+    read = _read_parquet if content.startswith(PARQUET) else _read_text
+    return as_prices(read(source, content), date_format)
 
 
 def _suggestion(source: str) -> str:
@@ -71,51 +73,48 @@ def _suggestion(source: str) -> str:
     return f"did you mean {known[close[0]]}?" if close else "check the path"
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _read_text(source: str, content: bytes) -> Table:
+    text, encoding = decoded(source, content, tuple(KOREAN))
+    delimiter = _delimiter(text)
+    rows, lines = _rows(source, text, delimiter)
+    if rows and len(rows[0]) == 2 and f"{rows[0][0]}{delimiter}".lower() == f"sep={delimiter}{delimiter}":
+        del rows[0], lines[0]  # Excel's first line
+    if not rows:
+        raise PriceError(f"{source}: the file is empty; a header and a line per session are needed; add them")
+    width = len(rows[0])
+    for row, number in zip(rows, lines, strict=True):
+        if len(row) < width or any(field.strip() for field in row[width:]):
+            raise PriceError(
+                f"{source}:{number}: {len(row)} fields where the header has {width}; all lines have as "
+                f"many, and numbers with commas stand in quotes; mend the line"
+            )
+    findings = [] if encoding != "cp949" else [_repair("encoding", "read as Korean text (CP949), since it is no UTF-8")]
+    names, headers = _header(source, rows)
+    if headers > 1:
+        findings.append(_repair("header", f"the {headers} header lines of yfinance read as one"))
+    del rows[1:headers], lines[1:headers]
+    return Table(
+        source=source, names=names, cells=[[row[index] for row in rows[1:]] for index in range(width)],
+        lines=lines, delimiter=delimiter, findings=tuple(findings),
+    )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Table:
-    """A file as text: `cells[i]` is the column `names[i]`; `lines` are of the header and each row, if any."""
-
-    source: str
-    names: list[str]
-    cells: list[list[str]]
-    lines: list[int]
-    findings: tuple[Finding, ...] = ()
-
-    def where(self, row: int) -> str:
-        """`SOURCE:LINE` of a row, the header being row 0."""
-        if self.lines:
-            return f"{self.source}:{self.lines[row]}"
-        return f"{self.source}: row {row}" if row else self.source
+def _repair(check: str, text: str) -> Finding:
+    return Finding(check=check, severity="repair", text=text)
 
 
-def _shipped(name: str) -> _Table:
-    # Importing arch.data costs a second (it imports statsmodels); finding its file costs nothing.
-    spec = importlib.util.find_spec("arch")
-    if spec is None or not spec.submodule_search_locations:
-        raise PriceError(f"data.source: {name}: ships in the package arch, not installed; pip install arch")
-    path = Path(spec.submodule_search_locations[0]) / "data" / name / f"{name}.csv.gz"
-    table = _read_csv(name, path.read_bytes())
-    days = (day.split("/") for day in table.cells[0])  # the wheel writes 1/30/2019
-    table.cells[0] = [f"{year}-{month:0>2}-{day:0>2}" for month, day, year in days]
-    return table
+def _delimiter(text: str) -> str:
+    """What separates most columns of the first line."""
+    first = text.lstrip("\r\n ").partition("\n")[0].partition("\r")[0]
+    if first.lower().startswith("sep=") and first[4:5] in DELIMITERS:
+        return first[4]
+    return max(DELIMITERS, key=first.count)
 
 
-def _read_csv(source: str, content: bytes) -> _Table:
-    try:
-        text = (gzip.decompress(content) if content.startswith(GZIP) else content).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
-        raise PriceError(
-            f"{source}: cannot be unpacked ({_line(error)}); a gzip file is whole; pack it again"
-        ) from None
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise PriceError(f"{source}: is not text; a source is a CSV in UTF-8, or Parquet; export it as one")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+def _rows(source: str, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
+    """The lines that are not blank, split, and their numbers in the file."""
+    # Where columns are quoted, a delimiter of the first line may stand in a quoted name: it is then counted too.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     rows, lines = [], []
     try:
         for row in reader:
@@ -124,104 +123,83 @@ def _read_csv(source: str, content: bytes) -> _Table:
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise PriceError(
-            f"{source}:{reader.line_num}: cannot be read as CSV ({_line(error)}); "
+            f"{source}:{reader.line_num}: cannot be read as CSV ({line(error)}); "
             f"a quoted field is quoted from its first character to its last; mend the quotes"
         ) from None
-    if not rows:
-        raise PriceError(f"{source}: the file is empty; a header and a line per session are needed; add them")
-    names = [" ".join(name.split()) for name in rows[0]]
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) < len(names) or any(field.strip() for field in row[len(names) :]):
-            raise PriceError(
-                f"{source}:{line}: {len(row)} fields where the header has {len(names)}; all lines have as "
-                f"many, and numbers no thousands separators; mend the line"
-            )
-    findings: tuple[Finding, ...] = ()
-    if [row[0].strip().lower() for row in rows[:3]] == ["price", "ticker", "date"]:
-        text = "the three header lines of yfinance read as one"
-        names[0], findings = "Date", (Finding(check="header", severity="repair", text=text),)
-        del rows[1:3], lines[1:3]
-    cells = [[row[index] for row in rows[1:]] for index in range(len(names))]
-    return _Table(source=source, names=names, cells=cells, lines=lines, findings=findings)
+    return rows, lines
 
 
-def _read_parquet(source: str, content: bytes) -> _Table:
+def _header(source: str, rows: list[list[str]]) -> tuple[list[str], int]:
+    """The columns' names and how many lines they take: yfinance writes up to three (Price, Ticker, Date)."""
+    written = [[name.strip() for name in row] for row in rows[:3]]
+    firsts = [row[0].lower() for row in written]
+    dated = next((index for index in (1, 2) if index < len(firsts) and firsts[index] in DATE_NAMES), None)
+    if dated is None or any(written[dated][1:]) or not {*firsts[:dated]} <= {"price", "ticker", ""}:
+        return [" ".join(name.split()) for name in rows[0]], 1
+    names = max(written[:dated], key=lambda row: sum(name.lower() in PRICE_NAMES for name in row))
+    for other in written[:dated]:
+        if other is not names:
+            _check_one_ticker(source, other[1:])
+    return ["Date", *names[1:]], dated + 1
+
+
+def _check_one_ticker(source: str, tickers: list[str]) -> None:
+    different = sorted({ticker for ticker in tickers if ticker})
+    if len(different) > 1:
+        shown = line(", ".join(different[:5]), 60)
+        raise PriceError(f"{source}: holds {len(different)} tickers ({shown}); a series is one; export one of them")
+
+
+def _read_parquet(source: str, content: bytes) -> Table:
     import pandas as pd
 
     try:
         frame = pd.read_parquet(io.BytesIO(content))
-    except (OSError, ValueError) as error:
+        names, columns = _of_frame(source, frame)
+        # As text, exactly (17 digits tell any two floats apart), so that every file goes the same way from here.
+        cells = [_as_text(column) for column in columns]
+    except PriceError:
+        raise
+    except Exception as error:  # broken bytes make pyarrow and pandas raise almost anything
         raise PriceError(
-            f"{source}: cannot be read as Parquet ({_line(error)}); a Parquet file is whole; write it again"
+            f"{source}: cannot be read as Parquet ({line(error)}); a Parquet file is whole; write it again"
         ) from None
-    names, columns = [str(name).strip() for name in frame.columns], [frame[name] for name in frame.columns]
-    dated = isinstance(frame.index, pd.DatetimeIndex) or str(frame.index.name).lower() in DATE_NAMES
-    if dated and not any(name.lower() in DATE_NAMES for name in names):
-        names, columns = ["Date", *names], [frame.index.to_series(), *columns]
-    # As text, exactly (17 digits tell any two floats apart), so that every file goes the same way from here.
-    cells = [
-        ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
-        for column in columns
-    ]
-    return _Table(source=source, names=names, cells=cells, lines=[])
-
-
-def _parse(table: _Table) -> Prices:
-    """Columns in any order and case -> Prices, as they come (unsorted, unchecked)."""
-    names = [name.lower() for name in table.names]
-    date_name = next((name for name in DATE_NAMES if name in names), "date")
-    wanted = (date_name, *REQUIRED)
-    missing = [name.capitalize() for name in wanted if name not in names]
-    if missing:
-        here = ", ".join(repr(name) for name in table.names[:10])
-        raise PriceError(
-            f"{table.where(0)}: {', '.join(missing)}: missing; Date, Open, High, Low, Close and Volume are "
-            f"needed in any order and case, separated by commas; the columns are {here}"
-        )
-    twice = [name.capitalize() for name in wanted if names.count(name) > 1]
-    if twice:
-        raise PriceError(f"{table.where(0)}: {twice[0]}: names two columns; one is needed; rename the other")
-    if not table.cells[0]:
-        raise PriceError(f"{table.where(0)}: no rows below the header; a session is a line; add the sessions")
-    known = {*wanted, *IGNORED, ""}
-    unused = sorted({name for name in table.names if name.lower() not in known})
-    return Prices(
-        source=table.source,
-        dates=np.array(_values(table, date_name, _day, A_DATE), dtype="datetime64[D]"),
-        columns=REQUIRED,
-        values=np.column_stack([np.array(_values(table, name, _number, A_NUMBER), dtype=float) for name in REQUIRED]),
-        lines=np.array(table.lines[1:], dtype=int),
-        findings=(*table.findings, *_unused(unused)),
+    dated = any(
+        name.lower() in DATE_NAMES and pd.api.types.is_datetime64_any_dtype(column.dtype)
+        for name, column in zip(names, columns, strict=True)
     )
+    if not names:
+        raise PriceError(f"{source}: has no columns; Date, Open, High, Low and Close are needed; write it again")
+    return Table(source=source, names=names, cells=cells, lines=[], delimiter="", dated=dated)
 
 
-def _unused(names: list[str]) -> list[Finding]:
-    text = f"columns not used: {', '.join(names)}"
-    return [Finding(check="columns", severity="warning", text=text)] if names else []
+def _of_frame(source: str, frame: "pd.DataFrame") -> tuple[list[str], list["pd.Series"]]:
+    """Names and columns of a frame, those of its index first where the date is there."""
+    import pandas as pd
+
+    labels = [name if isinstance(name, tuple) else (name,) for name in frame.columns]
+    prices = max(range(frame.columns.nlevels), key=lambda level: _prices_at(labels, level))
+    for level in range(frame.columns.nlevels):
+        if level != prices:
+            _check_one_ticker(source, [str(label[level]).strip() for label in labels])
+    names = [" ".join(str(label[prices]).split()) for label in labels]
+    columns = [frame.iloc[:, index] for index in range(len(labels))]
+    if any(name.lower() in DATE_NAMES for name in names):
+        return names, columns
+    index = frame.index
+    for level in range(index.nlevels):
+        values = index.get_level_values(level)
+        named = str(values.name).strip()
+        if isinstance(values, pd.DatetimeIndex | pd.PeriodIndex) or named.lower() in DATE_NAMES:
+            return ["Date", *names], [pd.Series(values), *columns]
+    return names, columns
 
 
-def _values(table: _Table, name: str, parse: Callable[[str], Value | None], rule: str) -> list[Value | None]:
-    cells = table.cells[[other.lower() for other in table.names].index(name)]
-    values = [parse(cell.strip()) for cell in cells]
-    if wrong := values.count(None):
-        row = values.index(None)
-        raise PriceError(
-            f"{table.where(row + 1)}: {name.capitalize()}: {cells[row][:40]!r} {rule}; "
-            f"rewrite it ({wrong} of {len(values)} rows differ)"
-        )
-    return values
+def _prices_at(labels: Sequence[tuple[object, ...]], level: int) -> int:
+    return sum(str(label[level]).strip().lower() in PRICE_NAMES for label in labels)
 
 
-def _day(text: str) -> date | None:
-    if not ISO_DATE.fullmatch(text):
-        return None
-    try:
-        return date.fromisoformat(text[:10])  # as written, in the exchange's own time: never shifted to UTC
-    except ValueError:
-        return None
-
-
-def _number(text: str) -> float | None:
-    if text.lower() in NULL_WORDS:
-        return math.nan
-    return float(text) if NUMBER.fullmatch(text) else None
+def _as_text(column: "pd.Series") -> list[str]:
+    if str(column.dtype) in ("float16", "float32"):
+        column = column.astype("float64")  # the same number: 0.1 in 32 bits is 0.10000000149011612
+    return ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
