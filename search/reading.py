@@ -36,6 +36,8 @@ from stockrnn.tables import SHIPPED
 
 __all__ = ["Contents", "read"]
 
+YAHOO = "yahoo"
+
 Section = TypeVar("Section", bound=Configuration)
 Point = dict[str, Value]
 
@@ -77,6 +79,7 @@ class _Reader:
             if key not in TOP_LEVEL:
                 self._problem((key,), f"unknown key{_hint(key, TOP_LEVEL)}")
         name, seed = self._name(), self._seed()
+        self._complete_source()
         data = self._section("data", DataConfig)
         validation = self._section("validation", ValidationConfig)
         parameters = self._parameters()
@@ -86,7 +89,7 @@ class _Reader:
         resources = self._section("resources", ResourcesConfig)
         tracking = self._section("tracking", TrackingConfig)
         if data:
-            self._check_source(data.source)
+            self._check_source(data)
         if search and (better := METRICS[search.metric]) != (search.mode or better):
             self._problem(
                 ("search", "mode"),
@@ -153,18 +156,28 @@ class _Reader:
                 self._problem((name, *key), text)
             return None
 
-    def _check_source(self, source: str) -> None:
-        key, rule = (
-            ("data", "source"),
-            f"a source is {', '.join(SHIPPED)} or the path of a CSV or Parquet file",
-        )
+    def _complete_source(self) -> None:
+        """A ticker without a source is Yahoo's."""
+        data = self.document.data.get("data")
+        if isinstance(data, dict) and "source" not in data and (data.get("ticker") or data.get("tickers")):
+            data["source"] = YAHOO
+
+    def _check_source(self, data: DataConfig) -> None:
+        key, source = ("data", "source"), data.source
+        rule = f"a source is {', '.join(SHIPPED)}, {YAHOO} or the path of a CSV or Parquet file"
         path = os.path.expanduser(source)
-        if source == "yahoo":
-            self._problem(key, f"yahoo is not yet supported; {rule}; download the ticker as a CSV and give its path")
+        if source == YAHOO:
+            if not data.ticker and not data.tickers:
+                self._problem(key, f"{YAHOO} names no ticker; it needs Yahoo's symbol; add ticker: ^KS11, say")
+            if data.ticker and data.tickers:
+                self._problem(("data", "tickers"), "stand beside a ticker; one of them names the prices; drop one")
+        elif data.ticker or data.tickers:
+            key = ("data", "ticker" if data.ticker else "tickers")
+            self._problem(key, f"stands beside source: {source}; it goes with source: {YAHOO}; drop one of them")
         elif source not in SHIPPED and os.path.isdir(path):
             self._problem(key, f"{shown(source)} is a folder; {rule}; name a file in it")
         elif source not in SHIPPED and not os.path.exists(path):
-            hint = suggestion(source, SHIPPED) or "; check the path"
+            hint = suggestion(source, (*SHIPPED, YAHOO)) or "; check the path, or name a market by --ticker"
             self._problem(key, f"{shown(source)}: no such file; {rule}{hint}")
 
     def _parameters(self) -> tuple[Parameter, ...]:

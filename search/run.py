@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import sys
+import tempfile
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from stockrnn.folds import WalkForward
     from stockrnn.prices import Access
     from stockrnn.series import Prices
+
+    Plan = tuple[Space, Prices, WalkForward, Path]
 
 __all__ = ["main"]
 
@@ -60,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_INPUT
     from search.document import SpaceError
     from search.tracking_address import without_credentials
+    from search.wording import one_line
     from stockrnn.series import PriceError
 
     try:
@@ -67,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SpaceError as error:
         print(*map(without_credentials, error.problems), sep="\n", file=sys.stderr)
     except (PriceError, _OptionError) as error:
-        print(without_credentials(str(error)), file=sys.stderr)
+        print(*(one_line(without_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
     except KeyboardInterrupt:  # before the study took over, or for the second time
         print("interrupted at once; if the study had begun, its folder holds what had ended", file=sys.stderr)
         return INTERRUPTED
@@ -81,8 +85,6 @@ class _OptionError(ValueError):
 def _run(options: argparse.Namespace) -> int:
     from search.space import load_space
     from search.tracking import check_installed
-    from stockrnn.prices import load
-    from stockrnn.quality import clean
 
     budget = _seconds(options.time_budget)
     most = options.max_concurrent
@@ -95,23 +97,58 @@ def _run(options: argparse.Namespace) -> int:
         return _go_on(options, budget, most)
     space = load_space(options.space, _overrides(options))
     check_installed(space)
-    prices = clean(load(space.data, access))
-    walk = space.folds(prices)
+    plans = [_planned(options, each, access) for each in space.studies()]
+    if options.dry_run:
+        return DONE
+    _check_writable(Path(options.output))
+    if len(plans) == 1:
+        return _study(options, *plans[0], budget, most)
+    return _studies(options, space, plans, budget, most)
+
+
+def _planned(options: argparse.Namespace, space: "Space", access: "Access") -> "Plan":
+    """A study before it begins: its space, prices, folds and folder, all checked."""
+    from search.wording import one_line
+    from stockrnn.alignment import prepare
+
+    prices = prepare(space.data, access)
+    fitting = space.fitting(prices)
+    walk = fitting.folds(prices)
     folder = Path(options.output) / space.name
     if not options.quiet:
         for finding in prices.findings:
-            print(f"{prices.source}: {finding.text}", file=sys.stderr)
+            print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
+        if fitting != space:
+            print(f"{prices.source}: no usable volume, so the features are ohlc", file=sys.stderr)
     if options.dry_run:
-        print(_plan(space, prices, walk))
-    if folder.exists():
+        print(_plan(fitting, prices, walk))
+    if os.path.lexists(folder):
         raise space.error(
             ("name",), f"{folder} exists already; each study has a folder of its own; go on with it by --resume "
             f"{folder}, choose another name with --name, or remove the folder",
         )  # fmt: skip
-    if options.dry_run:
-        return DONE
-    _check_writable(Path(options.output))
-    return _study(options, space, prices, walk, folder, budget, most)
+    return fitting, prices, walk, folder
+
+
+def _studies(
+    options: argparse.Namespace, space: "Space", plans: Sequence["Plan"], budget: float | None, most: str | None
+) -> int:
+    """Several studies, one after another on one Ray, and their comparison."""
+    from search.comparison import write_comparison
+    from search.workers import ray_running
+
+    codes = []
+    with ray_running(options.address):
+        for number, plan in enumerate(plans, start=1):
+            _show(f"Study {number} of {len(plans)}: {plan[0].name}, {plan[0].data.ticker}")
+            codes.append(_study(options, *plan, budget, most))
+            _show("")
+            if codes[-1] == INTERRUPTED:
+                break
+    begun = [folder for *_, folder in plans if (folder / "manifest.json").exists()]
+    page = write_comparison(begun, Path(options.output) / f"{space.name}.html")
+    _show(f"{len(begun)} studies, side by side: {page}")
+    return max(codes)
 
 
 def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) -> int:
@@ -124,7 +161,7 @@ def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) 
     folder = Path(options.resume)
     if options.output != OUTPUT or options.name is not None:
         raise _OptionError(f"--resume {folder}: stands beside --output or --name; a study stays where it is; drop them")
-    if not (folder / "manifest.json").exists():
+    if not os.path.exists(folder / "manifest.json"):
         raise _OptionError(
             f"--resume {folder}: is no study, it has no manifest.json; a study is named by its folder, as in "
             f"results/all; check the path, or start it anew"
@@ -155,6 +192,7 @@ def _study(
     from search.lock import LockedError
     from search.record import DamagedError
     from search.tracking_address import without_credentials
+    from search.wording import one_line
 
     signal.signal(signal.SIGTERM, _interrupt)  # while Ray starts, as Ctrl-C does; then the study's own handlers stand
     import search.study as study
@@ -175,7 +213,7 @@ def _study(
         raise _OptionError(str(error)) from None
     _show(_summary(space, outcome, folder))
     if outcome.failure:
-        print(outcome.failure, file=sys.stderr)
+        print(one_line(outcome.failure), file=sys.stderr)
     if outcome.interrupted:
         return INTERRUPTED
     succeeded = any(end.status in ("complete", "stopped") for end in outcome.ends)
@@ -263,6 +301,7 @@ def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         )
     if options.ticker is not None:
         overrides.append(("data.source", "yahoo", f"--ticker {options.ticker}"))
+        overrides.append(("data.tickers", "[]", f"--ticker {options.ticker}"))
         overrides.append(("data.ticker", json.dumps(options.ticker), f"--ticker {options.ticker}"))
     for name, key in (("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed")):
         if (value := getattr(options, name)) is not None:
@@ -274,7 +313,7 @@ def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
 def _seconds(text: str | None) -> float | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", text)
     if not match or not float(match[1]):
         raise _OptionError(f"--time-budget {text}: is no time; write a number with s, m, h or d, as in 90s, 10m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
@@ -283,14 +322,15 @@ def _seconds(text: str | None) -> float | None:
 def _check_writable(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        probe = output / ".writable"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=output):
+            pass
     except OSError as error:
         raise _OptionError(f"--output {output}: cannot be written ({error.strerror}); choose another folder") from None
 
 
 def _plan(space: "Space", prices: "Prices", walk: "WalkForward") -> str:
+    from search.wording import one_line
+
     def dates(block: range) -> str:
         return f"{prices.dates[block.start]} to {prices.dates[block.stop - 1]} ({len(block)} sessions)"
 
@@ -298,7 +338,7 @@ def _plan(space: "Space", prices: "Prices", walk: "WalkForward") -> str:
     networks = validation.folds * validation.seeds
     lines = [
         space.as_yaml(),
-        f"prices: {prices.source}, {len(prices)} sessions, {prices.dates[0]} to {prices.dates[-1]}",
+        one_line(f"prices: {prices.source}") + f", {len(prices)} sessions, {prices.dates[0]} to {prices.dates[-1]}",
     ]
     for number, fold in enumerate(walk.folds, start=1):
         lines.append(f"fold {number}: train {dates(fold.train)}, validate {dates(fold.validation)}")

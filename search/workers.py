@@ -31,9 +31,14 @@ ENVIRONMENT = {
 def ray_running(address: str | None) -> Iterator[None]:
     """A Ray of our own on this machine, or the cluster at an address; disconnected or gone afterwards.
 
+    Within another one nothing happens: it is the same Ray.
+
     Raises:
         ConnectionError: no cluster answers at the address.
     """
+    if ray.is_initialized():  # several studies, one after another
+        yield
+        return
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("ray", "ray.tune", "ray.train"):
