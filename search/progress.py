@@ -11,6 +11,7 @@ from rich.text import Text
 
 from search.record import STATUSES, Record, TrialEnd
 from search.space import Space
+from search.wording import one_line
 
 __all__ = ["Progress", "duration"]
 
@@ -107,7 +108,7 @@ class Progress:
             else "no score"
         )
         if end.message:
-            told += f" ({end.message})"
+            told += f" ({one_line(end.message)})"
         done = len(self.record.ends)
         self._shown = time.monotonic()
         self._console.print(
@@ -120,8 +121,8 @@ class Progress:
     def _lines(self) -> Iterable[str]:
         validation, search = self.space.validation, self.space.search
         yield (
-            f"{self.space.name}: {self.space.data.source}, {validation.folds} folds x {validation.seeds} seeds "
-            f"a trial, sampler {search.sampler}"
+            f"{self.space.name}: {one_line(self.space.data.source)}, {validation.folds} folds x "
+            f"{validation.seeds} seeds a trial, sampler {search.sampler}"
         )
         yield f"  trials   {self._trials()}"
         yield f"  best     {self._best()}"

@@ -178,7 +178,13 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 
 def cut_torn_line(path: Path) -> int:
-    """Cut what follows a file's last line break: a line that a crash broke off. Returns how many bytes."""
+    """Cut what follows a file's last line break: a line that a crash broke off. Returns how many bytes.
+
+    Raises:
+        DamagedError: it is a link, which may lead out of the study's folder, or no file.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DamagedError(f"{path}: is no plain file; a study writes into its own folder only; put the file there")
     if not path.exists():
         return 0
     with path.open("rb+") as file:

@@ -7,6 +7,7 @@ its value, diverged is PRUNED without one, failed and interrupted are FAIL.
 
 import itertools
 import math
+import secrets
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -252,6 +253,9 @@ def _sampler(space: Space, begun: int) -> optuna.samplers.BaseSampler:
         case "gp":
             return optuna.samplers.GPSampler(seed=seed)
         case "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=seed)
+            sampler = optuna.samplers.CmaEsSampler(seed=seed)
+            # Its state is a pickle in the journal, which may be a stranger's: it finds only what it wrote itself.
+            sampler._attr_prefix = f"cma:{secrets.token_hex(16)}:"
+            return sampler
         case _:  # random; a grid is enqueued whole and never reaches the sampler
             return optuna.samplers.RandomSampler(seed=seed)
