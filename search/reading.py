@@ -30,7 +30,7 @@ from search.settings import (
 )
 from search.tracking_address import without_credentials
 from search.wording import explain, nearest, shown, suggestion
-from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
+from stockrnn.configuration import Configuration, DataConfig, OtherConfig, ValidationConfig
 from stockrnn.scores import METRICS
 from stockrnn.tables import SHIPPED
 
@@ -148,8 +148,8 @@ class _Reader:
             return config.model_validate(raw or {})
         except ValidationError as error:
             for key, text in explain(error):
-                if text == "unknown key" and len(key) == 1:
-                    text += _hint(key[0], config.model_fields)
+                if text == "unknown key":
+                    text += _hint(key[-1], OtherConfig.model_fields if "also" in key else config.model_fields)
                 first, _, rest = text.partition(" ")
                 if not key and first.rstrip(":") in config.model_fields:  # a rule between keys names its own first
                     key, text = (first.rstrip(":"),), rest

@@ -5,12 +5,16 @@ from typing import Any
 
 from search.parameters import FIELDS
 from search.settings import NAME, SECTIONS
-from stockrnn.configuration import COLUMNS, FEATURE_SETS
+from stockrnn.configuration import FEATURE_SETS, NAMES, ROLLING, DataConfig, OtherConfig
 
 __all__ = ["schema", "schema_text"]
 
 FEATURE_SET = {"enum": list(FEATURE_SETS)}
-COLUMN_LIST = {"type": "array", "items": {"enum": list(COLUMNS)}, "minItems": 1, "uniqueItems": True}
+SESSIONS = "([2-9]|[1-9][0-9]|[1-4][0-9][0-9]|500)"  # from SHORTEST to LONGEST
+FEATURE = {
+    "anyOf": [{"enum": [*NAMES, *FEATURE_SETS]}, {"type": "string", "pattern": f"^({'|'.join(ROLLING)})_{SESSIONS}$"}]
+}
+FEATURE_LIST = {"type": "array", "items": FEATURE, "minItems": 1, "uniqueItems": True}
 
 CONDITION = {
     "type": "object",
@@ -40,10 +44,13 @@ def schema() -> dict[str, Any]:
     for name, config in SECTIONS.items():
         properties[name] = _tidy(config.model_json_schema())
     properties["data"]["properties"]["features"] = {
-        "description": "input columns, in order, or the name of a set",
-        "anyOf": [FEATURE_SET, COLUMN_LIST],
+        "description": DataConfig.model_fields["features"].description,
+        "anyOf": [FEATURE_SET, FEATURE_LIST],
         "default": "ohlcv",
     }
+    other = _tidy(OtherConfig.model_json_schema())
+    del properties["data"]["$defs"], other["description"]
+    properties["data"]["properties"]["also"]["items"] = {"anyOf": [{"type": "string", "minLength": 1}, other]}
     properties["search"]["properties"]["initial"]["items"]["propertyNames"] = {"enum": list(FIELDS)}
     properties["space"] = {
         "type": "object",
@@ -73,8 +80,8 @@ def _parameter(name: str) -> dict[str, Any]:
     description = value.pop("description")
     default = {"default": value.pop("default")} if "default" in value else {}
     item = value
-    if name == "features":  # a list is a choice, so columns stand in a list of lists
-        value, item, default = FEATURE_SET, {"anyOf": [FEATURE_SET, COLUMN_LIST]}, {"default": "ohlcv"}
+    if name == "features":  # a list is a choice, so features stand in a list of lists
+        value, item, default = FEATURE_SET, {"anyOf": [FEATURE_SET, FEATURE_LIST]}, {"default": "ohlcv"}
     choice = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
     forms: list[dict[str, Any]] = [value, choice, _domain({"choice": choice}, ["choice"])]
     types = {form.get("type") for form in (value, *value.get("anyOf", []))}

@@ -4,58 +4,108 @@ Every class is frozen and keyword-only, and refuses a wrong value where it is ma
 imported here, so a space is checked (and its JSON Schema printed) without PyTorch.
 """
 
+import difflib
+import re
 from datetime import date
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
     "COLUMNS",
+    "DERIVED",
     "FEATURE_SETS",
+    "LONGEST",
+    "NAMES",
+    "ROLLING",
+    "SHIPPED",
+    "SHORTEST",
     "Configuration",
     "DataConfig",
     "NetworkConfig",
+    "OtherConfig",
     "SourceConfig",
     "TrainingConfig",
     "ValidationConfig",
     "WindowConfig",
     "features_label",
     "parse_features",
+    "rolling",
 ]
 
-COLUMNS = ("open", "high", "low", "close", "volume")
+SHIPPED = ("nasdaq", "sp500")  # series that come with a package
 
+COLUMNS = ("open", "high", "low", "close", "volume")
+DERIVED = ("log_return", "range", "gap", "volume_change", "weekday_sin", "weekday_cos")
+ROLLING = ("volatility", "ma_ratio")  # each with the sessions it looks back over, as in volatility_20
+SHORTEST, LONGEST = 2, 500  # sessions of a rolling feature
+
+DAY_OF_WEEK = ("weekday_sin", "weekday_cos")
+# `returns` and `technical` do without the volume, which currencies and some indices lack: write
+# [returns, volume_change] where there is one.
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "ohlcv": ("open", "high", "low", "close", "volume"),
     "ohlc": ("open", "high", "low", "close"),
     "ohlv": ("open", "high", "low", "volume"),  # the tutorial's inputs, in its order
     "close_volume": ("close", "volume"),
     "close_only": ("close",),
+    "returns": ("log_return", "range", "gap", *DAY_OF_WEEK),
+    "technical": ("log_return", "range", "volatility_5", "volatility_20", "ma_ratio_5", "ma_ratio_20", "ma_ratio_60"),
 }
+GROUPS = {**FEATURE_SETS, "day_of_week": DAY_OF_WEEK}
+NAMES = (*COLUMNS, *DERIVED, "day_of_week")  # of features, but for the rolling ones
 
 
 def parse_features(value: object) -> object:
-    """A named set, a comma-separated label or a list of columns -> a tuple of columns; else ValueError."""
+    """A set's name, a comma-separated label or a list of features and sets -> a tuple of features; else ValueError."""
     if isinstance(value, str):
-        value = FEATURE_SETS.get(value) or tuple(name.strip() for name in value.split(","))
-    if isinstance(value, list):
-        value = tuple(value)
-    if not isinstance(value, tuple) or not value or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"must be a list of columns ({', '.join(COLUMNS)}) or one of {', '.join(FEATURE_SETS)}")
-    for name in value:
-        if name not in COLUMNS:
-            raise ValueError(
-                f"{name!r} is no column and no set; columns are {', '.join(COLUMNS)}, "
-                f"sets are {', '.join(FEATURE_SETS)}"
-            )
-    if len(set(value)) != len(value):
-        raise ValueError(f"{', '.join(value)} repeats a column; name each once")
-    return value
+        value = [name.strip() for name in value.split(",")]
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"must be a list of features ({', '.join(NAMES)}, ...) or one of {', '.join(FEATURE_SETS)}")
+    features = tuple(feature for name in value for feature in GROUPS.get(name, (name,)))
+    for name in features:
+        if name not in COLUMNS and name not in DERIVED:
+            _check_rolling(name)
+    if len(set(features)) != len(features):
+        raise ValueError(f"{', '.join(value)} repeats a feature; each is one input; name each once")
+    return features
 
 
 def features_label(features: tuple[str, ...]) -> str:
-    """The short name of a tuple of columns: its named set's, or the columns joined by commas."""
-    return next((name for name, columns in FEATURE_SETS.items() if columns == features), ",".join(features))
+    """The short name of a tuple of features: its set's, or the features joined by commas."""
+    for name, known in FEATURE_SETS.items():
+        if known == features:
+            return name
+    return ",".join(features).replace(",".join(DAY_OF_WEEK), "day_of_week")
+
+
+def rolling(feature: str) -> tuple[str, int] | None:
+    """`volatility_20` -> (volatility, 20); None for a feature that does not look back over N sessions."""
+    base, _, sessions = feature.rpartition("_")
+    if base not in ROLLING or not re.fullmatch(r"[1-9][0-9]{0,8}", sessions):
+        return None
+    return base, int(sessions)
+
+
+def _check_rolling(name: str) -> None:
+    """Raise ValueError for what is no rolling feature, with the nearest name that is a feature."""
+    if found := rolling(name):
+        base, sessions = found
+        if not SHORTEST <= sessions <= LONGEST:
+            raise ValueError(
+                f"{name!r} looks back over {sessions} sessions; N in {base}_N is a whole number from {SHORTEST} to "
+                f"{LONGEST}; write {base}_{min(max(sessions, SHORTEST), LONGEST)}"
+            )
+        return
+    sessions_named = "".join(re.findall("[0-9]", name)).lstrip("0") or "20"
+    known = (*NAMES, *FEATURE_SETS, *(f"{base}_{sessions_named}" for base in ROLLING))
+    near = difflib.get_close_matches(name, known, n=1)
+    raise ValueError(
+        f"{name!r} is no feature and no set; features are {', '.join(NAMES)}, "
+        f"{', '.join(f'{base}_N' for base in ROLLING)} (as in volatility_20), sets are {', '.join(FEATURE_SETS)}; "
+        + (f"did you mean {near[0]}?" if near else "write one of them")
+    )
 
 
 Features = Annotated[tuple[str, ...], BeforeValidator(parse_features)]
@@ -80,13 +130,18 @@ class Configuration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+LONGEST_TICKER = 30
+
+
 class SourceConfig(Configuration):
     """Which prices."""
 
     source: str = Field(
         "nasdaq", min_length=1, description="nasdaq, sp500, yahoo, or the path of a CSV or Parquet file"
     )
-    ticker: str | None = Field(None, min_length=1, max_length=30, description="Yahoo's symbol, with source: yahoo")
+    ticker: str | None = Field(
+        None, min_length=1, max_length=LONGEST_TICKER, description="Yahoo's symbol, with source: yahoo"
+    )
     start: Day | None = Field(None, description="the first day used; null: the first there is")
     end: Day | None = Field(None, description="the last day used; null: the last there is")
     adjust: bool = Field(True, description="Yahoo's prices adjusted for dividends, as for splits")
@@ -95,16 +150,89 @@ class SourceConfig(Configuration):
     )
 
 
+class OtherConfig(SourceConfig):
+    """Another series, an input: the log return of its last close that is known at the forecast market's close."""
+
+    source: str = Field(min_length=1, description="nasdaq, sp500, yahoo, or the path of a CSV or Parquet file")
+    lag: int = Field(
+        1,
+        ge=0,
+        le=10,
+        description="calendar days until a close of it counts. 1: from the next date on, since a market elsewhere may "
+        "close later on the same date; 0: on the same date, for one that closes no later than the forecast one",
+    )
+
+    @property
+    def name(self) -> str:
+        """Its name as an input: the ticker, or the file's name without folder and endings."""
+        return (self.ticker or "").upper() or PurePath(self.source).name.partition(".")[0] or self.source
+
+    @model_validator(mode="after")
+    def _ticker_goes_with_yahoo(self) -> "OtherConfig":
+        if self.source == "yahoo" and self.ticker is None:
+            raise ValueError("source: yahoo names no ticker; Yahoo's series have one; add ticker: ^GSPC, say")
+        if self.source != "yahoo" and self.ticker is not None:
+            raise ValueError(
+                f"ticker {self.ticker} stands beside source: {self.source}; it goes with source: yahoo; drop one"
+            )
+        return self
+
+
+def parse_tickers(value: object) -> object:
+    """A list of texts, none of them twice -> a tuple; else ValueError."""
+    if not isinstance(value, list | tuple):
+        return value
+    for ticker in value:
+        if not isinstance(ticker, str) or not 1 <= len(ticker) <= LONGEST_TICKER:
+            raise ValueError(f"{str(ticker)[:40]!r} is no ticker; a ticker is Yahoo's symbol, as in ^KS11")
+        if [str(other).upper() for other in value].count(ticker.upper()) > 1:
+            raise ValueError(f"{ticker} stands twice; each ticker becomes one study; name it once")
+    return tuple(value)
+
+
+def parse_also(value: object) -> object:
+    """A list of mappings and of texts: `nasdaq`, `sp500`, a path (a slash, .csv, .gz, .parquet) or Yahoo's ticker."""
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple({"source": entry, **_place(entry)} if isinstance(entry, str) else entry for entry in value)
+
+
+def _place(entry: str) -> dict[str, str]:
+    """What a text of `also` means beside `source: entry`: for a ticker, that Yahoo has it."""
+    is_file = "/" in entry or entry.lower().endswith((".csv", ".gz", ".parquet"))
+    return {} if not entry or entry in SHIPPED or is_file else {"source": "yahoo", "ticker": entry}
+
+
 class DataConfig(SourceConfig):
     """Which prices, which inputs, how far ahead, and how many sessions are held out."""
 
+    tickers: Annotated[tuple[str, ...], BeforeValidator(parse_tickers)] = Field(
+        (), description="several of Yahoo's symbols: each becomes a study, and all of them one comparison"
+    )
     features: Features = Field(
         FEATURE_SETS["ohlcv"],
-        description="input columns, in order, or the name of a set",
+        description="inputs, in order, or the name of a set",
         validate_default=True,
+    )
+    also: Annotated[tuple[OtherConfig, ...], BeforeValidator(parse_also)] = Field(
+        (),
+        description="other series, inputs of every trial: each gives the log return of its last close of an earlier "
+        "date (see lag). A shipped name, a file's path, a Yahoo ticker, or {source: ..., lag: ...}",
     )
     horizon: int = Field(1, ge=1, le=250, description="sessions ahead that are forecast")
     test_size: int = Field(250, ge=1, description="last sessions, held out: untouched by the search")
+
+    @model_validator(mode="after")
+    def _other_names_are_their_own(self) -> "DataConfig":
+        taken = {*NAMES, *FEATURE_SETS}
+        for other in self.also:
+            if other.name in taken or rolling(other.name):
+                raise ValueError(
+                    f"also: {other.name} stands twice, or is a feature's name; each input has a name of its own "
+                    f"(a ticker, or a file's name without its ending); drop it or rename the file"
+                )
+            taken.add(other.name)
+        return self
 
 
 class ValidationConfig(Configuration):
@@ -130,14 +258,21 @@ class ValidationConfig(Configuration):
 class WindowConfig(Configuration):
     """What a network sees and what it is asked for."""
 
-    features: Features = Field(FEATURE_SETS["ohlcv"], description="input columns, in order, or a set's name")
+    features: Features = Field(FEATURE_SETS["ohlcv"], description="inputs, in order, or a set's name")
+    others: tuple[str, ...] = Field((), description="other series: columns of the prices whose log returns are inputs")
     target: Literal["close", "log_return"] = Field("log_return", description="what the network is trained to give")
     scaling: Literal["minmax", "standard", "relative"] = Field(
         "relative",
         description="minmax, standard: fitted on a fold's training part; relative: prices in per cent of log "
-        "ratio to the window's last close, volume as log ratio to the window's mean, nothing fitted",
+        "ratio to the window's last close, volume as log ratio to the window's mean, other features in per cent "
+        "or as they are, nothing fitted",
     )
     sequence_length: int = Field(20, ge=1, le=5000, description="sessions in a window")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What a network sees of a session, in order: the features, then the other series."""
+        return (*self.features, *self.others)
 
 
 class NetworkConfig(Configuration):

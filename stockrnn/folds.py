@@ -52,6 +52,7 @@ def walk_forward(
     horizon: int = 1,
     train_size: int | None = None,
     longest_sequence: int = 1,
+    warm_up: int = 0,
 ) -> WalkForward:
     """Cut `sessions` positions into folds and a test block.
 
@@ -63,6 +64,7 @@ def walk_forward(
         horizon: sessions ahead that are forecast; the gap is `horizon - 1`.
         train_size: sessions trained on (a sliding window); None trains on everything before (expanding).
         longest_sequence: the longest window that must fit into the first training part with its target.
+        warm_up: sessions at the start of the series that no window may hold.
 
     Raises:
         FoldError: the series or the training part is too short; `needed` is the number of sessions needed.
@@ -75,12 +77,13 @@ def walk_forward(
             f"training part of {train_size} sessions; at least {shortest_train} are needed",
             shortest_train,
         )
-    needed = (train_size or shortest_train) + gap + folds * fold_size + gap + test_size
+    before_folds = max(train_size or 0, warm_up + shortest_train)
+    needed = before_folds + gap + folds * fold_size + gap + test_size
     if sessions < needed:
         raise FoldError(
             f"{sessions} sessions are too few; {folds} folds of {fold_size}, a test block of {test_size}, "
             f"gaps of {gap} before the folds and before the test block, and a training part of at least "
-            f"{train_size or shortest_train} need {needed}",
+            f"{before_folds} need {needed}",
             needed,
         )
     test_start = sessions - test_size

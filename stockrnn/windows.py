@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from stockrnn.configuration import Configuration, WindowConfig
+from stockrnn.features import LEVELS, change, relative_factor, values, warm_up
 from stockrnn.folds import Fold
 from stockrnn.series import Prices
 
@@ -28,7 +29,7 @@ class Scaling(Configuration):
     The defaults are those of `scaling: relative`, which fits nothing: no features, targets in per cent.
 
     Attributes:
-        offsets, scales: of each feature, in the order of the configuration's features.
+        offsets, scales: of each input, in the order of the configuration's inputs.
         target_offset, target_scale: of the target: the close in price points, or its log return.
     """
 
@@ -43,9 +44,9 @@ class Scaling(Configuration):
             if self != Scaling():
                 raise ValueError("scaling: relative fits nothing, but there are offsets and scales")
             return
-        wanted, offsets, scales = len(config.features), len(self.offsets), len(self.scales)
+        wanted, offsets, scales = len(config.inputs), len(self.offsets), len(self.scales)
         if not offsets == scales == wanted:
-            raise ValueError(f"{wanted} features need {wanted} offsets and scales, not {offsets} and {scales}")
+            raise ValueError(f"{wanted} inputs need {wanted} offsets and scales, not {offsets} and {scales}")
         numbers = (*self.offsets, *self.scales, self.target_offset, self.target_scale)
         if not np.isfinite(numbers).all() or min(*self.scales, self.target_scale) <= 0:
             raise ValueError("offsets are finite numbers, and scales finite numbers above 0")
@@ -57,13 +58,14 @@ class Windows:
     Args:
         prices: the series.
         folds: training and validation positions of each fold.
-        config: features, target, scaling and sequence length.
+        config: features, other series, target, scaling and sequence length; the series has their columns.
         horizon: sessions ahead.
         scalings: of each fold, used as they are; None fits them on the folds' training parts.
         dtype, device: of the tensors that networks see.
 
     Attributes:
         scalings: of each fold.
+        warm_up: sessions at the start of the series for which not all inputs are defined; no window holds one.
     """
 
     def __init__(
@@ -81,20 +83,22 @@ class Windows:
         self.config = config
         self.horizon = horizon
         self.closes = prices.column("close")
-        columns = [prices.column(name) for name in config.features]
+        columns = [values(name, prices) for name in config.features]
+        columns += [change(prices.column(name)) for name in config.others]
+        self.warm_up = max(map(warm_up, config.inputs))
         value = self._target_values()
         self.scalings = self._fitted(columns, value) if scalings is None else self._given(scalings)
-        self._anchor: torch.Tensor | None = None
+        self._anchor: torch.Tensor | None = None  # what is subtracted from an origin's window
+        self._floor: torch.Tensor | None = None  # what its inputs do not fall below
         if config.scaling == "relative":
             series, anchor = self._relative(columns)
-            self._anchor = torch.from_numpy(anchor).to(device=device, dtype=dtype)
+            if {*LEVELS, "volume"} & {*config.features}:
+                self._anchor = torch.from_numpy(anchor).to(device=device, dtype=dtype)
+            if "volume" in config.features:
+                floor = [VOLUME_FLOOR if name == "volume" else -np.inf for name in config.inputs]
+                self._floor = torch.tensor(floor, dtype=dtype, device=device)
         else:
             series = self._scaled(columns)
-        self._floor = torch.tensor(
-            [VOLUME_FLOOR if name == "volume" else -np.inf for name in config.features],
-            dtype=dtype,
-            device=device,
-        )
         self._sessions = len(prices)
         # Row t of the unfolded view is the window that begins at session t: overlapping, nothing is copied.
         length, features = config.sequence_length, len(columns)
@@ -110,9 +114,13 @@ class Windows:
         return self._starts.device
 
     def train_origins(self, fold: int) -> range:
-        """Origins whose window and target lie in the fold's training part."""
+        """Origins whose window, after the warm-up, and target lie in the fold's training part.
+
+        What a feature looks back over may lie before that part: it is past on each of these days.
+        """
         train = self.folds[fold].train
-        return range(train.start + self.config.sequence_length - 1, train.stop - self.horizon)
+        first = max(train.start, self.warm_up)
+        return range(first + self.config.sequence_length - 1, train.stop - self.horizon)
 
     def validation_origins(self, fold: int) -> range:
         """Origins whose target lies in the fold's validation block; windows may look back into training."""
@@ -127,17 +135,17 @@ class Windows:
             origins: int64, shape (members, batch); the last session of the series may be one.
 
         Returns:
-            Shape (members, batch, sequence, features).
+            Shape (members, batch, sequence, inputs).
         """
-        length, features = self.config.sequence_length, len(self.config.features)
+        length, features = self.config.sequence_length, len(self.config.inputs)
         starts = origins - (length - 1)
         if not self._shared:
             starts = starts + folds[:, None] * self._sessions
         windows = self._starts.index_select(0, starts.reshape(-1)).view(*origins.shape, length, features)
         if self._anchor is not None:
             windows -= self._anchor[origins][:, :, None]
-            if "volume" in self.config.features:
-                windows = torch.maximum(windows, self._floor)
+        if self._floor is not None:
+            windows = torch.maximum(windows, self._floor)
         return windows
 
     def targets(self, folds: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
@@ -161,24 +169,27 @@ class Windows:
         return self.config.target == "log_return" or self.config.scaling == "relative"
 
     def _relative(self, columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Log series, shape (1, sessions, features); and what is subtracted from an origin's window.
+        """Inputs of order one, shape (1, sessions, inputs); and what is subtracted from an origin's window.
 
-        The latter has the shape (sessions, features).
+        The latter has the shape (sessions, inputs): logs of close and of mean volume, 0 for other inputs.
         """
         log_close = np.log(self.closes)
         base = log_close[0]  # cancels out; keeps the float32 differences exact to 1e-5 per cent
         series, anchors = [], []
-        for name, column in zip(self.config.features, columns, strict=True):
-            if name == "volume":
+        for name, column in zip(self.config.inputs, columns, strict=True):
+            if name in LEVELS:
+                series.append(PERCENT * (np.log(column) - base))
+                anchors.append(PERCENT * (log_close - base))
+            elif name == "volume":
                 series.append(_log_or_floor(column))
                 anchors.append(_log_or_floor(_rolling_mean(column, self.config.sequence_length)))
             else:
-                series.append(PERCENT * (np.log(column) - base))
-                anchors.append(PERCENT * (log_close - base))
+                series.append(relative_factor(name) * column)
+                anchors.append(np.zeros(len(column)))
         return np.column_stack(series)[None], np.column_stack(anchors)
 
     def _scaled(self, columns: list[np.ndarray]) -> np.ndarray:
-        """Columns scaled for each fold, shape (folds, sessions, features)."""
+        """Inputs scaled for each fold, shape (folds, sessions, inputs)."""
         scaled = np.empty((len(self.folds), len(self.closes), len(columns)))
         for number, scaling in enumerate(self.scalings):
             for index, column in enumerate(columns):
@@ -214,6 +225,7 @@ class Windows:
 
     def _fit(self, known: np.ndarray) -> tuple[float, float]:
         """Offset and scale that bring known values to 0..1 (minmax), or to mean 0, deviation 1 (standard)."""
+        known = known[~np.isnan(known)]  # a feature is not defined in its warm-up
         spread = float(np.ptp(known))
         if spread == 0:  # tested before the deviation, which rounding keeps from being exactly zero
             return float(known[0]), 1.0

@@ -87,6 +87,12 @@ def test_a_sliding_window_needs_its_size_and_an_expanding_one_has_none():
         ("volume, close", ("volume", "close")),
         (["close", "open"], ("close", "open")),
         (("high",), ("high",)),
+        ("volatility_2", ("volatility_2",)),
+        (["ma_ratio_500", "range"], ("ma_ratio_500", "range")),
+        ("day_of_week", ("weekday_sin", "weekday_cos")),
+        ("close, day_of_week", ("close", "weekday_sin", "weekday_cos")),
+        ("returns", ("log_return", "range", "gap", "weekday_sin", "weekday_cos")),
+        (["returns", "volume_change"], ("log_return", "range", "gap", "weekday_sin", "weekday_cos", "volume_change")),
     ],
 )
 def test_features_are_a_set_a_list_or_a_label(written, columns):
@@ -98,13 +104,25 @@ def test_features_are_a_set_a_list_or_a_label(written, columns):
 @pytest.mark.parametrize(
     ("written", "rule"),
     [
-        ([], "must be a list of columns"),
-        ("", "is no column"),
-        (3, "must be a list of columns"),
-        ({"close": 1}, "must be a list of columns"),
-        (["close", 1], "must be a list of columns"),
-        (["close", "price"], "'price' is no column and no set; columns are open, high, low, close, volume"),
-        (["close", "open", "close"], "repeats a column"),
+        ([], "must be a list of features"),
+        ("", "is no feature"),
+        (3, "must be a list of features"),
+        ({"close": 1}, "must be a list of features"),
+        (["close", 1], "must be a list of features"),
+        (
+            ["close", "price"],
+            "'price' is no feature and no set; features are open, high, low, close, volume, log_return",
+        ),
+        (["close", "clsoe"], "; did you mean close\\?"),
+        (["volatility20"], r"volatility_N, ma_ratio_N \(as in volatility_20\).*; did you mean volatility_20\?"),
+        ("weekday", "; did you mean weekday_"),
+        ("return", "; did you mean returns\\?"),
+        ("xyzzy", "; write one of them"),
+        (["volatility_1"], "looks back over 1 sessions; N in volatility_N is .* from 2 to 500; write volatility_2$"),
+        (["ma_ratio_501"], "write ma_ratio_500$"),
+        (["ma_ratio_05"], "did you mean ma_ratio_5\\?"),
+        (["returns", "log_return"], "returns, log_return repeats a feature"),
+        (["close", "open", "close"], "repeats a feature"),
     ],
 )
 def test_wrong_features_are_named(written, rule):
@@ -113,10 +131,52 @@ def test_wrong_features_are_named(written, rule):
 
 
 def test_labels_come_back_as_the_same_features():
-    for columns in (*FEATURE_SETS.values(), ("volume",), ("low", "close")):
+    for columns in (*FEATURE_SETS.values(), ("volume",), ("weekday_cos", "weekday_sin"), ("range", "ma_ratio_7")):
         assert parse_features(features_label(columns)) == columns
     assert features_label(COLUMNS) == "ohlcv"
     assert features_label(("low", "close")) == "low,close"
+    assert features_label(("close", "weekday_sin", "weekday_cos", "volatility_5")) == "close,day_of_week,volatility_5"
+
+
+def others(*also):
+    return [(other.source, other.ticker, other.lag, other.name) for other in DataConfig(also=also).also]
+
+
+def test_another_series_is_a_shipped_one_a_file_or_else_a_ticker():
+    assert others("sp500", "data/kospi", "ks.csv.gz", "../World.CSV", "^gspc", "KRW=X", "005930.KS") == [
+        ("sp500", None, 1, "sp500"),
+        ("data/kospi", None, 1, "kospi"),
+        ("ks.csv.gz", None, 1, "ks"),
+        ("../World.CSV", None, 1, "World"),
+        ("yahoo", "^gspc", 1, "^GSPC"),
+        ("yahoo", "KRW=X", 1, "KRW=X"),
+        ("yahoo", "005930.KS", 1, "005930.KS"),
+    ]
+    assert others({"source": "sp500", "lag": 0}, {"source": "yahoo", "ticker": "^VIX"}) == [
+        ("sp500", None, 0, "sp500"), ("yahoo", "^VIX", 1, "^VIX"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("also", "words"),
+    [
+        (["sp500", "sp500"], "also: sp500 stands twice"),
+        (["a/kospi.csv", "b/kospi.csv"], "also: kospi stands twice.*rename the file"),
+        (["^gspc", "^GSPC"], r"\^GSPC stands twice"),
+        (["close.csv"], "close stands twice, or is a feature's name"),
+        (["volatility_20.csv"], "is a feature's name"),
+        ([{"source": "yahoo"}], "names no ticker; .*; add ticker"),
+        ([{"source": "sp500", "ticker": "^GSPC"}], "goes with source: yahoo"),
+        ([{"lag": 1}], "Field required"),
+        ([{"source": "sp500", "lag": -1}], "greater than or equal to 0"),
+        ([{"source": "sp500", "lag": 11}], "less than or equal to 10"),
+        ([""], "at least 1 character"),
+        ("sp500", "valid tuple"),
+    ],
+)
+def test_wrong_other_series_are_named(also, words):
+    with pytest.raises(ValidationError, match=words):
+        DataConfig(also=also)
 
 
 def test_configurations_are_read_without_anything_heavy():

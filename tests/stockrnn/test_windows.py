@@ -275,7 +275,7 @@ def test_scalings_given_are_used_as_they_are(prices, poisoned, scaling, target, 
     [
         ("relative", Scaling(offsets=(0.0,), scales=(1.0,)), "fits nothing"),
         ("relative", Scaling(target_scale=1.0), "fits nothing"),
-        ("standard", Scaling(), "4 features need 4 offsets and scales, not 0 and 0"),
+        ("standard", Scaling(), "4 inputs need 4 offsets and scales, not 0 and 0"),
         ("minmax", Scaling(offsets=(0.0,) * 4, scales=(1.0,) * 3), "not 4 and 3"),
         ("minmax", Scaling(offsets=(0.0,) * 4, scales=(1.0, 1.0, 0.0, 1.0)), "above 0"),
         ("minmax", Scaling(offsets=(0.0,) * 4, scales=(1.0,) * 4, target_scale=-1.0), "above 0"),
