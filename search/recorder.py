@@ -129,7 +129,9 @@ class Recorder(tune.Callback):
 
 def _why(trial: Any) -> str:
     """What a trial that raised died of, in one line."""
-    error = trial.get_pickled_error()
+    # Beside the driver: Tune's `get_pickled_error` looks in the storage, to which it is copied only later.
+    path = trial.pickled_error_file
+    error = ray.cloudpickle.loads(Path(path).read_bytes()) if path else None
     match error:
         case ray.exceptions.OutOfMemoryError():
             return "the machine ran out of memory and its worker was killed"
