@@ -217,3 +217,20 @@ def test_what_is_no_random_state_is_refused_and_changes_nothing(spoil):
     assert training.epoch == 0
     for name, array in training.state().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: its generators and captured graphs")
+@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+def test_a_restored_training_goes_on_on_a_gpu(architecture):
+    walk = walk_forward(SESSIONS, folds=3, fold_size=20, test_size=20, horizon=1)
+    windows = Windows(trending(), walk.folds, WindowConfig(sequence_length=3), 1, device="cuda")
+    network = NetworkConfig(architecture=architecture, dropout=0.3, **RESUMED)
+    config = TrainingConfig(learning_rate=5e-3, batch_size=16)
+    straight = Training(windows, network, config, seeds=2)
+    straight.advance()
+    state = copied(straight)
+    restored = Training(windows, network, config, seeds=2)
+    restored.restore(1, state)
+    for _ in range(3):
+        expected, found = straight.advance(), restored.advance()
+        np.testing.assert_allclose(found.forecasts, expected.forecasts, rtol=1e-5)
