@@ -96,7 +96,7 @@ def read(folder: Path, key: Key) -> Prices | None:
     path = folder / key.file
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise DamagedError(f"{path} cannot be read ({error.strerror})") from None
@@ -135,7 +135,8 @@ def write(folder: Path, key: Key, prices: Prices) -> None:
         "form": FORM, **key.facts, "source": prices.source, "fetched": prices.fetched, "sha256": prices.sha256,
         "findings": [asdict(finding) for finding in prices.findings],
     }  # fmt: skip
-    arrays = {"date": pa.array(prices.dates)} | {name: pa.array(prices.column(name)) for name in prices.columns}
+    arrays = {"date": _array(pa.date32(), prices.dates.astype("datetime64[D]").astype("<i4"))}
+    arrays |= {name: _array(pa.float64(), prices.column(name)) for name in prices.columns}
     table = pa.table(arrays).replace_schema_metadata({"stockrnn": json.dumps(facts)})
     folder.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(dir=folder, suffix=".part")
@@ -145,6 +146,13 @@ def write(folder: Path, key: Key, prices: Prices) -> None:
         os.replace(part, folder / key.file)
     finally:
         Path(part).unlink(missing_ok=True)
+
+
+def _array(kind: Any, values: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    # pa.array would import pandas, to see whether it was given something of it
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def others(folder: Path, key: Key) -> list[str]:

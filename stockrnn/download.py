@@ -19,7 +19,7 @@ __all__ = ["ATTEMPTS", "fetch"]
 # How often each failure is tried in all; one that is not here would come again. A user without a network waits
 # seconds, one who asked too often has the whole time limit.
 ATTEMPTS = {"limited": 7, "server": 6, "garbled": 4, "denied": 3, "network": 4, "slow": 7}
-FIRST_PAUSE, LONGEST_PAUSE, SHORTEST_ATTEMPT = 1.0, 20.0, 0.5  # seconds
+FIRST_PAUSE, LONGEST_PAUSE, SHORTEST_ATTEMPT = 0.5, 20.0, 0.5  # seconds
 LONGEST_ANSWER = 10.0  # seconds for one request; where yfinance asks for 30 it would leave none for the next
 COLUMNS = ["Open", "High", "Low", "Close", "Volume"]
 

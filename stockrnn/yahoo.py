@@ -28,7 +28,10 @@ LATER = f"wait some minutes and try again, {WITHOUT}"
 
 # What happened; what it means; what to do. {status} and {text} are what Yahoo and yfinance said.
 FAILURES = {
-    "limited": ("429, too many requests", "Yahoo refuses an address that asks often, for up to some hours", LATER),
+    "limited": (
+        "Yahoo answered 429, too many requests", "Yahoo refuses who asks often, for minutes or hours",
+        f"wait an hour and try again, {WITHOUT}",
+    ),
     "server": ("Yahoo answered {status}, an error of its own", "that passes in most cases", LATER),
     "garbled": (
         "Yahoo's answer cannot be read ({text})", "it is out of order, or has changed the form of its answers",

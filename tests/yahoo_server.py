@@ -8,9 +8,10 @@ import socket
 import ssl
 import struct
 import threading
-import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
@@ -27,7 +28,7 @@ HOSTS = ["*.yahoo.com", "*.finance.yahoo.com", "yahoo.com"]
 CHART = "/v8/finance/chart/"
 CLOSED = timedelta(hours=-2)  # today's session ended two hours ago
 HTML = b"<!DOCTYPE html><html><body>Sorry, something went wrong.</body></html>"
-FAULTS = ("404", "429", "500", "401", "html", "truncated", "cut", "null", "reset", "slow", "black hole", "refused")
+FAULTS = ("404", "429", "500", "401", "html", "truncated", "cut", "null", "reset", "slow", "black hole")
 
 
 class Yahoo:
@@ -35,22 +36,23 @@ class Yahoo:
 
     Attributes:
         environment: variables that lead yfinance here.
-        fault: how the chart fails, one of FAULTS; None: it does not.
-        times: so many requests of the chart fail and the next are good; None: all fail.
         charts: symbol -> its rows as (day, open, high, low, close, adjusted close, volume), None where Yahoo has null.
-        session_end: when today's session ends, from now on.
+        session_end: when today's session ends, from now on; None: Yahoo does not say.
         zone: the exchange's.
         asked: (symbol, query) of each request of the chart.
         paths: path of each request.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.fault: str | None = None
-        self.times: int | None = None
+        self.black_hole = False
+        self._faults: dict[str | None, Iterator[str | None]] = {}
+        self._turn = threading.Lock()
         self.charts: dict[str, list[tuple]] = {}
-        self.session_end, self.zone = CLOSED, "Asia/Seoul"
+        self.session_end: timedelta | None = CLOSED
+        self.zone = "Asia/Seoul"
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.paths: list[str] = []
+        self._over = threading.Event()
         certificate, self._context = _certificate(folder)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.yahoo = self
@@ -67,6 +69,7 @@ class Yahoo:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -87,13 +90,21 @@ class Yahoo:
             free.bind(("127.0.0.1", 0))
             return f"http://127.0.0.1:{free.getsockname()[1]}"
 
-    def fails(self) -> bool:
-        """Whether this request of the chart fails; counts it."""
-        if self.fault is None or self.times == 0:
-            return False
-        if self.times is not None:
-            self.times -= 1
-        return True
+    def fail(
+        self, fault: str | None, times: int | None = None, then: str | None = None, symbol: str | None = None
+    ) -> None:
+        """Let the chart (of one symbol) fail from now on: always, or so many requests, and after them `then`.
+
+        Args:
+            fault: one of FAULTS; None: the chart is good again.
+        """
+        self.black_hole = fault == "black hole"
+        self._faults[symbol] = repeat(fault) if times is None else chain([fault] * times, repeat(then))
+
+    def next_fault(self, symbol: str) -> str | None:
+        """How this request of the chart fails."""
+        with self._turn:
+            return next(self._faults.get(symbol, self._faults.get(None, repeat(None))))
 
     def answer(self, symbol: str, query: dict[str, str]) -> tuple[int, dict]:
         """Status and JSON of a chart."""
@@ -120,15 +131,16 @@ class Yahoo:
         }])  # fmt: skip
 
     def _meta(self, symbol: str, zone: ZoneInfo, first: int) -> dict:
-        end = datetime.now(UTC) + self.session_end
+        end = datetime.now(UTC) + (self.session_end or CLOSED)
         offset = int(datetime.now(zone).utcoffset().total_seconds())
         period = {"timezone": "LCL", "end": int(end.timestamp()), "start": int(end.timestamp()) - 6 * 3600 - 1800,
                   "gmtoffset": offset}  # fmt: skip
+        periods = {} if self.session_end is None else {name: dict(period) for name in ("pre", "regular", "post")}
         return {
             "currency": "KRW", "symbol": symbol, "exchangeName": "KSC", "instrumentType": "INDEX",
             "firstTradeDate": first, "regularMarketTime": int(min(end, datetime.now(UTC)).timestamp()),
             "gmtoffset": offset, "timezone": "LCL", "exchangeTimezoneName": self.zone, "priceHint": 2,
-            "currentTradingPeriod": {name: dict(period) for name in ("pre", "regular", "post")},
+            "currentTradingPeriod": periods,
             "dataGranularity": "1d", "range": "",
             "validRanges": ["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"],
         }  # fmt: skip
@@ -143,7 +155,7 @@ def _nine(day: str, zone: ZoneInfo) -> datetime:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads = False  # closing it waits for them: no test leaves a socket to the next
     yahoo: Yahoo
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -152,15 +164,23 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = 10  # seconds without a word from a client
     server: _Server
+
+    def finish(self) -> None:
+        """Close what CONNECT has put in the place of the server's own socket."""
+        try:
+            super().finish()
+        finally:
+            self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the terminal to the tests."""
 
     def do_CONNECT(self) -> None:
         """Become the host that was asked for."""
-        if self.server.yahoo.fault == "black hole":
-            time.sleep(30)
+        if self.server.yahoo.black_hole:
+            self.server.yahoo._over.wait(30)
         self.send_response_only(200, "Connection established")
         self.end_headers()
         self.connection = self.server.yahoo._context.wrap_socket(self.connection, server_side=True)
@@ -185,15 +205,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _chart(self, yahoo: Yahoo, symbol: str, query: dict[str, str]) -> None:
         status, content = yahoo.answer(symbol, query)
         body = json.dumps(content).encode()
-        fault = yahoo.fault if yahoo.fails() else None
+        fault = yahoo.next_fault(symbol)
         if fault == "reset":
-            raw = self.connection
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            raw.close()
-            self.close_connection = True
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True  # which finish() does, and the lingering makes it a reset
             return
         if fault == "slow":
-            time.sleep(30)
+            self.server.yahoo._over.wait(30)
         if fault in ("404", "429", "500", "401"):
             said = {
                 "429": b"Too Many Requests\r\n",
