@@ -28,6 +28,7 @@ __all__ = ["main"]
 OUTPUT = "results"
 DONE, NOTHING_FINISHED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 TOP = 10
+DOWNLOAD_LIMIT = 60.0  # seconds
 EXAMPLES = """\
 examples:
   python -m search.run spaces/smoke.yaml
@@ -86,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     from search.space import load_space
     from search.tracking import check_installed
 
-    budget = _seconds(options.time_budget)
+    budget = _seconds(options.time_budget, "--time-budget")
     most = options.max_concurrent
     if most is not None and not re.fullmatch(r"0*[1-9]\d{0,5}", most):
         raise _OptionError(
@@ -170,7 +171,10 @@ def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) 
     overrides = [*_overrides(options), ("name", json.dumps(manifest.get("name")), "--resume")]
     space = load_space(options.space or str(folder / "space.yaml"), overrides)
     check_installed(space)
-    prices = read_prices(folder / "prices.parquet")
+    try:
+        prices, _ = read_prices(folder / "prices.parquet")
+    except FileNotFoundError:
+        raise _OptionError(f"{folder}: has no prices.parquet; a study keeps its prices there; copy it back") from None
     if (different := changes(manifest, space, prices)) and not options.force:
         raise _OptionError(
             "\n".join(f"--resume {folder}: {what}" for what in different)
@@ -260,6 +264,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", metavar="DIR", help="where downloads are kept (default: the user's cache folder)")
     parser.add_argument("--offline", action="store_true", help="only what the cache holds")
     parser.add_argument("--refresh", action="store_true", help="download anew, whatever the cache holds")
+    parser.add_argument(
+        "--download-limit", metavar="TIME", help="give a download up after this long, with all its repetitions (60s)"
+    )
     parser.add_argument("--name", help="the study's name, and its folder's")
     parser.add_argument("--seed", metavar="N", help="the study's seed")
     parser.add_argument(
@@ -279,7 +286,8 @@ def _access(options: argparse.Namespace) -> "Access":
     if options.offline and options.refresh:
         raise _OptionError("--offline: stands beside --refresh; one asks for no download, the other for one; drop one")
     cache = None if options.cache is None else Path(options.cache)
-    return Access(cache=cache, offline=options.offline, refresh=options.refresh)
+    limit = _seconds(options.download_limit, "--download-limit")
+    return Access(cache=cache, offline=options.offline, refresh=options.refresh, time_limit=limit or DOWNLOAD_LIMIT)
 
 
 def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
@@ -310,12 +318,12 @@ def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     return overrides
 
 
-def _seconds(text: str | None) -> float | None:
+def _seconds(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", text)
     if not match or not float(match[1]):
-        raise _OptionError(f"--time-budget {text}: is no time; write a number with s, m, h or d, as in 90s, 10m or 2h")
+        raise _OptionError(f"{option} {text}: is no time; write a number with s, m, h or d, as in 90s, 10m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 

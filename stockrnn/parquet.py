@@ -1,65 +1,110 @@
-"""One clean series as a Parquet file: exactly the same numbers, source and findings when it is read back."""
+"""One series as a Parquet file: exactly the same numbers, source and findings when it is read back.
+
+PyArrow is imported where it is used: a study of a CSV file starts without it, and nothing here needs pandas.
+"""
 
 import json
 import os
+import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from stockrnn.series import Finding, PriceError, Prices
 
-__all__ = ["read_prices", "write_prices"]
+__all__ = ["facts_of", "read_prices", "write_prices"]
 
-KEY = b"stockrnn"
+KEY = "stockrnn"  # of the file's metadata
 
 
-def write_prices(path: Path, prices: Prices) -> None:
-    """Write a series; a reader sees the file that was there before, or the whole new one.
+def write_prices(path: Path, prices: Prices, more: Mapping[str, Any] | None = None) -> None:
+    """Write a series; a reader sees the file that was there before, or the whole new one, also when several write.
+
+    Args:
+        path: the file, in a folder that exists.
+        prices: the series.
+        more: facts to keep beside it, as JSON takes them.
 
     Raises:
-        OSError: there is no room, or no such folder.
+        OSError: there is no room, or the folder cannot be written.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     facts = {
-        "source": prices.source, "sha256": prices.sha256, "findings": [asdict(found) for found in prices.findings]
+        **(more or {}), "source": prices.source, "fetched": prices.fetched, "sha256": prices.sha256,
+        "findings": [asdict(finding) for finding in prices.findings],
     }  # fmt: skip
-    arrays = [pa.array(prices.dates.astype("datetime64[D]")), *map(pa.array, prices.values.T)]
-    table = pa.table(arrays, names=["date", *prices.columns]).replace_schema_metadata({KEY: json.dumps(facts)})
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    arrays = {"date": _array(pa.date32(), prices.dates.astype("datetime64[D]").astype("<i4"))}
+    arrays |= {name: _array(pa.float64(), prices.column(name)) for name in prices.columns}
+    table = pa.table(arrays).replace_schema_metadata({KEY: json.dumps(facts)})
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        pq.write_table(table, part)
+        with os.fdopen(handle, "wb") as file:
+            pq.write_table(table, file)
         os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        Path(part).unlink(missing_ok=True)
 
 
-def read_prices(path: Path) -> Prices:
-    """Read what `write_prices` wrote.
+def read_prices(path: Path) -> tuple[Prices, dict[str, Any]]:
+    """The series that `write_prices` wrote, and the facts that were kept beside it.
 
     Raises:
-        PriceError: there is no such file, it is damaged, or it is not what was written.
+        FileNotFoundError: there is none.
+        PriceError: it cannot be read, is damaged, or is not as it was written.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
-        table = pq.read_table(path)
-        facts = json.loads(table.schema.metadata[KEY])
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(path) from None
+    except OSError as error:
+        raise PriceError(f"{path}: cannot be read ({error.strerror}); a series is kept there; copy it back") from None
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+        facts = json.loads(table.schema.metadata[KEY.encode()])
+        columns = tuple(table.column_names[1:])
         prices = Prices(
             source=facts["source"],
-            dates=table["date"].to_numpy().astype("datetime64[D]"),
-            columns=tuple(table.column_names[1:]),
-            values=np.column_stack([table[name].to_numpy() for name in table.column_names[1:]]),
+            dates=table.column("date").to_numpy().astype("datetime64[D]"),
+            columns=columns,
+            values=np.column_stack([table.column(name).to_numpy() for name in columns]),
             lines=np.array([], dtype=int),
-            findings=tuple(
-                Finding(**{**found, "dates": tuple(found["dates"])}) for found in facts["findings"]
-            ),
-        )  # fmt: skip
+            findings=tuple(Finding(**{**each, "dates": tuple(each["dates"])}) for each in facts["findings"]),
+            fetched=facts["fetched"],
+        )
         whole = facts["sha256"] == prices.sha256
-    except FileNotFoundError:
-        raise PriceError(f"{path}: no such file; a series was kept there; copy it back") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        what = " ".join(str(error).split())[:200]
-        raise PriceError(f"{path}: is damaged ({what}); it holds one series; copy it back") from None
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise PriceError(f"{path}: is damaged ({type(error).__name__}); a series is kept there; copy it back") from None
     if not whole:
-        raise PriceError(f"{path}: was changed since it was written; its hash must fit; copy it back")
-    return prices
+        raise PriceError(f"{path}: is not as it was written; a series is kept there; copy it back")
+    return prices, facts
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts beside a series, without the series.
+
+    Raises:
+        PriceError: the file is none that `write_prices` wrote.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        facts = json.loads(pq.read_schema(path).metadata[KEY.encode()])
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise PriceError(f"{path}: is damaged ({type(error).__name__}); a series is kept there; copy it back") from None
+    return dict(facts)
+
+
+def _array(kind: Any, values: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    # pa.array would import pandas, to see whether it was given something of it
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
