@@ -95,6 +95,6 @@ def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, v
         intervals=conformal(validation, actual), persistence_intervals=conformal(previous, actual),
         rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,
         span=(str(prices.dates[walk.before_test.start]), str(prices.dates[walk.before_test.stop - 1])),
-        provenance=prices.provenance,
+        provenance=prices.provenance, asked=space.data,
     )  # fmt: skip
     return Refitted(finalist=finalist, forecasts=last.forecasts[0], forecaster=forecaster)

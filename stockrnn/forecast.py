@@ -15,21 +15,25 @@ from typing import TYPE_CHECKING, Any
 from stockrnn.files import line, read_object
 
 if TYPE_CHECKING:
+    from stockrnn.configuration import DataConfig
     from stockrnn.forecaster import Data, Forecaster
     from stockrnn.intervals import Interval
+    from stockrnn.prices import Access
     from stockrnn.series import Prices
 
 __all__ = ["main"]
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
-MOST_MANIFEST = 64_000_000  # bytes
+MOST_MANIFEST = 4_000_000  # bytes
 COLUMNS = 80
 LONGEST = 100_000  # characters of a text that is shown
 UNBOUNDED = "unbounded"
+RANK = r"[1-9][0-9]{0,8}"
 EXAMPLES = """\
 examples:
   python -m stockrnn.forecast results/nasdaq
-      the close after the last one of the study's own prices
+      the close after the last one of the study's own prices, or of today's
+      where the study's came from Yahoo
   python -m stockrnn.forecast results/nasdaq --prices today.csv
       after the last close of a newer file (Yahoo's columns; dates YYYY-MM-DD)
   python -m stockrnn.forecast results/nasdaq --rank 2 --json
@@ -78,26 +82,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rank", default="1", metavar="N", help="which finalist (default: 1, the best on validation)")
     parser.add_argument(
         "--prices", metavar="FILE", help="prices to forecast from: a CSV or Parquet file, nasdaq or sp500; "
-        "default: those of the study",
+        "default: those of the study, or today's where they came from Yahoo",
     )  # fmt: skip
+    parser.add_argument("--ticker", metavar="T", help="prices to forecast from: Yahoo's of a ticker, as in ^KS11")
+    parser.add_argument("--cache", metavar="DIR", help="where downloads are kept (default: the user's cache folder)")
+    parser.add_argument("--offline", action="store_true", help="only what the cache holds")
+    parser.add_argument("--refresh", action="store_true", help="download anew, whatever the cache holds")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def _found(options: argparse.Namespace) -> dict[str, Any]:
     """All that is printed, by name."""
+    for one, other in (("prices", "ticker"), ("offline", "refresh")):
+        if getattr(options, one) and getattr(options, other):
+            raise _OptionError(f"--{one}: stands beside --{other}; each excludes the other; drop one")
     try:
         folder = _folder(options.study, options.rank)
     except OSError as error:
         raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
     # What follows costs seconds: not before a misspelt folder has been found.
+    from stockrnn.alignment import prepare
     from stockrnn.forecaster import Forecaster, ForecasterError
     from stockrnn.series import PriceError
 
     try:
         forecaster = Forecaster.load(folder)
         verdict = _verdict(Path(options.study) / "manifest.json")
-        prices = _prices(options.prices, forecaster.facts.data)
+        asked = _asked(options, forecaster.facts.asked)
+        prices = prepare(asked, _access(options))
         closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
     except (ForecasterError, PriceError) as error:
         raise _OptionError(str(error)) from None
@@ -113,29 +126,62 @@ def _folder(study: str, rank: str) -> Path:
         fix = f"did you mean {folder.parent / close[0]}?" if close else "check the path"
         raise _OptionError(f"{study}: no such folder; a study is named by its folder, as in results/nasdaq; {fix}")
     forecasters = folder / "forecasters"
+    for path in (forecasters, forecasters / rank if re.fullmatch(RANK, rank) else forecasters):
+        if path.is_symlink():
+            raise _OptionError(
+                f"{path}: is a link; a study's files lie in its folder; copy the folder itself there"
+            )
     entries = forecasters.iterdir() if forecasters.is_dir() else ()
-    ranks = sorted(int(entry.name) for entry in entries if re.fullmatch(r"[1-9][0-9]{0,8}", entry.name))
+    ranks = sorted(int(entry.name) for entry in entries if re.fullmatch(RANK, entry.name))
     if not ranks:
         raise _OptionError(
             f"{study}: has no forecasters; a study that ends with a finalist keeps them, one that was interrupted "
             f"or found none does not; run it to its end"
         )
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", rank) or int(rank) not in ranks:
+    if not re.fullmatch(RANK, rank) or int(rank) not in ranks:
         known = ", ".join(map(str, ranks))
         raise _OptionError(f"--rank {rank}: is no rank of {study}; its forecasters are {known}; choose one of them")
     return forecasters / rank
 
 
-def _prices(source: str | None, data: "Data") -> "Prices":
-    from stockrnn.prices import load
-    from stockrnn.quality import clean
+def _access(options: argparse.Namespace) -> "Access":
+    from stockrnn.prices import Access
+
+    cache = None if options.cache is None else Path(options.cache)
+    return Access(cache=cache, offline=options.offline, refresh=options.refresh)
+
+
+def _asked(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
+    """The prices that the options ask for: the study's own, newer ones of its ticker, or others."""
+    from stockrnn.prices import YAHOO
+
+    if options.prices is not None:
+        if options.prices == YAHOO:
+            raise _OptionError(
+                "--prices yahoo: names no series; Yahoo's have tickers; write --ticker ^KS11, say"
+            )
+        changes = {"source": options.prices, "ticker": None, "start": None, "end": None}
+    elif options.ticker is not None:
+        changes = {"source": YAHOO, "ticker": options.ticker, "end": None}
+    elif study.source == YAHOO:
+        changes = {"end": None}
+    else:
+        changes = {}
+        _check_file(study.source, "the study's prices were there; name prices with --prices FILE")
+    for other in study.also:
+        _check_file(other.source, f"the forecaster reads its input {other.name} from it; put it there again")
+    if changes:  # not the study's own days: the other series go on, too
+        changes["also"] = tuple(other.model_copy(update={"end": None}) for other in study.also)
+    return study.model_copy(update=changes)
+
+
+def _check_file(source: str, advice: str) -> None:
+    """Refuse what was a study's file and is none now."""
+    from stockrnn.prices import YAHOO
     from stockrnn.tables import SHIPPED
 
-    if source is None:
-        source = data.source
-        if source not in SHIPPED and not os.path.isfile(os.path.expanduser(source)):
-            raise _OptionError(f"{source}: no such file; the study's prices were there; name prices with --prices FILE")
-    return clean(load(source))
+    if source not in (YAHOO, *SHIPPED) and not os.path.isfile(os.path.expanduser(source)):
+        raise _OptionError(f"{source}: no such file; {advice}")
 
 
 def _verdict(path: Path) -> list[str] | None:
@@ -162,7 +208,10 @@ def _described(
             f"{prices.source}: the forecast is {forecast:g}, which is no price; its prices lie too far from those "
             f"trained on ({facts.trained_from} to {facts.trained_to}); run a study on them"
         )
-    warnings = [f"{prices.source}: {note.text}" for note in prices.findings]
+    same = provenance.sha256 == facts.data.sha256
+    # What is odd in the study's own series, the study has said.
+    told = [note for note in prices.findings if not same or note.severity == "repair" or note.check == "cache"]
+    warnings = [f"{prices.source}: {note.text}" for note in told]
     if provenance.end < facts.trained_to:
         warnings.append(
             f"{prices.source}: ends on {provenance.end}, before the training did ({facts.trained_to}); "
@@ -190,7 +239,7 @@ def _described(
             "end": provenance.end,
             "sessions": len(prices),
             "sha256": provenance.sha256,
-            "as_in_the_study": provenance.sha256 == facts.data.sha256,
+            "as_in_the_study": same,
             "newer_sessions": _newer(prices, facts.data),
         },
         "study_prices": facts.data.model_dump(),

@@ -1,7 +1,8 @@
 """A trained forecaster in a folder: the weights of its seeds, the scaling they were trained with, and the facts.
 
-`model.safetensors` holds the weights, `forecaster.json` everything else. Neither can carry code, and neither names a
-file. A folder may come from a stranger: `load` believes nothing it reads before it has checked it.
+`model.safetensors` holds the weights, `forecaster.json` everything else. Neither can carry code, and the
+only files named are the study's prices. A folder may come from a stranger: `load` believes nothing it reads before it
+has checked it.
 """
 
 import hashlib
@@ -19,7 +20,8 @@ import safetensors.torch
 import torch
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
-from stockrnn.configuration import Configuration, NetworkConfig, WindowConfig
+from stockrnn.configuration import Configuration, DataConfig, NetworkConfig, WindowConfig
+from stockrnn.features import missing_columns, warm_up
 from stockrnn.files import AGAIN, COMPLETE, ForecasterError, line, read_object, read_plain, write_whole
 from stockrnn.folds import Fold
 from stockrnn.intervals import Interval
@@ -80,6 +82,7 @@ class Facts(Configuration):
         epochs: that it was trained.
         trained_from, trained_to: first and last day of its training part.
         data: the prices of the study, its test block included.
+        asked: what the study asked for as prices, other series included; what newer prices are asked for by.
         versions: of torch and of this project; None for a checkout that was not installed.
     """
 
@@ -89,6 +92,7 @@ class Facts(Configuration):
     trained_from: Day
     trained_to: Day
     data: Data
+    asked: DataConfig
     versions: dict[str, str | None]
 
 
@@ -139,10 +143,10 @@ class Forecaster:
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
-        _check_parts(self.window, self.scaling, self.intervals, self.persistence_intervals)
+        _check_parts(self.window, self.scaling, self.intervals, self.persistence_intervals, self.facts)
         first = next(iter(self.weights.values()), torch.empty(0))
         seeds = first.shape[0] if first.ndim else 0
-        shapes = _shapes(self.network, len(self.window.features), self.window.sequence_length)
+        shapes = _shapes(self.network, len(self.window.inputs), self.window.sequence_length)
         _check_weights(self.weights, shapes, seeds)
 
     @classmethod
@@ -158,6 +162,7 @@ class Forecaster:
         epochs: int,
         span: tuple[str, str],
         provenance: Provenance,
+        asked: DataConfig,
         metrics: Mapping[str, float | None] | None = None,
     ) -> "Forecaster":
         """The forecaster that a finished training leaves; it copies the weights.
@@ -169,6 +174,7 @@ class Forecaster:
             rank, trial_id, epochs: see `Facts`.
             span: first and last day of the training part, YYYY-MM-DD.
             provenance: of the prices after cleaning.
+            asked: the study's section `data`.
             metrics: what the study measured; numbers that are not finite become None.
 
         Raises:
@@ -194,6 +200,7 @@ class Forecaster:
                 trained_from=span[0],
                 trained_to=span[1],
                 data=Data(**{name: getattr(provenance, name) for name in Data.model_fields}),
+                asked=asked,
                 versions={"torch": str(torch.__version__), PROJECT: _version(PROJECT)},
             ),
             metrics=metrics or {},
@@ -209,22 +216,24 @@ class Forecaster:
         """Forecast the closes `horizon` sessions after the origins, with the scaling of the training.
 
         Args:
-            prices: a clean series; it may go on after that of the study.
+            prices: a clean series, with a column for each of the other series (see `alignment`); it may go on after
+                that of the study.
             origins: positions of sessions, the last session included; each ends a whole window.
 
         Returns:
             Shape (seeds, origins), price points; not finite where prices lie too far from those trained on.
 
         Raises:
-            ForecasterError: a feature is missing, or the series is too short for a window of an origin.
+            ForecasterError: a column is missing, or the series is too short for a window of an origin.
         """
-        missing = [name for name in self.window.features if name not in prices.columns]
-        if missing:
+        lacking = [name for names in missing_columns(prices, self.window.features).values() for name in names]
+        lacking += [name for name in self.window.others if name not in prices.columns]
+        if lacking:
             raise ForecasterError(
-                f"{prices.source}: {', '.join(missing)}: missing; this forecaster reads "
-                f"{', '.join(self.window.features)}; add the column"
+                f"{prices.source}: {', '.join(dict.fromkeys(lacking))}: missing; this forecaster reads "
+                f"{', '.join(self.window.inputs)}; add the column"
             )
-        length = self.window.sequence_length
+        length = max(map(warm_up, self.window.inputs)) + self.window.sequence_length
         if len(prices) < length:
             raise ForecasterError(
                 f"{prices.source}: {len(prices)} sessions are too few; this forecaster looks back over {length}; "
@@ -233,8 +242,8 @@ class Forecaster:
         positions = np.asarray(origins, dtype=np.int64)
         if len(positions) and not length - 1 <= positions.min() <= positions.max() < len(prices):
             raise ForecasterError(
-                f"{prices.source}: origins {positions.min()} to {positions.max()} lie outside; windows of {length} "
-                f"sessions end at {length - 1} to {len(prices) - 1}; choose origins there"
+                f"{prices.source}: origins {positions.min()} to {positions.max()} lie outside; windows that look back "
+                f"over {length} sessions end at {length - 1} to {len(prices) - 1}; choose origins there"
             )
         nowhere = Fold(train=range(0), validation=range(0))  # nothing is fitted, nothing is scored
         dtype = self.weights["output.bias"].dtype
@@ -253,7 +262,7 @@ class Forecaster:
         networks = []
         with torch.random.fork_rng(devices=[]):  # what they draw is overwritten
             for seed in range(self.seeds):
-                network = Network(self.network, len(self.window.features), self.window.sequence_length)
+                network = Network(self.network, len(self.window.inputs), self.window.sequence_length)
                 network.to(self.weights["output.bias"].dtype)
                 network.load_state_dict({name: stacked[seed] for name, stacked in self.weights.items()})
                 networks.append(network)
@@ -297,10 +306,12 @@ class Forecaster:
         path, weights_path = Path(folder) / DOCUMENT, Path(folder) / WEIGHTS
         document = _document(path)
         try:
-            _check_parts(document.window, document.scaling, document.intervals, document.persistence_intervals)
+            _check_parts(
+                document.window, document.scaling, document.intervals, document.persistence_intervals, document.facts
+            )
         except ForecasterError as error:
             raise ForecasterError(f"{path}: {error}; {AGAIN}") from None
-        shapes = _shapes(document.network, len(document.window.features), document.window.sequence_length)
+        shapes = _shapes(document.network, len(document.window.inputs), document.window.sequence_length)
         # The sizes are those of the document, so a false one costs no memory: the file must be as large.
         count = document.seeds * sum(math.prod(shape) for shape in shapes.values())
         content = read_plain(weights_path, min(count * 8 + MOST_HEADER, MOST_WEIGHTS))
@@ -350,8 +361,10 @@ def _document(path: Path) -> _Document:
 
 
 def _check_parts(
-    window: WindowConfig, scaling: Scaling, intervals: Sequence[Interval], persistence: Sequence[Interval]
+    window: WindowConfig, scaling: Scaling, intervals: Sequence[Interval], persistence: Sequence[Interval], facts: Facts
 ) -> None:
+    if [other.name for other in facts.asked.also] != [*window.others]:
+        raise ForecasterError("facts.asked.also: names other series than window.others; they are the same, in order")
     try:
         scaling.check(window)
     except ValueError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.configuration import DataConfig, NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import Fold
 from stockrnn.forecast import main
 from stockrnn.forecaster import DOCUMENT, WEIGHTS, Forecaster
@@ -29,6 +29,7 @@ VERDICT = [
     "On validation nothing beats 'tomorrow equals today': the best of 40 trials has a Theil's U of 1.0003.",
     "On the test block it does not either.",
 ]
+ODD = "Volume is 0 on 2 sessions: 2015-05-12, 2018-01-09"  # in the shipped series
 DRIVER = """
 import sys
 from stockrnn.forecast import main
@@ -58,7 +59,7 @@ def finalist(prices, rank, horizon=1, **window):
     return Forecaster.trained(
         windows, last.members, intervals=conformal(last.forecasts[0].mean(0), actual),
         persistence_intervals=conformal(previous, actual), rank=rank, trial_id=f"t{rank:05}", epochs=2,
-        span=(str(prices.dates[4000]), str(prices.dates[4299])), provenance=prices.provenance,
+        span=(str(prices.dates[4000]), str(prices.dates[4299])), provenance=prices.provenance, asked=DataConfig(),
     )  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def test_the_page_fits_80_columns_and_nothing_heavy_but_torch_is_imported(writte
 def test_json_of_newer_prices(written, nasdaq, tmp_path):
     newer = as_csv(longer(nasdaq, 3, 1.01), tmp_path / "newer.csv")
     done = run(written, "--prices", newer, "--rank", 2, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, f"{newer}: {ODD}\n")
     found = json.loads(done.stdout, parse_constant=pytest.fail)
     assert found["prices"]["newer_sessions"] == 3
     assert found["forecast_for"] == "2019-01-10"
@@ -233,7 +234,7 @@ def test_the_day_forecast_for(capsys, written, nasdaq, tmp_path):
         (lambda prices: longer(prices, 4), 4, "by 4 newer sessions only."),
         (lambda prices: prices.rows(np.arange(len(prices) - 1)), None, "in more than newer sessions."),
         (lambda prices: replace(prices, values=prices.values * 2), None, "in more than newer sessions."),
-        (lambda prices: replace(prices, dates=prices.dates + 10_000), None, "in more than newer sessions."),
+        (lambda prices: replace(prices, dates=prices.dates + 700), None, "in more than newer sessions."),
     ],
 )
 def test_how_prices_differ_from_the_studys(capsys, written, nasdaq, tmp_path, change, newer, words):
@@ -242,7 +243,8 @@ def test_how_prices_differ_from_the_studys(capsys, written, nasdaq, tmp_path, ch
     assert found["prices"]["newer_sessions"] == newer
     assert found["prices"]["as_in_the_study"] is (newer == 0)
     assert found["prices"]["sha256"] != found["study_prices"]["sha256"] or newer == 0
-    assert notes == []
+    odd = any(note.startswith(f"{path}: Volume is 0 on 2 sessions") for note in notes)
+    assert odd is (newer != 0)  # what is odd in the study's own series, the study has said
     assert main([str(written), "--prices", str(path)]) == 0
     page = " ".join(capsys.readouterr().out.split())
     assert words in page
@@ -281,7 +283,7 @@ def test_too_few_validation_days_are_said(capsys, study, nasdaq):
     assert "nterval" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("factor", [1e-9, 1e-5, 1e4, 1e12, 1e200])
+@pytest.mark.parametrize("factor", [1e-9, 1e-5, 1e4, 1e11])
 def test_prices_of_any_size_fit_the_page(capsys, written, nasdaq, tmp_path, factor):
     path = as_csv(replace(nasdaq, values=nasdaq.values * [*[factor] * 4, 1]), tmp_path / "prices.csv")
     assert main([str(written), "--prices", str(path)]) == 0
@@ -367,7 +369,7 @@ def test_prices_that_cannot_be_used(capsys, written, nasdaq, tmp_path):
     short = as_csv(nasdaq.rows(np.arange(4)), tmp_path / "short.csv")
     assert refused(capsys, written, "--prices", short).startswith(f"{short}: 4 sessions are too few; ")
     bare = as_csv(nasdaq, tmp_path / "bare.csv", columns=("Open", "High", "Low", "Close"))
-    assert refused(capsys, written, "--prices", bare).startswith(f"{bare}:1: Volume: missing; ")
+    assert refused(capsys, written, "--prices", bare).startswith(f"{bare}: volume: missing; this forecaster reads ")
     holes = replace(nasdaq, values=nasdaq.values.copy())
     holes.values[7, 3] = math.nan
     path = as_csv(holes, tmp_path / "holes.csv")

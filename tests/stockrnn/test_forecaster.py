@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from stockrnn import forecaster as forecaster_module
-from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.configuration import DataConfig, NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.files import read_object
 from stockrnn.folds import Fold
 from stockrnn.forecaster import (
@@ -49,7 +49,7 @@ def trained(prices, *, horizon=1, seeds=2, form=None, dtype=torch.float32, netwo
     *_, last = train(windows, config, training, seeds=seeds, max_epochs=2, form=form, dtype=dtype)
     made = Forecaster.trained(
         windows, last.members, intervals=INTERVALS, persistence_intervals=INTERVALS, rank=2, trial_id="t0007",
-        epochs=2, span=("1999-01-04", "1999-10-18"), provenance=prices.provenance,
+        epochs=2, span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=DataConfig(),
         metrics={"test_rmse": 12.5, "test_direction_accuracy": math.nan},
     )  # fmt: skip
     return made, last.forecasts[0]
@@ -128,7 +128,7 @@ def test_weights_of_a_gpu_forecast_on_the_cpu(tmp_path, prices):
     *_, last = train(windows, config, TrainingConfig(), seeds=2, max_epochs=2)
     made = Forecaster.trained(
         windows, last.members, intervals=INTERVALS, persistence_intervals=INTERVALS, rank=1, trial_id="t", epochs=2,
-        span=("1999-01-04", "1999-10-18"), provenance=prices.provenance,
+        span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=DataConfig(),
     )  # fmt: skip
     made.save(tmp_path)
     back = Forecaster.load(tmp_path).forecast(prices, origins())
@@ -140,7 +140,7 @@ def test_the_weights_are_a_copy(prices):
     epochs = train(windows, NetworkConfig(architecture="gru", hidden_size=4), TrainingConfig(), seeds=1, max_epochs=2)
     facts = {
         "intervals": (), "persistence_intervals": (), "rank": 1, "trial_id": "t", "epochs": 1,
-        "span": ("1999-01-04", "1999-10-18"), "provenance": prices.provenance,
+        "span": ("1999-01-04", "1999-10-18"), "provenance": prices.provenance, "asked": DataConfig(),
     }  # fmt: skip
     first = Forecaster.trained(windows, next(epochs).members, **facts)
     before = {name: stacked.clone() for name, stacked in first.weights.items()}
@@ -377,7 +377,7 @@ def test_a_forecaster_comes_from_one_fold(prices):
     with pytest.raises(ValueError, match="one fold, not from 2"):
         Forecaster.trained(
             windows, last.members, intervals=(), persistence_intervals=(), rank=1, trial_id="t", epochs=1,
-            span=("1999-01-04", "1999-10-18"), provenance=prices.provenance,
+            span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=DataConfig(),
         )  # fmt: skip
 
 
@@ -408,9 +408,9 @@ def test_a_forecaster_comes_from_one_fold(prices):
         ({"network__hidden_size": 3}, "has the shape"),
         ({"window__sequence_length": 10**9}, "window.sequence_length: "),
         ({"window__features": ["close", "secret"]}, "window.features: "),
-        ({"window__features": ["close"]}, "scaling: 1 features need 1 offsets and scales, not 5 and 5"),
+        ({"window__features": ["close"]}, "scaling: 1 inputs need 1 offsets and scales, not 5 and 5"),
         ({"window__scaling": "relative"}, "scaling: relative fits nothing"),
-        ({"scaling__scales": [1.0] * 4}, "scaling: 5 features need 5 offsets and scales, not 5 and 4"),
+        ({"scaling__scales": [1.0] * 4}, "scaling: 5 inputs need 5 offsets and scales, not 5 and 4"),
         ({"scaling__scales": [0.0] * 5}, "scaling: offsets are finite numbers, and scales finite numbers above 0"),
         ({"scaling__target_scale": -1.0}, "scaling: offsets are finite"),
         ({"scaling__target_scale": True}, "scaling.target_scale: "),
