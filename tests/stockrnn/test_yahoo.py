@@ -298,3 +298,9 @@ def test_a_download_leaves_nothing_behind(market, tmp_path, monkeypatch):
     market.fail("slow")
     failure(limit=2)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_yfinance_that_does_not_start_is_one_line_too(market, tmp_path, monkeypatch):
+    (tmp_path / "yfinance.py").write_text("raise RuntimeError('broken on purpose')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert failure().startswith("yahoo ^KS11: the download failed (RuntimeError: broken on purpose); ")
