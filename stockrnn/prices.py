@@ -55,7 +55,7 @@ def load(source: SourceConfig | str, access: Access | None = None) -> Prices:
     elif config.source in SHIPPED:
         prices = read_shipped(config.source)
     else:
-        prices = read_file(config.source)
+        prices = read_file(config.source, config.date_format)
     return _cut(prices, config)
 
 
@@ -66,6 +66,11 @@ def _check(config: SourceConfig) -> None:
         raise PriceError(
             f"data.ticker: {config.ticker} beside source: {config.source}; a ticker goes with source: yahoo; "
             f"set data.source to yahoo or remove the ticker"
+        )
+    if config.date_format is not None and config.source in (YAHOO, *SHIPPED):
+        raise PriceError(
+            f"data.date_format: {config.date_format} beside source: {config.source}; it says how a file writes its "
+            f"dates; remove it"
         )
     if config.start and config.end and config.start > config.end:
         raise PriceError(

@@ -242,6 +242,7 @@ def test_what_can_be_no_ticker_is_refused_without_asking(ticker, market, tmp_pat
             {"ticker": "SPY"},
             "data.ticker: SPY beside source: nasdaq; a ticker goes with source: yahoo; set data.source",
         ),
+        ({"date_format": "%d/%m/%Y"}, "data.date_format: %d/%m/%Y beside source: nasdaq; "),
         (
             {"source": "yahoo", "ticker": "SPY", "start": "2020-01-02", "end": "2020-01-01"},
             "data.start: 2020-01-02 is after data.end, 2020-01-01; ",
@@ -267,6 +268,7 @@ def test_start_and_end_cut_every_source(tmp_path):
     path = tmp_path / "prices.csv"
     lines = ["Date,Open,High,Low,Close,Volume", *(f"2019-01-0{day},10,12,9,11,1000" for day in range(2, 6))]
     path.write_text("\n".join(lines))
+    assert load(SourceConfig(source=str(path), date_format="%Y-%d-%m")).dates[0] == np.datetime64("2019-02-01")
     cut = load(SourceConfig(source=str(path), start="2019-01-03", end="2019-01-04"))
     assert (cut.dates.astype(str).tolist(), cut.lines.tolist()) == (["2019-01-03", "2019-01-04"], [3, 4])
 
