@@ -71,11 +71,15 @@ class _Event(_Shape):
     time: Moment
 
 
+class _Start(_Event):
+    point: Point
+
+
 class _Epoch(_Event):
     epoch: Count
     score: Number | None = None
     best_epoch: Count | None = None
-    scores: Scores = {}
+    scores: Scores
     loss: float | None = None
     seconds: Seconds | None = None
     worker: Count | None = None
@@ -153,6 +157,7 @@ class _Manifest(_Shape):
 
 
 EVENTS: dict[str, TypeAdapter[Any]] = {
+    "start": TypeAdapter(_Start),
     "epoch": TypeAdapter(_Epoch),
     "end": TypeAdapter(_End),
     "interrupted": TypeAdapter(_End),

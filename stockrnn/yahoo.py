@@ -20,7 +20,7 @@ from stockrnn.series import Finding, PriceError, Prices
 __all__ = ["YahooError", "check_ticker", "download", "source_name"]
 
 COLUMNS = ("open", "high", "low", "close", "volume")
-SYMBOL = re.compile(r"[A-Z0-9^.=&_-]+", re.ASCII)
+SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9^.=&_-]*", re.ASCII)
 FIRST_DAY = date(1900, 1, 1)  # Yahoo has nothing older, and the times of day 1 are beyond what it reads
 SETTLING = timedelta(minutes=30)  # Yahoo's prices lag, and the last of a session come after it
 WITHOUT = "or use a file with data.source"
