@@ -1,5 +1,6 @@
 """Daily prices by name: the shipped Nasdaq and S&P 500 series, Yahoo's by ticker (kept in a cache), or a file."""
 
+import runpy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,3 +145,7 @@ def _kept(copy: Prices | None, folder: Path, key: cache.Key) -> Prices:
 
 def _warning(text: str) -> Finding:
     return Finding(check="cache", severity="warning", text=text)
+
+
+if __name__ == "__main__":
+    runpy.run_module("stockrnn.inspection", run_name="__main__")  # which imports this module, by its own name
