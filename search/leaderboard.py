@@ -62,6 +62,8 @@ def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     names, *rows = lines or [[]]
     if len(set(names)) < len(names) or any(len(row) != len(names) for row in rows):
         raise ValueError(f"{path}: its lines are not all as long, or two columns have a name; {again}")
+    if lines and (missing := {"rank", "trial_id", "status"} - set(names)):
+        raise ValueError(f"{path}: has no column {min(missing)}; {again}")
     return names, [dict(zip(names, map(_read, row), strict=True)) for row in rows]
 
 

@@ -34,6 +34,12 @@ def _parsed(read: Callable[[str], Any], form: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _none_or_both(days: list[str]) -> list[str]:
+    if len(days) not in (0, 2):
+        raise ValueError("must be the first and the last day, or empty")
+    return days
+
+
 def _moment(text: str) -> None:
     if datetime.fromisoformat(text).tzinfo is None:
         raise ValueError
@@ -147,7 +153,7 @@ class _Manifest(_Shape):
     defaults: dict[str, Any] | None = None
     data: _Data | None = None
     folds: Annotated[list[_Fold], Field(max_length=1000)] | None = None
-    test: Annotated[list[Day], Field(max_length=2)] | None = None
+    test: Annotated[list[Day], AfterValidator(_none_or_both)] | None = None
     test_openings: list[_Opening] | None = None
     baselines: dict[Word, Scores] | None = None
     seconds: Seconds | None = None
