@@ -17,7 +17,7 @@ from stockrnn.series import Finding, PriceError, Prices
 __all__ = ["align", "prepare"]
 
 STALE = 12  # calendar days: longer than any market is closed for holidays
-PRICE_COLUMNS = ("open", "high", "low", "close")
+PRICE_COLUMNS = ("close", "open", "high", "low")  # in the order in which they are complained of
 OF_BARS = ("flat bars", "opens", "stale", "volume")  # findings of whole bars, which say nothing of closes
 ENDED = 5  # calendar days: longer than a weekend with a holiday
 

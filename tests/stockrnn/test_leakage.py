@@ -1,13 +1,15 @@
 """Nothing known on a day may depend on a later one: the future is overwritten, and the past must not move."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from stockrnn.alignment import align
 from stockrnn.baselines import BASELINES, baseline_scores
-from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.configuration import NAMES, NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import walk_forward
 from stockrnn.training import train
 from stockrnn.windows import Windows
@@ -63,6 +65,43 @@ def test_what_is_known_on_a_day_does_not_depend_on_later_prices(prices, poisoned
             assert (before[0] != after[0]).flatten(1).any(1).all()
 
 
+EVERY_FEATURE = (*NAMES[:-1], "volatility_5", "ma_ratio_8", "volatility_10")  # without day_of_week, which is two
+
+
+@pytest.fixture(scope="module")
+def with_others(prices, synthetic):
+    """The series with another one beside it, which began earlier and misses some sessions."""
+    other = synthetic(SESSIONS, seed=4).rows(np.arange(SESSIONS) % 9 != 3)
+    return align(prices, [("^OTHER", replace(other, dates=other.dates - 1), 1)])
+
+
+def make_all(prices, folds, scaling, target, horizon):
+    config = WindowConfig(
+        features=EVERY_FEATURE, others=("^OTHER",), target=target, scaling=scaling, sequence_length=LENGTH
+    )
+    return Windows(prices, folds, config, horizon)
+
+
+@pytest.mark.parametrize("train_size", [None, 40], ids=["expanding", "sliding"])
+@pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
+def test_no_feature_knows_later_prices(with_others, poisoned, scaling, target, horizon, train_size):
+    folds = cut(horizon, train_size).folds
+    clean = make_all(with_others, folds, scaling, target, horizon)
+    for day in (folds[0].train[-1], folds[1].train[-1], folds[2].validation[-1]):
+        dirty = make_all(poisoned(with_others, day), folds, scaling, target, horizon)
+        for number in (number for number, fold in enumerate(folds) if fold.train[-1] <= day):
+            known, later = range(10 + LENGTH - 1, day + 1), range(day + 1, day + 5)
+            before, after = (seen(windows, number, known) for windows in (clean, dirty))
+            assert torch.isfinite(before[0]).all()
+            assert torch.equal(before[0], after[0])
+            assert torch.equal(before[1][:-horizon], after[1][:-horizon])
+            assert np.array_equal(before[2], after[2])
+            # The control: every input but the day of the week moves afterwards.
+            moved = (seen(clean, number, later)[0] != seen(dirty, number, later)[0]).flatten(0, 1).any(0)
+            weekdays = [name.startswith("weekday") for name in clean.config.inputs]
+            assert moved.tolist() == [not weekday for weekday in weekdays]
+
+
 @pytest.mark.parametrize(("scaling", "target"), [("minmax", "close"), ("standard", "log_return")])
 def test_a_scaler_does_depend_on_its_training_part(prices, poisoned, scaling, target):
     folds = cut(1).folds
@@ -111,7 +150,7 @@ def test_scores_of_past_folds_do_not_depend_on_later_prices(prices, poisoned, ho
             assert repr(clean[name]) != repr(moved[name])
 
 
-def forecasts(prices, folds, scaling, target):
+def forecasts(prices, folds, scaling, target, make=make):
     """Two epochs of a small trial: losses and forecasts of every fold."""
     epochs = train(
         make(prices, folds, scaling, target, 1),
@@ -139,10 +178,11 @@ def test_a_trial_forecasts_a_fold_the_same_whatever_comes_after_it(prices, poiso
         assert np.array_equal(days[1][:, 0], dirty_days[1][:, 0])  # its first forecast was made on that day
 
 
-def test_a_trial_does_not_depend_on_the_test_block(prices, poisoned):
+@pytest.mark.parametrize("inputs", [make, make_all], ids=["levels", "all features and another series"])
+def test_a_trial_does_not_depend_on_the_test_block(with_others, poisoned, inputs):
     walk = cut(1)
-    clean = forecasts(prices, walk.folds, "minmax", "close")
-    dirty = forecasts(poisoned(prices, walk.test[0] - 1), walk.folds, "minmax", "close")
+    clean = forecasts(with_others, walk.folds, "minmax", "close", inputs)
+    dirty = forecasts(poisoned(with_others, walk.test[0] - 1), walk.folds, "minmax", "close", inputs)
     for (losses, days), (dirty_losses, dirty_days) in zip(clean, dirty, strict=True):
         assert np.array_equal(losses, dirty_losses)
         assert all(map(np.array_equal, days, dirty_days))

@@ -1,12 +1,14 @@
 """Windows against a slow, plain loop; scalers against numpy; targets there and back."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from stockrnn.configuration import WindowConfig
+from stockrnn.features import values
 from stockrnn.folds import Fold, walk_forward
 from stockrnn.windows import Scaling, Windows
 
@@ -199,6 +201,77 @@ def test_origins_by_hand(synthetic):
     sliding = walk_forward(14, folds=2, fold_size=2, test_size=2, horizon=2, longest_sequence=3, train_size=5).folds
     assert sliding[1].train == range(3, 8)
     assert Windows(prices, sliding, config, 2).train_origins(1) == range(5, 6)
+
+
+DERIVED = ("log_return", "close", "volatility_3", "weekday_sin", "volume", "ma_ratio_6", "volume_change")  # 5 sessions
+
+
+def derived(prices, folds, scaling, target="log_return", features=DERIVED, others=()):
+    config = WindowConfig(features=features, others=others, target=target, scaling=scaling, sequence_length=LENGTH)
+    return Windows(prices, folds, config, 1, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("train_size", [None, 20], ids=["expanding", "sliding"])
+@pytest.mark.parametrize("scaling", ["minmax", "standard", "relative"])
+def test_windows_of_derived_features_equal_a_plain_loop(prices, scaling, train_size):
+    folds = cut(1, train_size)
+    windows = derived(prices, folds, scaling)
+    levels = make(prices, folds, scaling, "log_return", 1)
+    for number, fold in enumerate(folds):
+        which, origins = every_origin(windows, number)
+        inputs = windows.inputs(which, origins)[0].numpy()
+        assert np.isfinite(inputs).all()
+        assert torch.isfinite(windows.targets(which, origins)).all()
+        expected = np.empty_like(inputs)
+        for index, name in enumerate(DERIVED):
+            if name in FEATURES:
+                continue
+            column = values(name, prices)
+            if scaling == "relative":
+                offset, scale = 0, 1 if name in ("weekday_sin", "volume_change") else 0.01
+            else:
+                known = [column[day] for day in fold.train if not np.isnan(column[day])]
+                offset, scale = slow_scaler(known, scaling)
+            for row, origin in enumerate(origins[0].tolist()):
+                expected[row, :, index] = (column[origin - LENGTH + 1 : origin + 1] - offset) / scale
+        expected[:, :, [1, 4]] = levels.inputs(which, origins)[0, :, :, :2]  # close and volume are as ever
+        np.testing.assert_allclose(inputs, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "standard", "relative"])
+def test_other_series_are_inputs_by_their_changes(prices, scaling):
+    other = np.exp(np.cumsum(np.random.default_rng(5).normal(0, 0.02, 60)))
+    both = replace(prices, columns=(*prices.columns, "^X"), values=np.column_stack([prices.values, other]))
+    (fold,) = cut(1)[:1]
+    windows = derived(both, [fold], scaling, features="close_volume", others=("^X",))
+    assert windows.config.inputs == ("close", "volume", "^X")
+    changes = np.diff(np.log(other))
+    known = changes[: fold.train.stop - 1]
+    offset, scale = (0, 0.01) if scaling == "relative" else slow_scaler(known, scaling)
+    which, origins = every_origin(windows, 0)
+    assert origins[0, 0] == LENGTH
+    for window, origin in zip(windows.inputs(which, origins)[0].numpy(), origins[0].tolist(), strict=True):
+        np.testing.assert_allclose(window[:, 2], (changes[origin - LENGTH : origin] - offset) / scale, rtol=1e-9)
+
+
+def test_origins_of_training_begin_after_the_warm_up_by_hand(synthetic):
+    prices = synthetic(60)
+    train, later = range(30), range(12, 30)
+    folds = [Fold(train=each, validation=range(30, 35)) for each in (train, range(3, 30), later)]
+    windows = derived(prices, folds, "relative", features="ma_ratio_6,volatility_10")
+    assert windows.warm_up == 10
+    # Session 10 is the first that has all features; the window of 4 sessions from there ends at 13.
+    assert windows.train_origins(0) == windows.train_origins(1) == range(13, 29)
+    # Of a part that begins later the first window begins there: its features look back to sessions before it.
+    assert windows.train_origins(2) == range(15, 29)
+    assert windows.validation_origins(0) == range(29, 34)
+    assert derived(prices, folds, "relative", features="ohlc").train_origins(0) == range(3, 29)
+
+
+def test_features_that_are_no_levels_do_not_depend_on_the_window(prices):
+    windows = derived(prices, cut(1), "relative", features="returns")
+    one, next_one = windows.inputs(torch.tensor([0]), torch.tensor([[20, 21]]))[0]
+    assert torch.equal(one[1:], next_one[:-1])
 
 
 def test_targets_beyond_the_series_are_not_numbers(prices):

@@ -1,0 +1,139 @@
+"""Features against a slow, plain loop; what they need, where they begin, and that they never look ahead."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stockrnn.configuration import COLUMNS, DERIVED, FEATURE_SETS, ROLLING
+from stockrnn.features import change, columns_needed, missing_columns, relative_factor, values, warm_up
+
+EVERY = (*COLUMNS, *DERIVED, *(f"{base}_{sessions}" for base in ROLLING for sessions in (2, 7, 20)))
+ZERO_VOLUMES = (0, 10, 11, 40)
+
+
+@pytest.fixture(scope="module")
+def prices(synthetic):
+    return synthetic(80, zero_volumes=ZERO_VOLUMES)
+
+
+def ratio_of_volumes(now, before):
+    if now == before == 0:
+        return 1.0
+    return min(max(now / before if before else math.inf, 0.01), 100.0)
+
+
+def plain(feature, prices, day):
+    """The feature of one session, by its definition in words."""
+    row = dict(zip(prices.columns, prices.values[day].tolist(), strict=True))
+    closes = prices.column("close").tolist()
+    base, _, number = feature.rpartition("_")
+    if feature in COLUMNS:
+        return row[feature]
+    if feature == "log_return":
+        return math.log(row["close"] / closes[day - 1])
+    if feature == "range":
+        return math.log(row["high"] / row["low"])
+    if feature == "gap":
+        return math.log(row["open"] / closes[day - 1])
+    if feature == "volume_change":
+        return math.log(ratio_of_volumes(row["volume"], prices.column("volume")[day - 1]))
+    if base == "weekday":
+        turn = math.sin if number == "sin" else math.cos
+        return turn(prices.dates[day].astype(object).weekday() * 2 * math.pi / 7)
+    last = range(day - int(number) + 1, day + 1)
+    if base == "ma_ratio":
+        return math.log(row["close"] / (sum(closes[at] for at in last) / int(number)))
+    returns = [math.log(closes[at] / closes[at - 1]) for at in last]
+    mean = sum(returns) / len(returns)
+    return math.sqrt(sum((each - mean) ** 2 for each in returns) / len(returns))
+
+
+@pytest.mark.parametrize("feature", EVERY)
+def test_a_feature_is_what_its_definition_says_and_begins_after_its_warm_up(prices, feature):
+    found, first = values(feature, prices), warm_up(feature)
+    assert found.shape == (80,)
+    assert found.dtype == np.float64
+    assert np.isnan(found[:first]).all()
+    expected = [plain(feature, prices, day) for day in range(first, 80)]
+    np.testing.assert_allclose(found[first:], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("feature", EVERY)
+def test_a_feature_does_not_depend_on_later_sessions(prices, poisoned, feature):
+    first = warm_up(feature)
+    for day in (first, 30, 78):
+        clean, dirty = values(feature, prices), values(feature, poisoned(prices, day))
+        assert np.array_equal(clean[: day + 1], dirty[: day + 1], equal_nan=True)
+        cut = values(feature, prices.rows(np.arange(day + 1)))
+        assert np.array_equal(clean[: day + 1], cut, equal_nan=True)
+        if not feature.startswith("weekday"):  # the control
+            assert (clean[day + 1 :] != dirty[day + 1 :]).any()
+
+
+def test_warm_ups_by_hand():
+    expected = {
+        "close": 0, "volume": 0, "range": 0, "weekday_sin": 0, "log_return": 1, "gap": 1, "volume_change": 1,
+        "volatility_2": 2, "volatility_500": 500, "ma_ratio_2": 1, "ma_ratio_500": 499, "^GSPC": 1, "kospi": 1,
+    }  # fmt: skip
+    assert {feature: warm_up(feature) for feature in expected} == expected
+
+
+@pytest.mark.parametrize("feature", EVERY)
+def test_a_series_shorter_than_the_warm_up_has_no_value(prices, feature):
+    for sessions in {1, max(warm_up(feature), 1)}:
+        found = values(feature, prices.rows(np.arange(sessions)))
+        assert np.isnan(found).sum() == min(sessions, warm_up(feature))
+
+
+@pytest.mark.parametrize("feature", EVERY)
+def test_a_feature_needs_the_columns_it_says_and_no_other(prices, feature):
+    needed = columns_needed(feature)
+    kept = [prices.columns.index(name) for name in needed]
+    bare = replace(prices, columns=needed, values=prices.values[:, kept])
+    assert np.array_equal(values(feature, bare), values(feature, prices), equal_nan=True)
+    assert missing_columns(bare, [feature]) == {}
+    for name in needed:
+        less = replace(prices, columns=tuple(column for column in COLUMNS if column != name))
+        assert missing_columns(less, [feature, "weekday_sin"]) == {feature: (name,)}
+
+
+def test_sets_without_volume_are_for_markets_without_it(prices):
+    bare = replace(prices, columns=COLUMNS[:4], values=prices.values[:, :4])
+    without = {name for name, features in FEATURE_SETS.items() if not missing_columns(bare, features)}
+    assert without == {"ohlc", "close_only", "returns", "technical"}
+
+
+def test_a_volume_of_zero_is_a_hundredfold_change(prices):
+    found = values("volume_change", prices)
+    hundredfold = math.log(100)
+    assert found[1] == pytest.approx(hundredfold)  # from 0
+    assert found[10] == pytest.approx(-hundredfold)  # to 0
+    assert found[11] == 0  # 0 after 0
+    assert found[12] == pytest.approx(hundredfold)
+    assert np.abs(found[13:40]).max() < hundredfold
+
+
+def test_monday_is_where_the_week_begins(prices):
+    assert str(prices.dates[0]) == "2001-01-01"  # a Monday
+    sines, cosines = values("weekday_sin", prices), values("weekday_cos", prices)
+    assert (sines[0], cosines[0]) == (0, 1)
+    angles = np.arctan2(sines[:5], cosines[:5])
+    np.testing.assert_allclose(np.diff(angles[:4]), 2 * math.pi / 7)
+    np.testing.assert_allclose((sines**2 + cosines**2), 1)
+    np.testing.assert_allclose(sines[5:10], sines[:5], atol=1e-15)
+
+
+def test_features_are_of_order_one_without_fitting(synthetic):
+    prices = synthetic(2000)
+    for feature in EVERY:
+        if feature not in COLUMNS:
+            spread = np.nanstd(relative_factor(feature) * values(feature, prices))
+            assert 0.1 < spread < 10, feature
+
+
+def test_a_change_is_a_log_return():
+    found = change(np.array([100.0, 110.0, 99.0]))
+    assert np.isnan(found[0])
+    np.testing.assert_allclose(found[1:], [math.log(1.1), math.log(0.9)])
