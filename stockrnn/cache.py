@@ -6,17 +6,16 @@ rewritten back to the first day at each dividend and split, so the days of two d
 
 import hashlib
 import json
-import os
 import re
-import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stockrnn.series import Finding, Prices
+from stockrnn.parquet import facts_of, read_prices, write_prices
+from stockrnn.series import Finding, PriceError, Prices
 
 __all__ = ["DamagedError", "Key", "default_folder", "is_fresh", "others", "read", "rewritten", "write"]
 
@@ -90,35 +89,19 @@ def read(folder: Path, key: Key) -> Prices | None:
     Raises:
         DamagedError: there is a file, but it was torn, changed, or cannot be read.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = folder / key.file
     try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+        prices, facts = read_prices(path)
+    except FileNotFoundError:
         return None
-    except OSError as error:
-        raise DamagedError(f"{path} cannot be read ({error.strerror})") from None
+    except PriceError as error:
+        raise DamagedError(str(error).partition(";")[0]) from None
     try:
-        table = pq.read_table(pa.BufferReader(content))
-        facts = json.loads(table.schema.metadata[b"stockrnn"])
-        columns = tuple(table.column_names[1:])
-        prices = Prices(
-            source=facts["source"],
-            dates=table.column("date").to_numpy().astype("datetime64[D]"),
-            columns=columns,
-            values=np.column_stack([table.column(name).to_numpy() for name in columns]),
-            lines=np.array([], dtype=int),
-            findings=tuple(Finding(**{**each, "dates": tuple(each["dates"])}) for each in facts["findings"]),
-            fetched=facts["fetched"],
-        )
-        datetime.fromisoformat(facts["fetched"])
-        intact = facts["form"] == FORM and facts["sha256"] == prices.sha256
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-        raise DamagedError(f"{path} is damaged ({type(error).__name__})") from None
-    if not intact or {name: facts.get(name) for name in key.facts} != key.facts:
-        raise DamagedError(f"{path} is not as it was written")
+        datetime.fromisoformat(prices.fetched or "")
+    except (TypeError, ValueError):
+        raise DamagedError(f"{path}: is not as it was written") from None
+    if {name: facts.get(name) for name in ("form", *key.facts)} != {"form": FORM, **key.facts}:
+        raise DamagedError(f"{path}: is not as it was written")
     return prices
 
 
@@ -128,42 +111,16 @@ def write(folder: Path, key: Key, prices: Prices) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    facts = {
-        "form": FORM, **key.facts, "source": prices.source, "fetched": prices.fetched, "sha256": prices.sha256,
-        "findings": [asdict(finding) for finding in prices.findings],
-    }  # fmt: skip
-    arrays = {"date": _array(pa.date32(), prices.dates.astype("datetime64[D]").astype("<i4"))}
-    arrays |= {name: _array(pa.float64(), prices.column(name)) for name in prices.columns}
-    table = pa.table(arrays).replace_schema_metadata({"stockrnn": json.dumps(facts)})
     folder.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            pq.write_table(table, file)
-        os.replace(part, folder / key.file)
-    finally:
-        Path(part).unlink(missing_ok=True)
-
-
-def _array(kind: Any, values: np.ndarray) -> Any:
-    import pyarrow as pa
-
-    # pa.array would import pandas, to see whether it was given something of it
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+    write_prices(folder / key.file, prices, {"form": FORM, **key.facts})
 
 
 def others(folder: Path, key: Key) -> list[str]:
     """What else the cache holds of a ticker, in words."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     found = []
     for path in sorted(folder.glob(f"{_readable(key.ticker)}-*.parquet")):
         try:
-            facts = json.loads(pq.read_schema(path).metadata[b"stockrnn"])
+            facts = facts_of(path)
             if facts["ticker"] == key.ticker and path.name != key.file:
                 days = (None if facts[name] is None else date.fromisoformat(facts[name]) for name in ("start", "end"))
                 start, end = days
@@ -171,7 +128,7 @@ def others(folder: Path, key: Key) -> list[str]:
                 found.append(
                     span if facts["adjust"] == key.adjust else f"{span} with adjust: {facts['adjust']}".lower()
                 )
-        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError):
+        except (PriceError, LookupError, TypeError, ValueError):
             continue  # a damaged file is no offer
     return found
 
