@@ -1,8 +1,8 @@
 """Numbers as people write them: 1234.5, 1,234.5 and 1.234,5, but never 1,234 where that may mean either.
 
-All numbers of a file are written one way. A comma marks thousands or decimals; which, some number has to show
-(`1,234.5`, `12,345,678` or `12,5`). Where none does, a comma in a comma-separated file marks thousands, for who writes
-decimals with commas separates columns by something else.
+All numbers of a file are written one way, which some number has to show: `1,234.5`, `12,345,678`, `12,5`, or else a
+volume such as `345,678`, since volumes are whole. 1.234 is taken as it stands in a file that has no comma among its
+numbers and does not separate its columns with semicolons.
 """
 
 import math
@@ -87,13 +87,13 @@ def _plain(text: str, mark: Mark) -> str:
 def _mark(columns: Mapping[str, Sequence[str]], delimiter: str, where: Where) -> Mark:
     """What marks the decimals of all numbers of a file."""
     seen: dict[Mark, tuple[str, int, str]] = {}
-    either: dict[Mark, tuple[str, int, str]] = {}
+    either: dict[Mark, list[tuple[str, int, str]]] = {}
     for name, row, text in _marked(columns):
         shown = _shows(text)
         if shown:
             seen.setdefault(shown, (name, row, text))
         elif found := EITHER.fullmatch(text.rstrip("KMBkmb ")):
-            either.setdefault("point" if found[1] == "," else "comma", (name, row, text))
+            either.setdefault("point" if found[1] == "," else "comma", []).append((name, row, text))
     if len(seen) == 2:
         (name, row, text), (_, other, against) = sorted(seen.values(), key=lambda place: place[1])[::-1]
         raise PriceError(
@@ -103,9 +103,12 @@ def _mark(columns: Mapping[str, Sequence[str]], delimiter: str, where: Where) ->
     if seen:
         return next(iter(seen))
     # Here `either` holds 1,234 as "point" (thousands then) and 1.234 as "comma".
-    if not either or (delimiter == "," and set(either) == {"point"}) or (delimiter != ";" and set(either) == {"comma"}):
+    if not either or (delimiter != ";" and set(either) == {"comma"}):
         return "point"
-    name, row, text = next(iter(either.values()))
+    of_volumes = {mark for mark, places in either.items() if places[-1][0] == "volume"}
+    if len(of_volumes) == 1:
+        return next(iter(of_volumes))
+    name, row, text = next(iter(either.values()))[0]
     digits = re.sub("[.,]", "", text)
     raise PriceError(
         f"{where(row)}: {name.capitalize()}: {text[:40]!r} is {digits[:-3]}.{digits[-3:]} or {digits}; no number "
