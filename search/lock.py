@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,11 +22,16 @@ class LockedError(ValueError):
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
     """Within: nobody else writes into the folder. The lock is the system's: it goes when its owner dies.
+
+    Args:
+        folder: it exists.
+        becomes: what it is renamed to within.
 
     Raises:
         LockedError: somebody writes there already; the line says who.
+        OSError: the folder cannot be written.
     """
     lock = FileLock(folder / NAME)
     try:
@@ -40,8 +45,9 @@ def locked(folder: Path) -> Iterator[None]:
         (folder / OWNER).write_text(json.dumps(owner) + "\n", encoding="utf-8")
         yield
     finally:
-        for path in (folder / OWNER, folder / NAME):
-            path.unlink(missing_ok=True)
+        for path in (becomes or folder) / OWNER, (becomes or folder) / NAME:
+            with suppress(OSError):  # of a disk that has gone; without an owner they lock nothing
+                path.unlink()
         lock.release()
 
 

@@ -8,7 +8,7 @@ the finalist's.
 
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from search.disk import settle
+from search.record import DamagedError
 from stockrnn.folds import Fold
 from stockrnn.series import Prices
 
@@ -35,6 +37,7 @@ SCHEMA = pa.schema(
 )
 PART_ROWS = 100_000
 PART_SECONDS = 30.0
+PARTS = f"part-{5 * '[0-9]'}.parquet"
 STREAM = ".stream.arrows"  # readers of Parquet folders skip names with a dot
 
 
@@ -54,28 +57,38 @@ class Predictions:
         self._file: BinaryIO | None = None
         self._stream: pa.RecordBatchStreamWriter | None = None
 
-    def keep(self, trial_ids: Collection[str], *, test: bool) -> None:
+    def keep(self, trial_ids: Collection[str], *, folds: int, test: bool) -> None:
         """Go on where a study broke off: keep the validation forecasts of these trials, each once, and no others.
 
         Args:
+            trial_ids: the trials that ended with a score.
+            folds: how many there are.
             test: whether the forecasts of the test block are kept too.
+
+        Raises:
+            DamagedError: forecasts of these trials are missing.
         """
-        if not self._folder.exists():
-            return
         wanted = pc.field("trial_id").isin(list(trial_ids)) & (pc.field("split") == "validation")
         wanted = wanted | (pc.field("split") == "test") if test else wanted
-        have: set[tuple[str, str]] = set()
-        for path in sorted(self._folder.glob("part-*.parquet")):
-            table = pq.read_table(path, schema=SCHEMA)
+        have: set[tuple[str, str, int]] = set()
+        for torn in self._folder.glob(".part-*"):
+            torn.unlink()
+        for path, table in self._parts():
             kept = _without(table.filter(wanted), have)
-            have |= _named(kept)
+            have.update(_named(kept))
             if len(kept) < len(table):
                 _write(kept, path)
         for table in _streamed(self._folder / STREAM):
             kept = _without(table.filter(wanted), have)
-            have |= _named(kept)
+            have.update(_named(kept))
             self._tables.append(kept)
         self.flush()
+        lost = {name for name in trial_ids if any((name, "validation", fold + 1) not in have for fold in range(folds))}
+        if lost:
+            raise DamagedError(
+                f"{self._folder}: lacks forecasts of {len(lost)} trials that ended ({', '.join(sorted(lost)[:3])}); "
+                "all are needed to ask whether the best is only lucky; copy the folder back, or begin the study anew"
+            )
 
     def validation(self, trial_id: str, folds: Sequence[Fold], forecast: np.ndarray) -> None:
         """The forecasts of a trial on the validation blocks of all folds, one after another, shape (days,)."""
@@ -89,17 +102,34 @@ class Predictions:
         """The forecasts of a finalist or baseline on the test block, shape (days,)."""
         self._add(trial_id, "test", 0, block, forecast)
 
+    def forget_test(self) -> None:
+        """Remove the forecasts of the test block: it is opened once more."""
+        self.flush()
+        for path, table in self._parts():
+            if len(kept := table.filter(pc.field("split") != "test")) < len(table):
+                _write(kept, path)
+
     def flush(self) -> None:
         """Write what has come since the last part; a reader never sees half of one."""
         self._written = time.monotonic()
         if self._tables:
-            number = len(list(self._folder.glob("part-*.parquet")))
-            _write(pa.concat_tables(self._tables), self._folder / f"part-{number:05}.parquet")
+            numbers = (int(path.stem.partition("-")[2]) for path in self._folder.glob(PARTS))
+            _write(pa.concat_tables(self._tables), self._folder / f"part-{max(numbers, default=-1) + 1:05}.parquet")
             self._tables, self._rows = [], 0
         if self._file is not None:
             self._file.close()
             self._file = self._stream = None
         (self._folder / STREAM).unlink(missing_ok=True)
+
+    def _parts(self) -> Iterator[tuple[Path, pa.Table]]:
+        for path in sorted(self._folder.glob(PARTS)):
+            try:
+                yield path, pq.read_table(path, schema=SCHEMA)
+            except (pa.ArrowException, OSError) as error:
+                raise DamagedError(
+                    f"{path}: is damaged ({' '.join(str(error).split())[:100]}); all forecasts are needed to ask "
+                    "whether the best is only lucky; copy the file back, or begin the study anew"
+                ) from None
 
     def _add(self, trial_id: str, split: str, fold: int, block: range, forecast: np.ndarray) -> None:
         days, horizon = len(block), self._horizon
@@ -128,14 +158,19 @@ class Predictions:
             self._stream = pa.ipc.new_stream(self._file, SCHEMA)
         self._stream.write_table(table)
         self._file.flush()
+        os.fsync(self._file.fileno())  # what the record says has ended has its forecasts
         self._tables.append(table)
         self._rows += len(table)
 
 
 def _write(table: pa.Table, path: Path) -> None:
     part = path.with_name(f".{path.name}")
-    pq.write_table(table, part)
-    os.replace(part, path)
+    try:
+        pq.write_table(table, part)
+        settle(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _streamed(path: Path) -> list[pa.Table]:
@@ -151,14 +186,15 @@ def _streamed(path: Path) -> list[pa.Table]:
     return tables
 
 
-def _named(table: pa.Table) -> set[tuple[str, str]]:
-    return set(zip(table["trial_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+def _named(table: pa.Table) -> list[tuple[str, str, int]]:
+    """Which forecast each row belongs to: its trial, split and fold."""
+    columns = (table[name].to_pylist() for name in ("trial_id", "split", "fold"))
+    return list(zip(*columns, strict=True))
 
 
-def _without(table: pa.Table, have: set[tuple[str, str]]) -> pa.Table:
+def _without(table: pa.Table, have: set[tuple[str, str, int]]) -> pa.Table:
     """A table without the forecasts that are there already."""
-    new = [pair not in have for pair in zip(table["trial_id"].to_pylist(), table["split"].to_pylist(), strict=True)]
-    return table.filter(pa.array(new, pa.bool_()))
+    return table.filter(pa.array([name not in have for name in _named(table)], pa.bool_()))
 
 
 def read_predictions(folder: Path, split: str | None = None) -> pa.Table:

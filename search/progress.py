@@ -1,9 +1,10 @@
 """What the terminal shows while a study runs: one live view, or plain lines where there is no terminal."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from search.record import STATUSES, Record, TrialEnd
 from search.space import Space
+from search.terminal import Lasting
 from search.wording import one_line
 
 __all__ = ["Progress", "duration"]
@@ -51,7 +53,7 @@ class Progress:
     ) -> None:
         self.space, self.record, self.baselines, self.time_budget = space, record, baselines, time_budget
         self.waiting_for = "Ray to start"
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(file=cast(TextIO, Lasting(sys.stderr)), highlight=False)
         self._began = self._shown = time.monotonic()
         self._first_trial: float | None = None
         self._before = len(record.ends)  # of a study that is resumed

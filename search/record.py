@@ -1,7 +1,7 @@
-"""`trials.jsonl`: one line an epoch report and one a trial's end, appended; the study's record of truth.
+"""`trials.jsonl`: one line a trial's start, an epoch's report and a trial's end, appended; the study's record of truth.
 
-A trial ends once. One that was interrupted has a line of its own, which a later end replaces; a retry of a trial whose
-worker died has one too. Times are UTC in ISO 8601. Unknown numbers are null, never 0 and never NaN.
+A trial starts once and ends once. One that was interrupted has a line of its own, which a later end replaces; a retry
+of a trial whose worker died has one too. Times are UTC in ISO 8601. Unknown numbers are null, never 0 and never NaN.
 """
 
 import errno
@@ -26,7 +26,7 @@ __all__ = [
 INTERRUPTED = "interrupted"
 STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
 UNSCORED = ("diverged", "failed")  # what such a trial reached before stands in its epochs' lines, and ranks nowhere
-EVENTS = ("epoch", "retry", INTERRUPTED, "end")
+EVENTS = ("start", "epoch", "retry", INTERRUPTED, "end")
 
 
 class DamagedError(ValueError):
@@ -80,6 +80,7 @@ class Record:
         self._file: BinaryIO | None = None
         self._running: dict[str, tuple[Mapping[str, Any], dict[str, Any]]] = {}
         self._epochs: dict[str, int] = {}  # the last epoch on file
+        self._started = {line["trial_id"] for line in events if line["event"] == "start"}
         for line in events:
             if line["event"] == "epoch":
                 self._epochs[line["trial_id"]] = line["epoch"]
@@ -93,6 +94,9 @@ class Record:
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
         """A trial began, or began again on another worker."""
         self._running.setdefault(trial_id, (point, {}))
+        if trial_id not in self._started:
+            self._started.add(trial_id)
+            self._append({"event": "start", "trial_id": trial_id, "time": now(), "point": point})
 
     def retry(self, trial_id: str, message: str) -> None:
         """A trial's worker failed and another one goes on with it."""

@@ -75,8 +75,10 @@ class Recorder(tune.Callback):
         self._progress.look()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._record.start(trial.config["trial_id"], trial.config["point"])
-        self._tracking.start(trial.config["trial_id"], trial.config["point"])
+        trial_id, point = trial.config["trial_id"], trial.config["point"]
+        if trial_id not in self._record.running:
+            self._record.start(trial_id, point)
+            self._tracking.start(trial_id, point)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -90,6 +92,7 @@ class Recorder(tune.Callback):
             self._progress.say(f"{trial_id}: {error}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.on_trial_start(iteration, trials, trial)  # where its worker died before it told of it
         said = _why(trial)
         self._record.retry(trial.config["trial_id"], said)
         self._progress.say(f"{trial.config['trial_id']}: {said}; it goes on with another worker")
@@ -99,7 +102,9 @@ class Recorder(tune.Callback):
         self._end(trial, "stopped" if status == "running" else status)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(trial, "failed", _why(trial))
+        self.on_trial_start(iteration, trials, trial)
+        times = trial.run_metadata.num_failures
+        self._end(trial, "failed", _why(trial) + (f" ({times} times)" if times > 1 else ""))
 
     def _end(self, trial: Any, status: str, message: str | None = None) -> None:
         end = self._ended(trial.config["trial_id"], status, message)

@@ -41,6 +41,13 @@ class Begun:
         """How its trials ended; those that were interrupted have not."""
         return finished(self.events)
 
+    @property
+    def broken_off(self) -> dict[str, Mapping[str, Any]]:
+        """The points of the trials that have begun and not ended, by id."""
+        ended = {event["trial_id"] for event in self.events if event["event"] == "end"}
+        points = {event["trial_id"]: event["point"] for event in self.events if "point" in event}
+        return {trial_id: point for trial_id, point in points.items() if trial_id not in ended}
+
     def resumed(self, start: str, command: str) -> dict[str, Any]:
         """The manifest as it is once the study goes on; empty where it has not begun."""
         if not self.manifest:
@@ -63,11 +70,8 @@ def read_begun(folder: Path) -> Begun:
         ValueError: a file of it is damaged beyond that, in one line.
     """
     record = folder / "trials.jsonl"
-    notes = [
-        f"{path}: its last line was torn and is cut off ({torn} bytes)"
-        for path in (record, folder / "study.journal")
-        if (torn := cut_torn_line(path))
-    ]
+    torn = cut_torn_line(record)
+    notes = [f"{record}: its last line was torn and is cut off ({torn} bytes)"] if torn else []
     events = read_events(record) if record.exists() else []
     shutil.rmtree(folder / "ray", ignore_errors=True)
     return Begun(manifest=read_manifest(folder / "manifest.json"), events=events, notes=notes)

@@ -193,6 +193,7 @@ def _study(
     options: argparse.Namespace, space: "Space", prices: "Prices", walk: "WalkForward", folder: Path,
     budget: float | None, most: str | None,
 ) -> int:  # fmt: skip
+    from search.disk import DiskError
     from search.lock import LockedError
     from search.record import DamagedError
     from search.tracking_address import without_credentials
@@ -213,7 +214,7 @@ def _study(
         )  # fmt: skip
     except ConnectionError as error:
         raise _OptionError(f"--address {options.address}: no Ray cluster answers ({_line(error)}); check it") from None
-    except (LockedError, DamagedError) as error:
+    except (LockedError, DamagedError, DiskError) as error:
         raise _OptionError(str(error)) from None
     _show(_summary(space, outcome, folder))
     if outcome.failure:

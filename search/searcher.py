@@ -9,27 +9,22 @@ import itertools
 import math
 import secrets
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial
 from ray.tune.search import Searcher
 
+from search.journal import NAME, fail, open_journal, reconcile, tell
 from search.parameters import Parameter, Value, grid_points
-from search.record import INTERRUPTED, DamagedError, TrialEnd, cut_torn_line
+from search.record import TrialEnd
 from search.space import Space
 
 __all__ = ["OptunaSearcher", "first_points", "trial_id"]
-
-NAME = "trial_id"  # the user attribute that holds a trial's id
-STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "diverged": TrialState.PRUNED}
 
 
 def trial_id(number: int) -> str:
@@ -40,35 +35,36 @@ def trial_id(number: int) -> str:
 class OptunaSearcher(Searcher):
     """Proposes the points of a space and records every trial in `journal`.
 
-    A trial has its id for ever; Optuna may know it under several numbers, one for each time it was begun, of which one
-    ends it. The record of trials is the truth: what the journal lacks of it is added.
-
     Args:
         space: the space; its sampler, seed and initial points decide what is proposed.
-        journal: path of the JournalStorage file, made where it does not exist.
+        journal: path of the JournalStorage file, made where it does not exist. Nobody else of ours writes it.
         ends: the trials that ended before, where a study is resumed.
+        broken_off: the points of those that had begun and did not, by id.
 
-    Raises:
-        DamagedError: the journal cannot be read.
+    Attributes:
+        notes: what was wrong with the journal and was mended, one line each.
     """
 
-    def __init__(self, space: Space, journal: Path, ends: Sequence[TrialEnd] = ()) -> None:
+    def __init__(
+        self, space: Space, journal: Path, ends: Sequence[TrialEnd] = (),
+        broken_off: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         super().__init__(metric="score", mode=space.mode)
         self.space = space
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        cut_torn_line(journal)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.study = _study(space, journal)
-            begun = self.study.get_trials(deepcopy=False)
+            self.study, self.notes = open_journal(space, journal, ends)
             # A sampler that began again with the same numbers would propose the same points again.
-            self.study.sampler = _sampler(space, len(begun))
+            self.study.sampler = _sampler(space, len(self.study.get_trials(deepcopy=False)))
             self.study.set_metric_names([space.search.metric])
-            self._open: dict[str, Trial] = {}  # by Tune's id
-            self._steps: dict[str, int] = {}  # the last epoch reported, by Tune's id
-            self._known = {end.trial_id for end in ends}  # the ids that were given
-            self._again = self._reconciled(begun, ends)
-        self._first = itertools.islice(first_points(space), len(self._known), None)
+            self._again = reconcile(self.study, space, ends, broken_off)
+        self._open: dict[str, Trial] = {}  # by Tune's id
+        self._steps: dict[str, int] = {}  # the last epoch reported, by Tune's id
+        self._known = {end.trial_id for end in ends} | self._again.keys()  # the ids that were given
+        # The first points have the first ids, so those that were tried are known by their id.
+        numbered = ((trial_id(number), point) for number, point in enumerate(first_points(space)))
+        self._first = ((name, point) for name, point in numbered if name not in self._known)
 
     @property
     def left(self) -> int:
@@ -83,7 +79,8 @@ class OptunaSearcher(Searcher):
                 name, point = self._again.popitem(last=False)
                 self.study.enqueue_trial(point, user_attrs={NAME: name})
             elif (first := next(self._first, None)) is not None:  # one at a time: a grid may be large
-                self.study.enqueue_trial(first, user_attrs={NAME: self._new_name()})
+                name, point = first
+                self.study.enqueue_trial(point, user_attrs={NAME: name})
             trial = self.study.ask()
             chosen: dict[str, Value] = {}
             for parameter in self.space.parameters:
@@ -107,13 +104,12 @@ class OptunaSearcher(Searcher):
         """A trial ended, and the record has it; `result` is its last report."""
         if result and end.status != "failed":
             self._report(tune_id, result)
-        self._told(self._open.pop(tune_id), end)
+        tell(self.study, self.space, self._open.pop(tune_id), end)
 
     def close(self) -> None:
         """Tell every trial that is still open as failed: the study was interrupted or ran out of time."""
         for trial in self._open.values():
-            trial.set_user_attr("status", INTERRUPTED)
-            self.study.tell(trial, state=TrialState.FAIL)
+            fail(self.study, trial._trial_id)
         self._open.clear()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,70 +132,6 @@ class OptunaSearcher(Searcher):
             # A diverged epoch stands as NaN, so that the trial is pruned without a value.
             self._open[tune_id].report(score if result["status"] != "diverged" else math.nan, step=epoch)
 
-    def _told(self, trial: Trial, end: TrialEnd) -> None:
-        """Close a trial in the journal as the record says it ended."""
-        state, value = self._outcome(end)
-        trial.set_user_attr("status", end.status)
-        self.study.tell(trial, values=value if state is TrialState.COMPLETE else None, state=state)
-
-    def _outcome(self, end: TrialEnd) -> tuple[TrialState, float | None]:
-        state, value = STATES.get(end.status, TrialState.FAIL), end.scores.get(self.space.search.metric)
-        if state is TrialState.COMPLETE and value is None:  # no epoch had a score: Optuna completes numbers only
-            state = TrialState.PRUNED
-        return state, value
-
-    def _reconciled(self, begun: Sequence[FrozenTrial], ends: Sequence[TrialEnd]) -> OrderedDict[str, dict[str, Any]]:
-        """Bring the journal in line with the record; returns the points of trials that were broken off, by id."""
-        ended = {end.trial_id: end for end in ends}
-        again: dict[str, dict[str, Any]] = {}
-        closed = set()
-        for trial in begun:
-            name = trial.user_attrs.get(NAME)
-            if name is not None and trial.user_attrs.get("status") not in (None, INTERRUPTED):
-                closed.add(name)
-            if trial.state is TrialState.RUNNING and name in ended and name not in closed:
-                self._told_late(trial, ended[name])
-                closed.add(name)
-            elif not trial.state.is_finished():
-                self._fail(trial)
-            if name is not None and name not in ended:
-                fixed = trial.system_attrs.get("fixed_params", {})
-                again[name] = {**again.get(name, {}), **fixed, **trial.params}
-        for name in ended.keys() - closed:
-            self._add(ended[name])
-        self._known |= again.keys()
-        return OrderedDict(sorted(again.items()))
-
-    def _told_late(self, trial: FrozenTrial, end: TrialEnd) -> None:
-        """Tell a trial whose end the record has, and the journal not."""
-        begun = Trial(self.study, trial._trial_id)
-        score = end.scores.get(self.space.search.metric)
-        if end.epochs > (trial.last_step or 0):
-            begun.report(math.nan if score is None else score, step=end.epochs)
-        self._told(begun, end)
-
-    def _fail(self, trial: FrozenTrial) -> None:
-        storage = self.study._storage
-        storage.set_trial_user_attr(trial._trial_id, "status", INTERRUPTED)
-        if trial.state is TrialState.WAITING:  # only what runs can end
-            storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-
-    def _add(self, end: TrialEnd) -> None:
-        """Add a trial that the journal has lost."""
-        varying = {parameter.name: parameter for parameter in self.space.varying if parameter.name in end.point}
-        state, value = self._outcome(end)
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=state,
-                value=value if state is not TrialState.FAIL else None,
-                params={name: end.point[name] for name in varying},
-                distributions={name: _distribution(parameter) for name, parameter in varying.items()},
-                user_attrs={NAME: end.trial_id, "status": end.status},
-                intermediate_values={end.epochs: value} if value is not None else {},
-            )
-        )
-
 
 def first_points(space: Space) -> Iterator[dict[str, Value]]:
     """The points that are tried before the sampler proposes any: `initial`, then for `grid` all others."""
@@ -209,21 +141,6 @@ def first_points(space: Space) -> Iterator[dict[str, Value]]:
         yield from itertools.islice(rest, space.num_samples - len(space.initial))
 
 
-def _study(space: Space, journal: Path) -> optuna.Study:
-    try:
-        return optuna.create_study(
-            study_name=space.name,
-            storage=JournalStorage(JournalFileBackend(str(journal))),
-            direction="minimize" if space.mode == "min" else "maximize",
-            load_if_exists=True,
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        what = " ".join(f"{type(error).__name__} {error}".split())[:200]
-        raise DamagedError(
-            f"{journal}: is damaged ({what}); it is as Optuna wrote it; remove it, and it is made anew from the record"
-        ) from None
-
-
 def _suggest(trial: Trial, parameter: Parameter) -> Value:
     if parameter.kind == "choice":
         return trial.suggest_categorical(parameter.name, parameter.values)
@@ -231,15 +148,6 @@ def _suggest(trial: Trial, parameter: Parameter) -> Value:
         step = int(parameter.step or 1)
         return trial.suggest_int(parameter.name, int(parameter.low), int(parameter.high), step=step, log=parameter.log)
     return trial.suggest_float(parameter.name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    if parameter.kind == "choice":
-        return CategoricalDistribution(parameter.values)
-    if parameter.kind == "int":
-        step = int(parameter.step or 1)
-        return IntDistribution(int(parameter.low), int(parameter.high), step=step, log=parameter.log)
-    return FloatDistribution(parameter.low, parameter.high, step=parameter.step, log=parameter.log)
 
 
 def _sampler(space: Space, begun: int) -> optuna.samplers.BaseSampler:

@@ -1,6 +1,5 @@
 """When a study ends before its trials do: a signal, its time budget, or a reason of its own."""
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,9 @@ from typing import Any
 
 from ray.tune.stopper import Stopper
 
-__all__ = ["Stop"]
+from search.terminal import Terminal
+
+__all__ = ["Stop", "hangups_ignored"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -52,23 +53,23 @@ class Stop(Stopper):
         return self.early or (self._deadline is not None and time.monotonic() >= self._deadline)
 
     @contextmanager
-    def on_signals(self) -> Iterator[None]:
+    def on_signals(self, *, nohup: bool = False) -> Iterator[None]:
         """Within: the first SIGINT, SIGTERM or SIGHUP ends the study cleanly, a second one at once.
 
-        A SIGHUP that only says that the terminal is gone ends nothing.
+        A SIGHUP that only says that the terminal is gone ends nothing, and where `nohup` none does.
         """
         former = {number: signal.getsignal(number) for number in SIGNALS}
-        terminals = _terminals()
+        terminal = Terminal()
 
         def note(number: int, frame: FrameType | None) -> None:
-            if number == signal.SIGHUP and _lost(terminals):
+            if number == signal.SIGHUP and terminal.lost():
                 return
+            if self.signalled:
+                raise KeyboardInterrupt
             self.signalled = True
-            for each, handler in former.items():
-                signal.signal(each, handler)
             self._acknowledge()
 
-        for number in former:
+        for number in (number for number in SIGNALS if number != signal.SIGHUP or not nohup):
             signal.signal(number, note)
         try:
             yield
@@ -77,13 +78,11 @@ class Stop(Stopper):
                 signal.signal(number, handler)
 
 
-def _terminals() -> list[int]:
-    return [number for number in (1, 2) if os.isatty(number)]
-
-
-def _lost(terminals: list[int]) -> bool:
-    """Whether one of these terminals is gone; what is written to it from now on goes nowhere."""
-    lost = [number for number in terminals if not os.isatty(number)]
-    for number in lost:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-    return bool(lost)
+@contextmanager
+def hangups_ignored() -> Iterator[bool]:
+    """Within: SIGHUP is ignored, also by the processes that are started; yields whether it was before (`nohup`)."""
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield former is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, former)

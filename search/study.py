@@ -4,8 +4,8 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import ray
 from ray import tune
 
+from search.disk import DiskError, cause, settle
 from search.finalists import Finalist, Refitted, choose, refit
 from search.lock import locked
 from search.manifest import opening, write_manifest, write_space
@@ -29,19 +30,18 @@ from search.resume import Begun, read_begun
 from search.scheduler import FiniteASHA
 from search.searcher import OptunaSearcher
 from search.space import Space
-from search.stop import Stop
+from search.stop import Stop, hangups_ignored
 from search.tracking import Tracking
 from search.trial import TrialTrainable
 from search.verdict import verdict
 from search.workers import ray_running, slots
 from stockrnn.baselines import baseline_scores
+from stockrnn.checkpoint import forget
 from stockrnn.folds import WalkForward
 from stockrnn.parquet import write_prices
 from stockrnn.series import Prices
 
 __all__ = ["Options", "Outcome", "run_study"]
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.ESTALE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         SpaceError: a trial's resources do not fit the machine, or the results folder exists.
         ConnectionError: there is no cluster at `options.address`.
         LockedError: another process writes into the folder.
+        DiskError: the folder cannot be written, and nothing was begun.
         ValueError: a file of a study to be resumed is damaged.
     """
     began, start = time.monotonic(), now()
@@ -98,10 +99,12 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         for name, scores in baseline_scores(prices.column("close"), walk.folds, space.data.horizon).items()
     }
     with ExitStack() as stack:
+        nohup = stack.enter_context(hangups_ignored())
         begun = Begun(manifest={}, events=(), notes=())
         if options.resume:
-            stack.enter_context(locked(options.folder))
-            begun = read_begun(options.folder)
+            with _begins(options.folder):
+                stack.enter_context(locked(options.folder))
+                begun = read_begun(options.folder)
         record = Record(options.folder / "trials.jsonl", begun.events)
         progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
         stop = Stop(options.time_budget, progress.ending)
@@ -110,32 +113,39 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
             progress.say(note)
         study = _Study(space, prices, walk, options.folder, record, progress, stop)
         opened = bool(begun.manifest.get("test_openings")) and not options.reopen_test
-        left = space.num_samples - len(begun.ends)
-        if left > 0 or not opened:
+        left = max(0, space.num_samples - len(begun.ends))
+        if left or (not opened and choose(begun.ends, space)):
             stack.enter_context(ray_running(options.address))
             study.slots = slots(space, options.max_concurrent, options.address)
         # Ray installs signal handlers of its own, which abort: ours come after it.
-        stack.enter_context(stop.on_signals())
+        stack.enter_context(stop.on_signals(nohup=nohup))
         manifest = begun.resumed(start, options.command)
-        if not manifest:
-            manifest = opening(space, prices, walk, options.command, start, baselines)
-            stack.enter_context(study.make_folder(manifest))
-        study.begin(manifest, begun, baselines)
+        with _begins(options.folder):
+            if not manifest:
+                manifest = opening(space, prices, walk, options.command, start, baselines)
+                stack.enter_context(study.make_folder(manifest))
+            study.begin(manifest, begun, baselines)
         found: dict[str, Any] = {}
-        try:
-            if left > 0:
-                study.search()
-            if not stop.early:  # a time budget ends the search, not the proof
-                openings = manifest["test_openings"]
-                found = study.prove(openings) if not opened else study.prove_again(manifest["proof"]) if left else {}
-        finally:
-            seconds = round(time.monotonic() - began, 3)
-            spent = round(seconds + (begun.manifest.get("seconds") or 0), 3)
+
+        def end() -> str:
+            spent = round(time.monotonic() - began + (begun.manifest.get("seconds") or 0), 3)
             ended = {"end": now(), "seconds": spent, "interrupted": stop.signalled, "failure": stop.reason}
-            said = study.end(manifest | ended | found)
+            return study.end(manifest | ended | found)
+
+        try:
+            with study.writing():
+                if left:
+                    study.search()
+                if not stop.early:  # a time budget ends the search, not the proof
+                    openings, proof = manifest["test_openings"], manifest.get("proof")
+                    found = study.prove(openings) if not opened else study.prove_again(proof or {}) if left else {}
+        except Exception:
+            end()
+            raise
+        said = end()
     return Outcome(
-        rows=study.board.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled, seconds=seconds,
-        failure=stop.reason, before=len(begun.ends),
+        rows=study.board.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled,
+        seconds=round(time.monotonic() - began, 3), failure=stop.reason, before=len(begun.ends),
     )  # fmt: skip
 
 
@@ -151,28 +161,30 @@ class _Study:
         self.checkpoints = folder / "checkpoints"
         self.predictions = Predictions(folder / "predictions.parquet", prices, space.data.horizon)
 
-    def make_folder(self, manifest: Mapping[str, Any]) -> AbstractContextManager[None]:
+    def make_folder(self, manifest: Mapping[str, Any]) -> ExitStack:
         """Make the results folder, whole or not at all; returns the lock on it.
 
         Raises:
             SpaceError: it exists.
         """
         part = self.folder.with_name(f".{self.folder.name}.{os.getpid()}")
+        shutil.rmtree(part, ignore_errors=True)  # of a process of this number that was killed
         part.mkdir(parents=True)
-        try:
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, part, ignore_errors=True)
+            stack.enter_context(locked(part, becomes=self.folder))
             write_prices(part / "prices.parquet", self.prices)
             write_space(part, self.space)
             write_manifest(part, manifest)
-            part.rename(self.folder)
-        except FileExistsError:
-            raise self.space.error(("name",), f"{self.folder} was made meanwhile; choose another name") from None
-        except OSError as error:
-            if error.errno == errno.ENOTEMPTY:
+            for path in part.iterdir():
+                settle(path)
+            try:
+                part.rename(self.folder)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise
                 raise self.space.error(("name",), f"{self.folder} was made meanwhile; choose another name") from None
-            raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        return locked(self.folder)
+            return stack.pop_all()
 
     def begin(self, manifest: Mapping[str, Any], begun: Begun, baselines: Mapping[str, Mapping[str, float]]) -> None:
         """Write all that is known before the first trial, or before the next one."""
@@ -184,28 +196,41 @@ class _Study:
         openings = manifest["test_openings"]
         if openings:
             self.board.test, self.board.ensemble = openings[-1]["scores"], openings[-1]["ensemble"]
-        self.predictions.keep({end.trial_id for end in begun.ends}, test=bool(openings))
+        for end in begun.ends:
+            forget(self.checkpoints / end.trial_id)
+        scored = {end.trial_id for end in begun.ends if end.scores}
+        self.predictions.keep(scored, folds=len(self.walk.folds), test=bool(openings))
         self.board.write()
         self.tracking = Tracking(self.space, self.folder)
         self.tracking.begin(manifest)
         self.begun = begun
+        self.searcher = OptunaSearcher(self.space, self.folder / "study.journal", begun.ends, begun.broken_off)
+        for note in self.searcher.notes:
+            self.progress.say(note)
 
     def search(self) -> None:
         """Run the trials; when this returns, every trial has ended, or goes on when the study is resumed."""
-        searcher = OptunaSearcher(self.space, self.folder / "study.journal", self.begun.ends)
         recorder = Recorder(
-            self.record, self.board, self.progress, self.predictions, self.walk.folds, self.tracking, searcher,
+            self.record, self.board, self.progress, self.predictions, self.walk.folds, self.tracking, self.searcher,
             self.checkpoints, self.stop.because,
         )  # fmt: skip
         self._looking(f"{self.slots} workers to start")
+        self._tuner(recorder).fit()
+        recorder.interrupt()
+        self.searcher.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Within: a disk that fails ends the study, and what is there stays as it is."""
         try:
-            self._tuner(searcher, recorder).fit()
-            recorder.interrupt()
-            searcher.close()
+            yield
         except Exception as error:
-            if (cause := _storage_error(error)) is None:
+            if (failure := cause(error)) is None:
                 raise
-            self._full(cause)
+            self.stop.because(
+                f"{self.folder}: cannot be written ({failure.strerror}); what had ended by then is kept; make room, "
+                f"and go on with --resume {self.folder}"
+            )
 
     def prove_again(self, proof: Mapping[str, Any]) -> dict[str, Any]:
         """Ask again, of more trials, whether the best is only lucky; the test block says what it said."""
@@ -288,10 +313,11 @@ class _Study:
         """Score the test block and write what it was forecast by."""
         opening = open_block(refitted, validation, self.prices, self.walk, self.space.data.horizon)
         self.board.test, self.board.ensemble = opening.scores, opening.ensemble
+        self.predictions.forget_test()  # of an earlier opening
         for name, forecast in opening.forecasts.items():
             self.predictions.test(name, self.walk.test, forecast)
         self.predictions.flush()
-        shutil.rmtree(self.folder / "forecasters", ignore_errors=True)  # of an earlier opening
+        shutil.rmtree(self.folder / "forecasters", ignore_errors=True)
         for one in refitted:
             one.forecaster.save(self.folder / "forecasters" / str(one.finalist.rank))
         return opening
@@ -299,25 +325,16 @@ class _Study:
     def end(self, manifest: Mapping[str, Any]) -> str:
         """Write what the study came to, and return its verdict."""
         said = verdict(self.board.rows(), manifest.get("proof"))
-        try:
+        with self.writing():
             self.record.close()
             self.predictions.flush()
             self.board.write()
-            write_manifest(self.folder, {**manifest, "failure": self.stop.reason, "verdict": said})
+            write_manifest(self.folder, {**manifest, "verdict": said})
             write_report(self.folder)
-        except OSError as error:
-            self._full(error)
-        self.tracking.finish({**manifest, "verdict": said})
+            self.tracking.finish({**manifest, "verdict": said})
         return said
 
-    def _full(self, error: OSError) -> None:
-        """The folder cannot be written any more: what is there stays as it is."""
-        self.stop.because(
-            f"{self.folder}: cannot be written ({error.strerror}); what had ended by then is kept; make room, and "
-            f"go on with --resume {self.folder}"
-        )
-
-    def _tuner(self, searcher: OptunaSearcher, recorder: Recorder) -> tune.Tuner:
+    def _tuner(self, recorder: Recorder) -> tune.Tuner:
         resources = self.space.resources
         trainable = tune.with_resources(
             tune.with_parameters(
@@ -332,9 +349,9 @@ class _Study:
         return tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
+                search_alg=self.searcher,
                 scheduler=FiniteASHA(self.space, self.begun.events),
-                num_samples=searcher.left,
+                num_samples=self.searcher.left,
                 max_concurrent_trials=self.slots,
                 reuse_actors=True,
                 trial_name_creator=_name,
@@ -360,13 +377,18 @@ def _refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, 
     return refit(finalist, space, prices, walk, validation)
 
 
-def _storage_error(error: BaseException | None) -> OSError | None:
-    """The failure of a disk that an exception comes from, or None."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+@contextmanager
+def _begins(folder: Path) -> Iterator[None]:
+    """Within: a disk that fails is said in one line."""
+    try:
+        yield
+    except OSError as error:
+        if cause(error) is None:
+            raise
+        raise DiskError(
+            f"{folder}: cannot be written ({error.strerror}); a study writes all it finds there; make room, or choose "
+            "another folder"
+        ) from None
 
 
 def _name(trial: Any) -> str:

@@ -16,7 +16,10 @@ MODULES = {
     if path.stem != "__init__"
 }
 NO_SIBLINGS = ("series", "folds", "networks", "metrics", "significance", "selection", "intervals", "configuration")
-RAY, OPTUNA = {"searcher", "scheduler", "trial", "recorder", "stop", "study", "workers"}, {"searcher", "importance"}
+RAY, OPTUNA = (
+    {"searcher", "scheduler", "trial", "recorder", "stop", "study", "workers"},
+    {"searcher", "journal", "importance"},
+)
 
 
 def trees(path):

@@ -21,16 +21,17 @@ def test_every_epoch_and_every_end_is_one_line_at_once(tmp_path):
     record = Record(path)
     record.start("00000", {"architecture": "gru"})
     record.epoch("00000", report(1))
-    assert len(path.read_text().splitlines()) == 1  # written before the trial ends
+    assert len(path.read_text().splitlines()) == 2  # written before the trial ends
     record.epoch("00000", report(2))
     record.end("00000", "complete")
     record.close()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["event"] for line in lines] == ["epoch", "epoch", "end"]
-    assert [line["trial_id"] for line in lines] == ["00000"] * 3
-    assert lines[0]["scores"] == {"val_theils_u": 0.9, "val_direction_accuracy": None}  # unknown is null
-    assert lines[2]["point"] == {"architecture": "gru"}
-    assert (lines[2]["epochs"], lines[2]["best_epoch"], lines[2]["parameters"]) == (2, 1, 17)
+    assert [line["event"] for line in lines] == ["start", "epoch", "epoch", "end"]
+    assert [line["trial_id"] for line in lines] == ["00000"] * 4
+    assert lines[0]["point"] == {"architecture": "gru"}
+    assert lines[1]["scores"] == {"val_theils_u": 0.9, "val_direction_accuracy": None}  # unknown is null
+    assert lines[3]["point"] == {"architecture": "gru"}
+    assert (lines[3]["epochs"], lines[3]["best_epoch"], lines[3]["parameters"]) == (2, 1, 17)
 
 
 def test_what_was_written_is_read_back(tmp_path):

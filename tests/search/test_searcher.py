@@ -8,6 +8,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from search.record import TrialEnd
 from search.searcher import OptunaSearcher
 
 RANGES = {
@@ -32,6 +33,32 @@ def report(epoch, score, status="running"):
     return {"epoch": epoch, "score": score, "status": status}
 
 
+def end(searcher, tune_id, last, status=None, metric="val_theils_u"):
+    """End a trial as the recorder does: the record first, then the journal."""
+    status = status or last["status"]
+    proposed = searcher.proposed[tune_id]
+    searcher.on_trial_complete(tune_id, last, error=status == "failed")
+    scored = status in ("complete", "stopped") and math.isfinite(last.get("score", math.nan))
+    told = TrialEnd(
+        trial_id=proposed["trial_id"], status=status, point=proposed["point"], epochs=last.get("epoch", 0),
+        scores={metric: last["score"]} if scored else {}, best_epoch=1 if scored else None,
+    )  # fmt: skip
+    searcher.tell(tune_id, told, last)
+    return told
+
+
+class Asked(OptunaSearcher):
+    """A searcher that remembers what it proposed."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.proposed = {}
+
+    def suggest(self, tune_id):
+        self.proposed[tune_id] = super().suggest(tune_id)
+        return self.proposed[tune_id]
+
+
 def read(journal):
     storage = JournalStorage(JournalFileBackend(str(journal)))
     return optuna.load_study(study_name="small", storage=storage)
@@ -50,7 +77,7 @@ def read(journal):
 )
 def test_every_sampler_stays_in_the_space_and_learns_from_all_ends(small_space, tmp_path, sampler, space):
     read_space = small_space(space=space, search={"sampler": sampler, "num_samples": None})
-    searcher = OptunaSearcher(read_space, tmp_path / "journal")
+    searcher = Asked(read_space, tmp_path / "journal")
     by_name = {parameter.name: parameter for parameter in read_space.parameters}
     trials = 6 if sampler == "grid" else 16
     seen = []
@@ -64,26 +91,28 @@ def test_every_sampler_stays_in_the_space_and_learns_from_all_ends(small_space, 
             assert name not in point or parameter.contains(point[name])
         read_space.configurations(point)  # every point is a valid trial
         searcher.on_trial_result(f"tune{number}", report(1, 1.0 + number / 100))
-        end = [report(2, 0.9, "complete"), report(2, 1.1), report(2, math.nan, "diverged")][number % 3]
-        searcher.on_trial_complete(f"tune{number}", end)
+        last = [report(2, 0.9, "complete"), report(2, 1.1), report(2, math.nan, "diverged")][number % 3]
+        end(searcher, f"tune{number}", last, "stopped" if number % 3 == 1 else None)
     assert all(trial.state.is_finished() for trial in read(tmp_path / "journal").trials)
     if sampler == "grid":
         assert len({tuple(point.items()) for point in seen}) == 6
 
 
 def test_the_journal_tells_how_each_trial_ended(small_space, tmp_path):
-    searcher = OptunaSearcher(small_space(), tmp_path / "journal")
+    searcher = Asked(small_space(), tmp_path / "journal")
     for name in ("complete", "stopped", "diverged", "failed", "died", "open"):
         searcher.suggest(name)
         searcher.on_trial_result(name, report(1, 1.5))
-    searcher.on_trial_complete("complete", report(2, 0.5, "complete"))
-    searcher.on_trial_complete("stopped", report(3, 1.25))
-    searcher.on_trial_complete("diverged", report(2, 1.5, "diverged"))
-    searcher.on_trial_complete("failed", {"status": "failed", "message": "no"})
-    searcher.on_trial_complete("died", error=True)
+    end(searcher, "complete", report(2, 0.5, "complete"))
+    end(searcher, "stopped", report(3, 1.25), "stopped")
+    end(searcher, "diverged", report(2, 1.5, "diverged"))
+    end(searcher, "failed", {"status": "failed", "message": "no"})
+    end(searcher, "died", report(1, 1.5), "failed")
+    assert {trial.state for trial in read(tmp_path / "journal").trials[5:]} == {TrialState.RUNNING}
     searcher.close()
 
-    trials = {trial.user_attrs["tune_id"]: trial for trial in read(tmp_path / "journal").trials}
+    names = {proposed["trial_id"]: name for name, proposed in searcher.proposed.items()}
+    trials = {names[trial.user_attrs["trial_id"]]: trial for trial in read(tmp_path / "journal").trials}
     assert {name: trial.state for name, trial in trials.items()} == {
         "complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "diverged": TrialState.PRUNED,
         "failed": TrialState.FAIL, "died": TrialState.FAIL, "open": TrialState.FAIL,
@@ -114,16 +143,16 @@ def test_the_same_seed_proposes_the_same_points(small_space, tmp_path):
 
 
 def test_larger_is_better_where_the_metric_says_so(small_space, tmp_path):
-    searcher = OptunaSearcher(small_space(search={"metric": "val_direction_accuracy"}), tmp_path / "journal")
+    searcher = Asked(small_space(search={"metric": "val_direction_accuracy"}), tmp_path / "journal")
     for name, score in (("low", 0.4), ("high", 0.6)):
         searcher.suggest(name)
-        searcher.on_trial_complete(name, report(1, score, "complete"))
+        end(searcher, name, report(1, score, "complete"), metric="val_direction_accuracy")
     assert read(tmp_path / "journal").best_value == 0.6
 
 
 def test_a_trial_that_ends_without_any_score_is_pruned_without_a_value(small_space, tmp_path):
-    searcher = OptunaSearcher(small_space(), tmp_path / "journal")
+    searcher = Asked(small_space(), tmp_path / "journal")
     searcher.suggest("a")
-    searcher.on_trial_complete("a", report(1, math.nan, "complete"))
+    end(searcher, "a", report(1, math.nan, "complete"))
     (trial,) = read(tmp_path / "journal").trials
     assert (trial.state, trial.value) == (TrialState.PRUNED, None)

@@ -23,7 +23,8 @@ from optuna.trial import TrialState
 from search.finalists import Finalist
 from search.progress import Progress
 from search.record import Record, read_ends
-from search.study import _Stop, _Study
+from search.stop import Stop
+from search.study import _Study
 from search.workers import ray_running
 from stockrnn.prices import load
 from stockrnn.quality import clean
@@ -187,7 +188,7 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, tmp_pa
     record = Record(tmp_path / "trials.jsonl")
     progress = Progress(space, record, {}, quiet=True)
     with ray_running(None):
-        study = _Study(space, prices, walk, tmp_path, 2, record, progress, _Stop(None, progress.ending))
+        study = _Study(space, prices, walk, tmp_path, record, progress, Stop(None, progress.ending))
         refitted, failed = study._refitted(finalists, {"00001": np.ones(3), "00002": np.full(60, 2000.0)})
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert list(failed) == ["00001"]

@@ -1,0 +1,35 @@
+"""The disk that a study's folder is on: when it is full, read-only or gone, and how that is said."""
+
+import errno
+import os
+from pathlib import Path
+
+__all__ = ["DiskError", "cause", "settle"]
+
+FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG, errno.ESTALE)
+
+
+class DiskError(ValueError):
+    """A folder cannot be written, in one line."""
+
+
+def cause(error: BaseException | None) -> OSError | None:
+    """The failure of a disk that an exception comes from, or None."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FAILURES:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def settle(path: Path) -> None:
+    """Wait until what was written to a file or folder outlives a loss of power.
+
+    Raises:
+        OSError: it does not, as there is no room.
+    """
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
