@@ -8,7 +8,7 @@ exchange's own.
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from itertools import pairwise
 
 import numpy as np
@@ -158,7 +158,7 @@ def _formatted(text: str, date_format: str) -> date | None:
 
 def _check_format(date_format: str, source: str) -> None:
     """A format is good where it writes days that it reads back."""
-    for day in (datetime(2019, 1, 30), datetime(1987, 12, 7)):
+    for day in (datetime(2019, 1, 30, tzinfo=UTC), datetime(1987, 12, 7, tzinfo=UTC)):
         known = all(letter in KNOWN_DIRECTIVES for letter in DIRECTIVE.findall(date_format))
         read = _formatted(_written(day, date_format), date_format) if known else None
         if read is None or read != day.date():

@@ -77,7 +77,7 @@ def _read_text(source: str, content: bytes) -> Table:
     text, encoding = decoded(source, content, tuple(KOREAN))
     delimiter = _delimiter(text)
     rows, lines = _rows(source, text, delimiter)
-    if rows and len(rows[0]) == 2 and f"{rows[0][0]}{delimiter}".lower() == f"sep={delimiter}{delimiter}":
+    if rows and rows[0][0].lower() == "sep=":
         del rows[0], lines[0]  # Excel's first line
     if not rows:
         raise PriceError(f"{source}: the file is empty; a header and a line per session are needed; add them")
