@@ -65,6 +65,7 @@ def test_the_spaces_of_the_repository_validate(path: Path) -> None:
         ("bidirectional", [True, False]),
         ("features", "ohlc"),
         ("features", ["ohlc", ["open", "close"]]),
+        ("features", ["returns", ["technical", "day_of_week", "volatility_500"], ["ma_ratio_2"]]),
     ],
 )
 def test_a_domain_that_the_reader_takes(tmp_path: Path, name: str, domain: object) -> None:
@@ -74,6 +75,15 @@ def test_a_domain_that_the_reader_takes(tmp_path: Path, name: str, domain: objec
     resolved = load_space(str(path)).as_yaml()
     assert accepts(space)
     assert accepts(yaml.safe_load(resolved))
+
+
+def test_other_series_that_the_reader_takes(tmp_path: Path) -> None:
+    also = ["sp500", "^GSPC", "data/kospi.csv", {"source": "yahoo", "ticker": "KRW=X", "lag": 0}]
+    space = {"data": {"also": also, "features": ["returns", "volume_change"]}, "space": {"architecture": "lstm"}}
+    path = tmp_path / "space.yaml"
+    path.write_text(yaml.safe_dump(space), encoding="utf-8")
+    assert accepts(space)
+    assert accepts(yaml.safe_load(load_space(str(path)).as_yaml()))
 
 
 @pytest.mark.parametrize(
@@ -105,6 +115,15 @@ def test_a_domain_that_the_reader_takes(tmp_path: Path, name: str, domain: objec
         with_parameter("dropout", 1.0),
         with_parameter("head", {"int": [0, 1]}),
         with_parameter("features", ["open", "close"]),
+        with_parameter("features", [["volatility_501"]]),
+        with_parameter("features", [["ma_ratio_1"]]),
+        with_parameter("features", [["volatility_"]]),
+        with_parameter("others", ["sp500"]),
+        {"space": {"architecture": "lstm"}, "data": {"also": "sp500"}},
+        {"space": {"architecture": "lstm"}, "data": {"also": [3]}},
+        {"space": {"architecture": "lstm"}, "data": {"also": [{"lag": 1}]}},
+        {"space": {"architecture": "lstm"}, "data": {"also": [{"source": "sp500", "lag": 11}]}},
+        {"space": {"architecture": "lstm"}, "data": {"also": [{"source": "sp500", "lga": 1}]}},
     ],
 )
 def test_a_wrong_space_is_refused(space: object) -> None:

@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from search.run import main
-from search.space import SpaceError, load_space
+from search.space import Space, SpaceError, load_space
+from stockrnn.configuration import COLUMNS
 from stockrnn.prices import load
+from stockrnn.series import Prices
 
 SPACE = "name: study\nspace:\n  architecture: [rnn, lstm]\n"  # what a case adds begins on line 4
 
@@ -172,7 +175,7 @@ ADDED = [
     ("another series twice", "data:\n  also: [sp500, sp500]", 5, "data.also", "stands twice | rename the file"),
     ("Yahoo without a ticker", "data:\n  also: [{source: yahoo}]", 5, "data.also.0", "names no ticker"),
     ("others as a parameter", "  others: [sp500]", 4, "space.others", "unknown parameter"),
-    ("yahoo", "data:\n  source: yahoo", 5, "data.source", "not yet supported | nasdaq, sp500 or the path"),
+    ("yahoo", "data:\n  source: yahoo", 5, "data.source", "yahoo names no ticker | add ticker"),
     ("a misspelt source", "data:\n  source: nasdak", 5, "data.source", "no such file | did you mean nasdaq?"),
     ("a missing source", "data: {source: my/prices.csv}", 4, "data.source", "no such file | check the path"),
     ("a folder as source", "data: {source: /}", 4, "data.source", "is a folder | name a file"),
@@ -370,7 +373,7 @@ def test_the_results_folder_of_another_study(tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr()
     assert code == 2
     assert "study:" in said.out  # the plan is shown all the same
-    assert_says(said.err.strip(), path, 1, "name", "results/study exists already | --name")
+    assert_says(said.err.splitlines()[-1], path, 1, "name", "results/study exists already | --name")
 
 
 def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
@@ -435,6 +438,107 @@ def test_a_grid_has_every_point_and_the_initial_ones_beside_it(tmp_path: Path, i
         encoding="utf-8",
     )
     assert load_space(str(path)).num_samples == trials
+
+
+def prices_of(sessions: int, columns: tuple[str, ...] = COLUMNS) -> Prices:
+    close = 100 + np.sin(np.arange(sessions))
+    return Prices(
+        source="market.csv",
+        dates=np.busday_offset("2001-01-01", np.arange(sessions)),
+        columns=columns,
+        values=np.column_stack([close] * len(columns)),
+        lines=np.array([], dtype=int),
+    )
+
+
+FOLDED = "data: {test_size: 20%s}\nvalidation: {folds: 2, fold_size: 10%s}\n"
+
+
+def space_with(path: Path, space: str, data: str = "", validation: str = "") -> Space:
+    path.write_text(SPACE + space + FOLDED % (data, validation), encoding="utf-8")
+    return load_space(str(path))
+
+
+@pytest.mark.parametrize(
+    ("space", "data", "warm_up"),
+    [
+        ("  features: ohlc\n", "", 0),
+        ("  features: [returns, technical]\n", "", 59),
+        ("  features: [ohlc, [close, volatility_30]]\n", "", 30),
+        ("  features: {choice: [returns, close_only], when: {architecture: lstm}}\n", ", features: ma_ratio_40", 39),
+        ("", ", features: technical", 59),
+        ("", ", features: ohlc, also: [sp500]", 1),
+    ],
+)
+def test_folds_count_the_deepest_warm_up(tmp_path: Path, space: str, data: str, warm_up: int) -> None:
+    read = space_with(tmp_path / "space.yaml", space + "  sequence_length: [3, 5]\n", data)
+    needed = warm_up + 5 + 1 + 2 * 10 + 20  # the warm-up, a window, its target, the folds and the test block
+    walk = read.folds(prices_of(needed))
+    assert read.deepest_warm_up == warm_up
+    assert walk.folds[0].train == range(warm_up + 6)
+    with pytest.raises(SpaceError) as caught:
+        read.folds(prices_of(needed - 1))
+    (problem,) = caught.value.problems
+    assert f"need {needed}" in problem or not warm_up
+    if warm_up > 1:
+        assert f"first {warm_up} sessions" in problem
+        assert problem.count("; ") >= 2
+
+
+def test_a_sliding_part_may_be_shorter_than_what_features_look_back_over(tmp_path: Path) -> None:
+    sliding = ", window: sliding, train_size: 10"
+    read = space_with(tmp_path / "space.yaml", "  features: volatility_50\n  sequence_length: 5\n", "", sliding)
+    walk = read.folds(prices_of(50 + 6 + 2 * 10 + 20))
+    assert walk.folds[0].train == range(46, 56)  # windows begin at session 50
+    with pytest.raises(SpaceError, match="volatility_50 is not defined on the first 50 sessions"):
+        read.folds(prices_of(50 + 5 + 2 * 10 + 20))
+
+
+@pytest.mark.parametrize(
+    ("space", "data", "words"),
+    [
+        ("", "", "data.features: volume needs a column volume, which market.csv lacks"),
+        ("  features: [ohlc, [log_return, volume_change]]\n", "",
+         "space.features: volume_change needs a column volume, which market.csv lacks; the series has open, "),
+    ],
+)  # fmt: skip
+def test_a_series_lacks_what_a_feature_needs(tmp_path: Path, space: str, data: str, words: str) -> None:
+    bare = prices_of(200, COLUMNS[:4])
+    with pytest.raises(SpaceError) as caught:
+        space_with(tmp_path / "space.yaml", space, data).folds(bare)
+    (problem,) = caught.value.problems
+    assert words in problem
+    for features in ("ohlc", "returns", "technical"):
+        assert space_with(tmp_path / "space.yaml", f"  features: {features}\n").folds(bare).folds
+
+
+def test_a_volume_that_is_mostly_zero_is_no_input(tmp_path: Path) -> None:
+    prices = prices_of(200)
+    prices.values[:, 4] = 0
+    with pytest.raises(
+        SpaceError, match=r"volume needs a volume; market[.]csv: the volume is 0 on 200 of 200 sessions"
+    ):
+        space_with(tmp_path / "space.yaml", "").folds(prices)
+    assert space_with(tmp_path / "space.yaml", "  features: returns\n").folds(prices).folds
+
+
+def test_other_series_are_inputs_of_every_trial(tmp_path: Path) -> None:
+    text = "  features: [ohlc, [returns, volume_change]]\n"
+    read = space_with(tmp_path / "space.yaml", text, ', also: [sp500, "^VIX", {source: yahoo, ticker: KRW=X, lag: 0}]')
+    for point, features in (
+        ({"features": "ohlc"}, ("open", "high", "low", "close")),
+        ({"features": "log_return,range,gap,day_of_week,volume_change"},
+         ("log_return", "range", "gap", "weekday_sin", "weekday_cos", "volume_change")),
+    ):  # fmt: skip
+        window, _, _ = read.configurations({"architecture": "lstm", **point})
+        assert window.features == features
+        assert window.inputs == (*features, "sp500", "^VIX", "KRW=X")
+    assert [parameter.all_values() for parameter in read.parameters if parameter.name == "features"] == [
+        ("ohlc", "log_return,range,gap,day_of_week,volume_change")
+    ]
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(read.as_yaml(), encoding="utf-8")
+    assert load_space(str(resolved)) == read
 
 
 def test_rungs_stand_once_and_below_the_end(tmp_path: Path) -> None:

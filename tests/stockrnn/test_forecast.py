@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stockrnn.alignment import prepare
 from stockrnn.configuration import DataConfig, NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import Fold
 from stockrnn.forecast import main
 from stockrnn.forecaster import DOCUMENT, WEIGHTS, Forecaster
 from stockrnn.intervals import conformal
-from stockrnn.prices import load
+from stockrnn.prices import Access, load
 from stockrnn.quality import clean
 from stockrnn.training import train
 from stockrnn.windows import Windows
@@ -313,6 +314,97 @@ def test_the_verdict(capsys, study, manifest, words):
     page = capsys.readouterr().out
     assert page.endswith(f"\n\n{words}\n")
     assert all(letter.isprintable() or letter == "\n" for letter in page)
+
+
+# Prices of a ticker, and other series
+
+
+def kept(study, prices, asked, **window):
+    """A study's folder with one forecaster of these prices, trained a little."""
+    fold = Fold(train=range(150), validation=range(150, 180))
+    windows = Windows(prices, [fold], WindowConfig(sequence_length=5, **window), 1)
+    network = NetworkConfig(architecture="gru", hidden_size=4, output_init="uniform")
+    *_, last = train(windows, network, TrainingConfig(), seeds=2, max_epochs=1)
+    Forecaster.trained(
+        windows, last.members, intervals=(), persistence_intervals=(), rank=1, trial_id="t", epochs=1,
+        span=(str(prices.dates[0]), str(prices.dates[149])), provenance=prices.provenance, asked=asked,
+    ).save(study / "forecasters" / "1")  # fmt: skip
+    return study
+
+
+@pytest.fixture
+def market(yahoo, tmp_path):
+    """A study of one ticker with another beside it, whose market has gone on for five sessions since."""
+    asked = DataConfig(source="yahoo", ticker="^KS11", start="2023-08-01", also=["^GSPC"])
+    for seed, ticker in enumerate(("^KS11", "^GSPC", "^N225")):
+        yahoo.list(ticker, 260, "2024-05-24", seed=seed)
+    prices = prepare(asked, Access(cache=tmp_path / "then"))
+    study = kept(tmp_path / "study", prices, asked, features="returns", others=("^GSPC",))
+    for ticker, rows in yahoo.charts.items():
+        yahoo.charts[ticker] = [*rows, *((str(day), *rows[-1][1:]) for day in ("2024-05-27", "2024-05-28"))]
+    return yahoo, study, prices
+
+
+def test_a_tickers_study_forecasts_from_todays_prices(capsys, market, tmp_path):
+    yahoo, study, prices = market
+    cache = ("--cache", tmp_path / "cache")
+    found, _ = printed(capsys, study, *cache)
+    assert found["prices"]["source"] == "yahoo ^KS11"
+    assert (found["prices"]["start"], found["prices"]["end"]) == (str(prices.dates[0]), "2024-05-28")
+    assert found["prices"]["newer_sessions"] == 2
+    assert found["last_close"]["close"] == pytest.approx(yahoo.charts["^KS11"][-1][4])
+    assert {symbol for symbol, _ in yahoo.asked} == {"^KS11", "^GSPC"}
+    asked = len(yahoo.asked)
+    again, notes = printed(capsys, study, *cache, "--offline")
+    assert len(yahoo.asked) == asked
+    assert again["forecast"] == found["forecast"]
+    assert any("offline: the copy of" in note for note in notes)
+    printed(capsys, study, *cache, "--refresh")
+    assert len(yahoo.asked) > asked
+
+
+def test_another_ticker_or_a_file_in_its_place(capsys, market, tmp_path, nasdaq):
+    yahoo, study, _ = market
+    cache = ("--cache", tmp_path / "cache")
+    found, _ = printed(capsys, study, *cache, "--ticker", "^N225")
+    assert found["prices"]["source"] == "yahoo ^N225"
+    assert found["last_close"]["close"] == pytest.approx(yahoo.charts["^N225"][-1][4])
+    yahoo.asked.clear()
+    assert refused(capsys, study, *cache, "--prices", "nasdaq").startswith("yahoo ^GSPC: Date: begins on 2023-")
+    file = as_csv(replace(nasdaq, dates=np.busday_offset("2024-05-24", np.arange(-5030, 1))), tmp_path / "mine.csv")
+    found, _ = printed(capsys, study, *cache, "--prices", file)
+    assert found["prices"]["end"] == "2024-05-24"
+    assert {symbol for symbol, _ in yahoo.asked} <= {"^GSPC"}
+
+
+def test_tickers_that_cannot_be_had_are_one_line(capsys, market, tmp_path):
+    yahoo, study, _ = market
+    cache = ("--cache", tmp_path / "cache")
+    assert refused(capsys, study, *cache, "--offline").startswith("yahoo ^KS11: 2023-08-01 to the last day is not in ")
+    assert refused(capsys, study, *cache, "--ticker", "../x").startswith("data.ticker: '../x' is no symbol")
+    del yahoo.charts["^GSPC"]
+    assert refused(capsys, study, *cache).startswith("yahoo ^GSPC: Yahoo knows no such ticker")
+    line = "--prices: stands beside --ticker; each excludes the other; drop one"
+    assert refused(capsys, study, "--prices", "x.csv", "--ticker", "^KS11") == line
+    line = "--offline: stands beside --refresh; each excludes the other; drop one"
+    assert refused(capsys, study, "--offline", "--refresh") == line
+    assert refused(capsys, study, "--prices", "yahoo").endswith("write --ticker ^KS11, say")
+
+
+def test_another_series_in_a_file_that_moved(capsys, tmp_path, monkeypatch, nasdaq):
+    monkeypatch.chdir(tmp_path)
+    as_csv(clean(load("sp500")), tmp_path / "world.csv")
+    asked = DataConfig(also=["world.csv"])
+    study = kept(tmp_path / "study", prepare(asked), asked, features="returns", others=("world",))
+    found, _ = printed(capsys, study)
+    assert found["prices"]["as_in_the_study"] is True
+    newer = as_csv(longer(nasdaq, 1, 1.01), tmp_path / "newer.csv")
+    found, _ = printed(capsys, study, "--prices", newer)
+    assert found["prices"]["newer_sessions"] == 1
+    (tmp_path / "world.csv").unlink()
+    line = "world.csv: no such file; the forecaster reads its input world from it; put it there again"
+    assert refused(capsys, study) == line
+    assert refused(capsys, study, "--prices", newer) == line
 
 
 # What it refuses

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 
 from stockrnn import forecaster as forecaster_module
+from stockrnn.alignment import prepare
 from stockrnn.configuration import DataConfig, NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.files import read_object
 from stockrnn.folds import Fold
@@ -32,6 +33,7 @@ from stockrnn.training import train
 from stockrnn.windows import Windows
 
 FOLD = Fold(train=range(200), validation=range(200, 230))
+NOTHING_ELSE, ALSO = DataConfig(), DataConfig(also=["sp500"])
 INTERVALS = (Interval(level=0.8, half_width=0.01, residuals=50), Interval(level=0.95, half_width=None, residuals=3))
 
 
@@ -40,7 +42,7 @@ def prices():
     return clean(load("nasdaq")).rows(np.arange(300))
 
 
-def trained(prices, *, horizon=1, seeds=2, form=None, dtype=torch.float32, network=None, **window):
+def trained(prices, *, horizon=1, seeds=2, form=None, dtype=torch.float32, network=None, asked=NOTHING_ELSE, **window):
     """A forecaster after two epochs, and what its training forecast for the validation block."""
     windows = Windows(prices, [FOLD], WindowConfig(**({"sequence_length": 5} | window)), horizon, dtype=dtype)
     shape = {"architecture": "gru", "hidden_size": 4, "output_init": "uniform"}
@@ -49,7 +51,7 @@ def trained(prices, *, horizon=1, seeds=2, form=None, dtype=torch.float32, netwo
     *_, last = train(windows, config, training, seeds=seeds, max_epochs=2, form=form, dtype=dtype)
     made = Forecaster.trained(
         windows, last.members, intervals=INTERVALS, persistence_intervals=INTERVALS, rank=2, trial_id="t0007",
-        epochs=2, span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=DataConfig(),
+        epochs=2, span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=asked,
         metrics={"test_rmse": 12.5, "test_direction_accuracy": math.nan},
     )  # fmt: skip
     return made, last.forecasts[0]
@@ -119,6 +121,51 @@ def test_a_horizon_and_double_precision(tmp_path, prices, scaling):
     assert back.weights["output.weight"].dtype == torch.float64
     assert back.horizon == 5
     np.testing.assert_allclose(back.forecast(prices, origins(5)), expected, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def beside():
+    """Sessions of Nasdaq with the S&P 500 of the day before beside each."""
+    return prepare(ALSO).rows(np.arange(300))
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "standard", "relative"])
+@pytest.mark.parametrize("features", ["technical", "returns", ["close", "volume_change"]])
+def test_derived_features_and_other_series(tmp_path, beside, features, scaling):
+    made, expected = trained(beside, asked=ALSO, features=features, others=("sp500",), scaling=scaling)
+    made.save(tmp_path)
+    back = Forecaster.load(tmp_path)
+    assert_same(made, back)
+    assert back.facts.asked == ALSO
+    assert back.window.inputs[-1] == "sp500"
+    np.testing.assert_allclose(back.forecast(beside, origins()), expected, rtol=1e-6)
+    longest = 59 if features == "technical" else 1
+    assert np.isfinite(back.forecast(beside, [longest + 4])).all()  # the first whole window of 5
+    with pytest.raises(ForecasterError, match=f"look back over {longest + 5} sessions end at {longest + 4} to 299"):
+        back.forecast(beside, [longest + 3])
+    with pytest.raises(ForecasterError, match=f"are too few; this forecaster looks back over {longest + 5}"):
+        back.forecast(beside.rows(np.arange(longest + 4)), [longest + 3])
+
+
+def test_columns_that_are_missing_are_named(prices, beside):
+    made, _ = trained(beside, asked=ALSO, features=["close", "volume_change"], others=("sp500",))
+    without_volume = replace(beside, columns=[*beside.columns[:4], "_", "sp500"])
+    with pytest.raises(ForecasterError, match="volume: missing; this forecaster reads close, volume_change, sp500"):
+        made.forecast(without_volume, [299])
+    with pytest.raises(ForecasterError, match="sp500: missing; this forecaster reads"):
+        made.forecast(prices, [299])
+
+
+def test_prices_without_volume_suffice_where_no_feature_needs_it(prices):
+    bare = replace(prices, columns=prices.columns[:4], values=prices.values[:, :4])
+    for features in ("ohlc", "returns", "technical"):
+        made, expected = trained(bare, features=features)
+        np.testing.assert_allclose(made.forecast(bare, origins()), expected, rtol=1e-6)
+
+
+def test_other_series_are_the_same_in_both_places(prices):
+    with pytest.raises(ForecasterError, match=r"facts\.asked\.also: names other series"):
+        trained(prices, asked=ALSO)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -409,6 +456,11 @@ def test_a_forecaster_comes_from_one_fold(prices):
         ({"window__sequence_length": 10**9}, "window.sequence_length: "),
         ({"window__features": ["close", "secret"]}, "window.features: "),
         ({"window__features": ["close"]}, "scaling: 1 inputs need 1 offsets and scales, not 5 and 5"),
+        ({"window__others": ["^GSPC"]}, "facts.asked.also: names other series than window.others"),
+        ({"facts__asked": ...}, "facts.asked: Field required"),
+        ({"facts__asked__also": [{"source": "sp500", "lag": 99}]}, "facts.asked.also.0.lag: "),
+        ({"facts__asked__shell": "rm"}, "facts.asked.shell: is no known name"),
+        ({"window__features": ["close", "volatility_501"]}, "window.features: "),
         ({"window__scaling": "relative"}, "scaling: relative fits nothing"),
         ({"scaling__scales": [1.0] * 4}, "scaling: 5 inputs need 5 offsets and scales, not 5 and 4"),
         ({"scaling__scales": [0.0] * 5}, "scaling: offsets are finite numbers, and scales finite numbers above 0"),
