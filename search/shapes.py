@@ -34,6 +34,12 @@ def _parsed(read: Callable[[str], Any], form: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _day(text: str) -> None:
+    day = date.fromisoformat(text)
+    if str(day) != text or not 1700 <= day.year < 2200:
+        raise ValueError
+
+
 def _none_or_both(days: list[str]) -> list[str]:
     if len(days) not in (0, 2):
         raise ValueError("must be the first and the last day, or empty")
@@ -45,7 +51,7 @@ def _moment(text: str) -> None:
         raise ValueError
 
 
-Day = Annotated[str, _parsed(date.fromisoformat, "YYYY-MM-DD"), Field(max_length=10)]
+Day = Annotated[str, _parsed(_day, "YYYY-MM-DD, 1700 to 2199"), Field(max_length=10)]
 Moment = Annotated[str, _parsed(_moment, "as ISO 8601 with its time zone"), Field(max_length=40)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0, le=MOST)]
