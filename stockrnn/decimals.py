@@ -1,8 +1,8 @@
 """Numbers as people write them: 1234.5, 1,234.5 and 1.234,5, but never 1,234 where that may mean either.
 
 All numbers of a file are written one way, which some number has to show: `1,234.5`, `12,345,678`, `12,5`, or else a
-volume such as `345,678`, since volumes are whole. 1.234 is taken as it stands in a file that has no comma among its
-numbers and does not separate its columns with semicolons.
+volume such as `345,678`, since volumes are whole. A price of 1.234 is taken as it stands where columns are separated by
+commas, or by nothing (Parquet), and no number has a comma.
 """
 
 import math
@@ -23,6 +23,7 @@ GROUPED = {
     "point": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII),
     "comma": re.compile(r"[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d+)(?:,\d+)?", re.ASCII),
 }
+COMMA = (",", "")  # delimiters beside which a point marks decimals
 EITHER = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}", re.ASCII)  # 1,234 and 1.234
 MAGNITUDES = {"K": 10**3, "M": 10**6, "B": 10**9}
 A_NUMBER = "is not a number; numbers are digits and a point, as in 2183.49; rewrite it"
@@ -103,10 +104,10 @@ def _mark(columns: Mapping[str, Sequence[str]], delimiter: str, where: Where) ->
     if seen:
         return next(iter(seen))
     # Here `either` holds 1,234 as "point" (thousands then) and 1.234 as "comma".
-    if not either or (delimiter != ";" and set(either) == {"comma"}):
-        return "point"
     of_volumes = {mark for mark, places in either.items() if places[-1][0] == "volume"}
-    if len(of_volumes) == 1:
+    if not either or (delimiter in COMMA and set(either) == {"comma"} and not of_volumes):
+        return "point"
+    if of_volumes == {"point"} or (delimiter not in COMMA and of_volumes == {"comma"}):
         return next(iter(of_volumes))
     name, row, text = next(iter(either.values()))[0]
     digits = re.sub("[.,]", "", text)
