@@ -164,7 +164,7 @@ def test_dates_are_read_as_they_are_said_to_be_written(date, date_format, read):
 
 
 @pytest.mark.parametrize(
-    "date_format", ["%d/%m", "%Y", "nothing", "%Q", "%", "%d/%m/%Y%", "%-d/%m/%Y", "\0%d%m%Y", "%s"]
+    "date_format", ["%d/%m", "%Y", "nothing", "%Q", "%", "%d/%m/%Y%", "%d/%d/%m/%Y", "%-d/%m/%Y", "\0%d%m%Y", "%s"]
 )
 def test_a_date_format_that_tells_no_day_is_refused(date_format, refused):
     assert refused(text_of(), date_format).startswith(f"data.date_format: {date_format!r} does not tell a day; ")
