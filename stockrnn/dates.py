@@ -145,7 +145,7 @@ def _two_meanings(
 
 
 def _by_format(texts: Sequence[str], date_format: str, where: Where) -> list[date]:
-    _check_format(date_format, where(0).partition(":")[0])
+    _check_format(date_format)
     rule = f"does not fit data.date_format {date_format!r}; all dates are written like that; correct one or the other"
     return _all([_formatted(text, date_format) for text in texts], texts, where, rule)
 
@@ -157,7 +157,7 @@ def _formatted(text: str, date_format: str) -> date | None:
         return None
 
 
-def _check_format(date_format: str, source: str) -> None:
+def _check_format(date_format: str) -> None:
     """A format is good where it writes days that it reads back."""
     directives = set(DIRECTIVE.findall(date_format))
     known = directives <= KNOWN_DIRECTIVES and directives & YEARS
