@@ -129,7 +129,7 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
         one["trial_id"] for one in opening["finalists"]
     ]
 
-    again = run(space_file(), tmp_path)
+    again = run(space_file(), tmp_path, "--quiet")
     assert again.returncode == 2
     assert "exists" in again.stderr
     assert len(again.stderr.splitlines()) == 1

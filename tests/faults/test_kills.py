@@ -1,0 +1,85 @@
+"""Studies killed at random moments, each resumed until it is done: nothing is lost, and nothing runs twice."""
+
+import os
+import random
+import time
+
+import pytest
+import studies
+from studies import ASHA, GRID, until
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+STUDIES = int(os.environ.get("STOCKRNN_KILLS", "3"))
+FIRST = int(os.environ.get("STOCKRNN_KILLS_FROM", "0"))
+TRIALS = {"grid": 12, "asha": 14}
+DIES = 30.0  # seconds within which the processes of a killed driver must be gone
+AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")  # of Ray's: they notice after a minute or so
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    studies.run(studies.write(folder, GRID), "--output", folder, "--quiet")
+    studies.assert_whole(folder / "grid", 12)
+    return studies.leaderboard(folder / "grid")
+
+
+def wait(process, folder, trials, rng):
+    """Let a study go on to a random moment, of which its beginning and its end have their share."""
+    moment = rng.choice(["start", "trials", "trials", "trials", "finalists", "end"])
+    if moment == "start":  # before its folder is there, or after, while Ray and the workers start
+        due = time.monotonic() + rng.uniform(0.5, 7)
+        until(lambda: time.monotonic() >= due, process)
+    elif moment == "trials":
+        most = studies.ended(folder) + rng.randint(0, 5)
+        until(lambda: studies.ended(folder) >= min(most, trials), process)
+        time.sleep(rng.uniform(0, 0.4))
+    elif moment == "finalists":
+        until(lambda: studies.ended(folder) == trials, process)
+        time.sleep(rng.uniform(0, 2.5))
+    else:
+        until(lambda: (folder / "manifest.json").exists() and studies.manifest(folder)["test_openings"], process)
+        time.sleep(rng.uniform(0, 0.3))
+    return moment
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + STUDIES))
+def test_a_killed_study_goes_on_and_loses_nothing(undisturbed, tmp_path, seed):
+    rng = random.Random(seed)
+    space = ASHA if seed % 3 == 2 else GRID
+    trials = TRIALS[space["name"]]
+    path, folder = studies.write(tmp_path, space), tmp_path / space["name"]
+    moments = []
+    for _ in range(rng.randint(1, 3)):
+        process = studies.begin(*(["--resume", folder] if folder.exists() else [path, "--output", tmp_path]), "--quiet")
+        moment, before = wait(process, folder, trials, rng), studies.ended(folder)
+        if process.poll() is not None:
+            studies.finish(process)
+            break
+        group = rng.random() < 0.3
+        studies.kill(process, group=group)
+        moments.append(f"{moment} after {before} trials{', all processes' if group else ''}")
+        if rng.random() < 0.5:  # else what is left of it is still there when the study goes on
+            until(lambda number=process.pid: not left(number), seconds=DIES)
+    arguments = ["--resume", folder] if folder.exists() else [path, "--output", tmp_path]
+    process = studies.begin(*arguments, "--quiet")
+    studies.finish(process)
+    studies.assert_whole(folder, trials)
+    if space is GRID:
+        studies.assert_equal(studies.leaderboard(folder), undisturbed)
+    resumes = len(studies.manifest(folder)["resumes"])
+    ends = sum(event["event"] == "end" for event in studies.events(folder))
+    print(f"seed {seed}: {space['name']}, killed {len(moments)} ({'; '.join(moments)}), resumed {resumes}, {ends} ends")
+
+
+def test_the_processes_of_a_killed_driver_die_by_themselves(tmp_path):
+    process = studies.begin(studies.write(tmp_path, GRID), "--output", tmp_path, "--quiet")
+    until(lambda: studies.ended(tmp_path / "grid") >= 1, process)
+    assert len(studies.session(process.pid)) > 3  # the driver, Ray's own and the workers
+    studies.kill(process)
+    until(lambda: not left(process.pid), seconds=DIES)
+
+
+def left(number):
+    """What a killed study has left running and could still write into its folder."""
+    return [name for _, name in studies.session(number) if name not in AGENTS]

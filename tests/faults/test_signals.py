@@ -1,0 +1,158 @@
+"""Signals, a terminal that is closed, and two processes that want one folder."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+import studies
+from studies import GRID, until
+
+from search.record import read_ends
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+LONG = {"scheduler": {"max_epochs": 30, "grace_period": 30}}  # trials long enough to be met while they run
+
+
+def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
+    process = studies.begin(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--quiet")
+    folder = tmp_path / "grid"
+    until(lambda: studies.ended(folder) >= 2, process)
+    process.send_signal(signal.SIGHUP)
+    out, _ = studies.finish(process, 130)
+    assert "Interrupted after" in out
+    ends = read_ends(folder / "trials.jsonl")
+    before = {end.trial_id: end.scores for end in ends if end.status == "complete"}
+    assert {end.status for end in ends} == {"complete", "interrupted"}
+    assert studies.manifest(folder)["interrupted"]
+    assert not studies.manifest(folder)["test_openings"]
+    assert all(trial.state.is_finished() for trial in studies.journal(folder))
+
+    out, _ = studies.run("--resume", folder, "--quiet")
+    studies.assert_whole(folder, 12)
+    assert f"12 trials ({len(before)} before it was resumed)" in out
+    after = {end.trial_id: end.scores for end in read_ends(folder / "trials.jsonl")}
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(tmp_path, number):
+    process = studies.begin(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path)
+    folder = tmp_path / "grid"
+    until(lambda: studies.ended(folder) >= 1, process)
+    process.send_signal(number)
+    time.sleep(0.05)
+    process.send_signal(number)
+    began = time.monotonic()
+    _, err = studies.finish(process, 130)
+    assert time.monotonic() - began < 10
+    assert "interrupted at once" in err
+    assert studies.manifest(folder)["end"] is None
+    studies.run("--resume", folder, "--quiet")
+    studies.assert_whole(folder, 12)
+
+
+def in_a_terminal(*arguments):
+    """A study that a terminal of its own controls, and the end of that terminal that is ours."""
+    ours, theirs = pty.openpty()
+
+    def take() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "search.run", *map(str, arguments)], cwd=studies.ROOT, stdin=theirs, stdout=theirs,
+        stderr=theirs, preexec_fn=take, env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
+    )  # fmt: skip
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    return process, ours
+
+
+def shown(ours):
+    """What the terminal has been shown since this was last asked."""
+    text = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 65536):
+            text += part
+    return text.decode(errors="replace")
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_terminal_that_is_closed_does_not_end_a_study(tmp_path, after):
+    process, ours = in_a_terminal(studies.write(tmp_path, GRID), "--output", tmp_path)
+    folder = tmp_path / "grid"
+    if after:
+        until(lambda: shown(ours) is not None and studies.ended(folder) >= after, process)
+    else:
+        time.sleep(3)  # while Ray starts
+        shown(ours)
+    assert process.poll() is None
+    os.close(ours)
+    assert process.wait(timeout=studies.PATIENCE) == 0
+    studies.assert_whole(folder, 12)
+    assert not studies.manifest(folder)["interrupted"]
+
+
+def test_control_c_in_a_terminal_ends_it_cleanly_though_ray_hears_it_too(tmp_path):
+    process, ours = in_a_terminal(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path)
+    folder = tmp_path / "grid"
+    until(lambda: shown(ours) is not None and studies.ended(folder) >= 2, process)
+    os.write(ours, b"\x03")
+    said = ""
+    while process.poll() is None:
+        said += shown(ours)
+        time.sleep(0.05)
+    said += shown(ours)
+    os.close(ours)
+    assert process.returncode == 130
+    assert "Interrupted after" in said
+    assert "Traceback" not in said
+    assert "worker died" not in said
+    assert {end.status for end in read_ends(folder / "trials.jsonl")} == {"complete", "interrupted"}
+
+
+def test_a_reader_that_goes_away_ends_no_study(tmp_path):
+    process = studies.begin(
+        studies.write(tmp_path, GRID), "--output", tmp_path, stderr=subprocess.STDOUT, stdout=subprocess.PIPE
+    )
+    process.stdout.readline()
+    process.stdout.close()  # as `| head -1` does
+    assert process.wait(timeout=studies.PATIENCE) == 0
+    studies.assert_whole(tmp_path / "grid", 12)
+
+
+def test_a_folder_has_one_writer_and_the_lock_of_a_dead_one_is_no_lock(tmp_path):
+    process = studies.begin(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--quiet")
+    folder = tmp_path / "grid"
+    until(lambda: studies.ended(folder) >= 1, process)
+    _, err = studies.run("--resume", folder, "--quiet", code=2)
+    assert f"{folder}: is written by process {process.pid} on " in err
+    assert len(err.splitlines()) == 1
+    studies.kill(process)
+    assert json.loads((folder / "lock.json").read_text())["pid"] == process.pid  # of a dead process
+    (folder / "study.journal.lock").symlink_to("study.journal")  # Optuna's, as if it died while it wrote
+    began = time.monotonic()
+    studies.run("--resume", folder, "--quiet")
+    assert time.monotonic() - began < 60
+    studies.assert_whole(folder, 12)
+
+
+def test_of_two_studies_of_one_name_one_is_refused(tmp_path):
+    path = studies.write(tmp_path, GRID)
+    both = [studies.begin(path, "--output", tmp_path, "--quiet") for _ in range(2)]
+    results = [process.communicate(timeout=studies.PATIENCE) for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    [refused] = [err for process, (_, err) in zip(both, results, strict=True) if process.returncode == 2]
+    assert f"{tmp_path / 'grid'}" in refused
+    assert "choose another name" in refused
+    assert len(refused.splitlines()) == 1
+    studies.assert_whole(tmp_path / "grid", 12)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["grid", "grid.yaml"]
