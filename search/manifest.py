@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import yaml
 from search.parameters import FIELDS
 from search.record import plain
 from search.space import Space
+from stockrnn.files import write_whole
 from stockrnn.folds import WalkForward
 from stockrnn.series import Prices
 
@@ -66,16 +66,13 @@ def opening(
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write `manifest.json`; a reader sees the old one or the new one. Unknown numbers are null."""
-    part = folder / "manifest.part"
-    part.write_text(json.dumps(plain(manifest), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(part, folder / "manifest.json")
+    content = json.dumps(plain(manifest), indent=2, allow_nan=False) + "\n"
+    write_whole(folder / "manifest.json", content.encode())
 
 
 def write_space(folder: Path, space: Space) -> None:
     """Write `space.yaml`, the space as resolved; a reader sees the old one or the new one."""
-    part = folder / "space.part"
-    part.write_text(space.as_yaml(), encoding="utf-8")
-    os.replace(part, folder / "space.yaml")
+    write_whole(folder / "space.yaml", space.as_yaml().encode())
 
 
 def versions() -> dict[str, str | None]:

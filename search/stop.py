@@ -11,9 +11,17 @@ from ray.tune.stopper import Stopper
 
 from search.terminal import Terminal
 
-__all__ = ["Stop", "hangups_ignored"]
+__all__ = ["Ended", "Stop", "hangups_ignored"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ended(BaseException):
+    """Carries a study out of Tune at once.
+
+    Tune's own way asks Ray to stop every trial and waits for the answers. Where a service manager or `timeout` has
+    ended all processes together there is no Ray to answer, and after a minute of waiting it aborts the process.
+    """
 
 
 class Stop(Stopper):
@@ -50,7 +58,9 @@ class Stop(Stopper):
         return self.signalled or self.reason is not None
 
     def stop_all(self) -> bool:
-        return self.early or (self._deadline is not None and time.monotonic() >= self._deadline)
+        if self.early:
+            raise Ended
+        return self._deadline is not None and time.monotonic() >= self._deadline
 
     @contextmanager
     def on_signals(self, *, nohup: bool = False) -> Iterator[None]:

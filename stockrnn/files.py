@@ -4,6 +4,7 @@ import json
 import math
 import os
 import stat
+import uuid
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -112,7 +113,7 @@ def read_plain(path: Path, most: int) -> bytes:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that a reader sees whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # several may write at once
     try:
         part.write_bytes(content)
         os.replace(part, path)

@@ -4,8 +4,6 @@ PyArrow is imported where it is used: a study of a CSV file starts without it, a
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from stockrnn.files import write_whole
 from stockrnn.series import Finding, PriceError, Prices
 
 __all__ = ["facts_of", "read_prices", "write_prices"]
@@ -41,13 +40,9 @@ def write_prices(path: Path, prices: Prices, more: Mapping[str, Any] | None = No
     arrays = {"date": _array(pa.date32(), prices.dates.astype("datetime64[D]").astype("<i4"))}
     arrays |= {name: _array(pa.float64(), prices.column(name)) for name in prices.columns}
     table = pa.table(arrays).replace_schema_metadata({KEY: json.dumps(facts)})
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            pq.write_table(table, file)
-        os.replace(part, path)
-    finally:
-        Path(part).unlink(missing_ok=True)
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content)
+    write_whole(path, content.getvalue().to_pybytes())
 
 
 def read_prices(path: Path) -> tuple[Prices, dict[str, Any]]:
