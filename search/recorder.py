@@ -9,6 +9,7 @@ import numpy as np
 import ray
 from ray import tune
 
+from search.actors import MemoryLostError
 from search.leaderboard import write_csv
 from search.predictions import Predictions
 from search.progress import Progress
@@ -138,7 +139,7 @@ def _why(trial: Any) -> str:
     path = trial.pickled_error_file
     error = ray.cloudpickle.loads(Path(path).read_bytes()) if path else None
     match error:
-        case ray.exceptions.OutOfMemoryError():
+        case MemoryLostError():
             return "the machine ran out of memory and its worker was killed"
         case ray.exceptions.ActorDiedError() | ray.exceptions.ActorUnavailableError():
             return "its worker died"
