@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return WRONG_INPUT
+    from search.admission import AdmissionError
     from search.document import SpaceError
     from search.tracking_address import without_credentials
     from search.wording import one_line
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options)
     except SpaceError as error:
         print(*map(without_credentials, error.problems), sep="\n", file=sys.stderr)
-    except (PriceError, _OptionError) as error:
+    except (PriceError, AdmissionError, _OptionError) as error:
         print(*(one_line(without_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
     except KeyboardInterrupt:  # before the study took over, or for the second time
         print("interrupted at once; if the study had begun, its folder holds what had ended", file=sys.stderr)
@@ -93,6 +94,8 @@ def _run(options: argparse.Namespace) -> int:
         raise _OptionError(
             f"--max-concurrent {most}: is no number of trials; it is a whole number, at least 1; write 1"
         )
+    if options.insecure and options.address is None:
+        raise _OptionError("--insecure: stands without --address; it is about joining a cluster; drop it")
     access = _access(options)
     if options.resume:
         return _go_on(options, budget, most)
@@ -139,7 +142,7 @@ def _studies(
     from search.workers import ray_running
 
     codes = []
-    with ray_running(options.address):
+    with ray_running(options.address, insecure=options.insecure):
         for number, plan in enumerate(plans, start=1):
             _show(f"Study {number} of {len(plans)}: {plan[0].name}, {plan[0].data.ticker}")
             codes.append(_study(options, *plan, budget, most))
@@ -209,11 +212,10 @@ def _study(
                 folder=folder,
                 command=without_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
                 max_concurrent=None if most is None else int(most), time_budget=budget, address=options.address,
-                quiet=options.quiet, resume=bool(options.resume), reopen_test=options.reopen_test,
+                insecure=options.insecure, quiet=options.quiet, resume=bool(options.resume),
+                reopen_test=options.reopen_test,
             ),
         )  # fmt: skip
-    except ConnectionError as error:
-        raise _OptionError(f"--address {options.address}: no Ray cluster answers ({_line(error)}); check it") from None
     except (LockedError, DamagedError, DiskError) as error:
         raise _OptionError(str(error)) from None
     _show(_summary(space, outcome, folder))
@@ -275,6 +277,9 @@ def _parser() -> argparse.ArgumentParser:
         help="tell a tracker of every trial (tracking): mlflow=URI, tensorboard or wandb; repeatable",
     )  # fmt: skip
     parser.add_argument("--address", help="a Ray cluster to run on, such as auto; default: this machine")
+    parser.add_argument(
+        "--insecure", action="store_true", help="with --address: even one that asks for no token and others can reach"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check everything, show the plan, run nothing")
     parser.add_argument("--json-schema", action="store_true", help="print the JSON Schema of space files")
     parser.add_argument("--quiet", action="store_true", help="no progress, the result only")
@@ -386,10 +391,6 @@ def _summary(space: "Space", outcome: "Outcome", folder: Path) -> str:
             parts.append(f"{what:13}{folder / name}")
     parts.append(f"{'dashboard':13}optuna-dashboard {folder / 'study.journal'}")
     return "\n".join(parts)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ class Options:
         folder: the study's, which exists where it is resumed, and only there.
         max_concurrent: trials side by side, at most.
         time_budget: seconds after which the search ends.
+        insecure: join a cluster that others can reach and that asks for no token.
         reopen_test: open the test block again, for the finalists as they are now.
     """
 
@@ -60,6 +61,7 @@ class Options:
     max_concurrent: int | None = None
     time_budget: float | None = None
     address: str | None = None
+    insecure: bool = False
     quiet: bool = False
     resume: bool = False
     reopen_test: bool = False
@@ -88,7 +90,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
 
     Raises:
         SpaceError: a trial's resources do not fit the machine, or the results folder exists.
-        ConnectionError: there is no cluster at `options.address`.
+        AdmissionError: there is no cluster at `options.address`, or it must not be joined.
         LockedError: another process writes into the folder.
         DiskError: the folder cannot be written, and nothing was begun.
         ValueError: a file of a study to be resumed is damaged.
@@ -115,7 +117,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         opened = bool(begun.manifest.get("test_openings")) and not options.reopen_test
         left = max(0, space.num_samples - len(begun.ends))
         if left or (not opened and choose(begun.ends, space)):
-            stack.enter_context(ray_running(options.address))
+            stack.enter_context(ray_running(options.address, insecure=options.insecure))
             study.slots = slots(space, options.max_concurrent, options.address)
         # Ray installs signal handlers of its own, which abort: ours come after it.
         stack.enter_context(stop.on_signals(nohup=nohup))

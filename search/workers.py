@@ -1,21 +1,27 @@
 """Ray, quietly: one of our own on this machine, or a cluster's; and how many trials run side by side."""
 
+import json
 import logging
 import os
-import socket
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+from ray.autoscaler.v2.utils import is_autoscaler_v2
+from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
 
+from search.admission import AdmissionError, admit, ensure_token
 from search.space import Space
+from search.wording import one_line
 
 __all__ = ["ray_running", "slots"]
 
 OBJECT_STORE = 256 * 1024**2  # bytes: the prices and Ray's own needs
-CONNECT_TIMEOUT = 10.0  # seconds
+JOINING = 15.0  # seconds: nodes that are starting by hand join, an autoscaler says that it is there
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else every worker warns of it
@@ -28,13 +34,16 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def ray_running(address: str | None) -> Iterator[None]:
+def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[None]:
     """A Ray of our own on this machine, or the cluster at an address; disconnected or gone afterwards.
 
-    Within another one nothing happens: it is the same Ray.
+    Within another one nothing happens: it is the same Ray. Whoever talks to our own must have the token.
+
+    Args:
+        insecure: join a cluster that others can reach and that asks for no token.
 
     Raises:
-        ConnectionError: no cluster answers at the address.
+        AdmissionError: the cluster does not answer, or must not be joined.
     """
     if ray.is_initialized():  # several studies, one after another
         yield
@@ -43,20 +52,24 @@ def ray_running(address: str | None) -> Iterator[None]:
         os.environ.setdefault(name, value)
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    where: dict[str, Any] = {"address": address}
-    if address is not None:
-        _knock(address)
+    where: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    if address in (None, "local"):
+        ensure_token()
+        mode = "token"
     else:
-        where = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
-        yield
-    except SystemExit:  # Ray's own answer to SIGTERM while it starts
-        raise KeyboardInterrupt from None
-    finally:
-        ray.shutdown()
+        assert address is not None
+        joined, mode = admit(address, insecure=insecure)
+        where = {"address": joined}
+    with _authentication(mode):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _start(address, where)
+            yield
+        except SystemExit:  # Ray's own answer to SIGTERM while it starts
+            raise KeyboardInterrupt from None
+        finally:
+            ray.shutdown()
 
 
 def slots(space: Space, max_concurrent: int | None, address: str | None) -> int:
@@ -65,11 +78,12 @@ def slots(space: Space, max_concurrent: int | None, address: str | None) -> int:
     A cluster (an address) may grow when trials wait for it, so there `max_concurrent` counts, not what is up now.
 
     Raises:
-        SpaceError: on this machine, a trial asks for more than there is.
+        SpaceError: a trial asks for more than any machine has, and none can come.
     """
-    have, want = ray.cluster_resources(), space.resources
+    most = max_concurrent
     if address is not None:
-        return min(max_concurrent or max(1, _fitting(space, have)), space.num_samples)
+        return min(most or max(1, _room(space)), space.num_samples)
+    have, want = ray.cluster_resources(), space.resources
     for key, needed in (("cpu", want.cpu), ("gpu", want.gpu)):
         available = have.get(key.upper(), 0)
         if needed > available:
@@ -77,21 +91,90 @@ def slots(space: Space, max_concurrent: int | None, address: str | None) -> int:
                 ("resources", key),
                 f"{needed:g} a trial, but there are {available:g} here; a trial must fit; lower it or join a cluster",
             )
-    fits = _fitting(space, have)
-    return min(fits, max_concurrent or fits, space.num_samples)
+    fits = _fitting(space, [have])
+    return min(fits, most or fits, space.num_samples)
 
 
-def _knock(address: str) -> None:
-    """Ray waits minutes for a host that does not answer; a connection tells at once."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
-        except (OSError, OverflowError) as error:
-            raise ConnectionError(str(error)) from None
+def _start(address: str | None, where: Mapping[str, Any]) -> None:
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
+    except (RuntimeError, ConnectionError) as error:  # another Ray or Python there, say
+        if address is None:
+            raise
+        raise AdmissionError(f"--address {address}: cannot be joined ({one_line(str(error))}); check it") from None
 
 
-def _fitting(space: Space, have: Mapping[str, float]) -> int:
+@contextmanager
+def _authentication(mode: str) -> Iterator[None]:
+    """Ray's mode of authentication, in this process and those it starts: `token` or `disabled`."""
+    before = os.environ.get("RAY_AUTH_MODE")
+    os.environ["RAY_AUTH_MODE"] = mode
+    Config.initialize("")  # Ray has read it already
+    AuthenticationTokenLoader.instance().reset_cache()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RAY_AUTH_MODE"]
+        else:
+            os.environ["RAY_AUTH_MODE"] = before
+
+
+def _room(space: Space) -> int:
+    """Trials that fit a cluster's machines now; 0 where machines for them will come.
+
+    Raises:
+        SpaceError: no machine has what a trial asks for, and there is no autoscaler to start one.
+    """
+    deadline = time.monotonic() + JOINING
+    while not (fits := _fitting(space, machines := _machines())) and not _autoscaled():
+        if time.monotonic() > deadline:
+            raise space.error(*_lacking(space, machines))
+        time.sleep(0.5)
+    return fits
+
+
+def _lacking(space: Space, machines: Sequence[Mapping[str, float]]) -> tuple[tuple[str, str], str]:
+    """What no machine has: the key, and the sentence."""
+    fix = "lower it, add such a machine, or use a cluster that has an autoscaler"
+    for key, needed in (("gpu", space.resources.gpu), ("cpu", space.resources.cpu)):
+        most = max((machine.get(key.upper(), 0) for machine in machines), default=0)
+        if needed > most:
+            return ("resources", key), (
+                f"{needed:g} a trial, but no machine of the cluster has more than {most:g}, and none can come; a "
+                f"trial must fit one machine; {fix}"
+            )
+    together = f"{space.resources.cpu:g} CPUs and {space.resources.gpu:g} GPUs a trial"
+    return ("resources", "gpu"), f"no machine of the cluster has {together}, and none can come; it must fit one; {fix}"
+
+
+def _machines() -> list[Mapping[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _autoscaled() -> bool:
+    """Whether an autoscaler starts machines for trials that wait.
+
+    Ray runs its autoscaler on every cluster, read-only where no one gave it kinds of machines: then the kind of each
+    machine is named after the machine, or not at all.
+    """
+    gcs: Any = ray._private.worker.global_worker.gcs_client  # type: ignore[attr-defined]
+    if is_autoscaler_v2(fetch_from_server=True, gcs_client=gcs):
+        status = GetClusterStatusReply.FromString(gcs.get_cluster_status(timeout_s=5))
+        return any(node.ray_node_type_name for node in status.cluster_resource_state.node_states)
+    said = json.loads(gcs.internal_kv_get(b"__autoscaling_status", None) or "{}")
+    report = said.get("autoscaler_report") or {}
+    own = {f"node_{node['NodeID']}" for node in ray.nodes()}
+    kinds = set(report.get("active_nodes") or ()) | set(report.get("idle_nodes") or ())
+    return bool(kinds - own or report.get("pending_nodes") or report.get("pending_launches"))
+
+
+def _fitting(space: Space, machines: Sequence[Mapping[str, float]]) -> int:
+    """Trials that fit side by side; a trial does not span machines."""
     want = space.resources
-    fits = int(have.get("CPU", 0) / want.cpu)
-    return min(fits, int(have.get("GPU", 0) / want.gpu)) if want.gpu else fits
+
+    def on(have: Mapping[str, float]) -> int:
+        fits = int(have.get("CPU", 0) / want.cpu)
+        return min(fits, int(have.get("GPU", 0) / want.gpu)) if want.gpu else fits
+
+    return sum(map(on, machines))

@@ -17,7 +17,7 @@ MODULES = {
 }
 NO_SIBLINGS = ("series", "folds", "networks", "metrics", "significance", "selection", "intervals", "configuration")
 RAY, OPTUNA = (
-    {"searcher", "scheduler", "trial", "recorder", "stop", "study", "workers"},
+    {"actors", "searcher", "scheduler", "trial", "recorder", "stop", "study", "workers", "knock"},
     {"searcher", "journal", "importance"},
 )
 
