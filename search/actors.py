@@ -14,6 +14,8 @@ from ray.tune.execution import tune_controller
 
 __all__ = ["MemoryLostError", "workers_may_die"]
 
+NAME = "RayActorManager"  # as Tune's controller knows it
+
 
 class MemoryLostError(RayActorError):
     """A worker was killed because its machine ran out of memory."""

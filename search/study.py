@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import ray
 from ray import tune
 
+from search.actors import workers_may_die
 from search.disk import DiskError, cause, settle
 from search.finalists import Finalist, Refitted, choose, refit
 from search.lock import locked
@@ -30,7 +31,7 @@ from search.resume import Begun, read_begun
 from search.scheduler import FiniteASHA
 from search.searcher import OptunaSearcher
 from search.space import Space
-from search.stop import Stop, hangups_ignored
+from search.stop import Ended, Stop, hangups_ignored
 from search.tracking import Tracking
 from search.trial import TrialTrainable
 from search.verdict import verdict
@@ -217,7 +218,8 @@ class _Study:
             self.checkpoints, self.stop.because,
         )  # fmt: skip
         self._looking(f"{self.slots} workers to start")
-        self._tuner(recorder).fit()
+        with suppress(Ended), workers_may_die():
+            self._tuner(recorder).fit()
         recorder.interrupt()
         self.searcher.close()
 

@@ -1,0 +1,132 @@
+"""Workers that are killed, a machine that goes, memory that runs out: the trial is hurt, not the study."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import studies
+from studies import GRID, until
+
+from search.record import read_ends
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+KILLS = int(os.environ.get("STOCKRNN_WORKERS", "3"))
+SLOW = {"scheduler": {"max_epochs": 20, "grace_period": 20}}
+
+
+def retries(folder):
+    return [event for event in studies.events(folder) if event["event"] == "retry"]
+
+
+def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_path):
+    straight, hurt = tmp_path / "straight", tmp_path / "hurt"
+    path = studies.write(tmp_path, GRID, **SLOW, search={**GRID["search"], "max_failures": 100})
+    studies.run(path, "--output", straight, "--quiet")
+    rng = random.Random(0)
+    process = studies.begin(path, "--output", hurt, "--quiet")
+    folder, killed = hurt / "grid", 0
+    while killed < KILLS and process.poll() is None:
+        time.sleep(rng.uniform(0, 1))
+        workers = studies.workers(folder)
+        if workers and studies.ended(folder) < 11:
+            worker = rng.choice(sorted(workers.values()))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+                killed += 1
+                until(lambda count=killed: len(retries(folder)) >= count or studies.ended(folder) == 12, process)
+    studies.finish(process)
+    studies.assert_whole(folder, 12)
+    studies.assert_equal(studies.leaderboard(folder), studies.leaderboard(straight / "grid"))
+    found = retries(folder)
+    assert len(found) >= killed - 1  # one may be met between two trials
+    assert {event["message"] for event in found} == {"its worker died"}
+    print(f"{killed} workers killed, {len(found)} retries, 12 trials, 0 lost")
+
+
+def test_a_trial_whose_workers_keep_dying_fails_alone(tmp_path):
+    path = studies.write(tmp_path, GRID, **SLOW, search={**GRID["search"], "max_failures": 1})
+    process = studies.begin(path, "--output", tmp_path)
+    folder = tmp_path / "grid"
+    target = until(lambda: next(iter(studies.workers(folder).items()), None), process)[0]
+    killed = set()
+
+    def hunt():
+        worker = studies.workers(folder).get(target)
+        if worker and worker not in killed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+            killed.add(worker)
+        return any(end.trial_id == target for end in read_ends(folder / "trials.jsonl"))
+
+    until(hunt, process)
+    _, err = studies.finish(process)
+    ends = {end.trial_id: end for end in read_ends(folder / "trials.jsonl")}
+    assert (ends[target].status, ends[target].message) == ("failed", "its worker died (2 times)")
+    assert [end.status for name, end in sorted(ends.items()) if name != target] == ["complete"] * 11
+    assert f"{target}: its worker died; it goes on with another worker" in err
+    assert studies.leaderboard(folder)[target]["status"] == "failed"
+
+
+def test_trials_of_a_machine_that_goes_go_on_elsewhere(tmp_path):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        other = cluster.add_node(num_cpus=2)
+        cluster.wait_for_nodes()
+        path = studies.write(tmp_path, GRID, **SLOW)
+        process = studies.begin(
+            path, "--output", tmp_path, "--address", cluster.address, "--insecure", "--max-concurrent", "3", "--quiet"
+        )
+        folder = tmp_path / "grid"
+        until(lambda: len(studies.workers(folder)) == 3 and studies.ended(folder) >= 1, process)
+        assert process.poll() is None, process.communicate()
+        pids = studies.workers(folder).values()
+        here = [pid for pid in pids if raylet_of(pid) == raylet_process(other)]
+        assert len(here) == 2
+        cluster.remove_node(other, allow_graceful=False)
+        studies.finish(process)
+        studies.assert_whole(folder, 12)
+        assert len(retries(folder)) >= 2
+        assert all("died" in event["message"] for event in retries(folder))
+    finally:
+        cluster.shutdown()
+
+
+def raylet_process(node):
+    return node.all_processes["raylet"][0].process.pid
+
+
+def raylet_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def memory():
+    """Bytes in use, and in all."""
+    kilobytes = dict(line.split()[:2] for line in Path("/proc/meminfo").read_text().splitlines())
+    total = int(kilobytes["MemTotal:"])
+    return 1024 * (total - int(kilobytes["MemAvailable:"])), 1024 * total
+
+
+def test_a_trial_that_eats_all_memory_fails_alone_and_says_so(tmp_path):
+    """Of four networks one needs gigabytes; Ray may use only a little more than what is in use now."""
+    used, total = memory()
+    allowed = (used + 2.5e9) / total
+    if allowed > 0.95:
+        pytest.skip("the machine has no 2.5 GB to spare")
+    space = {
+        **GRID,
+        "space": {"architecture": "lstm", "hidden_size": [4, 8, 4096], "sequence_length": 5},
+        "search": {**GRID["search"], "max_failures": 1},
+        "scheduler": {"max_epochs": 2, "grace_period": 2, "patience": None},
+    }
+    limits = {"RAY_memory_usage_threshold": f"{allowed:.3f}", "RAY_memory_monitor_refresh_ms": "50"}
+    _, err = studies.run(studies.write(tmp_path, space), "--output", tmp_path, env=limits)
+    ends = {end.point["hidden_size"]: end for end in read_ends(tmp_path / "grid" / "trials.jsonl")}
+    assert {size: end.status for size, end in ends.items()} == {4: "complete", 8: "complete", 4096: "failed"}
+    assert ends[4096].message == "the machine ran out of memory and its worker was killed (2 times)"
+    assert "memory" in err
