@@ -128,9 +128,7 @@ def _folder(study: str, rank: str) -> Path:
     forecasters = folder / "forecasters"
     for path in (forecasters, forecasters / rank if re.fullmatch(RANK, rank) else forecasters):
         if path.is_symlink():
-            raise _OptionError(
-                f"{path}: is a link; a study's files lie in its folder; copy the folder itself there"
-            )
+            raise _OptionError(f"{path}: is a link; a study's files lie in its folder; copy the folder itself there")
     entries = forecasters.iterdir() if forecasters.is_dir() else ()
     ranks = sorted(int(entry.name) for entry in entries if re.fullmatch(RANK, entry.name))
     if not ranks:
@@ -157,9 +155,7 @@ def _asked(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
 
     if options.prices is not None:
         if options.prices == YAHOO:
-            raise _OptionError(
-                "--prices yahoo: names no series; Yahoo's have tickers; write --ticker ^KS11, say"
-            )
+            raise _OptionError("--prices yahoo: names no series; Yahoo's have tickers; write --ticker ^KS11, say")
         changes = {"source": options.prices, "ticker": None, "start": None, "end": None}
     elif options.ticker is not None:
         changes = {"source": YAHOO, "ticker": options.ticker, "end": None}
