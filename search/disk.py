@@ -13,11 +13,11 @@ class DiskError(ValueError):
     """A folder cannot be written, in one line."""
 
 
-def cause(error: BaseException | None) -> OSError | None:
-    """The failure of a disk that an exception comes from, or None."""
+def cause(error: BaseException | None) -> str | None:
+    """What failed of a disk where an exception comes from that, in the words of the system; else None."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FAILURES:
-            return error
+            return os.strerror(error.errno)  # libraries have words of their own
         error = error.__cause__ or error.__context__
     return None
 

@@ -229,10 +229,10 @@ class _Study:
         try:
             yield
         except Exception as error:
-            if (failure := cause(error)) is None:
+            if (why := cause(error)) is None:
                 raise
             self.stop.because(
-                f"{self.folder}: cannot be written ({failure.strerror}); what had ended by then is kept; make room, "
+                f"{self.folder}: cannot be written ({why}); what had ended by then is kept; make room, "
                 f"and go on with --resume {self.folder}"
             )
 
@@ -387,10 +387,10 @@ def _begins(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if cause(error) is None:
+        if (why := cause(error)) is None:
             raise
         raise DiskError(
-            f"{folder}: cannot be written ({error.strerror}); a study writes all it finds there; make room, or choose "
+            f"{folder}: cannot be written ({why}); a study writes all it finds there; make room, or choose "
             "another folder"
         ) from None
 

@@ -24,7 +24,10 @@ def retries(folder):
 
 def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_path):
     straight, hurt = tmp_path / "straight", tmp_path / "hurt"
-    path = studies.write(tmp_path, GRID, **SLOW, search={**GRID["search"], "max_failures": 100})
+    epochs = 15 + 7 * KILLS
+    path = studies.write(
+        tmp_path, GRID, scheduler={"max_epochs": epochs, "grace_period": epochs}, search={"max_failures": 100}
+    )
     studies.run(path, "--output", straight, "--quiet")
     rng = random.Random(0)
     process = studies.begin(path, "--output", hurt, "--quiet")
@@ -42,13 +45,14 @@ def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_pat
     studies.assert_whole(folder, 12)
     studies.assert_equal(studies.leaderboard(folder), studies.leaderboard(straight / "grid"))
     found = retries(folder)
+    assert killed == KILLS
     assert len(found) >= killed - 1  # one may be met between two trials
     assert {event["message"] for event in found} == {"its worker died"}
     print(f"{killed} workers killed, {len(found)} retries, 12 trials, 0 lost")
 
 
 def test_a_trial_whose_workers_keep_dying_fails_alone(tmp_path):
-    path = studies.write(tmp_path, GRID, **SLOW, search={**GRID["search"], "max_failures": 1})
+    path = studies.write(tmp_path, GRID, **SLOW, search={"max_failures": 1})
     process = studies.begin(path, "--output", tmp_path)
     folder = tmp_path / "grid"
     target = until(lambda: next(iter(studies.workers(folder).items()), None), process)[0]
