@@ -96,6 +96,11 @@ def _run(options: argparse.Namespace) -> int:
         )
     if options.insecure and options.address is None:
         raise _OptionError("--insecure: stands without --address; it is about joining a cluster; drop it")
+    for option, place in (("--output", options.output), ("--resume", options.resume)):
+        if place and re.match(r"[a-z][a-z0-9+.-]+://", place):
+            raise _OptionError(
+                f"{option} {place}: is no folder; results are kept in one, which machines may share; name it"
+            )
     access = _access(options)
     if options.resume:
         return _go_on(options, budget, most)
