@@ -1,9 +1,12 @@
-"""Workers that Ray kills: Tune knows a worker that died, but ends the whole study over one that was killed for memory.
+"""Workers that die: Tune's own answers end the whole study over a worker killed for memory, and a trial over another.
 
-Its actor manager takes what is neither the failure of an actor nor that of a task for a fault of its own. Here it is
-what it is: one trial has lost its worker.
+Its actor manager takes what is neither the failure of an actor nor that of a task for a fault of its own. Its
+controller is told twice of a worker that dies while it is made ready for the next trial, of the worker and of its task:
+it gives the trial another worker, and then ends it as failed. Here each death is what it is: one trial has lost its
+worker once.
 """
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +17,7 @@ from ray.tune.execution import tune_controller
 
 __all__ = ["MemoryLostError", "workers_may_die"]
 
-NAME = "RayActorManager"  # as Tune's controller knows it
+tune_tune = importlib.import_module("ray.tune.tune")  # `ray.tune` holds a function of a like name
 
 
 class MemoryLostError(RayActorError):
@@ -31,11 +34,27 @@ class _Manager(RayActorManager):
         super()._actor_task_failed(tracked_actor_task, exception)
 
 
+class _Controller(tune_controller.TuneController):
+    """Tune's controller, which hears of each failure once."""
+
+    _heard: Exception | None = None
+
+    def _process_trial_failure(self, trial: Any, exception: Any) -> None:
+        if exception is not self._heard:
+            self._heard = exception
+            super()._process_trial_failure(trial, exception)
+
+
+REPLACED = ((tune_controller, RayActorManager, _Manager), (tune_tune, tune_controller.TuneController, _Controller))
+
+
 @contextmanager
 def workers_may_die() -> Iterator[None]:
-    """Within: a Tuner outlives whatever Ray does to its workers."""
-    setattr(tune_controller, NAME, _Manager)
+    """Within: a Tuner outlives whatever happens to its workers."""
+    for module, theirs, ours in REPLACED:
+        setattr(module, theirs.__name__, ours)
     try:
         yield
     finally:
-        setattr(tune_controller, NAME, RayActorManager)
+        for module, theirs, _ in REPLACED:
+            setattr(module, theirs.__name__, theirs)

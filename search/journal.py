@@ -136,11 +136,12 @@ def _contradiction(space: Space, begun: Sequence[FrozenTrial], ends: Mapping[str
             if name in distributions and not _compatible(old, distributions[name]):
                 return f"is of another space: {name} had other values"
         end = ends.get(trial.user_attrs[NAME]) if _closed(trial) else None
-        if end is not None and (
-            (trial.state, trial.value) != _outcome(space, end)
+        if _closed(trial) and (
+            end is None
+            or (trial.state, trial.value) != _outcome(space, end)
             or any(end.point.get(name) != value for name, value in trial.params.items())
         ):
-            return f"says of trial {end.trial_id} what trials.jsonl does not"
+            return f"says of trial {trial.user_attrs[NAME]} what trials.jsonl does not"
     return None
 
 

@@ -1,6 +1,7 @@
 """A study that began earlier: what it left, and whether it is still the same study."""
 
 import itertools
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import Any
 import yaml
 
 from search.manifest import versions
-from search.record import TrialEnd, cut_torn_line, ends_of, read_events
+from search.record import DamagedError, TrialEnd, cut_torn_line, ends_of, read_events
 from search.shapes import manifest as read_manifest
 from search.space import Space
+from search.wording import shown
 from stockrnn.series import Prices
 
 __all__ = ["Begun", "changes", "finished", "read_begun", "read_manifest"]
@@ -20,6 +22,7 @@ __all__ = ["Begun", "changes", "finished", "read_begun", "read_manifest"]
 FREE = (  # what may change from one part of a study to the next: it changes no score of a trial
     "search.num_samples", "search.max_failures", "search.finalists", "search.finalist_seeds", "resources", "tracking",
 )  # fmt: skip
+NUMBER = re.compile(r"[0-9]{5,9}")  # a trial's id
 TELLING = ("python", "torch", "ray", "optuna", "numpy", "stockrnn-search")
 
 
@@ -53,7 +56,12 @@ class Begun:
         if not self.manifest:
             return {}
         goes_on = {"time": start, "command": command, "trials": len(self.ends)}
-        return {**self.manifest, "end": None, "resumes": [*(self.manifest.get("resumes") or []), goes_on]}
+        return {
+            "test_openings": [],
+            **self.manifest,
+            "end": None,
+            "resumes": [*(self.manifest.get("resumes") or []), goes_on],
+        }
 
 
 def finished(events: Sequence[Mapping[str, Any]]) -> list[TrialEnd]:
@@ -73,6 +81,12 @@ def read_begun(folder: Path) -> Begun:
     torn = cut_torn_line(record)
     notes = [f"{record}: its last line was torn and is cut off ({torn} bytes)"] if torn else []
     events = read_events(record) if record.exists() else []
+    for event in events:
+        if not NUMBER.fullmatch(event["trial_id"]):
+            raise DamagedError(
+                f"{record}: {shown(event['trial_id'])} is no trial of a study that was begun here; they have numbers; "
+                "copy the study's folder again"
+            )
     shutil.rmtree(folder / "ray", ignore_errors=True)
     return Begun(manifest=read_manifest(folder / "manifest.json"), events=events, notes=notes)
 

@@ -198,7 +198,7 @@ class _Study:
         self.board = Board(self.folder / "leaderboard.csv", self.space, self.record, baselines)
         openings = manifest["test_openings"]
         if openings:
-            self.board.test, self.board.ensemble = openings[-1]["scores"], openings[-1]["ensemble"]
+            self.board.test, self.board.ensemble = openings[-1].get("scores") or {}, openings[-1].get("ensemble") or {}
         for end in begun.ends:
             forget(self.checkpoints / end.trial_id)
         scored = {end.trial_id for end in begun.ends if end.scores}

@@ -24,7 +24,7 @@ def retries(folder):
 
 def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_path):
     straight, hurt = tmp_path / "straight", tmp_path / "hurt"
-    epochs = 15 + 7 * KILLS
+    epochs = 15 + 5 * KILLS
     path = studies.write(
         tmp_path, GRID, scheduler={"max_epochs": epochs, "grace_period": epochs}, search={"max_failures": 100}
     )

@@ -1,0 +1,171 @@
+"""The files of a killed study, cut at every byte of their last record or with bytes flipped: read on, or named."""
+
+import os
+import random
+import shutil
+
+import pytest
+import studies
+from studies import GRID, until
+
+from search.predictions import STREAM, Predictions
+from search.record import DamagedError, Record, ends_of
+from search.resume import read_begun
+from search.scheduler import FiniteASHA
+from search.searcher import OptunaSearcher
+from search.space import load_space
+from stockrnn.parquet import read_prices
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+FLIPS = int(os.environ.get("STOCKRNN_FLIPS", "150"))
+STEP = int(os.environ.get("STOCKRNN_CUT_STEP", "23"))  # bytes between two cuts; 1: every byte
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folder of a study that was killed after three trials or more, and two of it run on."""
+    folder = tmp_path_factory.mktemp("killed")
+    process = studies.begin(
+        studies.write(folder, GRID, scheduler={"max_epochs": 20, "grace_period": 20}), "--output", folder, "--quiet"
+    )
+    until(lambda: studies.ended(folder / "grid") >= 3 and len(studies.workers(folder / "grid")) >= 1, process)
+    studies.kill(process)
+    shutil.rmtree(folder / "grid" / "ray", ignore_errors=True)
+    return folder / "grid"
+
+
+@pytest.fixture
+def copy(killed, tmp_path):
+    """Copies of a file of the study, damaged, in a folder with the others."""
+    folder = tmp_path / "grid"
+    shutil.copytree(killed, folder)
+    space, prices = load_space(str(folder / "space.yaml"), []), read_prices(folder / "prices.parquet")[0]
+    walk = space.folds(prices)
+
+    def reopen():
+        """All that a resumed study reads before its first trial; what it says of damage, or None."""
+        try:
+            begun = read_begun(folder)
+            searcher = OptunaSearcher(space, folder / "study.journal", begun.ends, begun.broken_off)
+            scored = {end.trial_id for end in begun.ends if end.scores}
+            Predictions(folder / "predictions.parquet", prices, 1).keep(scored, folds=len(walk.folds), test=False)
+            FiniteASHA(space, begun.events)
+            Record(folder / "trials.jsonl", begun.events)
+        except ValueError as error:
+            said = str(error)
+            assert str(folder) in said
+            assert said.isprintable(), "one line"
+            return said
+        assert searcher.left == 12 - len(begun.ends)
+        ends = {end.trial_id for end in begun.ends}
+        begun_again = [searcher.suggest(str(number)) for number in range(2)]
+        assert not {trial["trial_id"] for trial in begun_again} & ends, "what has ended does not run again"
+        searcher.close()
+        trials = searcher.study.get_trials(deepcopy=False)
+        assert all(trial.state.is_finished() for trial in trials)
+        return None
+
+    def damaged(name, contents):
+        """What is said of each content that the file might have."""
+        for content in contents:
+            for path in folder.iterdir():  # as the study left it
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.copytree(killed, folder, dirs_exist_ok=True)
+            (folder / name).write_bytes(content)
+            yield reopen()
+
+    return damaged
+
+
+def last_line(content):
+    return content.rstrip(b"\n").rfind(b"\n") + 1
+
+
+def cuts(content):
+    """The content cut at the bytes of its last line, and whole."""
+    first, last = last_line(content), len(content)
+    return [content[:cut] for cut in sorted({*range(first, last, STEP), first + 1, last - 2, last - 1, last})]
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", "study.journal"])
+def test_cut_at_every_byte_of_its_last_record_a_file_is_read_on(killed, copy, name):
+    assert set(copy(name, cuts((killed / name).read_bytes()))) == {None}
+
+
+def test_the_end_of_a_trial_cut_at_every_byte_leaves_a_trial_to_go_on(killed, copy):
+    content = (killed / "trials.jsonl").read_bytes()
+    end = content.find(b"\n", content.rfind(b'"event": "end"')) + 1
+    assert set(copy("trials.jsonl", cuts(content[:end]))) == {None}
+
+
+def test_forecasts_that_are_cut_are_missed_by_name_and_the_others_are_there(killed, tmp_path):
+    prices, _ = read_prices(killed / "prices.parquet")
+    ended = {end.trial_id for end in ends_of(studies.events(killed)) if end.status == "complete"}
+    content = (killed / "predictions.parquet" / STREAM).read_bytes()
+    there = set()
+    for cut in sorted({*range(0, len(content), STEP), len(content)}):
+        folder = tmp_path / f"{cut}.parquet"
+        folder.mkdir()
+        (folder / STREAM).write_bytes(content[:cut])
+        whole = {name for name in ended if kept(folder, prices, name)}
+        assert there <= whole, "the longer, the more"
+        there = whole
+        shutil.rmtree(folder)
+    assert there == ended
+
+
+def kept(folder, prices, name):
+    """Whether the forecasts of a trial are all there."""
+    stream = (folder / STREAM).read_bytes()
+    try:
+        Predictions(folder, prices, 1).keep({name}, folds=2, test=False)
+    except DamagedError as error:
+        return f"lacks forecasts of 1 trials that ended ({name})" not in str(error)
+    finally:
+        for part in folder.glob("part-*"):
+            part.unlink()
+        (folder / STREAM).write_bytes(stream)
+    return True
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", "study.journal"])
+def test_flipped_bytes_are_mended_or_named(killed, copy, name):
+    rng = random.Random(0)
+    content = (killed / name).read_bytes()
+
+    def flipped():
+        for _ in range(FLIPS):
+            spoilt = bytearray(content)
+            spoilt[rng.randrange(len(spoilt))] ^= 1 << rng.randrange(8)
+            yield bytes(spoilt)
+
+    said = list(copy(name, flipped()))
+    if name == "trials.jsonl":
+        assert sum(line is not None for line in said) > FLIPS / 3, "most flips break a line, and are named"
+        assert all(line is None or "trials.jsonl" in line for line in said)
+    else:
+        assert set(said) == {None}, "the journal is made anew from the record"
+
+
+def test_without_its_journal_a_study_goes_on_from_its_record(killed, copy, tmp_path):
+    before = {event["trial_id"]: event["point"] for event in studies.events(killed) if event["event"] == "start"}
+    assert list(copy("study.journal", [b""])) == [None]
+    journal = studies.journal(tmp_path / "grid")
+    closed = {trial.user_attrs["trial_id"]: trial for trial in journal if trial.user_attrs["status"] == "complete"}
+    assert len(closed) == studies.ended(killed)
+    again = {trial.user_attrs["trial_id"]: trial.params for trial in journal}
+    broken_off = before.keys() - closed.keys()
+    assert broken_off
+    for name in broken_off:  # under the ids and with the points that they had
+        assert again[name] == {key: before[name][key] for key in again[name]}
+
+
+@pytest.mark.parametrize("name", ["study.journal", "trials.jsonl"])
+def test_a_whole_study_goes_on_from_a_torn_file(killed, tmp_path, name):
+    folder = tmp_path / "grid"
+    shutil.copytree(killed, folder)
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: (last_line(content) + len(content)) // 2])
+    _, err = studies.run("--resume", folder)
+    assert f"{folder / name}: its last line was torn and is cut off" in err
+    studies.assert_whole(folder, 12)
