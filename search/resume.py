@@ -51,17 +51,18 @@ class Begun:
         points = {event["trial_id"]: event["point"] for event in self.events if "point" in event}
         return {trial_id: point for trial_id, point in points.items() if trial_id not in ended}
 
-    def resumed(self, start: str, command: str) -> dict[str, Any]:
-        """The manifest as it is once the study goes on; empty where it has not begun."""
+    def resumed(self, start: str, command: str, space: Space, prices: Prices) -> dict[str, Any]:
+        """The manifest as it is once the study goes on, with what has changed; empty where it has not begun."""
         if not self.manifest:
             return {}
-        goes_on = {"time": start, "command": command, "trials": len(self.ends)}
+        goes_on = {
+            "time": start, "command": command, "trials": len(self.ends),
+            "changes": changes(self.manifest, space, prices),
+        }  # fmt: skip
         return {
-            "test_openings": [],
-            **self.manifest,
-            "end": None,
-            "resumes": [*(self.manifest.get("resumes") or []), goes_on],
-        }
+            "test_openings": [], **self.manifest, "end": None, "seed": space.seed, "versions": versions(),
+            "space": yaml.safe_load(space.as_yaml()), "resumes": [*(self.manifest.get("resumes") or []), goes_on],
+        }  # fmt: skip
 
 
 def finished(events: Sequence[Mapping[str, Any]]) -> list[TrialEnd]:

@@ -122,7 +122,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
             study.slots = slots(space, options.max_concurrent, options.address)
         # Ray installs signal handlers of its own, which abort: ours come after it.
         stack.enter_context(stop.on_signals(nohup=nohup))
-        manifest = begun.resumed(start, options.command)
+        manifest = begun.resumed(start, options.command, space, prices)
         with _begins(options.folder):
             if not manifest:
                 manifest = opening(space, prices, walk, options.command, start, baselines)
