@@ -141,10 +141,10 @@ def _why(trial: Any) -> str:
     match error:
         case MemoryLostError():
             return "the machine ran out of memory and its worker was killed"
+        case ray.exceptions.RayActorError(actor_init_failed=True):  # the text ends with the cause
+            return " ".join(str(error).strip().splitlines()[-1].split())[:300]
         case ray.exceptions.ActorDiedError() | ray.exceptions.ActorUnavailableError():
             return "its worker died"
-        case ray.exceptions.NodeDiedError():
-            return "its machine died"
         case ray.exceptions.RayTaskError():
             cause = error.cause
             return f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
