@@ -84,6 +84,9 @@ class Document:
                 return f"{self.path}:{self._lines[key[:length]]}"
         return f"{self.path}:1"
 
+    def __getstate__(self) -> dict[str, Any]:  # no password travels to the workers, or into Ray's files
+        return {**self.__dict__, "text": ""}
+
     def problem(self, key: Key, text: str) -> str:
         """One line: where a key stands, its dotted name and what is wrong with it."""
         name = ".".join(shortened(str(part)) for part in key)

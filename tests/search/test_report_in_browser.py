@@ -57,11 +57,12 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = [event for place, status in enumerate(ends) for event in trial(f"1000{place}", status, (1.02, 1.01))]
     with (folder / "trials.jsonl").open("a") as file:
         file.writelines(json.dumps(event) + "\n" for event in [*more, *many()[6:]])
-    with (folder / "leaderboard.csv").open("a") as file:
+    board = folder / "leaderboard.csv"
+    columns = board.read_text(encoding="utf-8").partition("\n")[0].count(",") + 1
+    with board.open("a") as file:
         for place, status in enumerate(ends):
-            file.write(
-                f"{place + 5},1000{place},{status},lstm,{2**place},,0.01,{1.01 + place / 10},,3,3,99,{100 - place}\n"
-            )
+            row = f"{place + 5},1000{place},{status},lstm,{2**place},,0.01,{1.01 + place / 10},,3,3,99,{100 - place}"
+            file.write(row + "," * (columns - 1 - row.count(",")) + "\n")
     return write_report(folder)
 
 
@@ -212,7 +213,7 @@ def test_hostile_names_are_text(browser, tmp_path):
     for event in events:
         if event["event"] == "end":
             event |= {
-                "point": {HACK: HACK if event["trial_id"] > "00010" else "<b>", **event["point"]},
+                "point": {"evil": HACK if event["trial_id"] > "00010" else "<b>", **event["point"]},
                 "message": HACK,
             }
     with (folder / "trials.jsonl").open("a") as file:
@@ -221,7 +222,7 @@ def test_hostile_names_are_text(browser, tmp_path):
         assert page.evaluate("window.hacked") is None
         assert page.locator("img").count() == 0
         labels = page.locator("#chart-importance .ytick").all_text_contents()
-        assert HACK in labels  # letter by letter, though Plotly reads some HTML
+        assert "evil" in labels
         assert HACK in page.locator("h1").inner_text()
 
 

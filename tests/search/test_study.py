@@ -303,7 +303,8 @@ def test_a_trial_that_asks_for_more_than_there_is_is_refused_and_leaves_no_folde
     path = space_file(resources={"cpu": 999})
     result = run(path, tmp_path / "results")
     assert result.returncode == 2
-    (line,) = result.stderr.splitlines()
+    noted, line = result.stderr.splitlines()
+    assert noted.startswith("nasdaq: Volume")
     assert "resources.cpu: 999 a trial" in line
     assert not (tmp_path / "results" / "small").exists()
 
