@@ -1,0 +1,82 @@
+"""When a study ends before its trials do."""
+
+import ast
+import os
+import pickle
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from search.stop import Ended, Stop, hangups_ignored
+
+ROOT = Path(__file__).parents[2]
+
+
+def ended(stop):
+    try:
+        return stop.stop_all()
+    except Ended:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_is_noted_and_the_second_interrupts(number):
+    said = []
+    stop = Stop(None, lambda: said.append("ending"))
+    with stop.on_signals():
+        assert not ended(stop)
+        os.kill(os.getpid(), number)
+        assert (said, stop.signalled, stop.early, ended(stop)) == (["ending"], True, True, True)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert said == ["ending"]
+
+
+def test_handlers_are_as_they_were_afterwards():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with hangups_ignored(), Stop(None, print).on_signals():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_under_nohup_a_hangup_is_none():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop(None, print)
+        with hangups_ignored() as nohup, stop.on_signals(nohup=nohup):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.signalled
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+def test_a_time_budget_ends_by_the_monotonic_clock_and_is_no_failure():
+    stop = Stop(0.05, print)
+    assert not ended(stop)
+    time.sleep(0.06)
+    assert stop.stop_all()
+    assert not stop.early
+
+
+def test_the_first_reason_counts():
+    stop = Stop(None, print)
+    stop.because("no room")
+    stop.because("no luck")
+    assert (stop.reason, stop.early, ended(stop)) == ("no room", True, True)
+
+
+def test_tunes_snapshot_holds_nothing_of_it():
+    assert pickle.loads(pickle.dumps(Stop(1.0, print))).__dict__ == {}
+
+
+def test_no_clock_that_can_be_set_measures_a_time():
+    """`time.time` and its kin jump; whatever is measured here is measured by clocks that cannot."""
+    allowed = {"search/record.py", "search/tracking_mlflow.py"}  # they say when something happened
+    for path in sorted(ROOT.glob("search/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                called = ast.unparse(node.func)
+                if called in ("time.time", "datetime.now", "datetime.utcnow", "datetime.today"):
+                    assert str(path.relative_to(ROOT)) in allowed, f"{path}:{node.lineno}: {called}"
