@@ -6,6 +6,7 @@ import pytest
 
 import search.predictions
 from search.predictions import Predictions, read_predictions, validation_forecasts
+from search.record import DamagedError
 from stockrnn.folds import walk_forward
 from stockrnn.prices import load
 from stockrnn.quality import clean
@@ -68,3 +69,54 @@ def test_a_study_without_predictions_has_an_empty_table(tmp_path):
     names, forecasts = validation_forecasts(tmp_path / "predictions.parquet")
     assert names == []
     assert forecasts.size == 0
+
+
+def written(tmp_path, prices, walk, *names):
+    """A study that was killed: these trials' forecasts stand in the stream."""
+    predictions = Predictions(tmp_path / "predictions.parquet", prices, 1)
+    for number, name in enumerate(names):
+        predictions.validation(name, walk.folds, forecast(number))
+    return predictions
+
+
+def test_what_had_ended_is_kept_once_and_what_had_not_is_dropped(prices, walk, tmp_path):
+    folder = tmp_path / "predictions.parquet"
+    first = written(tmp_path, prices, walk, "00000", "00001")
+    first.flush()
+    first.validation("00002", walk.folds, forecast(2))
+    first.validation("00001", walk.folds, forecast(1))  # as if it had been killed between part and stream
+    first.test("persistence", walk.test, forecast(9, 20))
+    (folder / ".part-00007.parquet").write_bytes(b"PAR1 torn")
+    Predictions(folder, prices, 1).keep({"00001", "00002"}, folds=2, test=False)
+    names, forecasts = validation_forecasts(folder)
+    assert names == ["00001", "00002"]
+    np.testing.assert_array_equal(forecasts, [forecast(1), forecast(2)])
+    assert read_predictions(folder, "test").num_rows == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
+    first._file.close()
+
+
+def test_a_forecast_that_is_lost_is_named(prices, walk, tmp_path):
+    predictions = written(tmp_path, prices, walk, "00000")
+    with pytest.raises(DamagedError, match=r"lacks forecasts of 1 trials that ended \(00004\); all are needed"):
+        Predictions(tmp_path / "predictions.parquet", prices, 1).keep({"00000", "00004"}, folds=2, test=False)
+    predictions._file.close()
+
+
+def test_a_damaged_part_is_named(prices, walk, tmp_path):
+    written(tmp_path, prices, walk, "00000").flush()
+    part = tmp_path / "predictions.parquet" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(DamagedError, match=r"part-00000.parquet: is damaged \("):
+        Predictions(tmp_path / "predictions.parquet", prices, 1).keep({"00000"}, folds=2, test=False)
+
+
+def test_the_test_block_has_the_forecasts_of_its_last_opening_alone(prices, walk, tmp_path):
+    predictions = written(tmp_path, prices, walk, "00000")
+    predictions.test("persistence", walk.test, forecast(1, 20))
+    predictions.forget_test()
+    predictions.test("persistence", walk.test, forecast(2, 20))
+    predictions.flush()
+    table = read_predictions(tmp_path / "predictions.parquet", "test")
+    assert table["forecast"].to_pylist() == forecast(2, 20).tolist()
+    assert validation_forecasts(tmp_path / "predictions.parquet")[0] == ["00000"]

@@ -4,7 +4,7 @@ import json
 import math
 
 from search.manifest import write_manifest
-from search.record import Record, read_ends
+from search.record import Record, cut_torn_line, read_ends, read_events
 
 SCORES = {"val_theils_u": 0.9, "val_direction_accuracy": math.nan}
 
@@ -60,3 +60,32 @@ def test_a_manifest_takes_any_number(tmp_path):
     write_manifest(tmp_path, {"scores": {"exploded": math.inf, "unknown": [math.nan, -math.inf, 1.5]}})
     written = json.loads((tmp_path / "manifest.json").read_text())
     assert written == {"scores": {"exploded": None, "unknown": [None, None, 1.5]}}
+
+
+def test_a_trial_that_goes_on_has_one_start_and_each_epoch_once(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    record = Record(path)
+    record.start("00000", {"hidden_size": 4})
+    record.epoch("00000", report(1))
+    record.epoch("00000", report(2))
+    record.end("00000", "interrupted")
+    record.close()
+    assert [end.status for end in read_ends(path)] == ["interrupted"]
+    record = Record(path, read_events(path))
+    assert record.ends == []  # it has not ended
+    record.start("00000", {"hidden_size": 4})
+    record.epoch("00000", report(2))  # from a checkpoint before it
+    record.epoch("00000", report(3))
+    record.end("00000", "complete")
+    record.close()
+    lines = [(line["event"], line.get("epoch")) for line in read_events(path)]
+    assert lines == [("start", None), ("epoch", 1), ("epoch", 2), ("interrupted", None), ("epoch", 3), ("end", None)]
+    assert [(end.status, end.epochs) for end in read_ends(path)] == [("complete", 3)]
+
+
+def test_a_torn_last_line_is_cut_and_a_whole_file_is_not(tmp_path):
+    path = tmp_path / "trials.jsonl"
+    assert cut_torn_line(path) == 0
+    path.write_bytes(b'{"a": 1}\n{"b"')
+    assert (cut_torn_line(path), cut_torn_line(path)) == (4, 0)
+    assert path.read_bytes() == b'{"a": 1}\n'

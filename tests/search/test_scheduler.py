@@ -65,3 +65,28 @@ def test_the_rungs_shown_are_those_of_asha(small_space):
     asha = sorted(milestone for milestone, _ in FiniteASHA(space)._brackets[0]._rungs)
     assert space.scheduler.rungs == (3, 9, 27)
     assert [math.ceil(milestone) for milestone in asha] == [3, 9, 27]
+
+
+def epochs(name, *scores):
+    return [
+        {"event": "epoch", "trial_id": name, "epoch": number, "score": score}
+        for number, score in enumerate(scores, start=1)
+    ]
+
+
+def test_the_rungs_of_a_study_that_broke_off_are_as_they_were(small_space):
+    """Each trial has its place in a rung once, under the id it keeps; what is not a number has none."""
+    space = small_space(scheduler={"max_epochs": 9, "grace_period": 1, "reduction_factor": 3})
+    lines = [*epochs("a", 0.9, 0.8), *epochs("b", 0.7, 0.6), *epochs("c", None), *epochs("d", 0.5)]
+    lines += [{"event": "end", "trial_id": name} for name in "abc"]
+    straight, again = FiniteASHA(space), FiniteASHA(space, lines)
+    for name, score in (("a", 0.9), ("b", 0.7)):
+        decide(straight, name, 1, score)
+    for scheduler in (straight, again):
+        assert decide(scheduler, "e", 1, 0.85) == "STOP"
+        assert decide(scheduler, "f", 1, 0.1) == "CONTINUE"
+    rungs = [{known.trial_id if hasattr(known, "trial_id") else known: score for known, score in recorded.items()}
+             for _, recorded in again._brackets[0]._rungs]  # fmt: skip
+    assert sum(len(recorded) for recorded in rungs) == 4  # d's only epoch is not decided on: it is done again
+    assert decide(again, "a", 1, 0.1) == "CONTINUE"  # it has its place already
+    assert decide(again, "d", 1, 0.95) == "STOP"

@@ -1,6 +1,7 @@
 """Optuna behind Tune's searcher: what is proposed, and what the journal says of every trial."""
 
 import math
+import time
 
 import optuna
 import pytest
@@ -156,3 +157,76 @@ def test_a_trial_that_ends_without_any_score_is_pruned_without_a_value(small_spa
     end(searcher, "a", report(1, math.nan, "complete"))
     (trial,) = read(tmp_path / "journal").trials
     assert (trial.state, trial.value) == (TrialState.PRUNED, None)
+
+
+def ended_as(proposed, status="complete", score=0.9, epochs=2):
+    scores = {"val_theils_u": score} if status in ("complete", "stopped") else {}
+    return TrialEnd(
+        trial_id=proposed["trial_id"], status=status, point=proposed["point"], epochs=epochs, scores=scores,
+        best_epoch=1 if scores else None,
+    )  # fmt: skip
+
+
+def test_a_study_that_broke_off_goes_on_where_it_was(small_space, tmp_path):
+    """Of four trials one was told, one ended in the record alone, one ran, and one died between its two last words."""
+    before = Asked(small_space(), tmp_path / "journal")
+    first, second, third, fourth = (before.suggest(str(number)) for number in range(4))
+    told = end(before, "0", report(2, 0.9, "complete"))
+    before._open["3"].set_user_attr("status", "complete")  # and killed before Optuna was told
+    ends = [told, ended_as(second, "stopped"), ended_as(fourth)]
+    after = OptunaSearcher(small_space(), tmp_path / "journal", ends, {third["trial_id"]: third["point"]})
+    assert (after.notes, after.left) == ([], 3)
+    again = after.suggest("anew")
+    assert again == third
+    assert [after.suggest(f"more{number}")["trial_id"] for number in range(2)] == ["00004", "00005"]
+    states = {}
+    for trial in read(tmp_path / "journal").trials:
+        states.setdefault(trial.user_attrs["trial_id"], []).append((trial.state, trial.value))
+    complete, running = TrialState.COMPLETE, (TrialState.RUNNING, None)
+    assert states["00000"] == [(complete, 0.9)]
+    assert states["00001"] == [(TrialState.PRUNED, 0.9)]
+    assert states["00002"] == [(TrialState.FAIL, None), running]
+    assert states["00003"][-1] == (complete, 0.9)
+    assert [first["trial_id"], states["00004"], states["00005"]] == ["00000", [running], [running]]
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_a_journal_that_is_lost_is_made_anew_from_the_record(small_space, tmp_path, sampler):
+    """Trials 0 and 3 ended, 1 and 2 did not: neither id nor point is given twice, and none is left out."""
+    space = small_space(space=FINITE, search={"sampler": sampler, "num_samples": 6 if sampler == "grid" else 8})
+    before = OptunaSearcher(space, tmp_path / "journal")
+    proposed = [before.suggest(str(number)) for number in range(4)]
+    (tmp_path / "journal").unlink()
+    ends = [ended_as(proposed[0], score=0.7), ended_as(proposed[3], "diverged")]
+    broken_off = {trial["trial_id"]: trial["point"] for trial in proposed[1:3]}
+    after = OptunaSearcher(space, tmp_path / "journal", ends, broken_off)
+    assert after.left == space.num_samples - 2
+    rest = [after.suggest(str(number)) for number in range(after.left)]
+    assert rest[:2] == proposed[1:3]
+    everything = [proposed[0], proposed[3], *rest]
+    assert sorted(trial["trial_id"] for trial in everything) == [f"{n:05d}" for n in range(space.num_samples)]
+    if sampler == "grid":
+        assert len({tuple(trial["point"].items()) for trial in everything}) == 6
+    assert read(tmp_path / "journal").best_value == 0.7
+
+
+def test_a_journal_of_another_space_or_that_says_something_else_is_set_aside(small_space, tmp_path):
+    before = Asked(small_space(), tmp_path / "journal")
+    proposed = before.suggest("0")
+    end(before, "0", report(2, 0.9, "complete"))
+    other = OptunaSearcher(small_space(), tmp_path / "journal", [ended_as(proposed, score=0.8)])
+    assert "says of trial 00000 what trials.jsonl does not" in other.notes[0]
+    assert read(tmp_path / "journal").best_value == 0.8
+    fewer = {"space": {"architecture": ["rnn", "gru"]}}
+    changed = OptunaSearcher(small_space(**fewer), tmp_path / "journal", [ended_as(proposed, score=0.8)])
+    assert "is of another space: architecture had other values" in changed.notes[0]
+    assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal", "journal.1", "journal.2"]
+    changed.suggest("1")  # and the sampler goes on
+
+
+def test_the_lock_of_a_writer_that_died_is_taken_over_at_once(small_space, tmp_path):
+    OptunaSearcher(small_space(), tmp_path / "journal").suggest("0")
+    (tmp_path / "journal.lock").symlink_to("results/study.journal")  # which leads nowhere from here
+    began = time.monotonic()
+    OptunaSearcher(small_space(), tmp_path / "journal").suggest("1")
+    assert time.monotonic() - began < 5
