@@ -9,7 +9,7 @@ import studies
 from studies import ASHA, GRID, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-STUDIES = int(os.environ.get("STOCKRNN_KILLS", "3"))
+STUDIES = int(os.environ.get("STOCKRNN_KILLS", "2"))
 FIRST = int(os.environ.get("STOCKRNN_KILLS_FROM", "0"))
 TRIALS = {"grid": 12, "asha": 14}
 DIES = 30.0  # seconds within which the processes of a killed driver must be gone
