@@ -142,7 +142,8 @@ def test_flipped_bytes_are_mended_or_named(killed, copy, name):
     said = list(copy(name, flipped()))
     if name == "trials.jsonl":
         assert sum(line is not None for line in said) > FLIPS / 3, "most flips break a line, and are named"
-        assert all(line is None or "trials.jsonl" in line for line in said)
+        # An id that is another one now has ended without its forecasts.
+        assert all(line is None or "trials.jsonl" in line or "lacks forecasts of" in line for line in said)
     else:
         assert set(said) == {None}, "the journal is made anew from the record"
 
