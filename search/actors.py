@@ -3,7 +3,7 @@
 Its actor manager takes what is neither the failure of an actor nor that of a task for a fault of its own. Its
 controller is told twice of a worker that dies while it is made ready for the next trial, of the worker and of its task:
 it gives the trial another worker, and then ends it as failed. Here each death is what it is: one trial has lost its
-worker once.
+worker once. And a trial that ran out of its share of a GPU's memory comes back with a larger one.
 """
 
 import importlib
@@ -14,6 +14,9 @@ from typing import Any
 from ray.air.execution._internal import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.tune.execution import tune_controller
+
+from search.shares import larger
+from search.trial import GpuMemoryError
 
 __all__ = ["MemoryLostError", "workers_may_die"]
 
@@ -42,7 +45,16 @@ class _Controller(tune_controller.TuneController):
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
         if exception is not self._heard:
             self._heard = exception
+            if isinstance(exception, GpuMemoryError):
+                trial.max_failures += 1  # it is not tried again as it was: `max_failures` is not for this
             super()._process_trial_failure(trial, exception)
+
+    def _requeue_trial(self, trial: Any) -> None:
+        # Here the trial is neither running nor waiting yet, so that it waits for what it asks for now.
+        if isinstance(self._heard, GpuMemoryError):
+            asked = trial.placement_group_factory.required_resources
+            trial.update_resources({"cpu": asked.get("CPU", 0), "gpu": larger(asked["GPU"])})
+        super()._requeue_trial(trial)
 
 
 REPLACED = ((tune_controller, RayActorManager, _Manager), (tune_tune, tune_controller.TuneController, _Controller))

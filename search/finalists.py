@@ -71,12 +71,16 @@ def validation_days(prices: Prices, folds: Sequence[Fold], horizon: int) -> tupl
     return closes[targets], closes[targets - horizon]
 
 
-def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray) -> Refitted:
+def refit(
+    finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray, *,
+    device: str = "cpu",
+) -> Refitted:  # fmt: skip
     """Train a finalist on everything before the test block and forecast that block.
 
     Args:
         validation: what its trial forecast on the validation days of all folds, shape (days,); the intervals of the
             forecaster come from its errors.
+        device: to train on, `cpu` or `cuda`.
     """
     from stockrnn.forecaster import Forecaster
     from stockrnn.training import train
@@ -84,7 +88,7 @@ def refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, v
 
     window, network, training = space.configurations(finalist.point)
     horizon = space.data.horizon
-    windows = Windows(prices, [final_fold(walk)], window, horizon, device=space.device)
+    windows = Windows(prices, [final_fold(walk)], window, horizon, device=device)
     *_, last = train(
         windows, network, training, seeds=space.search.finalist_seeds, max_epochs=finalist.epochs,
         study_seed=space.seed, forecast_from=finalist.epochs, form=space.form,

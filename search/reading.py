@@ -27,7 +27,9 @@ from search.settings import (
     SchedulerConfig,
     SearchConfig,
     TrackingConfig,
+    WhenConfig,
 )
+from search.shares import Rules
 from search.tracking_address import without_credentials
 from search.wording import explain, nearest, shown, suggestion
 from stockrnn.configuration import Configuration, DataConfig, OtherConfig, ValidationConfig
@@ -98,6 +100,8 @@ class _Reader:
             )
         if search and parameters:
             search = self._planned(search, parameters)
+        if resources and parameters:
+            self._check_demands(resources, parameters)
         if scheduler and scheduler.grace_period > scheduler.max_epochs:
             self._problem_with_grace(scheduler)
         if self.problems:
@@ -149,7 +153,7 @@ class _Reader:
         except ValidationError as error:
             for key, text in explain(error):
                 if text == "unknown key":
-                    text += _hint(key[-1], OtherConfig.model_fields if "also" in key else config.model_fields)
+                    text += _hint_within(key, config)
                 first, _, rest = text.partition(" ")
                 if not key and first.rstrip(":") in config.model_fields:  # a rule between keys names its own first
                     key, text = (first.rstrip(":"),), rest
@@ -284,6 +288,12 @@ class _Reader:
                 point[name] = value
         return point
 
+    def _check_demands(self, resources: ResourcesConfig, parameters: tuple[Parameter, ...]) -> None:
+        try:
+            Rules(resources, parameters)
+        except DomainError as error:
+            self._problem(("resources", "when", *error.key), str(error))
+
     def _problem_with_grace(self, scheduler: SchedulerConfig) -> None:
         grace, most = scheduler.grace_period, scheduler.max_epochs
         rule = f"a trial may be stopped from its grace period on; write grace_period: {most} to stop none early"
@@ -291,6 +301,18 @@ class _Reader:
             self._problem(("scheduler", "grace_period"), f"{grace} is above max_epochs {most}; {rule}")
         else:
             self._problem(("scheduler", "max_epochs"), f"{most} is below grace_period, {grace} by default; {rule}")
+
+
+def _hint_within(key: Key, config: type[Configuration]) -> str:
+    """How an unknown key of a section, or of an entry in it, may have been meant."""
+    if "also" in key:
+        return _hint(key[-1], OtherConfig.model_fields)
+    if key[0] != "when":
+        return _hint(key[-1], config.model_fields)
+    known = [field.alias or name for name, field in WhenConfig.model_fields.items()]
+    if key[-1] in FIELDS:
+        return f"; it is a parameter; write it as a condition: if: {{{key[-1]}: ...}}"
+    return suggestion(key[-1], known) or f"; an entry has {', '.join(known)}"
 
 
 def _hint(key: object, known: Iterable[str]) -> str:

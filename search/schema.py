@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from search.parameters import FIELDS
-from search.settings import NAME, SECTIONS
+from search.settings import NAME, SECTIONS, WhenConfig
 from stockrnn.configuration import FEATURE_SETS, NAMES, ROLLING, DataConfig, OtherConfig
 
 __all__ = ["schema", "schema_text"]
@@ -21,6 +21,20 @@ CONDITION = {
     "minProperties": 1,
     "description": "earlier parameters and the values of theirs beside which this parameter exists",
     "propertyNames": {"enum": list(FIELDS)},
+}
+
+BOUNDS = {
+    "type": "object",
+    "properties": {"min": {"type": "number"}, "max": {"type": "number"}},
+    "minProperties": 1,
+    "additionalProperties": False,
+}
+CONDITIONS = {
+    "minProperties": 1,
+    "propertyNames": {"enum": list(FIELDS)},
+    "additionalProperties": {
+        "anyOf": [BOUNDS, {"type": "array", "minItems": 1}, {"not": {"type": ["object", "array"]}}]
+    },
 }
 
 
@@ -51,6 +65,10 @@ def schema() -> dict[str, Any]:
     other = _tidy(OtherConfig.model_json_schema())
     del properties["data"]["$defs"], other["description"]
     properties["data"]["properties"]["also"]["items"] = {"anyOf": [{"type": "string", "minLength": 1}, other]}
+    entry = _tidy(WhenConfig.model_json_schema())
+    entry["properties"]["if"] |= CONDITIONS
+    del properties["resources"]["$defs"]
+    properties["resources"]["properties"]["when"]["items"] = entry
     properties["search"]["properties"]["initial"]["items"]["propertyNames"] = {"enum": list(FIELDS)}
     properties["space"] = {
         "type": "object",

@@ -2,21 +2,25 @@
 
 import itertools
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_serializer, field_validator
+from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
 from search.tracking_address import check_address, without_credentials
+from search.wording import shown
 from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
 
 __all__ = [
-    "NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig",
-    "TrackingConfig",
+    "AUTO", "NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig",
+    "TrackingConfig", "WhenConfig",
 ]  # fmt: skip
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 DEFAULT_SAMPLES = 40
 MOST_SAMPLES = 1_000_000
+AUTO: Literal["auto"] = "auto"
+LEAST_SHARE = 0.01  # of a CPU core or a GPU
+MOST_ENTRIES = 8  # of resources.when
 
 
 class SearchConfig(Configuration):
@@ -81,11 +85,64 @@ class LockstepConfig(Configuration):
     )
 
 
+def parse_gpu(value: object) -> object:
+    """A share of one GPU, 0 for none, or `auto`; else ValueError."""
+    rule = f"a share is {AUTO}, 0 or a number from {LEAST_SHARE} to 1, part of one GPU"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        if value != AUTO:
+            raise ValueError(f"{shown(value)} is no share of a GPU; {rule}; write gpu: 0.25, say")
+    elif not (value == 0 or LEAST_SHARE <= value <= 1):
+        more = "a trial trains on one GPU" if value > 1 else "less holds nothing"
+        raise ValueError(f"{value:g} is no share of a GPU; {rule}: {more}; write gpu: 0.25, say")
+    return value
+
+
+Cpu = Annotated[float, Field(ge=LEAST_SHARE, le=1024)]
+Gpu = Annotated[
+    Annotated[float, Field(ge=0, le=1)] | Literal["auto"],
+    BeforeValidator(parse_gpu),
+]
+
+
+class WhenConfig(Configuration):
+    """What the trials are given that meet a condition."""
+
+    if_: dict[str, Any] = Field(
+        alias="if",
+        description="parameters of the space, and for each a value, a list of values, or {min: ..., max: ...}; "
+        "all must hold",
+    )
+    cpu: Cpu | None = Field(None, description="CPU cores of such trials; null: as without this entry")
+    gpu: Gpu | None = Field(None, description="share of a GPU of such trials; null: as without this entry")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "WhenConfig":
+        if not self.if_:
+            raise ValueError("if: holds no condition; a condition names a parameter; add hidden_size: {min: 128}, say")
+        if self.cpu is None and self.gpu is None:
+            raise ValueError("gives neither cpu nor gpu; an entry gives one of them at least; add gpu: 0.5, say")
+        return self
+
+
 class ResourcesConfig(Configuration):
     """What each trial is given."""
 
-    cpu: float = Field(1, gt=0, le=1024, description="CPU cores, and threads of PyTorch")
-    gpu: float = Field(0, ge=0, le=64, description="GPUs; a fraction shares one")
+    cpu: Cpu = Field(1, description="CPU cores, and threads of PyTorch")
+    gpu: Gpu = Field(
+        0,
+        description="share of one GPU, 0.01 to 1, of whose memory a trial takes no more; 0: trains on the CPU; "
+        "auto: as much as the trial's networks need, and the CPU where there is no GPU",
+    )
+    when: list[WhenConfig] = Field(
+        default_factory=list,
+        max_length=MOST_ENTRIES,
+        description="other demands of some trials, as in {if: {hidden_size: {min: 128}}, gpu: 0.5}; each entry that "
+        "matches lays its values over those before",
+    )
+
+    @field_serializer("when")
+    def _as_written(self, entries: list[WhenConfig]) -> list[dict[str, Any]]:
+        return [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in entries]
 
 
 class TrackingConfig(Configuration):

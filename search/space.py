@@ -8,6 +8,7 @@ from typing import Any, Literal
 from search.document import Document, Key, SpaceError, yaml_text
 from search.parameters import FIELDS, Parameter, Value
 from search.reading import Contents, read
+from search.shares import Rules
 from stockrnn.configuration import (
     FEATURE_SETS,
     NetworkConfig,
@@ -55,9 +56,9 @@ class Space(Contents):
         return tuple(self.search.initial)
 
     @property
-    def device(self) -> str:
-        """Where trials train."""
-        return "cuda" if self.resources.gpu else "cpu"
+    def demands(self) -> Rules:
+        """What its trials ask for, by their points."""
+        return Rules(self.resources, self.parameters)
 
     @property
     def form(self) -> Literal["batched", "looped"] | None:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stockrnn.configuration import NetworkConfig
+from stockrnn.memory import GATES, GROUP_STATES
 from stockrnn.networks import Network
 from stockrnn.recurrence import CELLS, Workspace
 
@@ -22,10 +23,6 @@ __all__ = ["Form", "Loss", "Members", "form_for"]
 
 Form = Literal["batched", "looped"]
 Loss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> elementwise losses, same shape
-
-
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-GROUP_STATES = {"cpu": 16_000_000, "cuda": 512_000_000}  # gate values of a batched step: they bound its memory
 
 
 def form_for(

@@ -1,0 +1,50 @@
+"""How much memory the GPUs of a cluster have: what `gpu: auto` measures shares by."""
+
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from search.settings import LEAST_SHARE
+
+__all__ = ["BusyError", "smallest_gpu"]
+
+WITHIN = 20.0  # seconds, for a worker to start and import PyTorch
+
+
+class BusyError(RuntimeError):
+    """There are GPUs, and none has room for a question."""
+
+
+def smallest_gpu() -> int | None:
+    """Bytes of memory of the smallest GPU that PyTorch can use; None where it can use none.
+
+    Every machine that Ray counts GPUs on is asked.
+
+    Raises:
+        BusyError: none answered.
+    """
+    machines = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    asked = [_asked(node["NodeID"]) for node in machines]
+    if not asked:
+        return None
+    answered, late = ray.wait(asked, num_returns=len(asked), timeout=WITHIN)
+    for task in late:
+        ray.cancel(task, force=True)
+    if not answered:
+        raise BusyError(f"none of {len(asked)} machines with GPUs answered within {WITHIN:g} s")
+    return min((memory for memory in ray.get(answered) if memory), default=None)
+
+
+def _asked(node: str) -> Any:
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return _memory.options(num_cpus=0, num_gpus=LEAST_SHARE, scheduling_strategy=there, max_retries=0).remote()
+
+
+@ray.remote
+def _memory() -> int | None:
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return min(torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count()))
