@@ -129,7 +129,7 @@ class ResourcesConfig(Configuration):
 
     cpu: Cpu = Field(1, description="CPU cores, and threads of PyTorch")
     gpu: Gpu = Field(
-        0,
+        0.0,
         description="share of one GPU, 0.01 to 1, of whose memory a trial takes no more; 0: trains on the CPU; "
         "auto: as much as the trial's networks need, and the CPU where there is no GPU",
     )
