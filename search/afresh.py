@@ -39,7 +39,8 @@ def train_afresh(
 
     def begin(finalist: Finalist, share: float) -> Any:
         cpu = demand(finalist.point).cpu
-        task = _refit.options(num_cpus=cpu, num_gpus=share)
+        # Ray ends the process of a task that is defined with a GPU, and keeps the others warm.
+        task = ray.remote(num_cpus=cpu, num_gpus=share)(_refit)
         return task.remote(finalist, *shared, validation[finalist.trial_id], cpu, share)
 
     waiting = {}
@@ -68,7 +69,6 @@ def train_afresh(
     return [done[finalist.trial_id] for finalist in finalists if finalist.trial_id in done], failed
 
 
-@ray.remote
 def _refit(
     finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray, cpu: float,
     share: float,

@@ -38,10 +38,11 @@ def smallest_gpu() -> int | None:
 
 def _asked(node: str) -> Any:
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    return _memory.options(num_cpus=0, num_gpus=LEAST_SHARE, scheduling_strategy=there, max_retries=0).remote()
+    # Ray ends the process of a task that is defined with a GPU: nothing of it stays on the GPU.
+    task = ray.remote(num_cpus=0, num_gpus=LEAST_SHARE, scheduling_strategy=there, max_retries=0)(_memory)
+    return task.remote()
 
 
-@ray.remote
 def _memory() -> int | None:
     import torch
 

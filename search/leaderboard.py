@@ -27,12 +27,14 @@ from search.record import plain
 from search.studies import Study, StudyError, read_studies, read_study
 from search.wording import one_line, shortened, suggestion
 from stockrnn.files import FileError, plain_bytes
+from stockrnn.storage import StorageError, copied
 
 __all__ = ["main", "read_csv", "table", "write_csv"]
 
 DONE, WRONG_INPUT = 0, 2
 FORMATS = ("table", "csv", "json", "markdown")
 TOP = 10
+NEEDED = ("manifest.json", "space.yaml", "trials.jsonl")  # of a study, for its leaderboard
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet takes wide letters for narrow ones
 MOST_CSV = 200_000_000  # bytes
 LEFT = {"trial_id", "status", "network", "study", "state", "source", "start"}  # columns of words
@@ -141,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="a study, as in results/all, or a folder of studies"
+        "place", metavar="FOLDER", help="a study, as in results/all or s3://bucket/results/all, or a folder of studies"
     )
     parser.add_argument("--top", metavar="N", help="rows at most (table: 10 and the baselines; else all)")
     parser.add_argument("--columns", metavar="NAMES", help="columns, with commas between; see those of leaderboard.csv")
@@ -150,16 +152,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     options = parser.parse_args(arguments)
     try:
-        if (options.folder / "manifest.json").exists():
-            print(_leaderboard(read_study(options.folder), options))
-        else:
-            print(_list(options.folder, options))
+        with copied(options.place, _needed) as folder:
+            try:
+                print(_board(folder, options))
+            except StudyError as error:
+                raise StudyError(str(error).replace(str(folder), options.place)) from None
         return DONE
     except StudyError as error:
         print(one_line(str(error)), file=sys.stderr)
+    except StorageError as error:
+        print(f"{one_line(str(error))}; check the URL, its keys and the way to it", file=sys.stderr)
     except OSError as error:
-        print(f"{one_line(str(options.folder))}: cannot be read ({error.strerror}); check the path", file=sys.stderr)
+        print(f"{one_line(options.place)}: cannot be read ({error.strerror}); check the path", file=sys.stderr)
     return WRONG_INPUT
+
+
+def _needed(name: str) -> bool:
+    *folders, file = name.split("/")
+    return len(folders) <= 1 and file in NEEDED
+
+
+def _board(folder: Path, options: argparse.Namespace) -> str:
+    if (folder / "manifest.json").exists():
+        return _leaderboard(read_study(folder), options)
+    return _list(folder, options)
 
 
 def _leaderboard(study: Study, options: argparse.Namespace) -> str:

@@ -17,7 +17,8 @@ from search.wording import one_line
 
 __all__ = ["Progress", "duration"]
 
-REFRESH = 0.5  # seconds between two looks of the live view
+REFRESH, LONGEST = 0.5, 10.0  # seconds between two looks of the live view
+COST = 50  # times as long as a look took, until the next: 2 % of the time
 PLAIN_EVERY = 30.0  # seconds between two plain lines while no trial ends
 
 
@@ -60,6 +61,7 @@ class Progress:
         self._quiet = quiet
         self._ending = False
         self._live: Live | None = None
+        self._every = REFRESH
 
     def __enter__(self) -> "Progress":
         if not self._quiet and self._console.is_terminal:
@@ -84,12 +86,13 @@ class Progress:
         """Show how things stand, if it is time to."""
         if self._first_trial is None and self.record.running:
             self._first_trial = time.monotonic()
-        every = REFRESH if self._live else PLAIN_EVERY
+        every = self._every if self._live else PLAIN_EVERY
         if self._quiet or (not force and time.monotonic() - self._shown < every):
             return
         self._shown = time.monotonic()
         if self._live is not None:
             self._live.update(Text("\n".join(self._lines()), no_wrap=True, overflow="ellipsis"), refresh=True)
+            self._every = min(max(REFRESH, COST * (time.monotonic() - self._shown)), LONGEST)
         else:
             waiting = "" if self.record.running else f"; waiting for {self.waiting_for}"
             self._console.print(f"{self._trials()}{waiting}; {self._time()}", soft_wrap=True)

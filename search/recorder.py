@@ -18,13 +18,13 @@ from search.record import INTERRUPTED, UNSCORED, Record, TrialEnd
 from search.searcher import OptunaSearcher
 from search.space import Space
 from search.tracking import Tracking
-from stockrnn.checkpoint import forget
 from stockrnn.folds import Fold
 
 __all__ = ["Board", "Recorder"]
 
 SAME_FAILURES = 5  # with one message, before any trial succeeds: they end the study
-LEADERBOARD_EVERY = 1.0  # seconds between two rewrites while trials end
+LEADERBOARD_EVERY, LEADERBOARD_LONGEST = 1.0, 60.0  # seconds between two rewrites while trials end
+LEADERBOARD_COST = 50  # times as long as a rewrite took, until the next: 2 % of the time
 
 
 class Board:
@@ -32,7 +32,8 @@ class Board:
 
     def __init__(self, path: Path, space: Space, record: Record, baselines: Mapping[str, Mapping[str, float]]) -> None:
         self._path, self._space, self._record, self._baselines = path, space, record, baselines
-        self._written = 0.0
+        self._ends = 0  # of trials that are written
+        self._next = 0.0  # when it may be written again
         self.test: Mapping[str, Mapping[str, Any]] = {}  # the test columns, once the block was opened
         self.ensemble: Mapping[str, float] = {}
 
@@ -44,11 +45,16 @@ class Board:
         )  # fmt: skip
 
     def write(self) -> None:
+        began = time.monotonic()
         write_csv(self._path, self.rows(), columns(self._space))
-        self._written = time.monotonic()
+        now = time.monotonic()
+        self._ends = len(self._record.ends)
+        wait = max(LEADERBOARD_EVERY, LEADERBOARD_COST * (now - began))
+        self._next = now + min(wait, LEADERBOARD_LONGEST)
 
     def refresh(self) -> None:
-        if time.monotonic() - self._written >= LEADERBOARD_EVERY:
+        """Write it if trials have ended since, and it is time to."""
+        if len(self._record.ends) != self._ends and time.monotonic() >= self._next:
             self.write()
 
 
@@ -57,11 +63,12 @@ class Recorder(tune.Callback):
 
     def __init__(
         self, record: Record, board: Board, progress: Progress, predictions: Predictions, folds: Sequence[Fold],
-        tracking: Tracking, searcher: OptunaSearcher, checkpoints: Path, stop: Callable[[str], None],
+        tracking: Tracking, searcher: OptunaSearcher, forget: Callable[[str], None],
+        stop: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._record, self._board, self._progress, self._tracking = record, board, progress, tracking
         self._predictions, self._folds, self._searcher = predictions, folds, searcher
-        self._checkpoints, self._stop = checkpoints, stop
+        self._forget, self._stop = forget, stop
         self._forecasts: dict[str, np.ndarray] = {}  # of running trials, at their best epoch
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,6 +81,7 @@ class Recorder(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._progress.look()
+        self._board.refresh()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         trial_id, point = trial.config["trial_id"], trial.config["point"]
@@ -89,6 +97,8 @@ class Recorder(tune.Callback):
             self._forecasts[trial_id] = forecast
         self._record.epoch(trial_id, result)
         self._tracking.epoch(trial_id, result)
+        if epoch := result.get("resumed_from"):
+            self._progress.say(f"{trial_id}: goes on from epoch {epoch}")
         if error := result.get("checkpoint_error"):
             self._progress.say(f"{trial_id}: {error}")
 
@@ -96,7 +106,9 @@ class Recorder(tune.Callback):
         self.on_trial_start(iteration, trials, trial)  # where its worker died before it told of it
         said = _why(trial)
         self._record.retry(trial.config["trial_id"], said)
-        self._progress.say(f"{trial.config['trial_id']}: {said}; it goes on with another worker")
+        share = trial.placement_group_factory.required_resources.get("GPU", 0)
+        of_gpu = f" and {share:g} of a GPU" if share else ""
+        self._progress.say(f"{trial.config['trial_id']}: {said}; it goes on with another worker{of_gpu}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         status = trial.last_result["status"]
@@ -110,8 +122,7 @@ class Recorder(tune.Callback):
     def _end(self, trial: Any, status: str, message: str | None = None) -> None:
         end = self._ended(trial.config["trial_id"], status, message)
         self._searcher.tell(trial.trial_id, end, trial.last_result)
-        forget(self._checkpoints / end.trial_id)
-        self._board.refresh()
+        self._forget(end.trial_id)
         self._count(end)
 
     def _ended(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:

@@ -7,6 +7,7 @@ one page. The words are in `report.html.j2`; here are the facts.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from search.parameters import FIELDS
 from search.progress import duration
 from search.ranking import network
 from search.unseen import advantages, forecasts, spread
+from stockrnn.storage import RemoteFolder, beside, copied, is_url, joined
 
 __all__ = ["main", "write_report"]
 
@@ -66,23 +68,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Write the report.html of a study, at any time; or several studies side by side in one page.",
     )
     parser.add_argument(
-        "folders", type=Path, nargs="+", metavar="FOLDER", help="a study's folder, as in results/smoke; or several"
-    )
+        "places", nargs="+", metavar="FOLDER",
+        help="a study's folder, as in results/smoke or s3://bucket/results/smoke; or several",
+    )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="of several: the page (default: comparison.html beside the first)"
     )
     given = parser.parse_args(arguments)
-    if given.output and len(given.folders) == 1:
+    if given.output and len(given.places) == 1:
         parser.error("--output: is for several studies; the report of one is report.html in its folder")
     try:
-        if len(given.folders) == 1:
-            print(write_report(given.folders[0]))
-        else:
-            print(write_comparison(given.folders, given.output))
+        with ExitStack() as stack:
+            folders = [stack.enter_context(copied(place)) for place in given.places]
+            print(_written(given.places, folders, given.output))
         return DONE
     except (OSError, ValueError) as error:
         print(f"{error}; no report was written", file=sys.stderr)
         return NO_REPORT
+
+
+def _written(places: Sequence[str], folders: Sequence[Path], output: Path | None) -> str:
+    """Write the page and say where it is: behind the first's URL, where it has one."""
+    page = write_report(folders[0]) if len(places) == 1 else write_comparison(folders, output)
+    if output or not is_url(places[0]):
+        return str(page)
+    where = places[0] if len(places) == 1 else beside(places[0])
+    RemoteFolder(where).write(page.name, page.read_bytes())
+    return joined(where, page.name)
 
 
 def _with_network(names: Sequence[str]) -> list[str]:

@@ -15,13 +15,14 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from search.mirror import Mirror
     from search.space import Space
     from search.study import Outcome
     from stockrnn.folds import WalkForward
     from stockrnn.prices import Access
     from stockrnn.series import Prices
 
-    Plan = tuple[Space, Prices, WalkForward, Path]
+    Plan = tuple[Space, Prices, WalkForward, str]
 
 __all__ = ["main"]
 
@@ -64,15 +65,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_INPUT
     from search.admission import AdmissionError
     from search.document import SpaceError
+    from search.lock import LockedError
+    from search.record import DamagedError
     from search.tracking_address import without_credentials
     from search.wording import one_line
     from stockrnn.series import PriceError
+    from stockrnn.storage import StorageError
 
     try:
         return _run(options)
     except SpaceError as error:
         print(*map(without_credentials, error.problems), sep="\n", file=sys.stderr)
-    except (PriceError, AdmissionError, _OptionError) as error:
+    except StorageError as error:
+        print(
+            f"{one_line(str(error))}; results are kept there; check the URL, its keys and the way to it",
+            file=sys.stderr,
+        )
+    except (PriceError, AdmissionError, LockedError, DamagedError, _OptionError) as error:
         print(*(one_line(without_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
     except KeyboardInterrupt:  # before the study took over, or for the second time
         print("interrupted at once; if the study had begun, its folder holds what had ended", file=sys.stderr)
@@ -87,6 +96,7 @@ class _OptionError(ValueError):
 def _run(options: argparse.Namespace) -> int:
     from search.space import load_space
     from search.tracking import check_installed
+    from stockrnn.storage import check_url, is_url
 
     budget = _seconds(options.time_budget, "--time-budget")
     most = options.max_concurrent
@@ -97,10 +107,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.insecure and options.address is None:
         raise _OptionError("--insecure: stands without --address; it is about joining a cluster; drop it")
     for option, place in (("--output", options.output), ("--resume", options.resume)):
-        if place and re.match(r"[a-z][a-z0-9+.-]+://", place):
-            raise _OptionError(
-                f"{option} {place}: is no folder; results are kept in one, which machines may share; name it"
-            )
+        if place and is_url(place):
+            try:
+                check_url(place)
+            except ValueError as error:
+                raise _OptionError(f"{option} {place}: {error}") from None
     access = _access(options)
     if options.resume:
         return _go_on(options, budget, most)
@@ -109,9 +120,10 @@ def _run(options: argparse.Namespace) -> int:
     plans = [_planned(options, each, access) for each in space.studies()]
     if options.dry_run:
         return DONE
-    _check_writable(Path(options.output))
+    if not is_url(options.output):
+        _check_writable(Path(options.output))
     if len(plans) == 1:
-        return _study(options, *plans[0], budget, most)
+        return _begin(options, *plans[0], budget, most)
     return _studies(options, space, plans, budget, most)
 
 
@@ -119,11 +131,12 @@ def _planned(options: argparse.Namespace, space: "Space", access: "Access") -> "
     """A study before it begins: its space, prices, folds and folder, all checked."""
     from search.wording import one_line
     from stockrnn.alignment import prepare
+    from stockrnn.storage import RemoteFolder, is_url, joined
 
     prices = prepare(space.data, access)
     fitting = space.fitting(prices)
     walk = fitting.folds(prices)
-    folder = Path(options.output) / space.name
+    place = joined(options.output, space.name)
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
@@ -131,12 +144,12 @@ def _planned(options: argparse.Namespace, space: "Space", access: "Access") -> "
             print(f"{prices.source}: no usable volume, so the features are ohlc", file=sys.stderr)
     if options.dry_run:
         print(_plan(fitting, prices, walk))
-    if os.path.lexists(folder):
+    if RemoteFolder(place).names() if is_url(place) else os.path.lexists(place):
         raise space.error(
-            ("name",), f"{folder} exists already; each study has a folder of its own; go on with it by --resume "
-            f"{folder}, choose another name with --name, or remove the folder",
+            ("name",), f"{place} exists already; each study has a folder of its own; go on with it by --resume "
+            f"{place}, choose another name with --name, or remove the folder",
         )  # fmt: skip
-    return fitting, prices, walk, folder
+    return fitting, prices, walk, place
 
 
 def _studies(
@@ -144,37 +157,74 @@ def _studies(
 ) -> int:
     """Several studies, one after another on one Ray, and their comparison."""
     from search.comparison import write_comparison
+    from search.mirror import work_folder
     from search.workers import ray_running
+    from stockrnn.storage import RemoteFolder, is_url, joined
 
     codes = []
     with ray_running(options.address, insecure=options.insecure):
         for number, plan in enumerate(plans, start=1):
             _show(f"Study {number} of {len(plans)}: {plan[0].name}, {plan[0].data.ticker}")
-            codes.append(_study(options, *plan, budget, most))
+            codes.append(_begin(options, *plan, budget, most))
             _show("")
             if codes[-1] == INTERRUPTED:
                 break
-    begun = [folder for *_, folder in plans if (folder / "manifest.json").exists()]
-    page = write_comparison(begun, Path(options.output) / f"{space.name}.html")
-    _show(f"{len(begun)} studies, side by side: {page}")
+    folders = [work_folder(place) if is_url(place) else Path(place) for *_, place in plans]
+    begun = [folder for folder in folders if (folder / "manifest.json").exists()]
+    name = f"{space.name}.html"
+    if is_url(options.output):
+        page = write_comparison(begun, folders[0].parent / name)
+        RemoteFolder(options.output).write(name, page.read_bytes())
+    else:
+        write_comparison(begun, Path(options.output) / name)
+    _show(f"{len(begun)} studies, side by side: {joined(options.output, name)}")
     return max(codes)
 
 
+def _begin(
+    options: argparse.Namespace, space: "Space", prices: "Prices", walk: "WalkForward", place: str,
+    budget: float | None, most: str | None,
+) -> int:  # fmt: skip
+    """A study that is new, in a folder or behind a URL."""
+    from search.mirror import mirrored
+    from stockrnn.storage import is_url
+
+    if not is_url(place):
+        return _study(options, space, prices, walk, Path(place), budget, most)
+    with mirrored(place, _show) as mirror:
+        mirror.clear()
+        return _study(options, space, prices, walk, mirror.folder, budget, most, mirror)
+
+
 def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) -> int:
-    """Resume a study."""
+    """Resume a study, in a folder or behind a URL."""
+    from search.mirror import MANIFEST, mirrored
+    from stockrnn.storage import RemoteFolder, is_url
+
+    place = options.resume
+    if options.output != OUTPUT or options.name is not None:
+        raise _OptionError(f"--resume {place}: stands beside --output or --name; a study stays where it is; drop them")
+    there = MANIFEST in RemoteFolder(place).names() if is_url(place) else os.path.exists(Path(place, MANIFEST))
+    if not there:
+        raise _OptionError(
+            f"--resume {place}: is no study, it has no manifest.json; a study is named by its folder, as in "
+            f"results/all; check the path, or start it anew"
+        )
+    if not is_url(place):
+        return _resume(options, Path(place), budget, most)
+    with mirrored(place, _show) as mirror:
+        mirror.fetch()
+        return _resume(options, mirror.folder, budget, most, mirror)
+
+
+def _resume(
+    options: argparse.Namespace, folder: Path, budget: float | None, most: str | None, mirror: "Mirror | None" = None
+) -> int:
     from search.resume import changes, read_manifest
     from search.space import load_space
     from search.tracking import check_installed
     from stockrnn.parquet import read_prices
 
-    folder = Path(options.resume)
-    if options.output != OUTPUT or options.name is not None:
-        raise _OptionError(f"--resume {folder}: stands beside --output or --name; a study stays where it is; drop them")
-    if not os.path.exists(folder / "manifest.json"):
-        raise _OptionError(
-            f"--resume {folder}: is no study, it has no manifest.json; a study is named by its folder, as in "
-            f"results/all; check the path, or start it anew"
-        )
     manifest = read_manifest(folder / "manifest.json")
     overrides = [*_overrides(options), ("name", json.dumps(manifest.get("name")), "--resume")]
     space = load_space(options.space or str(folder / "space.yaml"), overrides)
@@ -185,8 +235,8 @@ def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) 
         raise _OptionError(f"{folder}: has no prices.parquet; a study keeps its prices there; copy it back") from None
     if (different := changes(manifest, space, prices)) and not options.force:
         raise _OptionError(
-            "\n".join(f"--resume {folder}: {what}" for what in different)
-            + f"\n--resume {folder}: a study goes on as it began, or its trials cannot be compared; "
+            "\n".join(f"--resume {options.resume}: {what}" for what in different)
+            + f"\n--resume {options.resume}: a study goes on as it began, or its trials cannot be compared; "
             "undo this, begin another study, or add --force"
         )
     walk = space.folds(prices)
@@ -194,15 +244,16 @@ def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) 
         print(_plan(space, prices, walk))
         return DONE
     _check_writable(folder)
-    return _study(options, space, prices, walk, folder, budget, most)
+    return _study(options, space, prices, walk, folder, budget, most, mirror)
 
 
 def _study(
     options: argparse.Namespace, space: "Space", prices: "Prices", walk: "WalkForward", folder: Path,
-    budget: float | None, most: str | None,
+    budget: float | None, most: str | None, mirror: "Mirror | None" = None,
 ) -> int:  # fmt: skip
     from search.disk import DiskError
     from search.lock import LockedError
+    from search.reach import ReachError
     from search.record import DamagedError
     from search.tracking_address import without_credentials
     from search.wording import one_line
@@ -210,20 +261,21 @@ def _study(
     signal.signal(signal.SIGTERM, _interrupt)  # while Ray starts, as Ctrl-C does; then the study's own handlers stand
     import search.study as study
 
+    place = mirror.url if mirror else str(folder)
     try:
         outcome = study.run_study(
             space, prices, walk,
             study.Options(
-                folder=folder,
+                folder=folder, mirror=mirror,
                 command=without_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
                 max_concurrent=None if most is None else int(most), time_budget=budget, address=options.address,
                 insecure=options.insecure, quiet=options.quiet, resume=bool(options.resume),
                 reopen_test=options.reopen_test,
             ),
         )  # fmt: skip
-    except (LockedError, DamagedError, DiskError) as error:
+    except (LockedError, DamagedError, DiskError, ReachError) as error:
         raise _OptionError(str(error)) from None
-    _show(_summary(space, outcome, folder))
+    _show(_summary(space, outcome, folder, place))
     if outcome.failure:
         print(one_line(outcome.failure), file=sys.stderr)
     if outcome.interrupted:
@@ -260,7 +312,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-samples", metavar="N", help="trials in all (search.num_samples)")
     parser.add_argument("--time-budget", metavar="TIME", help="end the search after this long: 90s, 10m, 2h")
     parser.add_argument("--max-concurrent", metavar="N", help="trials side by side, at most")
-    parser.add_argument("--output", default=OUTPUT, metavar="DIR", help="where studies are kept (default: results)")
+    parser.add_argument(
+        "--gpus-per-trial", metavar="SHARE", help="of one GPU: 0 to 1, or auto (resources.gpu); some may ask for more"
+    )
+    parser.add_argument(
+        "--output",
+        default=OUTPUT,
+        metavar="DIR",
+        help="where studies are kept, a folder or a URL such as s3://bucket/results (default: results)",
+    )
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a study that ended or was broken off")
     parser.add_argument(
         "--force", action="store_true", help="with --resume: even where space, prices or versions have changed"
@@ -322,7 +382,9 @@ def _overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
         overrides.append(("data.source", "yahoo", f"--ticker {options.ticker}"))
         overrides.append(("data.tickers", "[]", f"--ticker {options.ticker}"))
         overrides.append(("data.ticker", json.dumps(options.ticker), f"--ticker {options.ticker}"))
-    for name, key in (("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed")):
+    for name, key in (
+        ("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed"), ("gpus_per_trial", "resources.gpu"),
+    ):  # fmt: skip
         if (value := getattr(options, name)) is not None:
             text = json.dumps(value) if name == "name" else value  # a name such as 2024 stays text
             overrides.append((key, text, f"--{name.replace('_', '-')} {value}"))
@@ -375,9 +437,10 @@ def _plan(space: "Space", prices: "Prices", walk: "WalkForward") -> str:
     return "\n".join(lines)
 
 
-def _summary(space: "Space", outcome: "Outcome", folder: Path) -> str:
+def _summary(space: "Space", outcome: "Outcome", folder: Path, place: str) -> str:
     from search.leaderboard import table
     from search.progress import duration
+    from stockrnn.storage import joined
 
     parts = [table(outcome.rows, top=TOP, metric=space.search.metric), ""]
     parts.append(textwrap.fill(outcome.verdict, 80))
@@ -393,7 +456,9 @@ def _summary(space: "Space", outcome: "Outcome", folder: Path) -> str:
     parts.append(f"{ended} trials{before} in {duration(outcome.seconds)}")
     for what, name in (("report", "report.html"), ("leaderboard", "leaderboard.csv"), ("every epoch", "trials.jsonl")):
         if (folder / name).exists():
-            parts.append(f"{what:13}{folder / name}")
+            parts.append(f"{what:13}{joined(place, name)}")
+    if place != str(folder):
+        parts.append(f"{'copy':13}{folder}")
     parts.append(f"{'dashboard':13}optuna-dashboard {folder / 'study.journal'}")
     return "\n".join(parts)
 

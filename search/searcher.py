@@ -8,8 +8,9 @@ its value, diverged is PRUNED without one, failed and interrupted are FAIL.
 import itertools
 import math
 import secrets
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,12 +20,14 @@ import optuna
 from optuna.trial import Trial
 from ray.tune.search import Searcher
 
-from search.journal import NAME, fail, open_journal, reconcile, tell
+from search.journal import NAME, fail, open_journal, reconcile, tell, together
 from search.parameters import Parameter, Value, grid_points
 from search.record import TrialEnd
 from search.space import Space
 
 __all__ = ["OptunaSearcher", "first_points", "trial_id"]
+
+REPORTS_EVERY = 1.0  # seconds: what trials report meanwhile is written at once
 
 
 def trial_id(number: int) -> str:
@@ -40,6 +43,7 @@ class OptunaSearcher(Searcher):
         journal: path of the JournalStorage file, made where it does not exist. Nobody else of ours writes it.
         ends: the trials that ended before, where a study is resumed.
         broken_off: the points of those that had begun and did not, by id.
+        room: how many trials may be under way when another is asked for; None: any number.
 
     Attributes:
         notes: what was wrong with the journal and was mended, one line each.
@@ -47,10 +51,10 @@ class OptunaSearcher(Searcher):
 
     def __init__(
         self, space: Space, journal: Path, ends: Sequence[TrialEnd] = (),
-        broken_off: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        broken_off: Mapping[str, Mapping[str, Any]] = MappingProxyType({}), room: Callable[[], int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(metric="score", mode=space.mode)
-        self.space = space
+        self.space, self._room = space, room
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -61,7 +65,10 @@ class OptunaSearcher(Searcher):
             self._again = reconcile(self.study, space, ends, broken_off)
         self._open: dict[str, Trial] = {}  # by Tune's id
         self._steps: dict[str, int] = {}  # the last epoch reported, by Tune's id
+        self._reports: list[tuple[Trial, int, float]] = []  # epochs and scores that are not in the journal yet
+        self._reported = -math.inf  # when they last were
         self._known = {end.trial_id for end in ends} | self._again.keys()  # the ids that were given
+        self._next = max(map(int, self._known), default=-1) + 1
         # The first points have the first ids, so those that were tried are known by their id.
         numbered = ((trial_id(number), point) for number, point in enumerate(first_points(space)))
         self._first = ((name, point) for name, point in numbered if name not in self._known)
@@ -71,9 +78,11 @@ class OptunaSearcher(Searcher):
         """Trials to come, those that go on included."""
         return self.space.num_samples - len(self._known) + len(self._again)
 
-    def suggest(self, tune_id: str) -> dict[str, Any]:
-        """The next trial: its id and its complete point; those that were broken off come first."""
-        with warnings.catch_warnings():
+    def suggest(self, tune_id: str) -> dict[str, Any] | None:
+        """The next trial: its id and its complete point; those that were broken off come first. None: no room now."""
+        if self._room is not None and len(self._open) >= self._room():
+            return None
+        with together(self.study), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self._again:
                 name, point = self._again.popitem(last=False)
@@ -87,9 +96,10 @@ class OptunaSearcher(Searcher):
                 if not parameter.applies(chosen):
                     continue
                 chosen[parameter.name] = _suggest(trial, parameter) if parameter.varies else parameter.values[0]
-        name = trial.user_attrs.get(NAME) or self._new_name()
-        trial.set_user_attr(NAME, name)
+            name = trial.user_attrs.get(NAME) or trial_id(self._next)
+            trial.set_user_attr(NAME, name)
         self._known.add(name)
+        self._next = max(self._next, int(name) + 1)
         self._open[tune_id] = trial
         return {"trial_id": name, "point": self.space.point(chosen)}
 
@@ -97,19 +107,24 @@ class OptunaSearcher(Searcher):
         """One epoch's report: the best score so far, as an intermediate value."""
         self._report(tune_id, result)
 
-    def on_trial_complete(self, tune_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing yet: a trial has ended once the record says so, and then `tell` is called."""
 
     def tell(self, tune_id: str, end: TrialEnd, result: Mapping[str, Any] | None) -> None:
         """A trial ended, and the record has it; `result` is its last report."""
-        if result and end.status != "failed":
-            self._report(tune_id, result)
-        tell(self.study, self.space, self._open.pop(tune_id), end)
+        with together(self.study):
+            if result and end.status != "failed":
+                self._report(tune_id, result)
+            self._write_reports()
+            tell(self.study, self.space, self._open.pop(tune_id), end)
+        self._steps.pop(tune_id, None)
 
     def close(self) -> None:
         """Tell every trial that is still open as failed: the study was interrupted or ran out of time."""
-        for trial in self._open.values():
-            fail(self.study, trial._trial_id)
+        with together(self.study):
+            self._write_reports()
+            for trial in self._open.values():
+                fail(self.study, trial._trial_id)
         self._open.clear()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,16 +136,22 @@ class OptunaSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: the journal is the state."""
 
-    def _new_name(self) -> str:
-        return trial_id(max(map(int, self._known), default=-1) + 1)
-
     def _report(self, tune_id: str, result: Mapping[str, Any]) -> None:
         epoch = result.get("epoch", 0)
         if tune_id in self._open and epoch > self._steps.get(tune_id, 0):  # one that is done again is known
             self._steps[tune_id] = epoch
             score = result.get("score", math.nan)
             # A diverged epoch stands as NaN, so that the trial is pruned without a value.
-            self._open[tune_id].report(score if result["status"] != "diverged" else math.nan, step=epoch)
+            score = math.nan if result["status"] == "diverged" else score
+            self._reports.append((self._open[tune_id], epoch, score))
+            if time.monotonic() - self._reported >= REPORTS_EVERY:
+                self._write_reports()
+
+    def _write_reports(self) -> None:
+        with together(self.study):
+            for trial, epoch, score in self._reports:
+                trial.report(score, step=epoch)
+        self._reports, self._reported = [], time.monotonic()
 
 
 def first_points(space: Space) -> Iterator[dict[str, Value]]:

@@ -7,35 +7,41 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 from ray import tune
 
 from search.actors import workers_may_die
+from search.afresh import train_afresh
 from search.disk import DiskError, cause, settle
-from search.finalists import Finalist, Refitted, choose, refit
+from search.finalists import Finalist, Refitted, choose
+from search.gpus import BusyError, smallest_gpu
 from search.lock import locked
 from search.manifest import opening, write_manifest, write_space
+from search.mirror import Mirror
+from search.needs import Needs
 from search.opening import Opening, open_block
 from search.predictions import Predictions, validation_forecasts
 from search.progress import Progress
 from search.proof import prove
 from search.ranking import Row
+from search.reach import check_reach
 from search.record import Record, TrialEnd, now
 from search.recorder import Board, Recorder
 from search.report import write_report
 from search.resume import Begun, read_begun
 from search.scheduler import FiniteASHA
 from search.searcher import OptunaSearcher
+from search.settings import AUTO
 from search.space import Space
 from search.stop import Ended, Stop, hangups_ignored
 from search.tracking import Tracking
 from search.trial import TrialTrainable
 from search.verdict import verdict
-from search.workers import ray_running, slots
+from search.workers import Room, ray_running, slots
 from stockrnn.baselines import baseline_scores
 from stockrnn.checkpoint import forget
 from stockrnn.folds import WalkForward
@@ -50,7 +56,8 @@ class Options:
     """How a study is run, as far as it is not part of the space.
 
     Attributes:
-        folder: the study's, which exists where it is resumed, and only there.
+        folder: the study's on this machine, which exists where it is resumed, and only there.
+        mirror: where it is kept behind a URL, what brings it there.
         max_concurrent: trials side by side, at most.
         time_budget: seconds after which the search ends.
         insecure: join a cluster that others can reach and that asks for no token.
@@ -59,6 +66,7 @@ class Options:
 
     folder: Path
     command: str
+    mirror: Mirror | None = None
     max_concurrent: int | None = None
     time_budget: float | None = None
     address: str | None = None
@@ -66,6 +74,11 @@ class Options:
     quiet: bool = False
     resume: bool = False
     reopen_test: bool = False
+
+    @property
+    def place(self) -> str:
+        """What the user calls the study's folder."""
+        return self.mirror.url if self.mirror else str(self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +107,8 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         AdmissionError: there is no cluster at `options.address`, or it must not be joined.
         LockedError: another process writes into the folder.
         DiskError: the folder cannot be written, and nothing was begun.
+        StorageError: nor can the URL.
+        ReachError: a machine of the cluster does not see the folder.
         ValueError: a file of a study to be resumed is damaged.
     """
     began, start = time.monotonic(), now()
@@ -114,12 +129,16 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         stack.enter_context(progress)
         for note in begun.notes:
             progress.say(note)
-        study = _Study(space, prices, walk, options.folder, record, progress, stop)
+        study = _Study(space, prices, walk, options, record, progress, stop)
         opened = bool(begun.manifest.get("test_openings")) and not options.reopen_test
         left = max(0, space.num_samples - len(begun.ends))
         if left or (not opened and choose(begun.ends, space)):
             stack.enter_context(ray_running(options.address, insecure=options.insecure))
-            study.slots = slots(space, options.max_concurrent, options.address)
+            study.needs = needs = Needs(space, walk, len(prices), study.gpu_memory())
+            study.slots = slots(space, needs.kinds, options.max_concurrent, options.address)
+            if options.address and options.mirror is None:
+                check_reach(options.folder if options.resume else options.folder.parent)
+            study.room = Room(needs.kinds, study.slots, options.max_concurrent, options.address)
         # Ray installs signal handlers of its own, which abort: ours come after it.
         stack.enter_context(stop.on_signals(nohup=nohup))
         manifest = begun.resumed(start, options.command, space, prices)
@@ -128,6 +147,8 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
                 manifest = opening(space, prices, walk, options.command, start, baselines)
                 stack.enter_context(study.make_folder(manifest))
             study.begin(manifest, begun, baselines)
+        if options.mirror:
+            options.mirror.begin(progress.say, stop.because)
         found: dict[str, Any] = {}
 
         def end() -> str:
@@ -144,11 +165,14 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
                     found = study.prove(openings) if not opened else study.prove_again(proof or {}) if left else {}
         except Exception:
             end()
+            if options.mirror:
+                options.mirror.end()
             raise
         said = end()
+        lost = options.mirror.end() if options.mirror else None
     return Outcome(
         rows=study.board.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled,
-        seconds=round(time.monotonic() - began, 3), failure=stop.reason, before=len(begun.ends),
+        seconds=round(time.monotonic() - began, 3), failure=stop.reason or lost, before=len(begun.ends),
     )  # fmt: skip
 
 
@@ -156,13 +180,35 @@ class _Study:
     """A study on a running Ray: its folder, its search and its finalists."""
 
     def __init__(
-        self, space: Space, prices: Prices, walk: WalkForward, folder: Path, record: Record, progress: Progress,
+        self, space: Space, prices: Prices, walk: WalkForward, options: Options, record: Record, progress: Progress,
         stop: Stop,
     ) -> None:  # fmt: skip
-        self.space, self.prices, self.walk, self.folder, self.slots = space, prices, walk, folder, 0
+        self.space, self.prices, self.walk, self.slots = space, prices, walk, 0
+        self.folder, self.place, self.mirror = options.folder, options.place, options.mirror
         self.record, self.progress, self.stop = record, progress, stop
-        self.checkpoints = folder / "checkpoints"
-        self.predictions = Predictions(folder / "predictions.parquet", prices, space.data.horizon)
+        self.room: Room | None = None
+        self.needs: Needs | None = None
+        self.checkpoints = self.folder / "checkpoints"
+        self.predictions = Predictions(self.folder / "predictions.parquet", prices, space.data.horizon)
+
+    def gpu_memory(self) -> int | None:
+        """What `gpu: auto` is measured by: bytes of the smallest GPU, or None; says which, where it matters.
+
+        Raises:
+            SpaceError: there are GPUs, and others use them all.
+        """
+        automatic = [kind for kind in self.space.demands.kinds if kind.gpu == AUTO]
+        if not automatic:
+            return None
+        try:
+            memory = smallest_gpu()
+        except BusyError as error:
+            raise self.space.error(
+                automatic[0].gpu_key, f"auto: {error}; a share is measured by a GPU; wait, or write a number"
+            ) from None
+        found = f"a share of GPUs of {memory / 1e9:.1f} GB" if memory else "the CPU, since PyTorch finds no GPU"
+        self.progress.say(f"resources.gpu: auto is {found}")
+        return memory
 
     def make_folder(self, manifest: Mapping[str, Any]) -> ExitStack:
         """Make the results folder, whole or not at all; returns the lock on it.
@@ -200,22 +246,32 @@ class _Study:
         if openings:
             self.board.test, self.board.ensemble = openings[-1].get("scores") or {}, openings[-1].get("ensemble") or {}
         for end in begun.ends:
-            forget(self.checkpoints / end.trial_id)
+            if self.mirror is None or end.trial_id in self.mirror.kept:
+                self.forget(end.trial_id)
         scored = {end.trial_id for end in begun.ends if end.scores}
         self.predictions.keep(scored, folds=len(self.walk.folds), test=bool(openings))
         self.board.write()
         self.tracking = Tracking(self.space, self.folder)
         self.tracking.begin(manifest)
         self.begun = begun
-        self.searcher = OptunaSearcher(self.space, self.folder / "study.journal", begun.ends, begun.broken_off)
+        self.searcher = OptunaSearcher(
+            self.space, self.folder / "study.journal", begun.ends, begun.broken_off, self.room
+        )
         for note in self.searcher.notes:
             self.progress.say(note)
+
+    def forget(self, trial_id: str) -> None:
+        """Remove the checkpoints of a trial that has ended."""
+        if self.mirror:
+            self.mirror.forget(trial_id)
+        elif said := forget(self.checkpoints / trial_id):
+            self.progress.say(said)
 
     def search(self) -> None:
         """Run the trials; when this returns, every trial has ended, or goes on when the study is resumed."""
         recorder = Recorder(
             self.record, self.board, self.progress, self.predictions, self.walk.folds, self.tracking, self.searcher,
-            self.checkpoints, self.stop.because,
+            self.forget, self.stop.because,
         )  # fmt: skip
         self._looking(f"{self.slots} workers to start")
         with suppress(Ended), workers_may_die():
@@ -233,7 +289,7 @@ class _Study:
                 raise
             self.stop.because(
                 f"{self.folder}: cannot be written ({why}); what had ended by then is kept; make room, "
-                f"and go on with --resume {self.folder}"
+                f"and go on with --resume {self.place}"
             )
 
     def prove_again(self, proof: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,27 +347,13 @@ class _Study:
         if not finalists:
             return [], {}
         self._looking(f"{len(finalists)} finalists, trained afresh for the test block")
-        shared = ray.put(self.space), ray.put(self.prices), ray.put(self.walk)
-        task = _refit.options(num_cpus=self.space.resources.cpu, num_gpus=self.space.resources.gpu)
-        waiting = tasks = [task.remote(finalist, *shared, validation[finalist.trial_id]) for finalist in finalists]
-        while waiting:
-            if self.stop.signalled:
-                return [], {}
-            _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)
+        assert self.needs
+
+        def go_on() -> bool:
             self.progress.look()
-        refitted, failed = [], {}
-        for finalist, done in zip(finalists, tasks, strict=True):
-            try:
-                one = ray.get(done)
-            except ray.exceptions.RayError as error:  # its own: the others go on
-                cause = getattr(error, "cause", None) or error
-                failed[finalist.trial_id] = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
-                continue
-            if np.isfinite(one.forecasts).all():
-                refitted.append(one)
-            else:
-                failed[finalist.trial_id] = "diverged on the longer training part"
-        return refitted, failed
+            return not self.stop.signalled
+
+        return train_afresh(finalists, self.needs.at, validation, self.space, self.prices, self.walk, go_on=go_on)
 
     def _open_test(self, refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray]) -> Opening:
         """Score the test block and write what it was forecast by."""
@@ -339,16 +381,16 @@ class _Study:
         return said
 
     def _tuner(self, recorder: Recorder) -> tune.Tuner:
-        resources = self.space.resources
+        assert self.needs
         trainable = tune.with_resources(
             tune.with_parameters(
                 TrialTrainable,
                 prices=self.prices,
                 folds=self.walk.folds,
                 space=self.space,
-                checkpoints=str(self.checkpoints.resolve()),
+                checkpoints=self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
             ),
-            {"cpu": resources.cpu, "gpu": resources.gpu},
+            partial(_asked, self.needs),
         )
         return tune.Tuner(
             trainable,
@@ -356,7 +398,6 @@ class _Study:
                 search_alg=self.searcher,
                 scheduler=FiniteASHA(self.space, self.begun.events),
                 num_samples=self.searcher.left,
-                max_concurrent_trials=self.slots,
                 reuse_actors=True,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,
@@ -373,12 +414,10 @@ class _Study:
         )
 
 
-@ray.remote
-def _refit(finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray) -> Refitted:
-    import torch
-
-    torch.set_num_threads(max(1, int(space.resources.cpu)))
-    return refit(finalist, space, prices, walk, validation)
+def _asked(needs: Needs, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Tune gives to a trial."""
+    demand = needs.at(config["point"])
+    return tune.PlacementGroupFactory([{"CPU": demand.cpu, "GPU": float(demand.gpu)}])
 
 
 @contextmanager

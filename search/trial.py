@@ -22,17 +22,24 @@ from search.standing import EVERY, Keeper, Standing
 from stockrnn.checkpoint import Checkpoints
 from stockrnn.configuration import Configuration
 from stockrnn.folds import Fold
+from stockrnn.memory import claim
 from stockrnn.scores import score
 from stockrnn.series import Prices
+from stockrnn.storage import joined
 
 if TYPE_CHECKING:
     from stockrnn.training import Training
     from stockrnn.windows import Windows
 
-__all__ = ["TrialTrainable", "reports"]
+__all__ = ["GpuMemoryError", "TrialTrainable", "lost_for_memory", "reports"]
 
 # What a fresh worker may get over: of the GPU, or of memory. Its type alone does not tell a RuntimeError's cause.
 PASSING = ("CUDA", "CUBLAS", "CUDNN", "NCCL", "OUT OF MEMORY", "DEFAULTCPUALLOCATOR")
+TOO_SMALL = ("CUDA OUT OF MEMORY", "CUDA ERROR: OUT OF MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+class GpuMemoryError(RuntimeError):
+    """A trial's share of a GPU was too small for it; a larger one may do."""
 
 
 class TrialTrainable(tune.Trainable):
@@ -52,16 +59,13 @@ class TrialTrainable(tune.Trainable):
         Args:
             config: `trial_id` and `point`.
             prices, folds, space: the study's.
-            checkpoints: the folder that holds a folder for each trial's; None: none are written or read.
+            checkpoints: the folder, or its URL, that holds a folder for each trial's; None: none are written or read.
             every: seconds between two of a trial's, and before its first.
         """
-        import torch
-
         assert prices is not None
         assert space is not None
         self._prices, self._folds, self._space = prices, folds, space
         self._checkpoints, self._every = checkpoints, every
-        torch.set_num_threads(max(1, int(space.resources.cpu)))
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -75,12 +79,15 @@ class TrialTrainable(tune.Trainable):
 
         An exception of its own ends this trial alone, as `failed` with its message. One that another worker may get
         over (of memory, of the GPU, of files) is raised: Tune gives the trial a new worker, as often as the study
-        allows, and it goes on from its checkpoint.
+        allows, and it goes on from its checkpoint. One of the GPU's memory is raised while there are larger shares.
         """
         try:
             report = next(self._reports)
         except Exception as error:
-            if _may_pass(error):
+            if lost_for_memory(error):
+                if self._share < 1:
+                    raise GpuMemoryError(f"{error}") from None
+            elif _may_pass(error):
                 raise
             report = {
                 "status": "failed",
@@ -98,8 +105,16 @@ class TrialTrainable(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         # Nothing is read or built before the first step, where an error is told from another.
-        folder = Path(self._checkpoints, config["trial_id"]) if self._checkpoints else None
-        self._reports = reports(self._space, self._prices, self._folds, config["point"], folder, self._every)
+        import torch
+
+        assert self.trial_resources is not None
+        granted = self.trial_resources.required_resources
+        self._share = granted.get("GPU", 0)
+        torch.set_num_threads(max(1, int(granted.get("CPU", 1))))
+        folder = joined(self._checkpoints, config["trial_id"]) if self._checkpoints else None
+        self._reports = reports(
+            self._space, self._prices, self._folds, config["point"], folder, self._every, share=self._share
+        )
 
     def _release(self) -> None:
         """Free what a trial held: a warm worker keeps nothing of it."""
@@ -110,14 +125,19 @@ class TrialTrainable(tune.Trainable):
 
 
 def reports(
-    space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[str, Any], checkpoints: Path | None = None,
-    every: float = EVERY,
+    space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[str, Any],
+    checkpoints: str | Path | None = None,
+    every: float = EVERY, *, share: float = 0,
 ) -> Generator[dict[str, Any]]:  # fmt: skip
     """Train one trial, from its newest checkpoint where it has one, and report each epoch.
 
     Args:
         checkpoints: the trial's own folder of them, which is made when the first is written; its parent must exist.
         every: see `Keeper`.
+        share: of a GPU, on which the trial then trains.
+
+    Raises:
+        GpuError: PyTorch cannot use that share.
 
     Yields:
         epoch; status (`running`, at the end `complete` or `diverged`); done; score (the metric at its best epoch so
@@ -135,7 +155,7 @@ def reports(
 
     began = time.perf_counter()
     window, network, training_config = space.configurations(point)
-    windows = Windows(prices, folds, window, space.data.horizon, device=space.device)
+    windows = Windows(prices, folds, window, space.data.horizon, device=claim(share))
     training = Training(
         windows, network, training_config, seeds=space.validation.seeds, study_seed=space.seed, form=space.form
     )
@@ -200,6 +220,11 @@ def _better(value: float, best: float | None, mode: str) -> bool:
     if not math.isfinite(value):
         return False  # a metric may be unknown where the forecasts are numbers: no direction was forecast
     return best is None or (value < best if mode == "min" else value > best)
+
+
+def lost_for_memory(error: Exception) -> bool:
+    """Whether the memory of a GPU, or a process's share of it, was not enough."""
+    return isinstance(error, RuntimeError) and any(word in str(error).upper() for word in TOO_SMALL)
 
 
 def _may_pass(error: Exception) -> bool:

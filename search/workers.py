@@ -15,18 +15,24 @@ from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
 
 from search.admission import AdmissionError, admit, ensure_token
+from search.document import Key
+from search.offers import offered
+from search.settings import AUTO
+from search.shares import SHARES, Demand
 from search.space import Space
 from search.wording import one_line
 
-__all__ = ["ray_running", "slots"]
+__all__ = ["Room", "ray_running", "slots"]
 
 OBJECT_STORE = 256 * 1024**2  # bytes: the prices and Ray's own needs
 JOINING = 15.0  # seconds: nodes that are starting by hand join, an autoscaler says that it is there
+LOOK = 1.0  # seconds between two looks at a cluster's machines
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else every worker warns of it
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output is silent, the newer is not
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the searcher says when it is enough
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files per trial
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends the study through the stopper
@@ -72,27 +78,59 @@ def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[None
             ray.shutdown()
 
 
-def slots(space: Space, max_concurrent: int | None, address: str | None) -> int:
+def slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | None, address: str | None) -> int:
     """Trials that run side by side: as many as fit, or as `max_concurrent` says.
 
+    There is a slot for each trial that the CPUs hold and one for each that the GPUs hold, so that neither waits while
+    trials of the other kind are proposed.
+
     A cluster (an address) may grow when trials wait for it, so there `max_concurrent` counts, not what is up now.
+
+    Args:
+        kinds: all that trials of the space may ask for.
 
     Raises:
         SpaceError: a trial asks for more than any machine has, and none can come.
     """
     most = max_concurrent
     if address is not None:
-        return min(most or max(1, _room(space)), space.num_samples)
-    have, want = ray.cluster_resources(), space.resources
-    for key, needed in (("cpu", want.cpu), ("gpu", want.gpu)):
-        available = have.get(key.upper(), 0)
-        if needed > available:
-            raise space.error(
-                ("resources", key),
-                f"{needed:g} a trial, but there are {available:g} here; a trial must fit; lower it or join a cluster",
-            )
-    fits = _fitting(space, [have])
+        return min(most or max(1, _room(space, kinds)), space.num_samples)
+    have = ray.cluster_resources()
+    for kind in kinds:
+        for name, key, needed in _wanted(kind):
+            available = have.get(name, 0)
+            if needed > available:
+                raise space.error(
+                    key,
+                    f"{needed:g} a trial, but there are {available:g} here; a trial must fit; lower it or join a "
+                    "cluster",
+                )
+    fits = _fitting(kinds, [have])
     return min(fits, most or fits, space.num_samples)
+
+
+class Room:
+    """How many trials may be under way, those that wait for a machine included; asked before each is proposed.
+
+    As many as `max_concurrent` says. Where it says nothing, on a cluster, as many as fit the machines that are there at
+    that moment: they come and go. An autoscaler starts machines only for trials that wait: there half as many wait as
+    fit, at least one, so that the cluster grows and the sampler is not far ahead of what it knows.
+
+    Args:
+        first: what `slots` said.
+    """
+
+    def __init__(self, kinds: Sequence[Demand], first: int, max_concurrent: int | None, address: str | None) -> None:
+        self._kinds, self._now, self._looked = kinds, first, 0.0
+        self._fixed = address is None or max_concurrent is not None
+        self._grows = not self._fixed and _autoscaled()
+
+    def __call__(self) -> int:
+        if not self._fixed and time.monotonic() - self._looked > LOOK:
+            fits = _fitting(self._kinds, _machines())
+            self._now = max(1, fits + (max(1, fits // 2) if self._grows else 0))
+            self._looked = time.monotonic()
+        return self._now
 
 
 def _start(address: str | None, where: Mapping[str, Any]) -> None:
@@ -120,32 +158,44 @@ def _authentication(mode: str) -> Iterator[None]:
             os.environ["RAY_AUTH_MODE"] = before
 
 
-def _room(space: Space) -> int:
-    """Trials that fit a cluster's machines now; 0 where machines for them will come.
+def _room(space: Space, kinds: Sequence[Demand]) -> int:
+    """Trials that fit a cluster's machines now; those of a kind for which machines will come do not yet.
 
     Raises:
         SpaceError: no machine has what a trial asks for, and there is no autoscaler to start one.
     """
     deadline = time.monotonic() + JOINING
-    while not (fits := _fitting(space, machines := _machines())) and not _autoscaled():
+    while lacking := [kind for kind in kinds if not _fitting([kind], machines := _machines())]:
+        if _autoscaled():
+            startable = offered()
+            hopeless = [kind for kind in lacking if startable is not None and not _fitting([kind], startable)]
+            if hopeless:
+                raise space.error(*_lacking(hopeless[0], [*machines, *(startable or ())]))
+            break
         if time.monotonic() > deadline:
-            raise space.error(*_lacking(space, machines))
+            raise space.error(*_lacking(lacking[0], machines))
         time.sleep(0.5)
-    return fits
+    return _fitting(kinds, machines)
 
 
-def _lacking(space: Space, machines: Sequence[Mapping[str, float]]) -> tuple[tuple[str, str], str]:
+def _lacking(kind: Demand, machines: Sequence[Mapping[str, float]]) -> tuple[Key, str]:
     """What no machine has: the key, and the sentence."""
-    fix = "lower it, add such a machine, or use a cluster that has an autoscaler"
-    for key, needed in (("gpu", space.resources.gpu), ("cpu", space.resources.cpu)):
-        most = max((machine.get(key.upper(), 0) for machine in machines), default=0)
+    fix = "lower it, or let the cluster have such machines"
+    for name, key, needed in reversed(_wanted(kind)):
+        most = max((machine.get(name, 0) for machine in machines), default=0)
         if needed > most:
-            return ("resources", key), (
+            return key, (
                 f"{needed:g} a trial, but no machine of the cluster has more than {most:g}, and none can come; a "
                 f"trial must fit one machine; {fix}"
             )
-    together = f"{space.resources.cpu:g} CPUs and {space.resources.gpu:g} GPUs a trial"
-    return ("resources", "gpu"), f"no machine of the cluster has {together}, and none can come; it must fit one; {fix}"
+    together = " and ".join(f"{needed:g} {name}s" for name, _, needed in _wanted(kind))
+    return kind.gpu_key, f"no machine of the cluster has {together}, and none can come; a trial must fit one; {fix}"
+
+
+def _wanted(kind: Demand) -> list[tuple[str, Key, float]]:
+    """What Ray calls it, the key of the space and how much; of a share that is not known yet the smallest."""
+    gpu = SHARES[0] if kind.gpu == AUTO else float(kind.gpu)
+    return [("CPU", kind.cpu_key, kind.cpu), ("GPU", kind.gpu_key, gpu)]
 
 
 def _machines() -> list[Mapping[str, float]]:
@@ -169,12 +219,10 @@ def _autoscaled() -> bool:
     return bool(kinds - own or report.get("pending_nodes") or report.get("pending_launches"))
 
 
-def _fitting(space: Space, machines: Sequence[Mapping[str, float]]) -> int:
-    """Trials that fit side by side; a trial does not span machines."""
-    want = space.resources
-
-    def on(have: Mapping[str, float]) -> int:
-        fits = int(have.get("CPU", 0) / want.cpu)
-        return min(fits, int(have.get("GPU", 0) / want.gpu)) if want.gpu else fits
-
-    return sum(map(on, machines))
+def _fitting(kinds: Sequence[Demand], machines: Sequence[Mapping[str, float]]) -> int:
+    """Trials that fit side by side, on CPUs and on GPUs; a trial does not span machines."""
+    most = {False: 0, True: 0}
+    for kind in kinds:
+        fits = sum(map(kind.fitting, machines))
+        most[bool(kind.gpu)] = max(most[bool(kind.gpu)], fits)
+    return sum(most.values())

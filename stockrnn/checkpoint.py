@@ -7,9 +7,7 @@ training or from a stranger, so it is believed only when its size, hash, facts a
 import hashlib
 import json
 import math
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from stockrnn.files import FileError, json_data, line, plain_bytes
+from stockrnn.files import FileError, json_data, line
+from stockrnn.storage import PART, folder_at
 
 __all__ = ["Checkpoint", "Checkpoints", "forget"]
 
@@ -46,15 +45,16 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Args:
-        folder: theirs alone; it is made by the first, its parent is not.
+        folder: theirs alone, a path or a URL; it is made by the first, its parent is not.
         facts: whatever decides how the training goes on, as JSON takes it; a checkpoint of other facts is refused.
 
     Attributes:
         refused: of the files that `read` passed over, why: one line each.
     """
 
-    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+    def __init__(self, folder: str | Path, facts: Mapping[str, Any]) -> None:
         self.folder = folder
+        self._files = folder_at(folder)
         self.refused: list[str] = []
         self._facts = json.loads(json.dumps(facts))
         self._last: str | None = None
@@ -68,22 +68,12 @@ class Checkpoints:
             OSError: there is no room, or no folder to write to; those before are as they were.
         """
         name = f"{checkpoint.epoch:09d}.safetensors"
-        part = self.folder / f"{name}.{os.getpid()}.part"
-        content = _content(checkpoint, self._facts)
-        self.folder.mkdir(exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.folder / name)
-        finally:
-            part.unlink(missing_ok=True)
+        self._files.write(name, _content(checkpoint, self._facts))
         kept = {name, self._last}
         self._last = name
-        for other in self.folder.iterdir():
-            if other.name not in kept and (NAME.fullmatch(other.name) or other.suffix == ".part"):
-                other.unlink(missing_ok=True)
+        for other in self._files.names():
+            if other not in kept and (NAME.fullmatch(other) or other.endswith(PART)):
+                self._files.remove(other)
 
     def read(self, like: Mapping[str, np.ndarray]) -> Iterator[Checkpoint]:
         """The checkpoints that are whole and of these facts, the newest first.
@@ -91,39 +81,37 @@ class Checkpoints:
         Args:
             like: arrays of the names, dtypes and shapes that a checkpoint must have.
         """
-        for path in self._found():
+        # What a file says of its sizes costs no memory before it is what they must be.
+        most = sum(array.nbytes for array in like.values()) + MOST_HEADER
+        for name in self._found():
             try:
-                checkpoint = _checkpoint(path, self._facts, like)
+                checkpoint = _checkpoint(self._files.read(name, most), self._facts, like)
             except (FileNotFoundError, FileError) as error:
-                self.refuse(path.name, error)
+                self.refuse(name, error)
                 continue
-            self._last = path.name
+            self._last = name
             yield checkpoint
 
     def refuse(self, what: object, why: object) -> None:
         """Note why a checkpoint was passed over."""
         self.refused.append(f"{line(what)}: {line(why)}")
 
-    def _found(self) -> list[Path]:
+    def _found(self) -> list[str]:
         try:
-            return sorted((path for path in self.folder.iterdir() if NAME.fullmatch(path.name)), reverse=True)
-        except FileNotFoundError:
-            return []
+            return sorted(filter(NAME.fullmatch, self._files.names()), reverse=True)
         except OSError as error:
             self.refuse(self.folder, error.strerror or error)
             return []
 
 
-def forget(folder: Path) -> str | None:
+def forget(folder: str | Path) -> str | None:
     """Remove the checkpoints of a training that has ended, if there are any.
 
     Returns:
         Why they could not be removed, else None.
     """
     try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return None
+        folder_at(folder).clear()
     except OSError as error:
         return f"{folder}: cannot be removed ({line(error.strerror or error)})"
     return None
@@ -137,10 +125,8 @@ def _content(checkpoint: Checkpoint, facts: Mapping[str, Any]) -> bytes:
     return safetensors.numpy.save(arrays, {"document": document, "sha256": _digest(document, arrays)})
 
 
-def _checkpoint(path: Path, facts: Mapping[str, Any], like: Mapping[str, np.ndarray]) -> Checkpoint:
-    """Read a checkpoint; FileError where it is none of these facts and shapes."""
-    # What the file says of its sizes costs no memory before it is what they must be.
-    content = plain_bytes(path, sum(array.nbytes for array in like.values()) + MOST_HEADER, links=False)
+def _checkpoint(content: bytes, facts: Mapping[str, Any], like: Mapping[str, np.ndarray]) -> Checkpoint:
+    """A checkpoint from a file's content; FileError where it is none of these facts and shapes."""
     header = _header(content)
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(text := metadata.get("document"), str):

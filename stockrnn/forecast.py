@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stockrnn.files import line, read_object
+from stockrnn.storage import StorageError, copied
 
 if TYPE_CHECKING:
     from stockrnn.configuration import DataConfig
@@ -50,9 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("python -m stockrnn.forecast: a study is missing; name its folder, as in results/nasdaq", file=sys.stderr)
         return WRONG_INPUT
     try:
-        found = _found(options)
+        with copied(options.study, _needed) as folder:
+            try:
+                found = _found(options, str(folder))
+            except _OptionError as error:
+                raise _OptionError(str(error).replace(str(folder), options.study)) from None
     except _OptionError as error:
         print(line(error, LONGEST), file=sys.stderr)
+        return WRONG_INPUT
+    except StorageError as error:
+        print(f"{line(error, LONGEST)}; check the URL, its keys and the way to it", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -63,6 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads has seen enough; Python would complain once more as it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
+
+
+def _needed(name: str) -> bool:
+    return name == "manifest.json" or name.startswith("forecasters/")
 
 
 class _OptionError(ValueError):
@@ -92,13 +104,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _found(options: argparse.Namespace) -> dict[str, Any]:
+def _found(options: argparse.Namespace, study: str) -> dict[str, Any]:
     """All that is printed, by name."""
     for one, other in (("prices", "ticker"), ("offline", "refresh")):
         if getattr(options, one) and getattr(options, other):
             raise _OptionError(f"--{one}: stands beside --{other}; each excludes the other; drop one")
     try:
-        folder = _folder(options.study, options.rank)
+        folder = _folder(study, options.rank)
     except OSError as error:
         raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
     # What follows costs seconds: not before a misspelt folder has been found.
@@ -108,7 +120,7 @@ def _found(options: argparse.Namespace) -> dict[str, Any]:
 
     try:
         forecaster = Forecaster.load(folder)
-        verdict = _verdict(Path(options.study) / "manifest.json")
+        verdict = _verdict(Path(study) / "manifest.json")
         asked = _asked(options, forecaster.facts.asked)
         prices = prepare(asked, _access(options))
         closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]

@@ -1,5 +1,11 @@
 """What all tests share."""
 
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
 import pytest
 import torch
 
@@ -15,3 +21,43 @@ def yahoo(tmp_path_factory, monkeypatch):
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """Where an S3 server of this machine listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = f"http://127.0.0.1:{port}"
+    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(where, timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        yield where
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch, tmp_path):
+    """An empty bucket's URL; this process and those it starts have its keys, and a cache of their own."""
+    name = f"results-{time.monotonic_ns()}"
+    urllib.request.urlopen(urllib.request.Request(f"{s3}/{name}", method="PUT")).close()
+    for key, value in {
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "known-to-nobody", "AWS_ENDPOINT_URL": s3,
+        "AWS_REGION": "us-east-1", "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(key, value)
+    return f"s3://{name}"

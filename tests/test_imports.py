@@ -17,9 +17,12 @@ MODULES = {
 }
 NO_SIBLINGS = ("series", "folds", "networks", "metrics", "significance", "selection", "intervals", "configuration")
 RAY, OPTUNA = (
-    {"actors", "searcher", "scheduler", "trial", "recorder", "stop", "study", "workers", "knock"},
-    {"searcher", "journal", "importance"},
-)
+    {
+        "actors", "afresh", "gpus", "knock", "offers", "reach", "recorder", "scheduler", "searcher", "stop", "study",
+        "trial", "workers",
+    },
+    {"searcher", "journal", "journal_file", "importance"},
+)  # fmt: skip
 
 
 def trees(path):

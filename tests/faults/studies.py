@@ -180,7 +180,7 @@ def assert_whole(folder, trials):
     assert len(found["test_openings"]) == 1
     assert (folder / "report.html").stat().st_size > 10_000
     assert not (folder / "lock").exists()
-    assert not list((folder / "checkpoints").iterdir())
+    assert not list((folder / "checkpoints").glob("*"))
     assert not [path.name for path in (folder / "predictions.parquet").iterdir() if path.name.startswith(".")]
 
 

@@ -21,10 +21,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from search.finalists import Finalist
+from search.needs import Needs
 from search.progress import Progress
 from search.record import Record, read_ends
 from search.stop import Stop
-from search.study import _Study
+from search.study import Options, _Study
 from search.workers import ray_running
 from stockrnn.prices import load
 from stockrnn.quality import clean
@@ -188,7 +189,9 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, tmp_pa
     record = Record(tmp_path / "trials.jsonl")
     progress = Progress(space, record, {}, quiet=True)
     with ray_running(None):
-        study = _Study(space, prices, walk, tmp_path, record, progress, Stop(None, progress.ending))
+        options = Options(folder=tmp_path, command="")
+        study = _Study(space, prices, walk, options, record, progress, Stop(None, progress.ending))
+        study.needs = Needs(space, walk, len(prices), None)
         refitted, failed = study._refitted(finalists, {"00001": np.ones(3), "00002": np.full(60, 2000.0)})
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert list(failed) == ["00001"]
