@@ -10,6 +10,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ from optuna.distributions import (
     check_distribution_compatibility,
 )
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from search.journal_file import JournalFile
 from search.parameters import Parameter
 from search.record import INTERRUPTED, DamagedError, TrialEnd, cut_torn_line
 from search.space import Space
 
-__all__ = ["NAME", "fail", "open_journal", "reconcile", "tell"]
+__all__ = ["NAME", "fail", "open_journal", "reconcile", "tell", "together"]
 
 NAME = "trial_id"  # the user attribute that holds a trial's id
 STATUS = "status"  # the one that holds how it ended
@@ -73,6 +74,12 @@ def open_journal(space: Space, path: Path, ends: Sequence[TrialEnd]) -> tuple[op
     ]  # fmt: skip
 
 
+def together(study: optuna.Study) -> AbstractContextManager[None]:
+    """Within: what is written into the journal of `open_journal` is written at once, at the end."""
+    backend: JournalFile = study._storage._backend  # type: ignore[attr-defined]
+    return backend.together()
+
+
 def reconcile(
     study: optuna.Study, space: Space, ends: Sequence[TrialEnd], broken_off: Mapping[str, Mapping[str, Any]]
 ) -> OrderedDict[str, dict[str, Any]]:
@@ -84,6 +91,13 @@ def reconcile(
     Returns:
         By id, in order, what is to be begun again: those and what the journal alone knows of.
     """
+    with together(study):
+        return _reconcile(study, space, ends, broken_off)
+
+
+def _reconcile(
+    study: optuna.Study, space: Space, ends: Sequence[TrialEnd], broken_off: Mapping[str, Mapping[str, Any]]
+) -> OrderedDict[str, dict[str, Any]]:
     begun = study.get_trials(deepcopy=False)
     ended = {end.trial_id: end for end in ends}
     again = {name: dict(point) for name, point in broken_off.items()}
@@ -108,8 +122,9 @@ def reconcile(
 def tell(study: optuna.Study, space: Space, trial: Trial, end: TrialEnd) -> None:
     """Close a trial as the record says it ended."""
     state, value = _outcome(space, end)
-    trial.set_user_attr(STATUS, end.status)
-    study.tell(trial, values=value if state is TrialState.COMPLETE else None, state=state)
+    with together(study):
+        trial.set_user_attr(STATUS, end.status)
+        study.tell(trial, values=value if state is TrialState.COMPLETE else None, state=state)
 
 
 def fail(study: optuna.Study, number: int) -> None:
@@ -122,7 +137,7 @@ def fail(study: optuna.Study, number: int) -> None:
 def _study(space: Space, path: Path) -> optuna.Study:
     return optuna.create_study(
         study_name=space.name,
-        storage=JournalStorage(JournalFileBackend(str(path))),
+        storage=JournalStorage(JournalFile(path)),
         direction="minimize" if space.mode == "min" else "maximize",
         load_if_exists=True,
     )
