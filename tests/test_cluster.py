@@ -11,6 +11,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from stockrnn.storage import check_url
+
 ROOT = Path(__file__).parents[1]
 CLUSTER = yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -120,7 +122,10 @@ def test_there_are_workers_with_and_without_a_gpu_on_spot_machines():
 
 
 def test_results_go_to_a_bucket():
-    assert "s3://" not in (ROOT / "cluster.yaml").read_text(encoding="utf-8")  # --output takes folders
+    outputs = re.findall(r"--output (\S+)", (ROOT / "cluster.yaml").read_text(encoding="utf-8"))
+    assert outputs
+    for output in outputs:
+        check_url(output.strip("'").replace("BUCKET", "bucket"))
 
 
 @pytest.mark.parametrize("kind", STARTS)
