@@ -15,7 +15,6 @@ from pathlib import Path
 __all__ = ["AdmissionError", "admit", "ensure_token"]
 
 TIMEOUT = 28.0  # seconds
-TOKEN_SOURCES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # before the file, in this order
 WHERE = "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
 
 
@@ -84,7 +83,7 @@ def ensure_token() -> None:
         part = path.with_name(f"{path.name}.{os.getpid()}")
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(32))
-        part.rename(path)
+        _put(part, path)
     except AdmissionError:
         raise
     except (OSError, ValueError) as error:
@@ -93,6 +92,18 @@ def ensure_token() -> None:
             f"{path}: cannot be used ({why}); Ray's token is kept there; make it readable, or name another file in "
             "RAY_AUTH_TOKEN_PATH"
         ) from None
+
+
+def _put(part: Path, path: Path) -> None:
+    """Put a new token in its place; one that another study has made meanwhile stays, its workers read it."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        if not path.read_text(encoding="utf-8").strip():
+            part.replace(path)
+    except OSError:  # a file system without hard links
+        part.replace(path)
+    part.unlink(missing_ok=True)
 
 
 def _knock(address: str) -> dict[str, str | bool | None]:

@@ -37,7 +37,7 @@ def smallest_gpu() -> int | None:
 
 
 def _asked(node: str) -> Any:
-    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    there: Any = NodeAffinitySchedulingStrategy(node, soft=False)
     # Ray ends the process of a task that is defined with a GPU: nothing of it stays on the GPU.
     task = ray.remote(num_cpus=0, num_gpus=LEAST_SHARE, scheduling_strategy=there, max_retries=0)(_memory)
     return task.remote()

@@ -21,7 +21,7 @@ def main(address: str) -> dict[str, str | bool | None]:
 
     Returns:
         `address`: HOST:PORT, or the address as given where none was found. `silent`: why nothing answers, or None.
-        `open`: it answers without a token. `token`: whether there is one here. `known`: it takes that token.
+        `open`: it answers without a token. `token`: whether there is one here. `known`: it takes that token; one that is open is not asked.
     """
     found: dict[str, str | bool | None] = {
         "address": address, "silent": None, "open": False, "token": False, "known": False,
@@ -44,7 +44,7 @@ def main(address: str) -> dict[str, str | bool | None]:
         found["token"] = _has_token()
         with _no_token():
             found["open"] = _answers(found["address"], "disabled")
-        if found["token"]:
+        if found["token"] and not found["open"]:  # who asks for none is shown none
             found["known"] = _answers(found["address"], "token")
     except AuthenticationError:
         return found  # RAY_AUTH_TOKEN_PATH names no file that can be read
@@ -57,8 +57,10 @@ def main(address: str) -> dict[str, str | bool | None]:
 def _no_token() -> Iterator[None]:
     """Within, none is at hand: what answers may be anybody."""
     kept = {name: os.environ.pop(name) for name in TOKEN_SOURCES if name in os.environ}
-    yield
-    os.environ.update(kept)
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _has_token() -> bool:

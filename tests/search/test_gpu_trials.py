@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 import ray
 import torch
+import yaml
 from ray import tune
 
 from search.actors import workers_may_die
@@ -19,6 +20,7 @@ from search.afresh import train_afresh
 from search.finalists import Finalist, final_fold
 from search.gpus import smallest_gpu
 from search.needs import Needs
+from search.offers import offered
 from search.recorder import _why
 from search.run import main
 from search.scheduler import FiniteASHA
@@ -205,6 +207,33 @@ def test_auto_trains_on_the_cpu_where_pytorch_sees_no_gpu_and_says_so_once(clust
 
 def test_a_gpu_that_is_only_counted_has_no_memory(cluster):
     assert smallest_gpu() is None
+
+
+@pytest.mark.parametrize(
+    ("content", "machines"),
+    [
+        (
+            {"available_node_types": {
+                "head": {"resources": {"CPU": 0, "memory": 8e9}, "node_config": {}},
+                "cpu": {"resources": {"CPU": 8}, "max_workers": 2},
+                "gpu": {"resources": {"CPU": 8, "GPU": 1}, "max_workers": 0},
+            }},
+            [{"CPU": 0, "memory": 8e9}, {"CPU": 8}],
+        ),
+        ({"available_node_types": {"cpu": {"resources": {}}}}, None),  # Ray asks the cloud; not known here
+        ({"available_node_types": {"cpu": {"resources": {"CPU": "eight"}}}}, None),
+        ({"provider": {"type": "local"}}, None),
+        ("- no mapping", None),
+        ("{", None),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_what_an_autoscaler_may_start_is_known_on_its_head(cluster, tmp_path, monkeypatch, content, machines):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if content is not None:
+        text = content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
+        (tmp_path / "ray_bootstrap_config.yaml").write_text(text)
+    assert offered() == machines
 
 
 @pytest.mark.parametrize("key", ["resources.gpu", "resources.when"])

@@ -163,6 +163,17 @@ def test_a_share_that_was_too_small_grows_to_the_whole_gpu():
     assert larger(0.6) == 1.0
 
 
+def test_the_documented_demands_are_what_the_text_says(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "clusters.md").read_text(encoding="utf-8")
+    demands = text.split("```yaml\n")[1].split("```")[0]
+    space = space_of(tmp_path, SPACE[: SPACE.index("resources")] + demands)
+    assert [space.demands.at({"architecture": "lstm", "hidden_size": size}).gpu for size in (63, 64, 256)] == [
+        0,
+        0.125,
+        0.5,
+    ]
+
+
 AUTO = SPACE[: SPACE.index("resources")] + "resources: {gpu: auto}\n"
 
 

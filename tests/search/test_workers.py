@@ -93,8 +93,12 @@ def test_with_the_token_a_study_runs_and_keeps_it_nowhere(space_file, tmp_path, 
         (WRONG, (), "does not take the token that is here"),
         (None, ("--insecure",), "asks for a token, and there is none here"),
         (TOKEN, ("--set", "resources.gpu=1"), "no machine of the cluster has more than 0, and none can come"),
+        (
+            TOKEN, ("--set", 'resources.when=[{"if": {"hidden_size": {"min": 8}}, "gpu": 0.5}]'),
+            "resources.when.0.gpu: 0.5 a trial, but no machine of the cluster has more than 0, and none can come",
+        ),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_said_in_one_line_and_soon(space_file, tmp_path, guarded, token, options, said):
     result, seconds = study(space_file(), tmp_path, guarded, *options, token=token)
     assert (result.returncode, result.stdout) == (2, "")
