@@ -21,7 +21,14 @@ class Ended(BaseException):
 
     Tune's own way asks Ray to stop every trial and waits for the answers. Where a service manager or `timeout` has
     ended all processes together there is no Ray to answer, and after a minute of waiting it aborts the process.
+
+    Attributes:
+        ray_lives: whether the study ends for a reason of its own, so that Ray goes on, maybe with the next study.
     """
+
+    def __init__(self, *, ray_lives: bool) -> None:
+        super().__init__()
+        self.ray_lives = ray_lives
 
 
 class Stop(Stopper):
@@ -59,7 +66,7 @@ class Stop(Stopper):
 
     def stop_all(self) -> bool:
         if self.early:
-            raise Ended
+            raise Ended(ray_lives=not self.signalled)
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     @contextmanager

@@ -107,8 +107,7 @@ class TrialTrainable(tune.Trainable):
         # Nothing is read or built before the first step, where an error is told from another.
         import torch
 
-        assert self.trial_resources is not None
-        granted = self.trial_resources.required_resources
+        granted = self.trial_resources.required_resources if self.trial_resources else {}  # none without Tune
         self._share = granted.get("GPU", 0)
         torch.set_num_threads(max(1, int(granted.get("CPU", 1))))
         folder = joined(self._checkpoints, config["trial_id"]) if self._checkpoints else None

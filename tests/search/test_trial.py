@@ -15,7 +15,7 @@ import torch
 
 from search.finalists import choose, refit, validation_days
 from search.record import TrialEnd
-from search.trial import TrialTrainable, reports
+from search.trial import GpuMemoryError, TrialTrainable, reports
 from stockrnn.metrics import theils_u
 from stockrnn.prices import load
 
@@ -362,7 +362,6 @@ def test_a_short_trial_writes_no_checkpoint(small_space, prices, tmp_path):
     [
         OSError(28, "No space left on device"),
         MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("CUDA error: an illegal memory access was encountered"),
         RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
@@ -379,6 +378,31 @@ def test_what_another_worker_may_get_over_is_raised(error):
     with pytest.raises(type(error)) as raised:
         trial.step()
     assert raised.value is error
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_a_share_of_a_gpu_that_is_too_small_is_raised_as_such(share):
+    trial = trial_on(share)
+    with pytest.raises(GpuMemoryError, match=r"CUDA out of memory. Tried to allocate 2.00 GiB"):
+        trial.step()
+
+
+def test_a_whole_gpu_that_is_too_small_ends_the_trial():
+    report = trial_on(1.0).step()
+    assert (report["status"], report["done"]) == ("failed", True)
+    assert report["message"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+
+
+def trial_on(share):
+    """A trial for which its share of a GPU is too small."""
+
+    def failing():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        yield
+
+    trial = TrialTrainable.__new__(TrialTrainable)
+    trial._reports, trial._share = failing(), share
+    return trial
 
 
 def test_memory_that_cannot_be_had_is_raised_as_pytorch_does():
@@ -401,6 +425,7 @@ def test_a_warm_worker_keeps_nothing_of_the_trial_before(small_space, prices, tm
     space = small_space(scheduler=LONG)
     folds = space.folds(prices).folds
     trial = TrialTrainable.__new__(TrialTrainable)
+    trial._trial_info = None
     before = tensors()
     trial.setup({"trial_id": "00000", "point": POINT}, prices, folds, space, str(tmp_path), 0.0)
     assert tensors() == before  # nothing is built before the first step
