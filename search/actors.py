@@ -16,6 +16,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 from ray.tune.execution import tune_controller
 
 from search.shares import larger
+from search.stop import Ended
 from search.trial import GpuMemoryError
 
 __all__ = ["MemoryLostError", "workers_may_die"]
@@ -41,6 +42,14 @@ class _Controller(tune_controller.TuneController):
     """Tune's controller, which hears of each failure once."""
 
     _heard: Exception | None = None
+
+    def step(self) -> None:
+        try:
+            super().step()
+        except Ended as ended:
+            if ended.ray_lives:  # what its workers hold would be free only once Python forgets this study
+                self._actor_manager.cleanup()
+            raise
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
         if exception is not self._heard:
