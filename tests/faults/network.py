@@ -7,7 +7,6 @@ import time
 from contextlib import contextmanager
 
 
-
 class NoNetworkError(Exception):
     """Namespaces cannot be made here, and why."""
 
