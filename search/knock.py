@@ -21,8 +21,8 @@ def main(address: str) -> dict[str, str | bool | None]:
 
     Returns:
         `address`: HOST:PORT, or the address as given where none was found. `silent`: why nothing answers, or None.
-        `open`: it answers without a token. `token`: whether there is one here. `known`: it takes that token; one that is
-        open is not asked.
+        `open`: it answers without a token. `token`: whether there is one here. `known`: it takes that token; one that
+        is open is not asked.
     """
     found: dict[str, str | bool | None] = {
         "address": address, "silent": None, "open": False, "token": False, "known": False,
