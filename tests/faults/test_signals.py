@@ -18,7 +18,7 @@ from studies import GRID, until
 from search.record import read_ends
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
-LONG = {"scheduler": {"max_epochs": 30, "grace_period": 30}}  # trials long enough to be met while they run
+LONG = {"scheduler": {"max_epochs": 100, "grace_period": 100}}  # trials long enough to be met while they run
 
 
 def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
