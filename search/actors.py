@@ -15,6 +15,7 @@ from ray.air.execution._internal import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.tune.execution import tune_controller
 
+from search.lean import LeanController, replacements
 from search.shares import larger
 from search.stop import Ended
 from search.trial import GpuMemoryError
@@ -38,7 +39,7 @@ class _Manager(RayActorManager):
         super()._actor_task_failed(tracked_actor_task, exception)
 
 
-class _Controller(tune_controller.TuneController):
+class _Controller(LeanController):
     """Tune's controller, which hears of each failure once."""
 
     _heard: Exception | None = None
@@ -66,16 +67,20 @@ class _Controller(tune_controller.TuneController):
         super()._requeue_trial(trial)
 
 
-REPLACED = ((tune_controller, RayActorManager, _Manager), (tune_tune, tune_controller.TuneController, _Controller))
+REPLACED = (
+    (tune_controller, RayActorManager, _Manager),
+    (tune_tune, tune_controller.TuneController, _Controller),
+)
 
 
 @contextmanager
 def workers_may_die() -> Iterator[None]:
     """Within: a Tuner outlives whatever happens to its workers."""
-    for module, theirs, ours in REPLACED:
+    replaced = [*REPLACED, *replacements()]
+    for module, theirs, ours in replaced:
         setattr(module, theirs.__name__, ours)
     try:
         yield
     finally:
-        for module, theirs, _ in REPLACED:
+        for module, theirs, _ in replaced:
             setattr(module, theirs.__name__, theirs)

@@ -93,14 +93,16 @@ class Predictions:
     def validation(self, trial_id: str, folds: Sequence[Fold], forecast: np.ndarray) -> None:
         """The forecasts of a trial on the validation blocks of all folds, one after another, shape (days,)."""
         ends = np.cumsum([len(fold.validation) for fold in folds])
-        for number, (fold, days) in enumerate(zip(folds, np.split(forecast, ends[:-1]), strict=True), start=1):
-            self._add(trial_id, "validation", number, fold.validation, days)
+        parts = enumerate(zip(folds, np.split(forecast, ends[:-1]), strict=True), start=1)
+        self._append(
+            [self._table(trial_id, "validation", number, fold.validation, days) for number, (fold, days) in parts]
+        )
         if self._rows >= PART_ROWS or time.monotonic() - self._written >= PART_SECONDS:
             self.flush()
 
     def test(self, trial_id: str, block: range, forecast: np.ndarray) -> None:
         """The forecasts of a finalist or baseline on the test block, shape (days,)."""
-        self._add(trial_id, "test", 0, block, forecast)
+        self._append([self._table(trial_id, "test", 0, block, forecast)])
 
     def forget_test(self) -> None:
         """Remove the forecasts of the test block: it is opened once more."""
@@ -131,7 +133,7 @@ class Predictions:
                     "whether the best is only lucky; copy the file back, or begin the study anew"
                 ) from None
 
-    def _add(self, trial_id: str, split: str, fold: int, block: range, forecast: np.ndarray) -> None:
+    def _table(self, trial_id: str, split: str, fold: int, block: range, forecast: np.ndarray) -> pa.Table:
         days, horizon = len(block), self._horizon
         columns = [
             pa.array([trial_id] * days),
@@ -147,20 +149,21 @@ class Predictions:
                 )
             ),
         ]
-        self._append(pa.Table.from_arrays(columns, schema=SCHEMA))
+        return pa.Table.from_arrays(columns, schema=SCHEMA)
 
-    def _append(self, table: pa.Table) -> None:
-        if not len(table):
+    def _append(self, tables: Sequence[pa.Table]) -> None:
+        if not (tables := [table for table in tables if len(table)]):
             return
         if self._stream is None or self._file is None:
             self._folder.mkdir(exist_ok=True)
             self._file = (self._folder / STREAM).open("wb")
             self._stream = pa.ipc.new_stream(self._file, SCHEMA)
-        self._stream.write_table(table)
+        for table in tables:
+            self._stream.write_table(table)
         self._file.flush()
         os.fsync(self._file.fileno())  # what the record says has ended has its forecasts
-        self._tables.append(table)
-        self._rows += len(table)
+        self._tables += tables
+        self._rows += sum(map(len, tables))
 
 
 def _write(table: pa.Table, path: Path) -> None:

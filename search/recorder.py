@@ -22,6 +22,7 @@ from stockrnn.folds import Fold
 
 __all__ = ["Board", "Recorder"]
 
+TUNES_OWN = {"epoch", "score", "status", "done", "training_iteration", "node_ip", "pid"}  # what it needs of a report
 SAME_FAILURES = 5  # with one message, before any trial succeeds: they end the study
 LEADERBOARD_EVERY, LEADERBOARD_LONGEST = 1.0, 60.0  # seconds between two rewrites while trials end
 LEADERBOARD_COST = 50  # times as long as a rewrite took, until the next: 2 % of the time
@@ -101,6 +102,8 @@ class Recorder(tune.Callback):
             self._progress.say(f"{trial_id}: goes on from epoch {epoch}")
         if error := result.get("checkpoint_error"):
             self._progress.say(f"{trial_id}: {error}")
+        for name in result.keys() - TUNES_OWN:  # it would keep statistics of every number, for ever
+            del result[name]
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.on_trial_start(iteration, trials, trial)  # where its worker died before it told of it

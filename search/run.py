@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -117,9 +118,10 @@ def _run(options: argparse.Namespace) -> int:
         return _go_on(options, budget, most)
     space = load_space(options.space, _overrides(options))
     check_installed(space)
-    plans = [_planned(options, each, access) for each in space.studies()]
     if options.dry_run:
+        _plan(options, space.studies(), access)
         return DONE
+    plans = [_planned(options, each, access) for each in space.studies()]
     if not is_url(options.output):
         _check_writable(Path(options.output))
     if len(plans) == 1:
@@ -129,27 +131,60 @@ def _run(options: argparse.Namespace) -> int:
 
 def _planned(options: argparse.Namespace, space: "Space", access: "Access") -> "Plan":
     """A study before it begins: its space, prices, folds and folder, all checked."""
+    from search.plan import plan
     from search.wording import one_line
     from stockrnn.alignment import prepare
-    from stockrnn.storage import RemoteFolder, is_url, joined
 
     prices = prepare(space.data, access)
     fitting = space.fitting(prices)
     walk = fitting.folds(prices)
-    place = joined(options.output, space.name)
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
         if fitting != space:
             print(f"{prices.source}: no usable volume, so the features are ohlc", file=sys.stderr)
     if options.dry_run:
-        print(_plan(fitting, prices, walk))
+        print(plan(fitting, prices, walk))
+    place = _place(options, space)
+    return fitting, prices, walk, place
+
+
+def _plan(options: argparse.Namespace, studies: Sequence["Space"], access: "Access") -> None:
+    """Show what studies will be; where Yahoo cannot be asked, without their prices."""
+    from search.plan import plan
+    from search.wording import one_line
+    from stockrnn.yahoo import AwayError
+
+    for space in studies:
+        try:
+            _planned(options, space, access)
+        except AwayError as away:
+            access = replace(access, offline=True, refresh=False)  # nor is it asked for the others
+            try:
+                _planned(options, space, access)
+            except AwayError:
+                print(one_line(f"{str(away).partition(';')[0]}; planned without these prices"), file=sys.stderr)
+                print(plan(space, None, None))
+                _place(options, space)
+    if len(studies) > 1:
+        print(f"in all: {len(studies)} studies, one after the other")
+
+
+def _place(options: argparse.Namespace, space: "Space") -> str:
+    """Where a study will be kept.
+
+    Raises:
+        SpaceError: there is something.
+    """
+    from stockrnn.storage import RemoteFolder, is_url, joined
+
+    place = joined(options.output, space.name)
     if RemoteFolder(place).names() if is_url(place) else os.path.lexists(place):
         raise space.error(
             ("name",), f"{place} exists already; each study has a folder of its own; go on with it by --resume "
             f"{place}, choose another name with --name, or remove the folder",
         )  # fmt: skip
-    return fitting, prices, walk, place
+    return place
 
 
 def _studies(
@@ -220,6 +255,7 @@ def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) 
 def _resume(
     options: argparse.Namespace, folder: Path, budget: float | None, most: str | None, mirror: "Mirror | None" = None
 ) -> int:
+    from search.plan import plan
     from search.resume import changes, read_manifest
     from search.space import load_space
     from search.tracking import check_installed
@@ -241,7 +277,7 @@ def _resume(
         )
     walk = space.folds(prices)
     if options.dry_run:
-        print(_plan(space, prices, walk))
+        print(plan(space, prices, walk))
         return DONE
     _check_writable(folder)
     return _study(options, space, prices, walk, folder, budget, most, mirror)
@@ -407,34 +443,6 @@ def _check_writable(output: Path) -> None:
             pass
     except OSError as error:
         raise _OptionError(f"--output {output}: cannot be written ({error.strerror}); choose another folder") from None
-
-
-def _plan(space: "Space", prices: "Prices", walk: "WalkForward") -> str:
-    from search.wording import one_line
-
-    def dates(block: range) -> str:
-        return f"{prices.dates[block.start]} to {prices.dates[block.stop - 1]} ({len(block)} sessions)"
-
-    validation, scheduler = space.validation, space.scheduler
-    networks = validation.folds * validation.seeds
-    lines = [
-        space.as_yaml(),
-        one_line(f"prices: {prices.source}") + f", {len(prices)} sessions, {prices.dates[0]} to {prices.dates[-1]}",
-    ]
-    for number, fold in enumerate(walk.folds, start=1):
-        lines.append(f"fold {number}: train {dates(fold.train)}, validate {dates(fold.validation)}")
-    lines.append(f"test:   {dates(walk.test)}, untouched by the search")
-    rungs = ", ".join(map(str, scheduler.rungs))
-    lines.append(
-        f"study:  {space.num_samples} trials of {networks} networks ({validation.folds} folds x {validation.seeds} "
-        f"seeds), at most {scheduler.max_epochs} epochs"
-        + (f", stopped early at epochs {rungs}" if rungs else ", none stopped early")
-        + f": at most {space.num_samples * networks} networks"
-    )
-    if space.search.finalists:
-        count, seeds = space.search.finalists, space.search.finalist_seeds
-        lines.append(f"then:   {count} finalists of {seeds} networks each on the test block, once")
-    return "\n".join(lines)
 
 
 def _summary(space: "Space", outcome: "Outcome", folder: Path, place: str) -> str:

@@ -122,7 +122,7 @@ def _downloaded(config: SourceConfig, access: Access) -> Prices:
     except yahoo.YahooError as error:
         if copy is None:
             raise
-        raise yahoo.YahooError(f"{error}; --offline uses the copy of {cache.day(copy)}") from None
+        raise type(error)(f"{error}; --offline uses the copy of {cache.day(copy)}") from None
     if copy is not None and (change := cache.rewritten(copy, new)):
         notes.append(change)
     try:
@@ -137,7 +137,7 @@ def _kept(copy: Prices | None, folder: Path, key: cache.Key) -> Prices:
         return copy.noting(_warning(f"offline: the copy of {cache.day(copy)} is used"))
     there = cache.others(folder, key)
     held = f"of {key.ticker} it holds {', '.join(there)}" if there else f"it holds nothing of {key.ticker}"
-    raise yahoo.YahooError(
+    raise yahoo.AwayError(
         f"{yahoo.source_name(key.ticker)}: {key.span} is not in the cache {folder}; --offline uses the cache only, and "
         f"{held}; leave --offline out once, or use a file with data.source"
     )

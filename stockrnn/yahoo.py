@@ -17,7 +17,7 @@ import numpy as np
 
 from stockrnn.series import Finding, PriceError, Prices
 
-__all__ = ["YahooError", "check_ticker", "download", "source_name"]
+__all__ = ["AwayError", "YahooError", "check_ticker", "download", "source_name"]
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9^.=&_-]*", re.ASCII)
@@ -58,10 +58,15 @@ FAILURES = {
     ),
     "other": ("the download failed ({text})", "this was not foreseen", f"pip install -U yfinance, {WITHOUT}"),
 }  # fmt: skip
+AWAY = ("limited", "server", "denied", "network", "slow")  # it may answer another time
 
 
 class YahooError(PriceError):
     """Yahoo gave no prices: `yahoo TICKER: what happened; what it means; what to do` in one line."""
+
+
+class AwayError(YahooError):
+    """Yahoo could not be asked, or not now, and there is no copy; it says nothing against the ticker."""
 
 
 def source_name(ticker: str) -> str:
@@ -138,7 +143,8 @@ def _error(ticker: str, failure: dict[str, Any]) -> YahooError:
     what, meaning, advice = FAILURES[failure["kind"]]
     what = what.format(status=failure.get("status"), text=failure["text"].replace(";", ","))
     tried = f" (tried {failure['attempts']} times)" if failure["attempts"] > 1 else ""
-    return YahooError(f"{source_name(ticker)}: {what}{tried}; {meaning}; {advice}")
+    error = AwayError if failure["kind"] in AWAY else YahooError
+    return error(f"{source_name(ticker)}: {what}{tried}; {meaning}; {advice}")
 
 
 def _series(source: str, answer: dict[str, Any]) -> Prices:

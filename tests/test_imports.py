@@ -18,8 +18,8 @@ MODULES = {
 NO_SIBLINGS = ("series", "folds", "networks", "metrics", "significance", "selection", "intervals", "configuration")
 RAY, OPTUNA = (
     {
-        "actors", "afresh", "gpus", "knock", "offers", "reach", "recorder", "scheduler", "searcher", "stop", "study",
-        "trial", "workers",
+        "actors", "afresh", "gpus", "knock", "lean", "offers", "reach", "recorder", "scheduler", "searcher", "stop",
+        "study", "trial", "workers",
     },
     {"searcher", "journal", "journal_file", "importance"},
 )  # fmt: skip

@@ -45,7 +45,7 @@ ASHA = {
 }
 
 
-def write(folder, space, **changes):
+def write(folder, space, /, **changes):
     """A space file in the folder, sections changed."""
     content = {**space, **{key: {**space.get(key, {}), **value} for key, value in changes.items()}}
     path = folder / f"{space['name']}.yaml"
@@ -123,6 +123,16 @@ def workers(folder):
             found[event["trial_id"]] = event["worker"]
         elif event["event"] == "end":
             found.pop(event["trial_id"], None)
+    return found
+
+
+def training(pids):
+    """Those of the processes that train a trial, or are about to."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if b"Trainable" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
     return found
 
 

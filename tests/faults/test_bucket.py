@@ -36,9 +36,8 @@ def ended(url):
 
 def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucket, tmp_path):
     straight = tmp_path / "straight"
-    path = studies.write(
-        tmp_path, GRID, space={"sequence_length": [5]}, scheduler={"max_epochs": 30, "grace_period": 30}
-    )
+    scheduler = {"max_epochs": 30, "grace_period": 30}
+    path = studies.write(tmp_path, GRID, space={"sequence_length": [5]}, scheduler=scheduler)
     studies.run(path, "--output", straight, "--quiet")
     url = f"{bucket}/grid"
     process = studies.begin(path, "--output", bucket, "--quiet")

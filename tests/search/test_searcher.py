@@ -51,8 +51,8 @@ def end(searcher, tune_id, last, status=None, metric="val_theils_u"):
 class Asked(OptunaSearcher):
     """A searcher that remembers what it proposed."""
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
         self.proposed = {}
 
     def suggest(self, tune_id):
@@ -123,6 +123,18 @@ def test_the_journal_tells_how_each_trial_ended(small_space, tmp_path):
     assert trials["stopped"].intermediate_values == {1: 1.5, 3: 1.25}
     assert trials["diverged"].value is None
     assert trials["open"].user_attrs["status"] == "interrupted"
+
+
+def test_no_more_trials_are_under_way_than_there_is_room_for(small_space, tmp_path):
+    room = [2]
+    searcher = Asked(small_space(), tmp_path / "journal", room=lambda: room[0])
+    assert [bool(searcher.suggest(str(number))) for number in range(4)] == [True, True, False, False]
+    room[0] = 3  # a machine joined
+    assert [bool(searcher.suggest(str(number))) for number in range(4, 6)] == [True, False]
+    end(searcher, "0", report(1, 1.0, "complete"))
+    room[0] = 1  # two machines went, and none of the two trials that wait for another has ended
+    assert searcher.suggest("6") is None
+    assert len(read(tmp_path / "journal").trials) == 3
 
 
 def test_initial_points_come_first_and_leave_the_rest_to_the_sampler(small_space, tmp_path):

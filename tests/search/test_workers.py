@@ -4,7 +4,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,72 @@ def test_a_cluster_that_anybody_may_join_is_not_joined(space_file, tmp_path, ung
     assert result.returncode == 2
     assert "asks for no token, so whoever reaches" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@contextmanager
+def overheard(address):
+    """Someone in between: an address that leads to another, and all that is sent there."""
+    host, port = address.split(":")
+    heard = []
+
+    def pass_on(source, target, keep):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if keep:
+                    heard.append(data)
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def listen(door):
+        with suppress(OSError):
+            while True:
+                here, _ = door.accept()
+                there = socket.create_connection((host, int(port)))
+                pairs = ((here, there, True), (there, here, False))
+                both = [threading.Thread(target=pass_on, args=pair) for pair in pairs]
+                for thread in both:
+                    thread.start()
+                for thread in both:
+                    thread.join()
+                here.close()
+                there.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        listener = threading.Thread(target=listen, args=(door,))
+        listener.start()
+        yield f"127.0.0.1:{door.getsockname()[1]}", heard
+        door.shutdown(socket.SHUT_RDWR)
+        listener.join()
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_cluster_that_asks_for_no_token_is_sent_none(tmp_path, request, asks):
+    real = request.getfixturevalue("guarded" if asks else "unguarded")
+    with overheard(real) as (address, heard):
+        code = f"from search.admission import admit; print(*admit({address!r}, insecure=True))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment(tmp_path, TOKEN), capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+    assert done.stdout == f"{address} {'token' if asks else 'disabled'}\n"
+    assert (TOKEN.encode() in b"".join(heard)) == asks
+
+
+def test_studies_that_begin_together_have_one_token(tmp_path):
+    code = (
+        "import sys, pathlib; from search.admission import ensure_token; sys.stdin.readline(); ensure_token(); "
+        "print(pathlib.Path.home().joinpath('.ray/auth_token').read_text())"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    env = environment(tmp_path)
+    begun = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env, **pipes) for _ in range(6)]
+    time.sleep(2)
+    for process in begun:
+        process.stdin.write("now\n")
+        process.stdin.flush()
+    assert len({process.communicate()[0] for process in begun}) == 1
+    assert [path.name for path in (tmp_path / ".ray").iterdir()] == ["auth_token"]
 
 
 def test_a_new_token_is_for_its_user_alone(tmp_path):

@@ -1,0 +1,215 @@
+"""How many trials the driver keeps up with: studies whose trials only sleep and report, on more and more workers.
+
+    python -m benchmarks.scale [--trials 1000] [--workers 2 8 32 64] [--sleep 0.02] [--sampler tpe] [--grace 9]
+    python -m benchmarks.scale --trials 10000 --workers 8 --sleep 0 --course
+    python -m benchmarks.scale --workers 8 --profile 40
+
+Everything but the training is the real thing: `search.study` with its record, journal, predictions, leaderboard and
+live view, on Ray and Optuna. Workers are logical: as many processes, however few cores. Each study is a process of its
+own, and what it costs the driver is that process's time on the CPU and the memory it holds. Rates and memory are those
+between the first tenth of the trials and the last.
+"""
+
+import argparse
+import cProfile
+import json
+import os
+import pstats
+import pty
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from ray import tune
+
+from search.record import read_events
+from search.space import load_space
+from stockrnn.alignment import prepare
+
+EPOCHS = 27
+FOUND = "found "  # begins the line with what a study cost
+HEADS = ("workers", "trials/s", "reports/s", "ms CPU/trial", "kB/trial", "journal B/trial", "record B/trial", "end s")
+
+
+class Sleeper(tune.Trainable):
+    """A trial that trains nothing: it sleeps, and reports as one that trains does."""
+
+    def setup(self, config: dict[str, Any], folds: tuple = (), space: Any = None, **_: Any) -> None:
+        self._space, self._days = space, sum(len(fold.validation) for fold in folds)
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(float(os.environ["SCALE_SLEEP"]))
+        self._epoch += 1
+        score = self._level + 0.1 / self._epoch
+        scores = {name: score for name in self._names}
+        done = self._epoch >= self._space.scheduler.max_epochs
+        return {
+            "epoch": self._epoch, "status": "complete" if done else "running", "done": done, "score": score,
+            "best_epoch": self._epoch, "best": scores, "forecast": np.full(self._days, score, np.float32),
+            "scores": scores, "loss": score, "form": "batched", "parameters": 1000,
+            "seconds": time.monotonic() - self._began, "worker": os.getpid(), "resumed_from": None,
+            "checkpoint_error": None,
+        }  # fmt: skip
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        from dataclasses import fields
+
+        from stockrnn.scores import Scores
+
+        self._names = [field.name for field in fields(Scores)]
+        self._epoch, self._began, self._level = 0, time.monotonic(), 1 + Random(config["trial_id"]).random()
+
+
+def sample(record: Any, samples: list[tuple[float, ...]]) -> None:
+    """Every half second: ends, the process's time on the CPU, its memory in kB."""
+    page = resource.getpagesize() / 1024
+    while True:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        samples.append((time.monotonic(), len(record.ends), time.process_time(), pages * page))
+        time.sleep(0.5)
+
+
+def study(options: argparse.Namespace) -> None:
+    """One study in this process; prints what it cost as JSON."""
+    import ray
+
+    import search.study as real
+    from search.workers import ENVIRONMENT, OBJECT_STORE
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["SCALE_SLEEP"] = str(options.sleep)
+    ray.init(
+        address="local", num_cpus=options.workers[0], include_dashboard=False, object_store_memory=OBJECT_STORE,
+        log_to_driver=False, logging_level="CRITICAL",
+    )  # fmt: skip
+    overrides = {
+        "search": {"sampler": options.sampler, "num_samples": options.trials, "finalists": 0},
+        "scheduler": {"max_epochs": EPOCHS, "grace_period": min(options.grace, EPOCHS), "patience": None},
+    }
+    space = load_space("spaces/all.yaml", [(name, json.dumps(value), name) for name, value in overrides.items()])
+    prices = prepare(space.data)
+    real.TrialTrainable = Sleeper
+    samples: list[tuple[float, ...]] = []
+    searched = real._Study.search
+
+    def search(self: Any) -> None:
+        threading.Thread(target=sample, args=(self.record, samples), daemon=True).start()
+        profile = cProfile.Profile()
+        if options.profile:
+            profile.enable()
+        searched(self)
+        if options.profile:
+            profile.disable()
+            pstats.Stats(profile, stream=sys.__stdout__).sort_stats("tottime").print_stats(options.profile)
+        samples.append((time.monotonic(), len(self.record.ends), time.process_time()))  # the end: no memory
+
+    real._Study.search = search
+    with tempfile.TemporaryDirectory() as output:
+        folder = Path(output) / "scale"
+        outcome = real.run_study(space, prices, space.folds(prices), real.Options(folder=folder, command="scale"))
+        ended = time.monotonic()
+        assert len(outcome.ends) == options.trials, outcome.failure
+        times = [line["time"] for line in read_events(folder / "trials.jsonl") if line["event"] == "epoch"]
+        sizes = {name: (folder / name).stat().st_size for name in ("study.journal", "trials.jsonl")}
+    searched_by = next(each for each in samples if len(each) == 3)
+    samples = [each for each in samples if each[0] < searched_by[0]]
+    found = {"samples": samples, "reports": len(times), "end": ended - searched_by[0], "sizes": sizes}
+    print(f"{FOUND}{json.dumps(found)}", flush=True)
+
+
+def between(samples: list[tuple[float, ...]], low: float, high: float) -> list[tuple[float, ...]]:
+    """The samples between two numbers of ends."""
+    return [each for each in samples if low <= each[1] <= high]
+
+
+def costs(samples: list[tuple[float, ...]]) -> tuple[float, float, float]:
+    """Trials a second, CPU seconds a trial and kB a trial over some samples."""
+    first, last = samples[0], samples[-1]
+    ends = last[1] - first[1]
+    slope = statistics.linear_regression([each[1] for each in samples], [each[3] for each in samples]).slope
+    return ends / (last[0] - first[0]), (last[2] - first[2]) / ends, slope
+
+
+def measured(options: argparse.Namespace, workers: int) -> None:
+    """Run a study in a process of its own, whose terminal is thrown away, and print its line."""
+    command = [
+        sys.executable, "-m", "benchmarks.scale", "--study", "--workers", str(workers), "--trials", str(options.trials),
+        "--sleep", str(options.sleep), "--sampler", options.sampler, "--grace", str(options.grace),
+        "--profile", str(options.profile),
+    ]  # fmt: skip
+    ours, its = pty.openpty()
+
+    def drain() -> None:
+        try:
+            while os.read(ours, 65536):
+                pass
+        except OSError:  # the other end is closed
+            os.close(ours)
+
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=its, text=True)
+    os.close(its)
+    threading.Thread(target=drain, daemon=True).start()
+    text, _ = process.communicate()
+    said = text.splitlines()
+    lines = [line.removeprefix(FOUND) for line in said if line.startswith(FOUND)]
+    if process.returncode or not lines:
+        sys.exit(f"{' '.join(command)} failed with {process.returncode}\n{text[-2000:]}")
+    if options.profile:
+        print(*(line for line in said if not line.startswith(FOUND)), sep="\n")
+    found = json.loads(lines[0])
+    samples, trials = found["samples"], options.trials
+    rate, cpu, memory = costs(between(samples, 0.1 * trials, 0.9 * trials))
+    a_trial = found["reports"] / trials
+    cells = (
+        workers, f"{rate:.1f}", f"{rate * a_trial:.0f}", f"{1000 * cpu:.1f}", f"{memory:.1f}",
+        *(f"{found['sizes'][name] / trials:.0f}" for name in ("study.journal", "trials.jsonl")), f"{found['end']:.1f}",
+    )  # fmt: skip
+    show(cells)
+    for tenth in range(10) if options.course else ():
+        part = between(samples, tenth * trials / 10, (tenth + 1) * trials / 10)
+        if len(part) > 2:
+            rate, cpu, memory = costs(part)
+            show((f"{tenth + 1}/10", f"{rate:.1f}", f"{rate * a_trial:.0f}", f"{1000 * cpu:.1f}", f"{memory:.1f}"))
+
+
+def show(cells: tuple[object, ...]) -> None:
+    """One line of the table."""
+    print("  ".join(str(cell).rjust(len(head)) for cell, head in zip(cells, HEADS, strict=False)), flush=True)
+
+
+def main() -> None:
+    """Run the studies, or within one of them, that one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--workers", type=int, nargs="+", default=[2, 8, 32, 64])
+    parser.add_argument("--sleep", type=float, default=0.02, help="seconds an epoch")
+    parser.add_argument("--grace", type=int, default=9, help=f"the only rung; of {EPOCHS} epochs: none stops early")
+    parser.add_argument("--sampler", default="tpe")
+    parser.add_argument("--course", action="store_true", help="the same for each tenth of the trials")
+    parser.add_argument("--profile", type=int, default=0, metavar="N", help="the N functions that take the longest")
+    parser.add_argument("--study", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.study:
+        study(options)
+        return
+    show(HEADS)
+    for workers in options.workers:
+        measured(options, workers)
+
+
+if __name__ == "__main__":
+    main()

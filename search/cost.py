@@ -1,0 +1,193 @@
+"""What a study will cost, estimated before it begins: epochs, floating-point operations, and hours by measured rates.
+
+How many trials survive a rung follows from ASHA's rule, if the order in which good and bad ones come is random; what
+an epoch costs is the mean over points drawn from the space. Nothing is trained, and PyTorch is not imported.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from search.parameters import Parameter, Value
+from search.space import Space
+from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.folds import WalkForward
+
+__all__ = ["Cost", "Epochs", "Work", "draw", "epochs", "estimate", "work"]
+
+POINTS = 200  # drawn from the space
+LISTED = 10_000  # values of a domain that are listed to draw one
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+BACKWARD = 2  # times the forward pass: gradients of the inputs and of the weights
+
+# Seconds on one core of an AMD EPYC with AVX-512 that a cell's step takes, a gate value and a multiply-add: fitted by
+# `python -m benchmarks.cost`, 2026-11-24, where eight of ten shapes took 0.83 to 1.46 times what these say.
+CELL, VALUE, PRODUCT = 70e-6, 3.5e-9, 0.03e-9
+SPREAD = 1.5
+GPU_RATES = (1e12, 10e12)  # operations a second: assumed, no GPU was measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epochs:
+    """Epochs of all trials together.
+
+    Attributes:
+        least: every trial stops at the first rung, or as soon as its patience may end.
+        likely: as many pass each rung as would if good and bad trials came in random order.
+        most: none stops.
+    """
+
+    least: int
+    likely: float
+    most: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What an epoch of a trial computes, all of its members together.
+
+    Attributes:
+        cells: steps of recurrent cells, one after another.
+        values: gate values.
+        products: multiply-adds of the forward and the backward pass.
+    """
+
+    cells: float
+    values: float
+    products: float
+
+    @property
+    def operations(self) -> float:
+        """Floating-point operations."""
+        return 2 * self.products
+
+    @property
+    def seconds(self) -> float:
+        """On one core, about."""
+        return CELL * self.cells + VALUE * self.values + PRODUCT * self.products
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a study will cost.
+
+    Attributes:
+        epochs: of all trials.
+        operations, seconds: floating-point operations and seconds on one core, of the likely epochs and of the
+            finalists, where each trains as long as a trial may.
+    """
+
+    epochs: Epochs
+    operations: float
+    seconds: float
+
+    @property
+    def core_seconds(self) -> tuple[float, float]:
+        """On one core, from and to."""
+        return self.seconds / SPREAD, self.seconds * SPREAD
+
+    @property
+    def gpu_seconds(self) -> tuple[float, float]:
+        """On one GPU, from and to, at the rates that are assumed."""
+        slow, fast = GPU_RATES
+        return self.operations / fast, self.operations / slow
+
+
+def estimate(space: Space, walk: WalkForward | None) -> Cost | None:
+    """What a study will cost; None where its training parts are not known without the prices.
+
+    Args:
+        walk: the folds; None where there are no prices.
+    """
+    validation = space.validation
+    if walk is not None:
+        trained, before = [len(fold.train) for fold in walk.folds], len(walk.before_test)
+    elif validation.train_size is not None:
+        trained, before = [validation.train_size] * validation.folds, validation.train_size
+    else:
+        return None
+    random, found = Random(space.seed), epochs(space)
+    finalists = space.search.finalists * space.scheduler.max_epochs
+    operations = seconds = 0.0
+    for _ in range(POINTS):
+        shape = space.configurations(draw(space, random))
+        trial = work(*shape, trained, validation.fold_size, validation.seeds, space.data.horizon)
+        finalist = work(*shape, [before], 0, space.search.finalist_seeds, space.data.horizon)
+        operations += found.likely * trial.operations + finalists * finalist.operations
+        seconds += found.likely * trial.seconds + finalists * finalist.seconds
+    return Cost(epochs=found, operations=operations / POINTS, seconds=seconds / POINTS)
+
+
+def epochs(space: Space) -> Epochs:
+    """How many epochs the trials of a study train in all."""
+    scheduler, trials = space.scheduler, space.num_samples
+    stages = [*scheduler.rungs, scheduler.max_epochs]
+    likely, left, before = 0.0, float(trials), 0
+    for epoch in stages:
+        likely += left * (epoch - before)
+        left, before = _survivors(left, scheduler.reduction_factor), epoch
+    first = min(stages[0], scheduler.max_epochs if scheduler.patience is None else scheduler.patience + 1)
+    return Epochs(least=trials * first, likely=likely, most=trials * scheduler.max_epochs)
+
+
+def work(
+    window: WindowConfig, network: NetworkConfig, training: TrainingConfig, trained: Sequence[int], forecast: int,
+    seeds: int, horizon: int,
+) -> Work:  # fmt: skip
+    """What an epoch of folds x seeds networks computes.
+
+    Args:
+        trained: sessions of each fold's training part.
+        forecast: sessions of each fold that are forecast after the epoch.
+        seeds: networks of a fold.
+    """
+    length, hidden = window.sequence_length, network.hidden_size
+    directions, gates = 1 + network.bidirectional, GATES[network.architecture]
+    inputs = [len(window.inputs), *[hidden * directions] * (network.num_layers - 1)]
+    width = hidden * directions
+    head = {"last": width, "mean": width, "flatten": width * length, "attention": 2 * width * length}[network.head]
+    a_window = length * directions * gates * hidden * sum(size + hidden for size in inputs) + head
+    counts = [max(1, sessions - horizon - length + 1) for sessions in trained]
+    batches = math.ceil(max(counts) / training.batch_size)
+    seen = sum(counts) * seeds
+    return Work(
+        cells=batches * length * network.num_layers * directions,
+        values=seen * length * network.num_layers * directions * gates * hidden,
+        products=a_window * ((1 + BACKWARD) * seen + forecast * len(trained) * seeds),
+    )
+
+
+def draw(space: Space, random: Random) -> dict[str, Value]:
+    """A point of the space at random, as the random sampler would propose one."""
+    point: dict[str, Value] = {}
+    for parameter in space.parameters:
+        if parameter.applies(point):
+            point[parameter.name] = _value(parameter, random)
+    return point
+
+
+def _value(parameter: Parameter, random: Random) -> Value:
+    if parameter.kind in ("constant", "choice"):
+        return random.choice(parameter.values)
+    low, high = parameter.low, parameter.high
+    if parameter.log:
+        value = math.exp(random.uniform(math.log(low), math.log(high)))
+    elif (parameter.size or math.inf) <= LISTED:
+        return random.choice(parameter.all_values() or ())
+    else:
+        value = random.uniform(low, high)
+    value = min(max(value, low), high)
+    return round(value) if parameter.kind == "int" else value
+
+
+def _survivors(trials: float, factor: float) -> float:
+    """How many of these trials pass a rung, on average, if each is as likely as any other to be the better.
+
+    The first passes. One that comes after n others passes if it is above their (1 - 1/factor) quantile, of which the
+    chance is (1 + (n - 1) / factor) / (n + 1); the sum of that is written out with the harmonic numbers.
+    """
+    if trials <= 1:
+        return trials
+    harmonic = math.log(trials) + 0.5772156649 + 1 / (2 * trials) - 1 / (12 * trials**2)
+    return 1 + (trials - 1) / factor + (1 - 2 / factor) * (harmonic - 1)
