@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from search.terminal import AT_ONCE, INTERRUPTED
+
 if TYPE_CHECKING:
     from search.mirror import Mirror
     from search.space import Space
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 OUTPUT = "results"
-DONE, NOTHING_FINISHED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, NOTHING_FINISHED, WRONG_INPUT = 0, 1, 2  # and INTERRUPTED
 TOP = 10
 DOWNLOAD_LIMIT = 60.0  # seconds
 EXAMPLES = """\
@@ -84,8 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (PriceError, AdmissionError, LockedError, DamagedError, _OptionError) as error:
         print(*(one_line(without_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
-    except KeyboardInterrupt:  # before the study took over, or for the second time
-        print("interrupted at once; if the study had begun, its folder holds what had ended", file=sys.stderr)
+    except KeyboardInterrupt:  # before the study took over
+        print(AT_ONCE, file=sys.stderr)
         return INTERRUPTED
     return WRONG_INPUT
 

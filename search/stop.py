@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.tune.stopper import Stopper
 
-from search.terminal import Terminal
+from search.terminal import Terminal, leave_at_once
 
 __all__ = ["Ended", "Stop", "hangups_ignored"]
 
@@ -82,7 +82,7 @@ class Stop(Stopper):
             if number == signal.SIGHUP and terminal.lost():
                 return
             if self.signalled:
-                raise KeyboardInterrupt
+                leave_at_once()
             self.signalled = True
             self._acknowledge()
 

@@ -1,11 +1,15 @@
 """The terminal that a study was started from, which may be closed while the study goes on."""
 
 import os
+import sys
 import time
-from typing import TextIO
+from typing import NoReturn, TextIO
 
-__all__ = ["Lasting", "Terminal"]
+__all__ = ["AT_ONCE", "INTERRUPTED", "Lasting", "Terminal", "leave_at_once"]
 
+INTERRUPTED = 130  # a shell's exit code for what SIGINT ended
+AT_ONCE = "interrupted at once; if the study had begun, its folder holds what had ended"
+SHOW_CURSOR = "\x1b[?25h"  # a live view hides it
 SETTLES = 0.3  # seconds that a terminal that is being closed may still be there after its SIGHUP
 
 
@@ -55,6 +59,17 @@ class Terminal:
             os.dup2(nowhere, number)
         os.close(nowhere)
         return True
+
+
+def leave_at_once() -> NoReturn:
+    """End this process as it is, in the midst of anything.
+
+    An exception would go through whatever runs just then, and be shown and forgotten where that is a destructor. A
+    study's files may be left at any moment, and its other processes end when they miss this one.
+    """
+    cursor = SHOW_CURSOR if os.isatty(sys.stderr.fileno()) else ""
+    os.write(sys.stderr.fileno(), f"{cursor}{AT_ONCE}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def _there() -> bool:

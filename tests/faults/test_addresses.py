@@ -117,7 +117,7 @@ def beside(process):
     """All processes on the machine of this one."""
     found = []
     for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # gone, or another's
             if machine_of(pid) == machine_of(process.pid):
                 found.append(pid)
     return found

@@ -36,8 +36,9 @@ def ended(url):
 
 def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucket, tmp_path):
     straight = tmp_path / "straight"
-    scheduler = {"max_epochs": 30, "grace_period": 30}
-    path = studies.write(tmp_path, GRID, space={"sequence_length": [5]}, scheduler=scheduler)
+    # enough trials that the last does not end within the second between two uploads
+    shape = {"space": {"sequence_length": [5, 10]}, "scheduler": {"max_epochs": 25, "grace_period": 25}}
+    path = studies.write(tmp_path, GRID, **shape)
     studies.run(path, "--output", straight, "--quiet")
     url = f"{bucket}/grid"
     process = studies.begin(path, "--output", bucket, "--quiet")
@@ -53,11 +54,11 @@ def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucke
     assert "whether it still is shows in" in out
     with copied(url) as folder:
         assert not {"lock", "lock.json", "ray", "checkpoints"} & {found.name for found in folder.iterdir()}
-        studies.assert_whole(folder, 4)
-        assert len(read_ends(folder / "trials.jsonl")) == 4 > before
+        studies.assert_whole(folder, 8)
+        assert len(read_ends(folder / "trials.jsonl")) == 8 > before
         studies.assert_equal(studies.leaderboard(folder), studies.leaderboard(straight / "grid"))
         assert json.loads((folder / "manifest.json").read_text())["resumes"][0]["trials"] >= before
-    assert "4/4" in command("search.leaderboard", bucket)
+    assert "8/8" in command("search.leaderboard", bucket)
     assert command("search.report", url).strip() == f"{url}/report.html"
     assert "tomorrow" in command("stockrnn.forecast", url)
     assert f"{url} exists already" in command("search.run", str(path), "--output", bucket, code=2)

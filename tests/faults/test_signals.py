@@ -18,7 +18,10 @@ from studies import GRID, until
 from search.record import read_ends
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
-LONG = {"scheduler": {"max_epochs": 100, "grace_period": 100}}  # trials long enough to be met while they run
+LONG = {  # trials long enough to be met while they run
+    "space": {"sequence_length": [5]},
+    "scheduler": {"max_epochs": 100, "grace_period": 100},
+}
 
 
 def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
@@ -36,8 +39,8 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
     assert all(trial.state.is_finished() for trial in studies.journal(folder))
 
     out, _ = studies.run("--resume", folder, "--quiet")
-    studies.assert_whole(folder, 12)
-    assert f"12 trials ({len(before)} before it was resumed)" in out
+    studies.assert_whole(folder, 4)
+    assert f"4 trials ({len(before)} before it was resumed)" in out
     after = {end.trial_id: end.scores for end in read_ends(folder / "trials.jsonl")}
     assert before.items() <= after.items()
 
@@ -55,7 +58,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, number):
     assert time.monotonic() - began < 10
     assert "interrupted at once" in err
     studies.run("--resume", folder, "--quiet")
-    studies.assert_whole(folder, 12)
+    studies.assert_whole(folder, 4)
 
 
 def in_a_terminal(*arguments):
@@ -141,7 +144,7 @@ def test_a_folder_has_one_writer_and_the_lock_of_a_dead_one_is_no_lock(tmp_path)
     began = time.monotonic()
     studies.run("--resume", folder, "--quiet")
     assert time.monotonic() - began < 60
-    studies.assert_whole(folder, 12)
+    studies.assert_whole(folder, 4)
 
 
 def test_of_two_studies_of_one_name_one_is_refused(tmp_path):
