@@ -1,0 +1,191 @@
+"""Rewrites docs/tutorial.md: runs the tutorial's four networks and the search, and puts numbers and pictures in.
+
+    python -m benchmarks.tutorial [--ticker ^KS11 | --source prices.csv] [--search spaces/all.yaml] [--studies FOLDER]
+
+What stands between `<!-- NAME -->` and `<!-- end NAME -->` is rewritten, the rest of the page is kept. A study that the
+folder of studies holds already is not run again.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from benchmarks.drawing import Panel, Series, picture
+from search.leaderboard import table
+from search.predictions import read_predictions
+from search.progress import duration
+from search.ranking import network
+from search.space import load_space
+from search.studies import Study, read_study
+
+PAGE = Path("docs/tutorial.md")
+ZOOM = 30  # sessions
+TUTORIAL = "spaces/tutorial.yaml"
+PRICE, FORECAST, LATE = "#1f2937", "#d9480f", "#1971c2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Days:
+    """A network's forecasts of the test block and what came, in price points, each of shape (days,)."""
+
+    dates: np.ndarray
+    forecast: np.ndarray
+    actual: np.ndarray
+    previous: np.ndarray
+
+    def last(self, count: int) -> "Days":
+        return Days(**{name: getattr(self, name)[-count:] for name in ("dates", "forecast", "actual", "previous")})
+
+
+def studied(path: str, studies: Path, market: Sequence[str]) -> Study:
+    """The study of a space, run where the folder does not hold it."""
+    folder = studies / load_space(path).name
+    if not (folder / "manifest.json").exists():
+        command = [sys.executable, "-m", "search.run", path, "--output", str(studies), *market]
+        if code := subprocess.run(command, check=False).returncode:
+            sys.exit(code)
+    study = read_study(folder)
+    if study.state != "done":
+        sys.exit(f"{folder}: the study is {study.state}; the page needs a whole one; go on with it by --resume")
+    return study
+
+
+def best(study: Study) -> dict:
+    """The network that is best on validation among those that the test block has seen."""
+    return next(row for row in study.rows if row.get("architecture") and row.get("test_theils_u") is not None)
+
+
+def days_of(study: Study, trial_id: str) -> Days:
+    """The test block of a trial."""
+    rows = read_predictions(study.folder / "predictions.parquet", "test")
+    rows = rows.filter(pc.equal(rows["trial_id"], trial_id)).sort_by("date")
+    columns = {name: rows[name].to_numpy().astype(float) for name in ("forecast", "actual", "previous")}
+    return Days(dates=rows["date"].to_numpy(), **columns)
+
+
+def rmse(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((ours - theirs) ** 2)))
+
+
+def looks(days: Days) -> str:
+    """The scores that price levels flatter, of the network and of persistence."""
+
+    def row(name: str, forecast: np.ndarray) -> str:
+        error = forecast - days.actual
+        fit = 1 - np.sum(error**2) / np.sum((days.actual - days.actual.mean()) ** 2)
+        away = 100 * np.mean(np.abs(error) / days.actual)
+        return f"| {name} | {fit:.3f} | {away:.2f} % | {rmse(forecast, days.actual):.1f} |"
+
+    return "\n".join(
+        ("| | R² of the price | mean error | RMSE, points |", "|---|---:|---:|---:|",
+         row("the network", days.forecast), row("tomorrow equals today", days.previous))
+    )  # fmt: skip
+
+
+def late(days: Days) -> str:
+    """How far the forecast is from the price it is of, and from the price of the day before."""
+    worse = int(np.sum(np.abs(days.forecast - days.actual) > np.abs(days.previous - days.actual)))
+    return (
+        f"The forecast is {rmse(days.forecast, days.actual):.1f} points away from the price that it forecasts (RMSE), and "
+        f"{rmse(days.forecast, days.previous):.1f} from the price of the day before. On {worse} of {len(days.dates)} days "
+        "yesterday's price was nearer to the truth than the network."
+    )
+
+
+def overlay(days: Days) -> str:
+    """Forecast and price on top of each other, as tutorials show them."""
+    lines = [Series(name="price", values=days.actual, color=PRICE),
+             Series(name="forecast", values=days.forecast, color=FORECAST)]  # fmt: skip
+    return picture(days.dates, [Panel(title="The pretty chart: price and forecast", lines=lines, height=260)])
+
+
+def zoomed(days: Days) -> str:
+    """The last days of it, with the price drawn one day late, and both errors below."""
+    lines = [Series(name="price", values=days.actual, color=PRICE),
+             Series(name="forecast", values=days.forecast, color=FORECAST),
+             Series(name="the price, one day late", values=days.previous, color=LATE, dashed=True)]  # fmt: skip
+    errors = [Series(name="error of the forecast", values=np.abs(days.forecast - days.actual), color=FORECAST),
+              Series(name='error of "tomorrow equals today"', values=np.abs(days.previous - days.actual), color=LATE)]  # fmt: skip
+    return picture(
+        days.dates,
+        [Panel(title=f"The last {len(days.dates)} days of it", lines=lines, height=230),
+         Panel(title="How wrong each was, points", bars=errors, height=150)],
+    )  # fmt: skip
+
+
+def fenced(text: str) -> str:
+    return f"```text\n{text}\n```"
+
+
+def blocks(tutorial: Study, search: Study, market: Sequence[str]) -> Mapping[str, str]:
+    """What stands between the page's markers."""
+    row = best(tutorial)
+    days, data = days_of(tutorial, row["trial_id"]), tutorial.manifest["data"]
+    versions = ", ".join(f"{name} {tutorial.manifest['versions'][name]}" for name in ("torch", "ray", "optuna"))
+    return {
+        "conditions": (
+            f"Prices: {data['source']}, {data['start']} to {data['end']}. The four networks took "
+            f"{duration(tutorial.manifest['seconds'])}, the search {duration(search.manifest['seconds'])}; {versions}; "
+            f"{tutorial.manifest['start'][:10]}. Command: `{' '.join(['python -m benchmarks.tutorial', *market])}`."
+        ),
+        "network": f"The network drawn here is the best of the four on validation: {network(row)}. "
+        f"The {len(days.dates)} days are those of the test block.",
+        "looks": looks(days),
+        "late": late(days),
+        "four": fenced(table(tutorial.rows, top=10)),
+        "search": fenced(table(search.rows, top=5)),
+        "verdict": fenced(textwrap.fill(search.manifest["verdict"], 80, break_on_hyphens=False)),
+    }  # fmt: skip
+
+
+def rewritten(page: str, blocks: Mapping[str, str]) -> str:
+    """The page with its blocks replaced.
+
+    Raises:
+        ValueError: the page lacks a block's markers.
+    """
+    for name, text in blocks.items():
+        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)"
+        page, count = re.subn(pattern, lambda found, text=text: found[1] + text + found[2], page, flags=re.S)
+        if count != 1:
+            raise ValueError(f"<!-- {name} --> stands {count} times; each block stands once; write its two markers")
+    return page
+
+
+def main() -> None:
+    """Run the studies and rewrite the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--ticker", help="Yahoo's symbol, as ^KS11 (default: the shipped Nasdaq series)")
+    place.add_argument("--source", help="sp500, or the path of a CSV or Parquet file")
+    parser.add_argument("--search", default="spaces/all.yaml", metavar="SPACE", help="what to search")
+    parser.add_argument("--studies", type=Path, metavar="FOLDER", help="where studies are kept (default: nowhere)")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options = parser.parse_args()
+    market = ["--ticker", options.ticker] if options.ticker else []
+    set_source = ["--set", f"data.source={options.source}"] if options.source else market
+    named = ["--source", options.source] if options.source else market
+    with tempfile.TemporaryDirectory() as folder:
+        studies = options.studies or Path(folder)
+        tutorial, search = (studied(path, studies, set_source) for path in (TUTORIAL, options.search))
+        days = days_of(tutorial, best(tutorial)["trial_id"])
+        page = rewritten(options.page.read_text(encoding="utf-8"), blocks(tutorial, search, named))
+        images = options.page.parent / "images"
+        images.mkdir(exist_ok=True)
+        (images / "tutorial-chart.svg").write_text(overlay(days), encoding="utf-8")
+        (images / "tutorial-zoom.svg").write_text(zoomed(days.last(ZOOM)), encoding="utf-8")
+        options.page.write_text(page, encoding="utf-8")
+    print(options.page)
+
+
+if __name__ == "__main__":
+    main()
