@@ -1,0 +1,160 @@
+"""What the front pages say: spaces that are read, commands that exist, files that are there, two languages alike."""
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from search.space import load_space
+
+ROOT = Path(__file__).parents[1]
+READMES = ("README.md", "README.ko.md")
+PAGES = (*READMES, "CONTRIBUTING.md", "docs/tutorial.md")
+SMOKE = "python -m search.run spaces/smoke.yaml"
+NUMBER = re.compile(r"\d+(?:[.,:]\d+)+|\d{2,}")
+
+
+def read(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def fences(page):
+    """Language and text of a page's code blocks."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", read(page), re.S | re.M)
+
+
+def bare(text):
+    """A code block without its comments, which are in the page's language."""
+    return [re.sub(r"(?<=\S)\s{2,}#.*", "", line).rstrip() for line in text.splitlines()]
+
+
+def commands(page):
+    """Every `python -m MODULE ...` of a page, split into words."""
+    found = re.findall(r"python3? -m ([a-z][^`\n|;&]*)", read(page))
+    return [shlex.split(command, comments=True) for command in found]
+
+
+SPACES = [
+    pytest.param(text, id=f"{page}-{number}")
+    for page in PAGES
+    for number, (language, text) in enumerate(fences(page))
+    if language == "yaml" and re.search(r"^space:", text, re.M)
+]
+COMMANDS = sorted({shlex.join(words) for page in PAGES for words in commands(page)})
+
+
+@cache
+def options(module):
+    """The options of a module, as its own --help prints them."""
+    shown = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=ROOT, timeout=120
+    )
+    return frozenset(re.findall(r"(?<![\w-])--?[a-z][\w-]*", shown.stdout))
+
+
+@pytest.mark.parametrize("text", SPACES)
+def test_a_space_on_a_page_is_read(text, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert load_space(str(path)).parameters
+
+
+def test_the_mistake_that_is_shown_is_told_as_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = next(text for language, text in fences("README.md") if language == "yaml").splitlines()
+    told = re.search(r"`(mine\.yaml:(\d+): space\.hidden_sise: [^`]*)`", read("README.md"))
+    lines.insert(int(told[2]) - 1, "  hidden_sise: 8")
+    Path("mine.yaml").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"hidden_sise") as caught:
+        load_space("mine.yaml")
+    assert told[1] in str(caught.value)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_on_a_page_exists(command):
+    module, *words = shlex.split(command)
+    if importlib.util.find_spec(module.partition(".")[0]).origin is None or module == "venv":
+        pytest.skip("a part of Python")
+    assert importlib.util.find_spec(module) is not None
+    given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    assert given <= options(module)
+    for word in words:
+        if word.startswith(("spaces/", "benchmarks/")):
+            assert (ROOT / word).is_file()
+
+
+def test_the_pages_name_the_commands_that_people_start_with():
+    assert {words.split()[0] for words in COMMANDS} >= {
+        "search.run", "search.leaderboard", "search.report", "stockrnn.forecast", "stockrnn.prices", "pytest",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_the_files_of_the_tree_exist(page):
+    (tree,) = (text for _, text in fences(page) if text.startswith("spaces/"))
+    folder, seen = ROOT, 0
+    for line in bare(tree):
+        name = line.strip()
+        folder = ROOT if not line.startswith(" ") else folder
+        assert (folder / name).exists(), name
+        folder, seen = (folder / name, seen + 1) if name.endswith("/") else (folder, seen + 1)
+    assert seen > 15
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_no_link_is_dead(page):
+    targets = re.findall(r"\]\(([^)\s]+)\)", read(page))
+    for target in targets:
+        if not target.startswith(("http:", "https:", "#")):
+            assert ((ROOT / page).parent / target.partition("#")[0]).exists(), target
+
+
+def test_the_front_page_is_short():
+    assert len(read("README.md").splitlines()) < 200
+
+
+def test_the_picture_of_the_report_is_small():
+    assert (ROOT / "docs/images/report.png").stat().st_size < 300_000
+
+
+def test_both_languages_show_the_same_code():
+    english, korean = ([(language, bare(text)) for language, text in fences(page)] for page in READMES)
+    assert english == korean
+
+
+def test_both_languages_give_the_same_figures():
+    english, korean = (
+        sorted(NUMBER.findall(re.sub(r"^```.*?^```$", "", read(page), flags=re.S | re.M))) for page in READMES
+    )
+    assert english == korean
+
+
+def test_the_verdict_on_the_front_page_is_that_of_its_table():
+    table, verdict = (
+        text for _, text in fences("README.md") if "persistence  baseline" in text or "Do not trade" in text
+    )
+    rows = [line.split() for line in table.splitlines()]
+    (best,) = (row for row in rows if row[1] in verdict.partition("beats")[0])
+    assert f"Theil's U {best[-3]}" in verdict.replace("\n", " ")
+    assert f"has Theil's U {best[-1]}" in verdict.replace("\n", " ")
+
+
+@pytest.mark.ray
+def test_the_smoke_command_runs_as_written(tmp_path):
+    assert SMOKE in read("README.md")
+    shutil.copytree(ROOT / "spaces", tmp_path / "spaces")
+    command = [sys.executable, *shlex.split(SMOKE)[1:]]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    assert "persistence" in done.stdout
+    assert (tmp_path / "results/smoke/report.html").is_file()
