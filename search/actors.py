@@ -2,8 +2,9 @@
 
 Its actor manager takes what is neither the failure of an actor nor that of a task for a fault of its own. Its
 controller is told twice of a worker that dies while it is made ready for the next trial, of the worker and of its task:
-it gives the trial another worker, and then ends it as failed. Here each death is what it is: one trial has lost its
-worker once. And a trial that ran out of its share of a GPU's memory comes back with a larger one.
+it gives the trial another worker, and then ends it as failed. And it goes on taking that trial for one whose worker is
+being made ready, and never starts it. Here each death is what it is: one trial has lost its worker once. And a trial
+that ran out of its share of a GPU's memory comes back with a larger one.
 """
 
 import importlib
@@ -53,6 +54,7 @@ class _Controller(LeanController):
             raise
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
+        self._resetting_trials.discard(trial)  # else it waits for that worker for ever
         if exception is not self._heard:
             self._heard = exception
             if isinstance(exception, GpuMemoryError):

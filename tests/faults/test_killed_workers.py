@@ -4,6 +4,8 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -49,6 +51,47 @@ def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_pat
     assert len(found) >= killed - 1  # one may be met between two trials
     assert {event["message"] for event in found} == {"its worker died"}
     print(f"{killed} workers killed, {len(found)} retries, 12 trials, 0 lost")
+
+
+DIES_ONCE = """
+import os, signal, sys
+
+import search.study
+from search.run import main
+from search.trial import TrialTrainable
+
+MARK = sys.argv.pop()
+
+
+class DiesOnce(TrialTrainable):
+    def reset_config(self, new_config):
+        try:
+            os.close(os.open(MARK, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return super().reset_config(new_config)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+search.study.TrialTrainable = DiesOnce
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_worker_that_dies_while_it_is_made_ready_for_the_next_trial_is_replaced(tmp_path):
+    """Tune itself would wait for it for ever, and never start that trial."""
+    mark, path = tmp_path / "died", studies.write(tmp_path, GRID)
+    arguments = [path, "--output", tmp_path, "--quiet", "--max-concurrent", 1, mark]
+    process = subprocess.Popen(
+        [sys.executable, "-c", DIES_ONCE, *map(str, arguments)], cwd=studies.ROOT, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        studies.finish(process)
+    finally:
+        studies.kill(process, group=True)
+    assert mark.exists()
+    studies.assert_whole(tmp_path / "grid", 12)
+    assert [event["message"] for event in retries(tmp_path / "grid")] == ["its worker died"]
 
 
 def test_a_trial_whose_workers_keep_dying_fails_alone(tmp_path):
