@@ -63,8 +63,10 @@ def _panel(dates: np.ndarray, panel: Panel, top: int) -> list[str]:
         y = float(down(np.array(level)))
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{GRID}"/>')
         parts.append(_text(LEFT - 6, y + 4, f"{level:,.0f}", SOFT, anchor="end"))
-    for index in np.linspace(0, len(dates) - 1, 6).astype(int):
-        parts.append(_text(across[index], top + panel.height + 16, str(dates[index]), SOFT, anchor="middle"))
+    parts += [
+        _text(across[index], top + panel.height + 16, str(dates[index]), SOFT, anchor="middle")
+        for index in np.linspace(0, len(dates) - 1, 6).astype(int)
+    ]
     for each in panel.lines:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down(each.values), strict=True))
         dash = ' stroke-dasharray="5 4"' if each.dashed else ""
@@ -96,4 +98,5 @@ def _legend(series: Sequence[Series], y: float) -> list[str]:
 
 
 def _text(x: float, y: float, words: str, color: str, *, anchor: str = "start", weight: str = "normal") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{color}" text-anchor="{anchor}" font-weight="{weight}">{escape(words)}</text>'
+    look = f'fill="{color}" text-anchor="{anchor}" font-weight="{weight}"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {look}>{escape(words)}</text>'

@@ -94,10 +94,11 @@ def looks(days: Days) -> str:
 def late(days: Days) -> str:
     """How far the forecast is from the price it is of, and from the price of the day before."""
     worse = int(np.sum(np.abs(days.forecast - days.actual) > np.abs(days.previous - days.actual)))
+    from_own, from_last = rmse(days.forecast, days.actual), rmse(days.forecast, days.previous)
     return (
-        f"The forecast is {rmse(days.forecast, days.actual):.1f} points away from the price that it forecasts (RMSE), and "
-        f"{rmse(days.forecast, days.previous):.1f} from the price of the day before. On {worse} of {len(days.dates)} days "
-        "yesterday's price was nearer to the truth than the network."
+        f"The forecast is {from_own:.1f} points away from the price that it forecasts (RMSE), and {from_last:.1f} from the "
+        f"price of the day before. On {worse} of {len(days.dates)} days yesterday's price was nearer to the truth than "
+        "the network."
     )
 
 
@@ -113,8 +114,9 @@ def zoomed(days: Days) -> str:
     lines = [Series(name="price", values=days.actual, color=PRICE),
              Series(name="forecast", values=days.forecast, color=FORECAST),
              Series(name="the price, one day late", values=days.previous, color=LATE, dashed=True)]  # fmt: skip
-    errors = [Series(name="error of the forecast", values=np.abs(days.forecast - days.actual), color=FORECAST),
-              Series(name='error of "tomorrow equals today"', values=np.abs(days.previous - days.actual), color=LATE)]  # fmt: skip
+    own, lates = np.abs(days.forecast - days.actual), np.abs(days.previous - days.actual)
+    errors = [Series(name="error of the forecast", values=own, color=FORECAST),
+              Series(name='error of "tomorrow equals today"', values=lates, color=LATE)]  # fmt: skip
     return picture(
         days.dates,
         [Panel(title=f"The last {len(days.dates)} days of it", lines=lines, height=230),
