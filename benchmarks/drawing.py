@@ -65,8 +65,8 @@ def _panel(dates: np.ndarray, panel: Panel, top: int) -> list[str]:
         parts.append(_text(LEFT - 6, y + 4, f"{level:,.0f}", SOFT, anchor="end"))
     parts += [
         _text(across[index], top + panel.height + 16, str(dates[index]), SOFT, anchor="middle")
-        for index in np.linspace(0, len(dates) - 1, 6).astype(int)
-    ]
+        shown, foot = np.linspace(0, len(dates) - 1, 6).astype(int), top + panel.height + 16
+    parts.extend(_text(across[index], foot, str(dates[index]), SOFT, anchor="middle") for index in shown)
     for each in panel.lines:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down(each.values), strict=True))
         dash = ' stroke-dasharray="5 4"' if each.dashed else ""
@@ -98,5 +98,5 @@ def _legend(series: Sequence[Series], y: float) -> list[str]:
 
 
 def _text(x: float, y: float, words: str, color: str, *, anchor: str = "start", weight: str = "normal") -> str:
-    look = f'fill="{color}" text-anchor="{anchor}" font-weight="{weight}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {look}>{escape(words)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} fill="{color}" font-weight="{weight}">{escape(words)}</text>'

@@ -94,11 +94,11 @@ def looks(days: Days) -> str:
 def late(days: Days) -> str:
     """How far the forecast is from the price it is of, and from the price of the day before."""
     worse = int(np.sum(np.abs(days.forecast - days.actual) > np.abs(days.previous - days.actual)))
-    from_own, from_last = rmse(days.forecast, days.actual), rmse(days.forecast, days.previous)
+    from_actual, from_previous = rmse(days.forecast, days.actual), rmse(days.forecast, days.previous)
     return (
-        f"The forecast is {from_own:.1f} points away from the price that it forecasts (RMSE), and {from_last:.1f} from "
-        f"the price of the day before. On {worse} of {len(days.dates)} days yesterday's price was nearer to the truth "
-        "than the network."
+        f"The forecast is {from_actual:.1f} points away from the price that it forecasts (RMSE), and {from_previous:.1f} "
+        f"from the price of the day before. On {worse} of {len(days.dates)} days yesterday's price was nearer to the "
+        "truth than the network."
     )
 
 
@@ -111,17 +111,21 @@ def overlay(days: Days) -> str:
 
 def zoomed(days: Days) -> str:
     """The last days of it, with the price drawn one day late, and both errors below."""
-    lines = [Series(name="price", values=days.actual, color=PRICE),
-             Series(name="forecast", values=days.forecast, color=FORECAST),
-             Series(name="the price, one day late", values=days.previous, color=LATE, dashed=True)]  # fmt: skip
-    own, lates = np.abs(days.forecast - days.actual), np.abs(days.previous - days.actual)
-    errors = [Series(name="error of the forecast", values=own, color=FORECAST),
-              Series(name='error of "tomorrow equals today"', values=lates, color=LATE)]  # fmt: skip
-    return picture(
-        days.dates,
-        [Panel(title=f"The last {len(days.dates)} days of it", lines=lines, height=230),
-         Panel(title="How wrong each was, points", bars=errors, height=150)],
-    )  # fmt: skip
+    lines = [
+        Series(name="price", values=days.actual, color=PRICE),
+        Series(name="forecast", values=days.forecast, color=FORECAST),
+        Series(name="the price, one day late", values=days.previous, color=LATE, dashed=True),
+    ]
+    ours, theirs = np.abs(days.forecast - days.actual), np.abs(days.previous - days.actual)
+    errors = [
+        Series(name="error of the forecast", values=ours, color=FORECAST),
+        Series(name='error of "tomorrow equals today"', values=theirs, color=LATE),
+    ]
+    panels = [
+        Panel(title=f"The last {len(days.dates)} days of it", lines=lines, height=230),
+        Panel(title="How wrong each was, points", bars=errors, height=150),
+    ]
+    return picture(days.dates, panels)
 
 
 def fenced(text: str) -> str:
@@ -156,8 +160,8 @@ def rewritten(page: str, blocks: Mapping[str, str]) -> str:
         ValueError: the page lacks a block's markers.
     """
     for name, text in blocks.items():
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)"
-        page, count = re.subn(pattern, lambda found, text=text: found[1] + text + found[2], page, flags=re.S)
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
+        page, count = re.subn(pattern, lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page, flags=re.S)
         if count != 1:
             raise ValueError(f"<!-- {name} --> stands {count} times; each block stands once; write its two markers")
     return page

@@ -60,10 +60,11 @@ def options(module):
 
 
 @pytest.mark.parametrize("text", SPACES)
-def test_a_space_on_a_page_is_read(text, tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text(text, encoding="utf-8")
-    assert load_space(str(path)).parameters
+def test_a_space_on_a_page_is_read(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("prices.csv").write_text("Date,Open,High,Low,Close,Volume\n", encoding="utf-8")
+    Path("mine.yaml").write_text(text, encoding="utf-8")
+    assert load_space("mine.yaml").parameters
 
 
 def test_the_mistake_that_is_shown_is_told_as_it_says(tmp_path, monkeypatch):
@@ -105,7 +106,7 @@ def test_the_files_of_the_tree_exist(page):
         folder = ROOT if not line.startswith(" ") else folder
         assert (folder / name).exists(), name
         folder, seen = (folder / name, seen + 1) if name.endswith("/") else (folder, seen + 1)
-    assert seen > 15
+    assert seen > 10
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
@@ -140,7 +141,7 @@ def test_the_verdict_on_the_front_page_is_that_of_its_table():
     table, verdict = (
         text for _, text in fences("README.md") if "persistence  baseline" in text or "Do not trade" in text
     )
-    rows = [line.split() for line in table.splitlines()]
+    rows = [line.split() for line in table.splitlines()[1:]]
     (best,) = (row for row in rows if row[1] in verdict.partition("beats")[0])
     assert f"Theil's U {best[-3]}" in verdict.replace("\n", " ")
     assert f"has Theil's U {best[-1]}" in verdict.replace("\n", " ")
