@@ -34,7 +34,8 @@ class Epochs:
 
     Attributes:
         least: every trial stops at the first rung, or as soon as its patience may end.
-        likely: as many pass each rung as would if good and bad trials came in random order.
+        likely: as many pass each rung as would if good and bad trials came to it in random order. More do where the
+            best of one rung are the best of the next: up to a quarter more epochs.
         most: none stops.
     """
 
