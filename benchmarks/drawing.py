@@ -63,9 +63,7 @@ def _panel(dates: np.ndarray, panel: Panel, top: int) -> list[str]:
         y = float(down(np.array(level)))
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{GRID}"/>')
         parts.append(_text(LEFT - 6, y + 4, f"{level:,.0f}", SOFT, anchor="end"))
-    parts += [
-        _text(across[index], top + panel.height + 16, str(dates[index]), SOFT, anchor="middle")
-        shown, foot = np.linspace(0, len(dates) - 1, 6).astype(int), top + panel.height + 16
+    shown, foot = np.linspace(0, len(dates) - 1, 6).astype(int), top + panel.height + 16
     parts.extend(_text(across[index], foot, str(dates[index]), SOFT, anchor="middle") for index in shown)
     for each in panel.lines:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down(each.values), strict=True))

@@ -96,9 +96,9 @@ def late(days: Days) -> str:
     worse = int(np.sum(np.abs(days.forecast - days.actual) > np.abs(days.previous - days.actual)))
     from_actual, from_previous = rmse(days.forecast, days.actual), rmse(days.forecast, days.previous)
     return (
-        f"The forecast is {from_actual:.1f} points away from the price that it forecasts (RMSE), and {from_previous:.1f} "
-        f"from the price of the day before. On {worse} of {len(days.dates)} days yesterday's price was nearer to the "
-        "truth than the network."
+        f"The forecast is {from_actual:.1f} points away from the price that it forecasts (RMSE), and "
+        f"{from_previous:.1f} from the price of the day before. On {worse} of {len(days.dates)} days yesterday's "
+        "price was nearer to the truth than the network."
     )
 
 

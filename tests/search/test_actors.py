@@ -6,11 +6,12 @@ from search.actors import REPLACED, workers_may_die
 from search.lean import replacements
 
 
-def named():
-    return [getattr(module, theirs.__name__) for module, theirs, _ in [*REPLACED, *replacements()]]
-
-
 def test_tune_is_as_it_was_after_a_study_however_it_ended():
+    places = [(module, theirs.__name__) for module, theirs, _ in [*REPLACED, *replacements()]]
+
+    def named():
+        return [getattr(module, name) for module, name in places]
+
     before = named()
     with workers_may_die():
         assert not any(now is theirs for now, theirs in zip(named(), before, strict=True))

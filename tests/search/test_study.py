@@ -130,6 +130,9 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
         one["trial_id"] for one in opening["finalists"]
     ]
 
+    left = {path.name for path in (folder / "ray").rglob("*") if path.is_file()}
+    assert left <= {"tuner.pkl", ".validate_storage_marker"}  # of Tune's snapshots none, which nobody reads
+
     again = run(space_file(), tmp_path, "--quiet")
     assert again.returncode == 2
     assert "exists" in again.stderr
