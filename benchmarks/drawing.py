@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 860, 64, 12, 46, 24  # pixels
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 860, 64, 36, 46, 24  # pixels
 GRID, INK, SOFT = "#e5e7eb", "#1f2937", "#6b7280"
 
 

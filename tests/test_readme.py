@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.tutorial import rewritten
 from search.space import load_space
 
 ROOT = Path(__file__).parents[1]
@@ -145,6 +146,20 @@ def test_the_verdict_on_the_front_page_is_that_of_its_table():
     (best,) = (row for row in rows if row[1] in verdict.partition("beats")[0])
     assert f"Theil's U {best[-3]}" in verdict.replace("\n", " ")
     assert f"has Theil's U {best[-1]}" in verdict.replace("\n", " ")
+
+
+def test_no_block_of_the_tutorial_is_empty():
+    found = re.findall(r"<!-- (\w+) -->\n(.*?)<!-- end \1 -->", read("docs/tutorial.md"), re.S)
+    assert {name for name, _ in found} == {"conditions", "network", "looks", "late", "four", "search", "verdict"}
+    assert all(text.strip() for _, text in found)
+
+
+def test_writing_the_tutorial_anew_keeps_what_people_wrote():
+    page = "before\n<!-- late -->\nold\n<!-- end late -->\nafter\n"
+    assert rewritten(page, {"late": r"new \1"}) == page.replace("old", r"new \1")
+    assert rewritten(page.replace("old\n", ""), {"late": "old"}) == page
+    with pytest.raises(ValueError, match="search"):
+        rewritten(page, {"search": "new"})
 
 
 @pytest.mark.ray
