@@ -25,7 +25,10 @@ LONG = {  # trials long enough to be met while they run
 
 
 def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
-    process = studies.begin(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--quiet")
+    process = studies.begin(
+        studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--quiet",
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup themselves
+    )  # fmt: skip
     folder = tmp_path / "grid"
     until(lambda: studies.ended(folder) >= 2, process)
     process.send_signal(signal.SIGHUP)
