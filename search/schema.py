@@ -52,7 +52,7 @@ def schema() -> dict[str, Any]:
             "minimum": 0,
             "maximum": 2**32 - 1,
             "default": 0,
-            "description": "of sampler and networks",
+            "description": "what sampler and networks draw their random numbers from",
         },
     }
     for name, config in SECTIONS.items():

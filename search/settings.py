@@ -28,8 +28,8 @@ class SearchConfig(Configuration):
 
     sampler: Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"] = Field(
         "tpe",
-        description="tpe: learns from the trials before; random; grid: every point once; qmc: evenly spread; "
-        "gp: Gaussian process; cmaes: evolution strategy",
+        description="how points are proposed: tpe learns from the trials before, random draws them, grid tries every "
+        "point once, qmc spreads them evenly, gp fits a Gaussian process, cmaes is an evolution strategy",
     )
     num_samples: int | None = Field(
         None,
@@ -59,8 +59,12 @@ class SchedulerConfig(Configuration):
     """ASHA: at the rungs grace_period x reduction_factor^k, all but the best 1/reduction_factor stop."""
 
     max_epochs: int = Field(30, ge=1, le=100_000, description="epochs of a trial that is never stopped")
-    grace_period: int = Field(3, ge=1, description="epochs before a trial may be stopped; max_epochs: never")
-    reduction_factor: float = Field(3, ge=1.1, le=100, description="of how many trials one survives a rung")
+    grace_period: int = Field(
+        3, ge=1, description="epochs before a trial may be stopped: the first rung; max_epochs stops none"
+    )
+    reduction_factor: float = Field(
+        3, ge=1.1, le=100, description="of how many trials one survives a rung; each rung is so many times as late"
+    )
     patience: int | None = Field(
         8, ge=1, description="epochs without a better score after which a trial is complete; null: never"
     )
@@ -80,8 +84,8 @@ class LockstepConfig(Configuration):
 
     lockstep: Literal["auto", "batched", "looped"] = Field(
         "auto",
-        description="batched: all members as one product; looped: one after the other by PyTorch's own layers; "
-        "auto: by a rule on the shape",
+        description="how members are computed: batched, all as one product; looped, one after the other by PyTorch's "
+        "own layers; auto, by a rule on the shape",
     )
 
 

@@ -137,16 +137,21 @@ class SourceConfig(Configuration):
     """Which prices."""
 
     source: str = Field(
-        "nasdaq", min_length=1, description="nasdaq, sp500, yahoo, or the path of a CSV or Parquet file"
+        "nasdaq",
+        min_length=1,
+        description="where prices come from: nasdaq or sp500, which are shipped, yahoo, or the path of a CSV or "
+        "Parquet file",
     )
     ticker: str | None = Field(
         None, min_length=1, max_length=LONGEST_TICKER, description="Yahoo's symbol, with source: yahoo"
     )
     start: Day | None = Field(None, description="the first day used; null: the first there is")
     end: Day | None = Field(None, description="the last day used; null: the last there is")
-    adjust: bool = Field(True, description="Yahoo's prices adjusted for dividends, as for splits")
+    adjust: bool = Field(True, description="Yahoo's prices adjusted for dividends too; for splits they always are")
     date_format: str | None = Field(
-        None, min_length=1, description="how a file writes its dates, as in %d/%m/%Y; null: YYYY-MM-DD"
+        None,
+        min_length=1,
+        description="how a file writes its dates, as in %d/%m/%Y; null: so that each means one day, as 2019-01-30 does",
     )
 
 
@@ -241,7 +246,9 @@ class ValidationConfig(Configuration):
     folds: int = Field(3, ge=1, le=100, description="validation blocks, one after the other, before the test block")
     fold_size: int = Field(250, ge=2, description="sessions in each validation block")
     window: Literal["expanding", "sliding"] = Field(
-        "expanding", description="train on everything before a block, or on the last train_size sessions"
+        "expanding",
+        description="what a fold trains on: expanding, everything before its block; sliding, the train_size sessions "
+        "before it",
     )
     train_size: int | None = Field(None, ge=2, description="sessions trained on; with window: sliding only")
     seeds: int = Field(2, ge=1, le=100, description="networks per fold, each with its own seed")
@@ -260,12 +267,16 @@ class WindowConfig(Configuration):
 
     features: Features = Field(FEATURE_SETS["ohlcv"], description="inputs, in order, or a set's name")
     others: tuple[str, ...] = Field((), description="other series: columns of the prices whose log returns are inputs")
-    target: Literal["close", "log_return"] = Field("log_return", description="what the network is trained to give")
+    target: Literal["close", "log_return"] = Field(
+        "log_return",
+        description="what the network is trained to give: the close, or its log return since the window's last close; "
+        "with scaling: relative it is that return either way",
+    )
     scaling: Literal["minmax", "standard", "relative"] = Field(
         "relative",
-        description="minmax, standard: fitted on a fold's training part; relative: prices in per cent of log "
-        "ratio to the window's last close, volume as log ratio to the window's mean, other features in per cent "
-        "or as they are, nothing fitted",
+        description="how inputs and targets are brought to order one: minmax (0 to 1) and standard (mean 0, deviation "
+        "1) are fitted on a fold's training part; relative: prices in per cent of log ratio to the window's last "
+        "close, volume as log ratio to the window's mean, other features in per cent or as they are, nothing fitted",
     )
     sequence_length: int = Field(20, ge=1, le=5000, description="sessions in a window")
 
@@ -286,7 +297,12 @@ class NetworkConfig(Configuration):
     )
     hidden_size: int = Field(16, ge=1, le=4096, description="units of a layer")
     num_layers: int = Field(1, ge=1, le=16, description="recurrent layers")
-    dropout: float = Field(0.0, ge=0, lt=1, description="between layers; of no effect with one layer")
+    dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of a layer's outputs dropped before the next layer; of no effect with one layer",
+    )
     bidirectional: bool = Field(False, description="a second set of layers reads the window backwards")
     output: Literal["linear", "sigmoid"] = Field(
         "linear", description="sigmoid squashes the output into 0..1, the training range of scaling: minmax"
@@ -304,6 +320,8 @@ class TrainingConfig(Configuration):
     learning_rate: float = Field(1e-3, gt=0, le=10, description="step size of the optimiser")
     weight_decay: float = Field(0.0, ge=0, le=10, description="L2 penalty (adam, sgd, rmsprop), decoupled in adamw")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="windows per step")
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field("adam", description="PyTorch's, with its defaults")
-    loss: Literal["mse", "mae", "huber"] = Field("mse", description="on the scaled target")
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field(
+        "adam", description="how steps are made of gradients: PyTorch's, with its defaults"
+    )
+    loss: Literal["mse", "mae", "huber"] = Field("mse", description="what training makes small, on the scaled target")
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of a network's gradient; null: none")
