@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from search.shipped import shipped
 from search.wording import one_line, shortened, shown
 from stockrnn.files import FileError, plain_bytes
 
@@ -297,7 +298,8 @@ def _text(path: str) -> str:
     try:
         raw = plain_bytes(path, MOST_BYTES)
     except FileNotFoundError:
-        raise _Wrong("no such file; a space is a YAML file; see spaces/ for examples") from None
+        known = ", ".join(shipped())
+        raise _Wrong(f"no such file; a space is a YAML file; write one, see spaces/, or name one of {known}") from None
     except FileError as error:
         raise _Wrong(f"{error}; a space is a plain YAML file of at most {MOST_BYTES:,} bytes; name one") from None
     try:

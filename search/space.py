@@ -9,6 +9,7 @@ from search.document import Document, Key, SpaceError, yaml_text
 from search.parameters import FIELDS, Parameter, Value
 from search.reading import Contents, read
 from search.shares import Rules
+from search.shipped import located
 from stockrnn.configuration import (
     FEATURE_SETS,
     NetworkConfig,
@@ -235,13 +236,13 @@ def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = ()) -> Spa
     """Read and check a space file.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of a shipped one where there is no such file.
         overrides: (dotted key, YAML text, the option as the user typed it), laid over the file in order.
 
     Raises:
         SpaceError: with a line for every mistake found.
     """
-    document = Document(path)
+    document = Document(located(path))
     for name, text, option in overrides:
         document.set(name, text, option)
     return Space(**vars(read(document)), document=document)
