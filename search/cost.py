@@ -11,14 +11,15 @@ from random import Random
 
 from search.parameters import Parameter, Value
 from search.space import Space
+from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import WalkForward
+from stockrnn.heads import HEADS
 
 __all__ = ["Cost", "Epochs", "Work", "draw", "epochs", "estimate", "work"]
 
 POINTS = 200  # drawn from the space
 LISTED = 10_000  # values of a domain that are listed to draw one
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 BACKWARD = 2  # times the forward pass: gradients of the inputs and of the weights
 
 # Seconds on one core of an AMD EPYC with AVX-512 that a cell's step takes, a gate value and a multiply-add: fitted by
@@ -144,10 +145,10 @@ def work(
         seeds: networks of a fold.
     """
     length, hidden = window.sequence_length, network.hidden_size
-    directions, gates = 1 + network.bidirectional, GATES[network.architecture]
+    directions, gates = 1 + network.bidirectional, ARCHITECTURES[network.architecture].gates
     inputs = [len(window.inputs), *[hidden * directions] * (network.num_layers - 1)]
     width = hidden * directions
-    head = {"last": width, "mean": width, "flatten": width * length, "attention": 2 * width * length}[network.head]
+    head = HEADS[network.head].products(width, length)
     a_window = length * directions * gates * hidden * sum(size + hidden for size in inputs) + head
     counts = [max(1, sessions - horizon - length + 1) for sessions in trained]
     batches = math.ceil(max(counts) / training.batch_size)

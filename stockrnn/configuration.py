@@ -6,11 +6,15 @@ imported here, so a space is checked (and its JSON Schema printed) without PyTor
 
 import difflib
 import re
+from collections.abc import Mapping
 from datetime import date
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from stockrnn.architectures import ARCHITECTURES, Architecture
+from stockrnn.heads import HEADS, Head
 
 __all__ = [
     "COLUMNS",
@@ -286,15 +290,22 @@ class WindowConfig(Configuration):
         return (*self.features, *self.others)
 
 
+if TYPE_CHECKING:
+    ArchitectureName: TypeAlias = str
+    HeadName: TypeAlias = str
+else:
+    ArchitectureName, HeadName = Literal[tuple(ARCHITECTURES)], Literal[tuple(HEADS)]
+
+
+def _meanings(entries: Mapping[str, Architecture] | Mapping[str, Head]) -> str:
+    return "; ".join(f"{name}: {entry.means}" for name, entry in entries.items())
+
+
 class NetworkConfig(Configuration):
     """A recurrent network and its head."""
 
-    architecture: Literal["rnn", "gru", "lstm"] = Field(description="the recurrent cell")
-    head: Literal["last", "flatten", "mean", "attention"] = Field(
-        "last",
-        description="from the steps' states to one number: the last, all side by side, their mean, or "
-        "a learned query's attention over them",
-    )
+    architecture: ArchitectureName = Field(description=f"the recurrent cell; {_meanings(ARCHITECTURES)}")
+    head: HeadName = Field("last", description=f"from the steps' states to one number; {_meanings(HEADS)}")
     hidden_size: int = Field(16, ge=1, le=4096, description="units of a layer")
     num_layers: int = Field(1, ge=1, le=16, description="recurrent layers")
     dropout: float = Field(

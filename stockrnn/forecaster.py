@@ -6,27 +6,26 @@ has checked it.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.torch
 import torch
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
-from stockrnn.configuration import Configuration, DataConfig, NetworkConfig, WindowConfig
+from stockrnn.configuration import DataConfig, NetworkConfig, WindowConfig
+from stockrnn.facts import DOCUMENT, FORMAT, PROJECT, Data, Document, Facts, check_parts, read_document, version
 from stockrnn.features import missing_columns, warm_up
-from stockrnn.files import AGAIN, COMPLETE, ForecasterError, line, read_object, read_plain, write_whole
+from stockrnn.files import AGAIN, COMPLETE, ForecasterError, line, read_plain, write_whole
 from stockrnn.folds import Fold
 from stockrnn.intervals import Interval
 from stockrnn.networks import Network
 from stockrnn.series import Prices, Provenance
+from stockrnn.weights import shapes
 from stockrnn.windows import Scaling, Windows
 
 if TYPE_CHECKING:
@@ -41,77 +40,11 @@ __all__ = [
     "ForecasterError",
 ]
 
-DOCUMENT, WEIGHTS = "forecaster.json", "model.safetensors"
-FORMAT = 1
-PROJECT = "stockrnn-search"
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+WEIGHTS = "model.safetensors"
 DTYPES = (torch.float32, torch.float64)
-MOST_DOCUMENT = 1_000_000  # bytes of a forecaster.json
 MOST_HEADER = 1_000_000  # bytes of a model.safetensors that are not weights
 MOST_WEIGHTS = 1_000_000_000  # bytes of a model.safetensors, whatever the document says
-MOST = 10**9  # of anything that is counted
 BATCH = 256  # origins forecast at once: bounds the memory
-
-
-def _day(text: str) -> str:
-    if date.fromisoformat(text).isoformat() != text:
-        raise ValueError("must be written YYYY-MM-DD")
-    return text
-
-
-Day = Annotated[str, AfterValidator(_day)]
-Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Data(Configuration):
-    """The prices a study worked on, after cleaning: source, first and last day, sessions and hash."""
-
-    source: str
-    start: Day
-    end: Day
-    sessions: int = Field(ge=1, le=MOST)
-    sha256: Hash
-
-
-class Facts(Configuration):
-    """Where a forecaster comes from.
-
-    Attributes:
-        rank: among the finalists of its study, from 1.
-        trial_id: of the trial whose configuration it has.
-        epochs: that it was trained.
-        trained_from, trained_to: first and last day of its training part.
-        data: the prices of the study, its test block included.
-        asked: what the study asked for as prices, other series included; what newer prices are asked for by.
-        versions: of torch and of this project; None for a checkout that was not installed.
-    """
-
-    rank: int = Field(ge=1, le=MOST)
-    trial_id: str
-    epochs: int = Field(ge=1, le=MOST)
-    trained_from: Day
-    trained_to: Day
-    data: Data
-    asked: DataConfig
-    versions: dict[str, str | None]
-
-
-class _Document(Configuration):
-    """`forecaster.json`."""
-
-    model_config = ConfigDict(allow_inf_nan=False)  # and what Configuration sets
-
-    format: int = Field(ge=FORMAT, le=FORMAT)
-    weights_sha256: Hash
-    seeds: int = Field(ge=1, le=1000)
-    horizon: int = Field(ge=1, le=250)
-    window: WindowConfig
-    network: NetworkConfig
-    scaling: Scaling
-    intervals: tuple[Interval, ...] = Field(max_length=20)
-    persistence_intervals: tuple[Interval, ...] = Field(max_length=20)
-    facts: Facts
-    metrics: dict[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,11 +76,11 @@ class Forecaster:
 
     def __post_init__(self) -> None:
         """Check that the parts fit together."""
-        _check_parts(self.window, self.scaling, self.intervals, self.persistence_intervals, self.facts)
+        check_parts(self.window, self.scaling, self.intervals, self.persistence_intervals, self.facts)
         first = next(iter(self.weights.values()), torch.empty(0))
         seeds = first.shape[0] if first.ndim else 0
-        shapes = _shapes(self.network, len(self.window.inputs), self.window.sequence_length)
-        _check_weights(self.weights, shapes, seeds)
+        wanted = shapes(self.network, len(self.window.inputs), self.window.sequence_length)
+        _check_weights(self.weights, wanted, seeds)
 
     @classmethod
     def trained(
@@ -201,7 +134,7 @@ class Forecaster:
                 trained_to=span[1],
                 data=Data(**{name: getattr(provenance, name) for name in Data.model_fields}),
                 asked=asked,
-                versions={"torch": str(torch.__version__), PROJECT: _version(PROJECT)},
+                versions={"torch": str(torch.__version__), PROJECT: version()},
             ),
             metrics=metrics or {},
         )
@@ -279,7 +212,7 @@ class Forecaster:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = safetensors.torch.save({name: stacked.contiguous() for name, stacked in self.weights.items()})
-        document = _Document(
+        document = Document(
             format=FORMAT,
             weights_sha256=hashlib.sha256(weights).hexdigest(),
             seeds=self.seeds,
@@ -304,16 +237,16 @@ class Forecaster:
             ForecasterError: a file is missing, damaged, of another forecaster, or of a newer version.
         """
         path, weights_path = Path(folder) / DOCUMENT, Path(folder) / WEIGHTS
-        document = _document(path)
+        document = read_document(path)
         try:
-            _check_parts(
+            check_parts(
                 document.window, document.scaling, document.intervals, document.persistence_intervals, document.facts
             )
         except ForecasterError as error:
             raise ForecasterError(f"{path}: {error}; {AGAIN}") from None
-        shapes = _shapes(document.network, len(document.window.inputs), document.window.sequence_length)
+        wanted = shapes(document.network, len(document.window.inputs), document.window.sequence_length)
         # The sizes are those of the document, so a false one costs no memory: the file must be as large.
-        count = document.seeds * sum(math.prod(shape) for shape in shapes.values())
+        count = document.seeds * sum(math.prod(shape) for shape in wanted.values())
         content = read_plain(weights_path, min(count * 8 + MOST_HEADER, MOST_WEIGHTS))
         if hashlib.sha256(content).hexdigest() != document.weights_sha256:
             raise ForecasterError(
@@ -326,7 +259,7 @@ class Forecaster:
                 f"{weights_path}: cannot be read as safetensors ({line(error)}); {COMPLETE}; {AGAIN}"
             ) from None
         try:
-            _check_weights(weights, shapes, document.seeds)
+            _check_weights(weights, wanted, document.seeds)
         except ForecasterError as error:
             raise ForecasterError(f"{weights_path}: {error}; {AGAIN}") from None
         return cls(
@@ -340,37 +273,6 @@ class Forecaster:
             facts=document.facts,
             metrics=document.metrics,
         )
-
-
-def _document(path: Path) -> _Document:
-    found = read_object(path, MOST_DOCUMENT)
-    version = found.get("format")
-    if isinstance(version, int) and version > FORMAT:
-        raise ForecasterError(
-            f"{path}: format: is newer than {FORMAT}, the newest this version of {PROJECT} reads; update {PROJECT}"
-        )
-    try:
-        return _Document.model_validate_json(json.dumps(found))
-    except RecursionError:
-        raise ForecasterError(f"{path}: is nested too deeply; {COMPLETE}; {AGAIN}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = "".join(f"{key}." for key in first["loc"]).removesuffix(".") or "all"
-        what = "is no known name" if first["type"] == "extra_forbidden" else first["msg"]
-        raise ForecasterError(f"{path}: {line(where)}: {line(what)}; {AGAIN}") from None
-
-
-def _check_parts(
-    window: WindowConfig, scaling: Scaling, intervals: Sequence[Interval], persistence: Sequence[Interval], facts: Facts
-) -> None:
-    if [other.name for other in facts.asked.also] != [*window.others]:
-        raise ForecasterError("facts.asked.also: names other series than window.others; they are the same, in order")
-    try:
-        scaling.check(window)
-    except ValueError as error:
-        raise ForecasterError(f"scaling: {error}") from None
-    if [interval.level for interval in intervals] != [interval.level for interval in persistence]:
-        raise ForecasterError("persistence_intervals: have other levels than intervals; they stand side by side")
 
 
 def _check_weights(weights: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]], seeds: int) -> None:
@@ -391,30 +293,5 @@ def _check_weights(weights: Mapping[str, torch.Tensor], shapes: Mapping[str, tup
             raise ForecasterError(f"{name}: has numbers that are not finite; networks that diverged forecast nothing")
 
 
-def _shapes(config: NetworkConfig, features: int, length: int) -> dict[str, tuple[int, ...]]:
-    """Parameters of a `Network` and their shapes, told without making one, however large."""
-    hidden, rows = config.hidden_size, config.hidden_size * GATES[config.architecture]
-    width = hidden * (2 if config.bidirectional else 1)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer in range(config.num_layers):
-        for direction in ("", "_reverse") if config.bidirectional else ("",):
-            shapes[f"layers.{layer}.weight_ih_l0{direction}"] = (rows, width if layer else features)
-            shapes[f"layers.{layer}.weight_hh_l0{direction}"] = (rows, hidden)
-            shapes[f"layers.{layer}.bias_ih_l0{direction}"] = (rows,)
-            shapes[f"layers.{layer}.bias_hh_l0{direction}"] = (rows,)
-    shapes["output.weight"] = (1, width * length if config.head == "flatten" else width)
-    shapes["output.bias"] = (1,)
-    if config.head == "attention":
-        shapes["query"] = (width,)
-    return shapes
-
-
 def _known(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was not installed
-        return None

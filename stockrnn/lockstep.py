@@ -14,10 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig
-from stockrnn.memory import GATES, GROUP_STATES
+from stockrnn.heads import HEADS
+from stockrnn.memory import GROUP_STATES
 from stockrnn.networks import Network
 from stockrnn.recurrence import CELLS, Workspace
+from stockrnn.stepping import stepped
+from stockrnn.weights import width
 
 __all__ = ["Form", "Loss", "Members", "form_for"]
 
@@ -30,21 +34,14 @@ def form_for(
 ) -> Form:
     """The faster form for a shape, by a rule on the shape, never by a clock: results do not depend on the moment.
 
-    Read off `python -m benchmarks.lockstep --forms`. On the CPU the batched GRU always outruns PyTorch's, and the
-    batched RNN all but a single small one on a short sequence. PyTorch's LSTM is oneDNN's: it pays no overhead a step,
-    so that long sequences of few members are better looped. On a GPU batching is the point.
+    On the CPU the architecture has the rule, read off `python -m benchmarks.lockstep --forms`. On a GPU batching is
+    the point.
     """
-    if torch.device(device).type != "cpu":
-        return "batched"
-    match config.architecture:
-        case "gru":
-            return "batched"
-        case "rnn":
-            small = sequence_length < 10 and batch_size * config.hidden_size < 4096
-            return "looped" if members == 1 and small else "batched"
-        case _:
-            enough = members * batch_size >= sequence_length * (2 if config.hidden_size < 16 else 6)
-            return "batched" if members > 1 and enough else "looped"
+    architecture = ARCHITECTURES[config.architecture]
+    on_cpu = torch.device(device).type == "cpu"
+    if on_cpu and not architecture.is_faster_batched(sequence_length, batch_size, members, config.hidden_size):
+        return "looped"
+    return "batched"
 
 
 class Members:
@@ -146,7 +143,7 @@ class Members:
     def _groups(self, active: int, windows: Tensor) -> list[tuple[int, int]]:
         """The first and last members of the groups that are computed together."""
         config, (_, batch, sequence, _) = self.config, windows.shape
-        states = batch * sequence * config.hidden_size * config.num_layers * GATES[config.architecture]
+        states = batch * sequence * config.hidden_size * config.num_layers * ARCHITECTURES[config.architecture].gates
         group = self._group or max(
             1, GROUP_STATES[windows.device.type] // (states * (2 if config.bidirectional else 1))
         )
@@ -164,9 +161,9 @@ class Members:
         config = self.config
         if config.dropout == 0 or config.num_layers == 1:
             return None
-        width, kept = config.hidden_size * (2 if config.bidirectional else 1), 1 - config.dropout
+        states, kept = width(config), 1 - config.dropout
         drawn = [
-            _mask((config.num_layers - 1, sequence, width, count), kept, generator, like)
+            _mask((config.num_layers - 1, sequence, states, count), kept, generator, like)
             for count, generator in zip(counts, self.generators, strict=False)
         ]
         return [[masks[layer] for masks in drawn] for layer in range(config.num_layers - 1)]
@@ -185,6 +182,8 @@ class _Stack:
     ) -> None:
         self.config = config
         self._workspaces = workspaces
+        self._head = HEADS[config.head]
+        self._cell = CELLS.get(config.architecture) or stepped(ARCHITECTURES[config.architecture])
         self.weights: dict[str, Tensor] = {}
         self._gradients: list[Tensor] = []
         offset = 0
@@ -193,6 +192,8 @@ class _Stack:
             self.weights[name] = parameters[:, offset:stop].view(shape).requires_grad_()
             self._gradients.append(gradients[:, offset:stop].view(shape))
             offset = stop
+        sequence = network.sequence_length
+        self._of_head = {name: self.weights[name] for name in self._head.weights(width(config), sequence)}
 
     def write_gradients(self, loss: Tensor) -> None:
         """Write the gradients of a loss into the stacked gradients."""
@@ -207,18 +208,19 @@ class _Stack:
             states = self._layer(layer, states)
             if dropout is not None and layer < len(dropout):
                 states = states * dropout[layer]
-        scaled = self._weighed(states).squeeze(1) + self.weights["output.bias"]
+        scaled = self._head.weighed(self.weights["output.weight"], states, self._of_head).squeeze(1)
+        scaled = scaled + self.weights["output.bias"]
         return torch.sigmoid(scaled) if self.config.output == "sigmoid" else scaled
 
     def _layer(self, layer: int, states: Tensor) -> Tensor:
         """States of all steps; of the last alone where nothing else is read: (1, members, width, batch)."""
         config = self.config
-        last = config.head == "last" and layer == config.num_layers - 1 and not config.bidirectional
+        last = self._head.reads_last and layer == config.num_layers - 1 and not config.bidirectional
 
         def run(states: Tensor, direction: str) -> Tensor:
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             weights = [self.weights[f"layers.{layer}.{name}_l0{direction}"] for name in names]
-            outputs: Tensor = CELLS[config.architecture](states, *weights, last, self._workspaces[layer, direction])
+            outputs: Tensor = self._cell(states, *weights, last, self._workspaces[layer, direction])
             return outputs
 
         forwards = run(states, "")
@@ -228,21 +230,6 @@ class _Stack:
             return forwards
         backwards = run(states.flip(0), "_reverse").flip(0)
         return torch.cat([forwards, backwards], dim=2)
-
-    def _weighed(self, states: Tensor) -> Tensor:
-        """The head and the output weights: (sequence, members, width, batch) -> (members, 1, batch)."""
-        weight = self.weights["output.weight"]  # (members, 1, width), or sequence x width for `flatten`
-        match self.config.head:
-            case "last":
-                return torch.bmm(weight, states[-1])
-            case "flatten":
-                by_step = weight.view(weight.shape[0], 1, len(states), -1).permute(2, 0, 1, 3)
-                return torch.matmul(by_step, states).sum(0)
-            case "mean":
-                return torch.bmm(weight, states.mean(0))
-            case _:
-                scores = torch.matmul(self.weights["query"][:, None], states)
-                return torch.bmm(weight, (torch.softmax(scores, dim=0) * states).sum(0))
 
 
 def _counted_means(each: Tensor, counts: Sequence[int]) -> Tensor:

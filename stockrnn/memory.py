@@ -10,23 +10,24 @@ Numbers are of `dtype` float32. A training holds, in bytes, with M members of P 
 
 with B windows of T sessions and F inputs, and K the steps of different shapes that are captured as CUDA graphs, each
 with a memory pool of its own (`stockrnn.graphs`). What a layer keeps for its backward pass, and what that pass takes,
-is counted in `stockrnn.recurrence`, in states of (T + 1) x B x hidden: see KEPT and SPENT. The context is CUDA's own:
+is counted in `stockrnn.architectures`, in states of (T + 1) x B x hidden: kept and spent. The context is CUDA's own:
 kernels and libraries, about 0.5 GB a process and outside PyTorch's allocator.
 
 PyTorch is imported by `claim` alone: what a trial needs is known on machines that do without.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.heads import HEADS
+from stockrnn.weights import shapes, width
 
-__all__ = ["CONTEXT", "GATES", "GROUP_STATES", "GpuError", "Shape", "claim", "gpu_bytes", "training_bytes"]
+__all__ = ["CONTEXT", "GROUP_STATES", "GpuError", "Shape", "claim", "gpu_bytes", "training_bytes"]
 
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 GROUP_STATES = {"cpu": 16_000_000, "cuda": 512_000_000}  # gate values of a batched step: they bound its memory
-KEPT = {"rnn": 1, "gru": 5, "lstm": 7}  # states that a layer's forward pass keeps: states, gates, products, ...
-SPENT = {"rnn": 2, "gru": 7, "lstm": 6}  # states that its backward pass takes: the gates' gradients, spare room, ...
 LOOPED = 3  # PyTorch's own layers keep up to this many times what ours do, of one member at a time
 NUMBER = 4  # bytes
 CONTEXT = 512 * 2**20  # bytes a process, outside PyTorch's allocator
@@ -124,29 +125,22 @@ def _fixed(window: WindowConfig, network: NetworkConfig, shape: Shape) -> float:
 
 def _parameters(window: WindowConfig, network: NetworkConfig) -> int:
     """Weights of a member."""
-    hidden, width = network.hidden_size, _width(network)
-    directions, gates = width // hidden, GATES[network.architecture]
-    inputs = [len(window.inputs), *[width] * (network.num_layers - 1)]
-    layers = sum(directions * gates * hidden * (below + hidden + 2) for below in inputs)
-    read = width * (window.sequence_length if network.head == "flatten" else 1)
-    return layers + read + 1 + (width if network.head == "attention" else 0)
-
-
-def _width(network: NetworkConfig) -> int:
-    return network.hidden_size * (2 if network.bidirectional else 1)
+    return sum(map(math.prod, shapes(network, len(window.inputs), window.sequence_length).values()))
 
 
 def _steps(
     window: WindowConfig, network: NetworkConfig, training: TrainingConfig, shape: Shape, device: str, batched: bool
 ) -> Sequence[float]:
     """Numbers that a training step takes, and those that forecasts of all days take."""
-    sequence, width = window.sequence_length, _width(network)
+    sequence, states = window.sequence_length, width(network)
     found = []
     for batch, masked in ((min(training.batch_size, max(shape.train)), True), (shape.days, False)):
         group = _group(window, network, batch, shape.members, device) if batched else 1
         activation = group * batch * (sequence + 1) * _layers(window, network, device, batched)
         gradients = 4 * group * _parameters(window, network)  # and weights that are doubled or transposed
-        masks = shape.members * (network.num_layers - 1) * sequence * width * batch if masked and network.dropout else 0
+        masks = (
+            shape.members * (network.num_layers - 1) * sequence * states * batch if masked and network.dropout else 0
+        )
         windows = 2 * shape.members * batch * (sequence + 1) * (len(window.inputs) + 1)
         found.append(activation + gradients + 1.5 * masks + windows)
     return found
@@ -154,17 +148,18 @@ def _steps(
 
 def _group(window: WindowConfig, network: NetworkConfig, batch: int, members: int, device: str) -> int:
     """Members whose products are one product, as `stockrnn.lockstep` has it."""
-    states = batch * window.sequence_length * _width(network) * network.num_layers * GATES[network.architecture]
+    architecture = ARCHITECTURES[network.architecture]
+    states = batch * window.sequence_length * width(network) * network.num_layers * architecture.gates
     return min(members, max(1, GROUP_STATES[device] // states))
 
 
 def _layers(window: WindowConfig, network: NetworkConfig, device: str, batched: bool) -> float:
     """Numbers of one window's session that layers and head hold at once."""
-    width, count = _width(network), network.num_layers
-    below = max(len(window.inputs), width)
-    kept = KEPT[network.architecture] * width * count * (1 if batched else LOOPED)
+    states, count, architecture = width(network), network.num_layers, ARCHITECTURES[network.architecture]
+    below = max(len(window.inputs), states)
+    kept = architecture.kept * states * count * (1 if batched else LOOPED)
     # On the CPU each layer keeps the room of its backward pass; on a GPU it is given back after it.
-    spent = (SPENT[network.architecture] * width + below) * (count if device == "cpu" else 1)
-    turned = count * (2 * width + below) if network.bidirectional else 0
-    dropped = 3 * width * (count - 1) if network.dropout else 0
-    return kept + spent + turned + dropped + (4 if network.head == "attention" else 2) * width
+    spent = (architecture.spent * states + below) * (count if device == "cpu" else 1)
+    turned = count * (2 * states + below) if network.bidirectional else 0
+    dropped = 3 * states * (count - 1) if network.dropout else 0
+    return kept + spent + turned + dropped + HEADS[network.head].held * states

@@ -3,15 +3,18 @@
 import torch
 from torch import nn
 
+from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig
+from stockrnn.heads import HEADS
+from stockrnn.stepping import SteppedLayer
 
 __all__ = ["Network"]
 
-LAYERS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+LAYERS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}  # PyTorch's; others are made from their steps
 
 
 class Network(nn.Module):
-    """A stack of `nn.RNN`, `nn.GRU` or `nn.LSTM` layers, a head over the steps, and one linear output.
+    """A stack of recurrent layers, PyTorch's own where it has them, a head over the steps, and one linear output.
 
     Parameters are drawn in the order in which `nn.RNN(num_layers=n)` and the output `nn.Linear` draw theirs, so equal
     seeds give PyTorch's own networks.
@@ -19,28 +22,24 @@ class Network(nn.Module):
     Args:
         config: architecture, head and sizes.
         input_size: features of a session.
-        sequence_length: sessions of a window; the `flatten` head has weights for each.
+        sequence_length: sessions of a window; a head may have weights for each.
     """
 
     def __init__(self, config: NetworkConfig, input_size: int, sequence_length: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.sequence_length = config, sequence_length
         width = config.hidden_size * (2 if config.bidirectional else 1)
         self.layers = nn.ModuleList(
-            LAYERS[config.architecture](
-                input_size if index == 0 else width,
-                config.hidden_size,
-                batch_first=True,
-                bidirectional=config.bidirectional,
-            )
-            for index in range(config.num_layers)
+            _layer(config, width if index else input_size) for index in range(config.num_layers)
         )
-        self.output = nn.Linear(width * sequence_length if config.head == "flatten" else width, 1)
+        head = HEADS[config.head]
+        self.output = nn.Linear(head.size(width, sequence_length), 1)
         if config.output_init == "zero":
             nn.init.zeros_(self.output.weight)
             nn.init.zeros_(self.output.bias)
-        if config.head == "attention":
-            self.query = nn.Parameter(torch.randn(width) / width**0.5)
+        self._of_head = head.weights(width, sequence_length)
+        for name, shape in self._of_head.items():
+            self.register_parameter(name, nn.Parameter(torch.randn(shape) / shape[-1] ** 0.5))
 
     def forward(self, windows: torch.Tensor, dropout: list[torch.Tensor] | None = None) -> torch.Tensor:
         """Forecast scaled targets.
@@ -58,18 +57,12 @@ class Network(nn.Module):
             states, _ = layer(states)
             if dropout is not None and index < len(dropout):
                 states = states * dropout[index]
-        scaled = self.output(self._pooled(states)).squeeze(-1)
+        pooled = HEADS[self.config.head].pooled(states, {name: self.get_parameter(name) for name in self._of_head})
+        scaled = self.output(pooled).squeeze(-1)
         return torch.sigmoid(scaled) if self.config.output == "sigmoid" else scaled
 
-    def _pooled(self, states: torch.Tensor) -> torch.Tensor:
-        """States of the steps (batch, sequence, width) -> what the output layer reads (batch, ...)."""
-        match self.config.head:
-            case "last":
-                return states[:, -1]
-            case "flatten":
-                return states.flatten(1)
-            case "mean":
-                return states.mean(1)
-            case _:
-                attention = torch.softmax(states @ self.query, dim=1)
-                return (attention.unsqueeze(-1) * states).sum(1)
+
+def _layer(config: NetworkConfig, input_size: int) -> nn.Module:
+    if own := LAYERS.get(config.architecture):
+        return own(input_size, config.hidden_size, batch_first=True, bidirectional=config.bidirectional)
+    return SteppedLayer(ARCHITECTURES[config.architecture], input_size, config.hidden_size, config.bidirectional)

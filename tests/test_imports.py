@@ -15,7 +15,8 @@ MODULES = {
     for path in sorted((ROOT / package).glob("*.py"))
     if path.stem != "__init__"
 }
-NO_SIBLINGS = ("series", "folds", "networks", "metrics", "significance", "selection", "intervals", "configuration")
+NO_SIBLINGS = ("series", "folds", "metrics", "significance", "selection", "intervals", "recurrence")
+REGISTRIES = ("architectures", "heads")  # what a name in a space file means; they know nothing else
 RAY, OPTUNA = (
     {
         "actors", "afresh", "gpus", "knock", "lean", "offers", "reach", "recorder", "scheduler", "searcher", "stop",
@@ -61,8 +62,18 @@ def test_the_forecaster_knows_no_study(module):
 
 @pytest.mark.parametrize("name", NO_SIBLINGS)
 def test_the_first_modules_import_no_sibling_but_plain_configuration(name):
-    allowed = set() if name == "configuration" else {"stockrnn.configuration"}
-    assert siblings(f"stockrnn.{name}") <= allowed
+    assert siblings(f"stockrnn.{name}") <= {"stockrnn.configuration"}
+
+
+@pytest.mark.parametrize("name", REGISTRIES)
+def test_a_registry_imports_no_sibling(name):
+    assert not siblings(f"stockrnn.{name}")
+
+
+def test_the_configuration_imports_registries_alone_and_networks_little_more():
+    registries = {f"stockrnn.{name}" for name in REGISTRIES}
+    assert siblings("stockrnn.configuration") <= registries
+    assert siblings("stockrnn.networks") <= {"stockrnn.configuration", "stockrnn.stepping", *registries}
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("search.")])

@@ -15,8 +15,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from stockrnn import forecaster as forecaster_module
 from stockrnn.alignment import prepare
+from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import DataConfig, NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.files import read_object
 from stockrnn.folds import Fold
@@ -26,11 +26,13 @@ from stockrnn.forecaster import (
     Forecaster,
     ForecasterError,
 )
+from stockrnn.heads import HEADS
 from stockrnn.intervals import Interval
 from stockrnn.networks import Network
 from stockrnn.prices import load
 from stockrnn.quality import clean
 from stockrnn.training import train
+from stockrnn.weights import shapes
 from stockrnn.windows import Windows
 
 FOLD = Fold(train=range(200), validation=range(200, 230))
@@ -73,8 +75,8 @@ def assert_same(one, other):
 
 KINDS = list(
     itertools.product(
-        ("rnn", "gru", "lstm"),
-        ("last", "flatten", "mean", "attention"),
+        ARCHITECTURES,
+        HEADS,
         ("minmax", "standard", "relative"),
         ("close", "log_return"),
     )
@@ -241,15 +243,13 @@ def test_prices_that_do_not_fit(prices):
 
 
 def test_shapes_are_those_of_the_networks():
-    kinds = itertools.product(
-        ("rnn", "gru", "lstm"), ("last", "flatten", "mean", "attention"), (1, 3), (False, True), (1, 7)
-    )
+    kinds = itertools.product(ARCHITECTURES, HEADS, (1, 3), (False, True), (1, 7))
     for architecture, head, layers, bidirectional, hidden in kinds:
         config = NetworkConfig(
             architecture=architecture, head=head, num_layers=layers, bidirectional=bidirectional, hidden_size=hidden
         )
         plain = {name: tuple(p.shape) for name, p in Network(config, 3, 6).named_parameters()}
-        assert forecaster_module._shapes(config, 3, 6) == plain
+        assert shapes(config, 3, 6) == plain
 
 
 # What can be wrong with a folder

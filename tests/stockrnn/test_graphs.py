@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import walk_forward
 from stockrnn.graphs import Graphs
@@ -26,7 +27,7 @@ def test_where_nothing_can_be_captured_every_call_still_does_the_work(caplog):
 @needs_cuda
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
-@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_captured_steps_train_as_plain_ones(architecture, optimizer, dropout, monkeypatch):
     """Losses and forecasts of three epochs, with graphs and with capture switched off."""
     prices = clean(load("nasdaq"))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import walk_forward
 from stockrnn.memory import CONTEXT, GpuError, Shape, claim, gpu_bytes, training_bytes
@@ -64,7 +65,7 @@ def configurations(window, network, training, architecture="gru"):
 
 
 @pytest.mark.parametrize("form", ["batched", "looped"])
-@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("number", range(len(SHAPES)))
 def test_a_training_takes_no_more_and_not_much_less(prices, architecture, form, number):
     window, network, training = configurations(*SHAPES[number], architecture)
@@ -144,7 +145,7 @@ def test_a_share_that_does_not_hold_the_context_is_an_error():
 
 
 @needs_cuda
-@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("number", range(len(SHAPES)))
 def test_a_training_on_a_gpu_takes_no_more(prices, architecture, number):
     window, network, training = configurations(*SHAPES[number], architecture)

@@ -5,8 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import walk_forward
+from stockrnn.heads import HEADS
 from stockrnn.networks import Network
 from stockrnn.scores import score
 from stockrnn.series import Prices
@@ -43,8 +45,8 @@ def windows_of(prices, folds=2, dtype=torch.float64, horizon=1, **config):
 
 @pytest.mark.parametrize("target", ["close", "log_return"])
 @pytest.mark.parametrize("scaling", ["minmax", "standard", "relative"])
-@pytest.mark.parametrize("head", ["last", "flatten", "mean", "attention"])
-@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_kind_of_trial_learns_and_is_scored(architecture, head, scaling, target):
     windows = windows_of(trending(), scaling=scaling, target=target, sequence_length=4)
     network = NetworkConfig(architecture=architecture, head=head, hidden_size=6)
@@ -74,7 +76,7 @@ def test_a_predictable_series_is_predicted():
     assert scores.val_direction_accuracy > 0.75
 
 
-@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(
     ("scaling", "target", "loss"), [("relative", "log_return", "mse"), ("minmax", "close", "huber")]
 )
@@ -166,7 +168,7 @@ def copied(training):
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("form", ["batched", "looped"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
-@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_restored_training_goes_on_as_if_it_had_never_stopped(architecture, optimizer, form, dropout, dtype):
     """Of three folds of different lengths, from every epoch on, to the last bit."""
     windows = windows_of(trending(), folds=3, dtype=dtype, sequence_length=3)
@@ -220,7 +222,7 @@ def test_what_is_no_random_state_is_refused_and_changes_nothing(spoil):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: its generators and captured graphs")
-@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_restored_training_goes_on_on_a_gpu(architecture):
     walk = walk_forward(SESSIONS, folds=3, fold_size=20, test_size=20, horizon=1)
     windows = Windows(trending(), walk.folds, WindowConfig(sequence_length=3), 1, device="cuda")
