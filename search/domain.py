@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from search.parameters import FIELDS, Parameter, Value, exact
 from search.wording import explain, shown, suggestion
-from stockrnn.configuration import FEATURE_SETS, NAMES, features_label, rolling
+from stockrnn.configuration import FEATURE_SETS, NAMES, features_label
+from stockrnn.features import rolling
 
 __all__ = ["DomainError", "parse_parameter", "parse_value"]
 

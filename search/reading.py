@@ -15,10 +15,9 @@ from pydantic import ValidationError
 from search.document import MOST_PROBLEMS, Document, Key, SpaceError
 from search.domain import DomainError, parse_parameter, parse_value
 from search.parameters import FIELDS, Parameter, Value, grid_size
-from search.samplers import grid_trials, misfits
+from search.samplers import MOST_SAMPLES, grid_trials, misfits
 from search.settings import (
     DEFAULT_SAMPLES,
-    MOST_SAMPLES,
     NAME,
     SECTIONS,
     TOP_LEVEL,
@@ -34,11 +33,9 @@ from search.tracking_address import without_credentials
 from search.wording import explain, nearest, shown, suggestion
 from stockrnn.configuration import Configuration, DataConfig, OtherConfig, ValidationConfig
 from stockrnn.scores import METRICS
-from stockrnn.tables import SHIPPED
+from stockrnn.sources import SOURCES, YAHOO, with_tickers
 
 __all__ = ["Contents", "read"]
-
-YAHOO = "yahoo"
 
 Section = TypeVar("Section", bound=Configuration)
 Point = dict[str, Value]
@@ -168,20 +165,23 @@ class _Reader:
 
     def _check_source(self, data: DataConfig) -> None:
         key, source = ("data", "source"), data.source
-        rule = f"a source is {', '.join(SHIPPED)}, {YAHOO} or the path of a CSV or Parquet file"
-        path = os.path.expanduser(source)
-        if source == YAHOO:
+        rule = f"a source is {', '.join(SOURCES)} or the path of a CSV or Parquet file"
+        path, its = os.path.expanduser(source), SOURCES.get(source)
+        if its and its.ticker:
             if not data.ticker and not data.tickers:
-                self._problem(key, f"{YAHOO} names no ticker; it needs Yahoo's symbol; add ticker: ^KS11, say")
+                self._problem(
+                    key, f"{source} names no ticker; it needs {its.whose} symbol; add ticker: {its.ticker}, say"
+                )
             if data.ticker and data.tickers:
                 self._problem(("data", "tickers"), "stand beside a ticker; one of them names the prices; drop one")
         elif data.ticker or data.tickers:
             key = ("data", "ticker" if data.ticker else "tickers")
-            self._problem(key, f"stands beside source: {source}; it goes with source: {YAHOO}; drop one of them")
-        elif source not in SHIPPED and os.path.isdir(path):
+            others = " or ".join(with_tickers())
+            self._problem(key, f"stands beside source: {source}; it goes with source: {others}; drop one of them")
+        elif its is None and os.path.isdir(path):
             self._problem(key, f"{shown(source)} is a folder; {rule}; name a file in it")
-        elif source not in SHIPPED and not os.path.exists(path):
-            hint = suggestion(source, (*SHIPPED, YAHOO)) or "; check the path, or name a market by --ticker"
+        elif its is None and not os.path.exists(path):
+            hint = suggestion(source, SOURCES) or "; check the path, or name a market by --ticker"
             self._problem(key, f"{shown(source)}: no such file; {rule}{hint}")
 
     def _parameters(self) -> tuple[Parameter, ...]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from search.parameters import FIELDS
 from search.settings import NAME, SECTIONS, WhenConfig
-from stockrnn.configuration import FEATURE_SETS, NAMES, ROLLING, DataConfig, OtherConfig
+from stockrnn.configuration import FEATURE_SETS, NAMES, DataConfig, OtherConfig
+from stockrnn.features import ROLLING
 
 __all__ = ["schema", "schema_text"]
 

@@ -7,7 +7,6 @@ its value, diverged is PRUNED without one, failed and interrupted are FAIL.
 
 import itertools
 import math
-import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from ray.tune.search import Searcher
 from search.journal import NAME, fail, open_journal, reconcile, tell, together
 from search.parameters import Parameter, Value, grid_points
 from search.record import TrialEnd
+from search.samplers import SAMPLERS
 from search.space import Space
 
 __all__ = ["OptunaSearcher", "first_points", "trial_id"]
@@ -173,18 +173,5 @@ def _suggest(trial: Trial, parameter: Parameter) -> Value:
 
 def _sampler(space: Space, begun: int) -> optuna.samplers.BaseSampler:
     """The space's sampler for a study in which so many trials were begun."""
-    seed = int(np.random.SeedSequence([space.seed, begun]).generate_state(1)[0]) if begun else space.seed
-    match space.search.sampler:
-        case "tpe":
-            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-        case "qmc":
-            return optuna.samplers.QMCSampler(seed=space.seed, scramble=True)  # counts in the journal
-        case "gp":
-            return optuna.samplers.GPSampler(seed=seed)
-        case "cmaes":
-            sampler = optuna.samplers.CmaEsSampler(seed=seed)
-            # Its state is a pickle in the journal, which may be a stranger's: it finds only what it wrote itself.
-            sampler._attr_prefix = f"cma:{secrets.token_hex(16)}:"
-            return sampler
-        case _:  # random; a grid is enqueued whole and never reaches the sampler
-            return optuna.samplers.RandomSampler(seed=seed)
+    fresh = int(np.random.SeedSequence([space.seed, begun]).generate_state(1)[0]) if begun else space.seed
+    return SAMPLERS[space.search.sampler].make(space.seed, fresh)

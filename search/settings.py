@@ -2,10 +2,11 @@
 
 import itertools
 import math
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
+from search.samplers import MOST_SAMPLES, SAMPLERS
 from search.tracking_address import check_address, without_credentials
 from search.wording import shown
 from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
@@ -17,19 +18,22 @@ __all__ = [
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 DEFAULT_SAMPLES = 40
-MOST_SAMPLES = 1_000_000
 AUTO: Literal["auto"] = "auto"
 LEAST_SHARE = 0.01  # of a CPU core or a GPU
 MOST_ENTRIES = 8  # of resources.when
 
 
+if TYPE_CHECKING:
+    SamplerName: TypeAlias = str
+else:
+    SamplerName = Literal[tuple(SAMPLERS)]
+
+
 class SearchConfig(Configuration):
     """How points of the space are proposed and compared."""
 
-    sampler: Literal["tpe", "random", "grid", "qmc", "gp", "cmaes"] = Field(
-        "tpe",
-        description="how points are proposed: tpe learns from the trials before, random draws them, grid tries every "
-        "point once, qmc spreads them evenly, gp fits a Gaussian process, cmaes is an evolution strategy",
+    sampler: SamplerName = Field(
+        "tpe", description="; ".join(f"{name}: {sampler.means}" for name, sampler in SAMPLERS.items())
     )
     num_samples: int | None = Field(
         None,

@@ -14,17 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stockrnn.architectures import ARCHITECTURES, Architecture
+from stockrnn.features import COLUMNS, DERIVED, LONGEST, ROLLING, SHORTEST, rolling
 from stockrnn.heads import HEADS, Head
+from stockrnn.sources import SOURCES, YAHOO, with_tickers
 
 __all__ = [
-    "COLUMNS",
-    "DERIVED",
     "FEATURE_SETS",
-    "LONGEST",
     "NAMES",
-    "ROLLING",
-    "SHIPPED",
-    "SHORTEST",
     "Configuration",
     "DataConfig",
     "NetworkConfig",
@@ -35,15 +31,7 @@ __all__ = [
     "WindowConfig",
     "features_label",
     "parse_features",
-    "rolling",
 ]
-
-SHIPPED = ("nasdaq", "sp500")  # series that come with a package
-
-COLUMNS = ("open", "high", "low", "close", "volume")
-DERIVED = ("log_return", "range", "gap", "volume_change", "weekday_sin", "weekday_cos")
-ROLLING = ("volatility", "ma_ratio")  # each with the sessions it looks back over, as in volatility_20
-SHORTEST, LONGEST = 2, 500  # sessions of a rolling feature
 
 DAY_OF_WEEK = ("weekday_sin", "weekday_cos")
 # `returns` and `technical` do without the volume, which currencies and some indices lack: write
@@ -82,14 +70,6 @@ def features_label(features: tuple[str, ...]) -> str:
         if known == features:
             return name
     return ",".join(features).replace(",".join(DAY_OF_WEEK), "day_of_week")
-
-
-def rolling(feature: str) -> tuple[str, int] | None:
-    """`volatility_20` -> (volatility, 20); None for a feature that does not look back over N sessions."""
-    base, _, sessions = feature.rpartition("_")
-    if base not in ROLLING or not re.fullmatch(r"[1-9][0-9]{0,8}", sessions):
-        return None
-    return base, int(sessions)
 
 
 def _check_rolling(name: str) -> None:
@@ -135,19 +115,18 @@ class Configuration(BaseModel):
 
 
 LONGEST_TICKER = 30
+SOURCE_RULE = f"{', '.join(SOURCES)}, or the path of a CSV or Parquet file"
 
 
 class SourceConfig(Configuration):
     """Which prices."""
 
-    source: str = Field(
-        "nasdaq",
-        min_length=1,
-        description="where prices come from: nasdaq or sp500, which are shipped, yahoo, or the path of a CSV or "
-        "Parquet file",
-    )
+    source: str = Field("nasdaq", min_length=1, description=f"where prices come from: {SOURCE_RULE}")
     ticker: str | None = Field(
-        None, min_length=1, max_length=LONGEST_TICKER, description="Yahoo's symbol, with source: yahoo"
+        None,
+        min_length=1,
+        max_length=LONGEST_TICKER,
+        description=f"a source's symbol, with source: {' or '.join(with_tickers())}",
     )
     start: Day | None = Field(None, description="the first day used; null: the first there is")
     end: Day | None = Field(None, description="the last day used; null: the last there is")
@@ -162,7 +141,7 @@ class SourceConfig(Configuration):
 class OtherConfig(SourceConfig):
     """Another series, an input: the log return of its last close that is known at the forecast market's close."""
 
-    source: str = Field(min_length=1, description="nasdaq, sp500, yahoo, or the path of a CSV or Parquet file")
+    source: str = Field(min_length=1, description=f"where the prices come from: {SOURCE_RULE}")
     lag: int = Field(
         1,
         ge=0,
@@ -177,12 +156,17 @@ class OtherConfig(SourceConfig):
         return (self.ticker or "").upper() or PurePath(self.source).name.partition(".")[0] or self.source
 
     @model_validator(mode="after")
-    def _ticker_goes_with_yahoo(self) -> "OtherConfig":
-        if self.source == "yahoo" and self.ticker is None:
-            raise ValueError("source: yahoo names no ticker; Yahoo's series have one; add ticker: ^GSPC, say")
-        if self.source != "yahoo" and self.ticker is not None:
+    def _ticker_goes_with_its_source(self) -> "OtherConfig":
+        source = SOURCES.get(self.source)
+        example = source.ticker if source else None
+        if source and example and self.ticker is None:
             raise ValueError(
-                f"ticker {self.ticker} stands beside source: {self.source}; it goes with source: yahoo; drop one"
+                f"source: {self.source} names no ticker; {source.whose} series have one; add ticker: {example}, say"
+            )
+        if self.ticker is not None and example is None:
+            others = " or ".join(with_tickers())
+            raise ValueError(
+                f"ticker {self.ticker} stands beside source: {self.source}; it goes with source: {others}; drop one"
             )
         return self
 
@@ -208,8 +192,9 @@ def parse_also(value: object) -> object:
 
 def _place(entry: str) -> dict[str, str]:
     """What a text of `also` means beside `source: entry`: for a ticker, that Yahoo has it."""
+    is_series = entry in SOURCES and SOURCES[entry].ticker is None
     is_file = "/" in entry or entry.lower().endswith((".csv", ".gz", ".parquet"))
-    return {} if not entry or entry in SHIPPED or is_file else {"source": "yahoo", "ticker": entry}
+    return {} if not entry or is_series or is_file else {"source": YAHOO, "ticker": entry}
 
 
 class DataConfig(SourceConfig):

@@ -163,15 +163,23 @@ def _access(options: argparse.Namespace) -> "Access":
 
 def _asked(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
     """The prices that the options ask for: the study's own, newer ones of its ticker, or others."""
-    from stockrnn.prices import YAHOO
+    from stockrnn.sources import SOURCES, YAHOO, with_tickers
 
     if options.prices is not None:
-        if options.prices == YAHOO:
-            raise _OptionError("--prices yahoo: names no series; Yahoo's have tickers; write --ticker ^KS11, say")
+        if options.prices in with_tickers():
+            source = SOURCES[options.prices]
+            raise _OptionError(
+                f"--prices {options.prices}: names no series; {source.whose} have tickers; "
+                f"write --ticker {source.ticker}, say"
+            )
         changes = {"source": options.prices, "ticker": None, "start": None, "end": None}
     elif options.ticker is not None:
-        changes = {"source": YAHOO, "ticker": options.ticker, "end": None}
-    elif study.source == YAHOO:
+        changes = {
+            "source": study.source if study.source in with_tickers() else YAHOO,
+            "ticker": options.ticker,
+            "end": None,
+        }
+    elif study.source in with_tickers():
         changes = {"end": None}
     else:
         changes = {}
@@ -185,10 +193,9 @@ def _asked(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
 
 def _check_file(source: str, advice: str) -> None:
     """Refuse what was a study's file and is none now."""
-    from stockrnn.prices import YAHOO
-    from stockrnn.tables import SHIPPED
+    from stockrnn.sources import SOURCES
 
-    if source not in (YAHOO, *SHIPPED) and not os.path.isfile(os.path.expanduser(source)):
+    if source not in SOURCES and not os.path.isfile(os.path.expanduser(source)):
         raise _OptionError(f"{source}: no such file; {advice}")
 
 

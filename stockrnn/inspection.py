@@ -88,9 +88,9 @@ def _parser() -> argparse.ArgumentParser:
 def _inspected(options: argparse.Namespace) -> tuple[Prices, str | None]:
     """The clean series, with all findings, and the exchange it was compared with."""
     from stockrnn.calendars import against_calendar, exchange_of, installed
-    from stockrnn.prices import YAHOO, Access, load
+    from stockrnn.prices import Access, load
     from stockrnn.quality import clean
-    from stockrnn.tables import SHIPPED
+    from stockrnn.sources import SHIPPED, YAHOO
 
     if (options.source is None) == (options.ticker is None):
         raise _OptionError(

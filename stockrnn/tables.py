@@ -8,12 +8,11 @@ import difflib
 import importlib.util
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockrnn.columns import DATE_NAMES, KOREAN, PRICE_NAMES, Table, as_prices
-from stockrnn.configuration import SHIPPED
 from stockrnn.decoding import MOST_BYTES, decoded, unpacked
 from stockrnn.files import FileError, line, plain_bytes
 from stockrnn.series import Finding, PriceError, Prices
@@ -21,11 +20,10 @@ from stockrnn.series import Finding, PriceError, Prices
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SHIPPED", "read_file", "read_shipped"]
+__all__ = ["read_content", "read_file", "read_shipped"]
 
 PARQUET = b"PAR1"  # how these files begin, whatever their names
 DELIMITERS = (",", ";", "\t")
-RULE = "a source is nasdaq, sp500 or the path of one CSV or Parquet file"
 
 
 def read_shipped(name: str) -> Prices:
@@ -38,7 +36,7 @@ def read_shipped(name: str) -> Prices:
     return as_prices(_read_text(name, unpacked(name, path.read_bytes())), "%m/%d/%Y")
 
 
-def read_file(source: str, date_format: str | None = None) -> Prices:
+def read_file(source: str, date_format: str | None = None, known: Iterable[str] = ()) -> Prices:
     """A file of daily prices, unchecked.
 
     A CSV in UTF-8, UTF-16 or Korean CP949, its columns separated by commas, semicolons or tabs, or Parquet; either may
@@ -47,30 +45,39 @@ def read_file(source: str, date_format: str | None = None) -> Prices:
     Args:
         source: the path.
         date_format: how the file writes dates, as `datetime.strptime` has it; None: so that they mean one day.
+        known: the names that are no files, for messages.
 
     Raises:
         PriceError: the file cannot be found or read, or its columns, dates or numbers are malformed.
     """
-    path = os.path.expanduser(source)
+    path, rule = (
+        os.path.expanduser(source),
+        f"a source is {', '.join((*known, ''))}or the path of one CSV or Parquet file",
+    )
     try:
         content = unpacked(source, plain_bytes(path, MOST_BYTES))
     except FileNotFoundError:
-        raise PriceError(f"{source}: no such file; {RULE}; {_suggestion(source)}") from None
+        raise PriceError(f"{source}: no such file; {rule}; {_suggestion(source, known)}") from None
     except FileError as error:
         if os.path.isdir(path):
-            raise PriceError(f"{source}: is a folder; {RULE}; give the file's path") from None
-        raise PriceError(f"{source}: {error}; {RULE}; check the file") from None
+            raise PriceError(f"{source}: is a folder; {rule}; give the file's path") from None
+        raise PriceError(f"{source}: {error}; {rule}; check the file") from None
+    return read_content(source, content, date_format)
+
+
+def read_content(source: str, content: bytes, date_format: str | None = None) -> Prices:
+    """As `read_file`, of a file's bytes; `source` is what messages call it."""
     read = _read_parquet if content.startswith(PARQUET) else _read_text
     return as_prices(read(source, content), date_format)
 
 
-def _suggestion(source: str) -> str:
+def _suggestion(source: str, known: Iterable[str]) -> str:
     folder, name = Path(source).parent, Path(source).name
-    known = {shipped: shipped for shipped in SHIPPED}
+    near = {known_name: known_name for known_name in known}
     if os.path.isdir(os.path.expanduser(folder)):
-        known |= {entry.lower(): str(folder / entry) for entry in os.listdir(os.path.expanduser(folder))}
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    return f"did you mean {known[close[0]]}?" if close else "check the path"
+        near |= {entry.lower(): str(folder / entry) for entry in os.listdir(os.path.expanduser(folder))}
+    close = difflib.get_close_matches(name.lower(), near, n=1)
+    return f"did you mean {near[close[0]]}?" if close else "check the path"
 
 
 def _read_text(source: str, content: bytes) -> Table:

@@ -1,4 +1,4 @@
-"""What the pages under docs/ say: spaces that are read, columns and keys that exist, verdicts as given, no dead link."""
+"""What the pages under docs/ say: spaces are read, columns and keys exist, verdicts are as given, no link is dead."""
 
 import re
 import subprocess

@@ -12,7 +12,8 @@ from search.document import yaml_text
 from search.domain import DomainError, parse_parameter, parse_value
 from search.parameters import FIELDS, Parameter, Value, grid_points, grid_size
 from search.space import Space, SpaceError, load_space
-from stockrnn.configuration import FEATURE_SETS, LONGEST, NAMES, ROLLING, SHORTEST
+from stockrnn.configuration import FEATURE_SETS, NAMES
+from stockrnn.features import LONGEST, ROLLING, SHORTEST
 
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("*.yaml"))
 ROUND_TRIP = settings(deadline=None, database=None, max_examples=100)
@@ -166,7 +167,7 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
     """Values that a parameter takes."""
     schema = FIELDS[name].model_json_schema()["properties"][name]
     if name == "features":
-        rolling = st.builds("{}_{}".format, st.sampled_from(ROLLING), st.integers(SHORTEST, LONGEST))
+        rolling = st.builds("{}_{}".format, st.sampled_from(list(ROLLING)), st.integers(SHORTEST, LONGEST))
         features = st.lists(st.sampled_from(NAMES[:-3] + NAMES[-1:]) | rolling, min_size=1, unique=True)
         return st.sampled_from(sorted(FEATURE_SETS)) | features
     if name == "gradient_clip":

@@ -8,7 +8,7 @@ import pytest
 
 from search.run import main
 from search.space import Space, SpaceError, load_space
-from stockrnn.configuration import COLUMNS
+from stockrnn.features import COLUMNS
 from stockrnn.prices import load
 from stockrnn.series import Prices
 
@@ -364,7 +364,7 @@ WHOLE = [
      "space.head.0", "last"),
     ("cmaes with one parameter",
      b"space: {architecture: lstm, hidden_size: {int: [1, 4]}}\nsearch: {sampler: cmaes}", 2,
-     "search.sampler", "1 parameters vary | two or more"),
+     "search.sampler", "1 parameters vary | 2 or more"),
     ("a name with a slash", b"name: a/b\nspace: {architecture: lstm}", 1, "name",
      '"a/b" is no name | rename'),
     ("a name of dots", b"name: ..\nspace: {architecture: lstm}", 1, "name",

@@ -1,13 +1,25 @@
 """Features against a slow, plain loop; what they need, where they begin, and that they never look ahead."""
 
+import itertools
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from stockrnn.configuration import COLUMNS, DERIVED, FEATURE_SETS, ROLLING
-from stockrnn.features import change, columns_needed, missing_columns, relative_factor, values, warm_up
+from stockrnn.configuration import FEATURE_SETS
+from stockrnn.features import (
+    COLUMNS,
+    DERIVED,
+    ROLLING,
+    change,
+    columns_needed,
+    missing_columns,
+    relative_factor,
+    values,
+    warm_up,
+)
 
 EVERY = (*COLUMNS, *DERIVED, *(f"{base}_{sessions}" for base in ROLLING for sessions in (2, 7, 20)))
 ZERO_VOLUMES = (0, 10, 11, 40)
@@ -24,30 +36,42 @@ def ratio_of_volumes(now, before):
     return min(max(now / before if before else math.inf, 0.01), 100.0)
 
 
-def plain(feature, prices, day):
-    """The feature of one session, by its definition in words."""
-    row = dict(zip(prices.columns, prices.values[day].tolist(), strict=True))
-    closes = prices.column("close").tolist()
-    base, _, number = feature.rpartition("_")
-    if feature in COLUMNS:
-        return row[feature]
-    if feature == "log_return":
-        return math.log(row["close"] / closes[day - 1])
-    if feature == "range":
-        return math.log(row["high"] / row["low"])
-    if feature == "gap":
-        return math.log(row["open"] / closes[day - 1])
-    if feature == "volume_change":
-        return math.log(ratio_of_volumes(row["volume"], prices.column("volume")[day - 1]))
-    if base == "weekday":
-        turn = math.sin if number == "sin" else math.cos
-        return turn(prices.dates[day].astype(object).weekday() * 2 * math.pi / 7)
-    last = range(day - int(number) + 1, day + 1)
-    if base == "ma_ratio":
-        return math.log(row["close"] / (sum(closes[at] for at in last) / int(number)))
-    returns = [math.log(closes[at] / closes[at - 1]) for at in last]
+def turned(turn):
+    return lambda day, before: turn(day.date.weekday() * 2 * math.pi / 7)
+
+
+def deviation(days):
+    returns = [math.log(day.close / before.close) for before, day in itertools.pairwise(days)]
     mean = sum(returns) / len(returns)
     return math.sqrt(sum((each - mean) ** 2 for each in returns) / len(returns))
+
+
+DEFINITIONS = {  # in words, of a session and the one before
+    **{name: lambda day, before, name=name: getattr(day, name) for name in COLUMNS},
+    "log_return": lambda day, before: math.log(day.close / before.close),
+    "range": lambda day, before: math.log(day.high / day.low),
+    "gap": lambda day, before: math.log(day.open / before.close),
+    "volume_change": lambda day, before: math.log(ratio_of_volumes(day.volume, before.volume)),
+    "weekday_sin": turned(math.sin),
+    "weekday_cos": turned(math.cos),
+}
+OVER_LAST = {  # of N + 1 sessions, the last included
+    "volatility": deviation,
+    "ma_ratio": lambda days: math.log(days[-1].close / (sum(day.close for day in days[1:]) / (len(days) - 1))),
+}
+
+
+def plain(feature, prices, at):
+    """The feature of one session, by its definition in words."""
+
+    def session(at):
+        numbers = dict(zip(prices.columns, prices.values[max(at, 0)].tolist(), strict=True))
+        return SimpleNamespace(date=prices.dates[max(at, 0)].astype(object), **numbers)
+
+    if feature in DEFINITIONS:
+        return DEFINITIONS[feature](session(at), session(at - 1))
+    base, _, sessions = feature.rpartition("_")
+    return OVER_LAST[base]([session(day) for day in range(at - int(sessions), at + 1)])
 
 
 @pytest.mark.parametrize("feature", EVERY)

@@ -11,7 +11,7 @@ import pytest
 
 from stockrnn.prices import load
 from stockrnn.series import PriceError
-from stockrnn.tables import SHIPPED
+from stockrnn.sources import SHIPPED
 
 HEADER = "Date,Open,High,Low,Close,Volume"
 ROWS = (

@@ -9,7 +9,7 @@ import pytest
 from stockrnn.prices import load
 from stockrnn.quality import clean, usable_volume
 from stockrnn.series import Finding, PriceError
-from stockrnn.tables import SHIPPED
+from stockrnn.sources import SHIPPED
 
 HEADER = "Date,Open,High,Low,Close,Volume"
 ROWS = (

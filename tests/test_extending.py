@@ -1,0 +1,133 @@
+"""docs/extending.md as a contributor follows it: its blocks go into a copy of the project, and its commands are run."""
+
+import ast
+import http.server
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from stockrnn.tables import read_shipped
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^At the end of `([\w/]+\.py)`:\n\n```python\n(.*?)^```$", PAGE, re.S | re.M)
+COMMANDS = re.findall(r"^python -m (?:pytest|search\.run) .*$", PAGE, re.M)
+CHECKS = [command for command in COMMANDS if " pytest " in command]
+SPACE = re.search(r"^```yaml\n(.*?)^```$", PAGE, re.S | re.M)[1]
+
+
+def python(folder, command, **environment):
+    """Runs `python ...` as the page writes it, with the folder's packages and no other."""
+    return subprocess.run(
+        f"{shlex.quote(sys.executable)} {command.removeprefix('python ')}", shell=True, cwd=folder, text=True,
+        capture_output=True, timeout=280, env={**os.environ, "PYTHONPATH": str(folder), **environment},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with every block of the page at the end of its file."""
+    folder = tmp_path_factory.mktemp("extended") / "project"
+    folder.mkdir()
+    for name in ("stockrnn", "search", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "test_extending.py"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name, block in BLOCKS:
+        path = folder / name
+        path.write_text(f"{path.read_text(encoding='utf-8')}\n\n{block}", encoding="utf-8")
+    (schema,) = (command for command in COMMANDS if "--json-schema" in command)
+    done = python(folder, schema)
+    assert done.returncode == 0, done.stderr
+    (folder / "extended.yaml").write_text(SPACE, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quotes(tmp_path_factory):
+    """The address of a web server with a CSV file of the last years of the Nasdaq series."""
+    folder, series = tmp_path_factory.mktemp("quotes"), read_shipped("nasdaq")
+    rows = [",".join(map(str, (day, *row))) for day, row in zip(series.dates, series.values.tolist(), strict=True)]
+    (folder / "nasdaq.csv").write_text("\n".join([",".join(("Date", *series.columns)), *rows[-600:]]), encoding="utf-8")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_the_page_extends_all_there_is_to_extend():
+    files = [name for name, _ in BLOCKS]
+    assert set(re.findall(r"^\| \w+ \| `([\w/]+\.py)`", PAGE, re.M)) | {"tests/stockrnn/test_features.py"} == set(files)
+    for name, block in BLOCKS:
+        dictionary = {target.value.id for node in ast.parse(block).body if isinstance(node, ast.Assign)
+                      for target in node.targets if isinstance(target, ast.Subscript)}  # fmt: skip
+        assert dictionary
+        for each in dictionary:
+            assert re.search(rf"^{each}\b.* = {{", (ROOT / name).read_text(encoding="utf-8"), re.M), each
+    assert len(CHECKS) >= 4
+
+
+def test_the_blocks_are_in_the_style_of_the_house(project):
+    for command in ("-m ruff check --no-cache stockrnn search", "-m ruff format --check --no-cache stockrnn search"):
+        done = python(project, command)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("command", CHECKS)
+def test_the_checks_that_a_contributor_is_told_to_run_pass(project, command):
+    done = python(project, f"{command} -q -p no:cacheprovider --timeout=250")
+    assert done.returncode == 0, done.stdout[-3000:]
+    named = re.search(r"-k \"?([\w-]+)", command)[1]
+    assert named in PAGE
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 1
+    assert "skipped" not in done.stdout or "GPU" in done.stdout
+
+
+def test_the_imports_and_the_schema_of_the_extended_project_are_in_order(project):
+    done = python(project, "-m pytest -q -p no:cacheprovider tests/test_imports.py tests/search/test_schema.py")
+    assert done.returncode == 0, done.stdout[-3000:]
+    schema = (project / "search/space.schema.json").read_text(encoding="utf-8")
+    for name in ("weighted", "mgu", "upper_shadow", "momentum", "nsga", "quotes"):
+        assert name in schema
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("weighted", "wieghted"), ("mgu", "mug"), ("upper_shadow", "uper_shadow"), ("momentum_5", "momentm_5"),
+        ("nsga", "nsag"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_name_is_told_with_the_right_one(project, quotes, right, wrong):
+    (project / "misspelt.yaml").write_text(SPACE.replace(right, wrong, 1), encoding="utf-8")
+    done = python(project, "-m search.run misspelt.yaml --dry-run", QUOTES_URL=quotes)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("misspelt.yaml:")
+    assert line.endswith(f"did you mean {right}?")
+
+
+def test_a_source_that_does_not_answer_is_one_line(project, quotes):
+    done = python(project, "-m search.run extended.yaml --dry-run --set data.ticker=nowhere", QUOTES_URL=quotes)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("quotes nowhere: cannot be read (HTTP Error 404")
+
+
+@pytest.mark.ray
+def test_a_study_with_all_of_them_runs_and_its_forecaster_forecasts(project, quotes):
+    done = python(project, "-m search.run extended.yaml", QUOTES_URL=quotes)
+    assert done.returncode == 0, done.stderr
+    board = (project / "results/extended/leaderboard.csv").read_text(encoding="utf-8")
+    assert {"mgu", "gru"} & set(re.findall(r"\b(mgu|gru)\b", board))
+    done = python(project, "-m stockrnn.forecast results/extended", QUOTES_URL=quotes)
+    assert done.returncode == 0, done.stderr
+    assert "persistence" in done.stdout
