@@ -1,15 +1,19 @@
 """What a careful user writes without this project: a sequential Optuna loop over `nn` networks.
 
-Tensors are indexed directly (no DataLoader), one thread, one optimiser per network.
+python -m benchmarks.plain_loop [--folds 1] [--seeds 1]
+
+Tensors are indexed directly (no DataLoader), one thread, one optimiser per network. Prints the test block's forecasts.
 """
 
-import sys
+import json
+from collections.abc import Iterator
+from itertools import islice
 
 import optuna
 import torch
 from torch import nn
 
-from benchmarks.twenty import EPOCHS, points, series
+from benchmarks.task import BLOCK, EPOCHS, Size, points, size_from_command_line, split, table
 
 
 class Forecaster(nn.Module):
@@ -25,10 +29,10 @@ class Forecaster(nn.Module):
         return self.output(self.recurrent(x)[0][:, -1]).squeeze(-1)
 
 
-def epochs_of(point: dict, windows):
-    """Train one network; yields the validation loss after each epoch."""
-    x, y, validation_x, validation_y = windows(point["sequence_length"])
-    torch.manual_seed(0)
+def epochs_of(point: dict, first: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Train one network for the block that begins at `first`; yields its forecasts and the truth after each epoch."""
+    x, y, ahead_x, ahead_y = split(point["sequence_length"], first, first + BLOCK)
+    torch.manual_seed(seed)
     network = Forecaster(point["architecture"], point["hidden_size"])
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(EPOCHS):
@@ -39,14 +43,31 @@ def epochs_of(point: dict, windows):
             optimizer.step()
         network.eval()
         with torch.no_grad():
-            yield nn.functional.mse_loss(network(validation_x), validation_y).item()
+            yield network(ahead_x), ahead_y
+
+
+def losses_of(point: dict, size: Size) -> Iterator[float]:
+    """Train a network for every fold and seed, epoch by epoch; yields their mean validation loss."""
+    test = len(table()) - BLOCK
+    firsts = [test - BLOCK * (1 + fold) for fold in range(size.folds)]
+    members = [epochs_of(point, first, seed) for first in firsts for seed in range(size.seeds)]
+    for forecasts in zip(*members, strict=True):
+        losses = [nn.functional.mse_loss(forecast, truth).item() for forecast, truth in forecasts]
+        yield sum(losses) / len(losses)
+
+
+def test_forecasts(point: dict, epochs: int, size: Size) -> list[float]:
+    """Train the best point on everything before the test block; its forecasts, averaged over seeds, in percent."""
+    test = len(table()) - BLOCK
+    ends = [list(islice(epochs_of(point, test, seed), epochs))[-1] for seed in range(size.seeds)]
+    return torch.stack([forecast for forecast, _ in ends]).mean(0).tolist()
 
 
 def main() -> None:
-    """Run the twenty trials."""
+    """Run the twenty trials and forecast the test block."""
+    size = size_from_command_line(__doc__)
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    windows = series()
     study = optuna.create_study()
     for point in points():
         study.enqueue_trial(point)
@@ -57,14 +78,12 @@ def main() -> None:
             "hidden_size": trial.suggest_categorical("hidden_size", [8, 16, 32]),
             "sequence_length": trial.suggest_categorical("sequence_length", [5, 10, 20]),
         }
-        best = float("inf")
-        for epoch, loss in enumerate(epochs_of(point, windows)):
-            best = min(best, loss)
-            trial.report(loss, epoch)
-        return best
+        losses = list(losses_of(point, size))
+        trial.set_user_attr("epochs", 1 + losses.index(min(losses)))
+        return min(losses)
 
     study.optimize(objective, n_trials=20)
-    print(f"best {study.best_value:.4f} {study.best_params}", file=sys.stderr)
+    print(json.dumps(test_forecasts(study.best_params, study.best_trial.user_attrs["epochs"], size)))
 
 
 if __name__ == "__main__":
