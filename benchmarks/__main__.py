@@ -77,7 +77,7 @@ WAYS = {
         "benchmarks.docs_style_tune",
         {
             "docs_style_tune.py": (),
-            "plain_loop.py": ("Forecaster", "epochs_of", "losses_of", "test_forecasts"),
+            "plain_loop.py": ("Forecaster", "epochs_of", "losses_of", "unseen_forecasts"),
             **SHARED,
         },
     ),

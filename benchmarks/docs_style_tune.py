@@ -10,7 +10,7 @@ import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
-from benchmarks.plain_loop import losses_of, test_forecasts
+from benchmarks.plain_loop import losses_of, unseen_forecasts
 from benchmarks.task import Size, points, size_from_command_line
 
 
@@ -42,7 +42,7 @@ def main() -> None:
         ).fit()
         best = results.get_best_result("loss", "min", scope="all")
         epochs = 1 + int(best.metrics_dataframe["loss"].idxmin())
-    print(json.dumps(test_forecasts(best.config, epochs, size)))
+    print(json.dumps(unseen_forecasts(best.config, epochs, size)))
 
 
 if __name__ == "__main__":

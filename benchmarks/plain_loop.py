@@ -43,7 +43,8 @@ def epochs_of(point: dict, first: int, seed: int) -> Iterator[tuple[torch.Tensor
             optimizer.step()
         network.eval()
         with torch.no_grad():
-            yield network(ahead_x), ahead_y
+            forecast = network(ahead_x)
+        yield forecast, ahead_y  # outside: others train while this one waits
 
 
 def losses_of(point: dict, size: Size) -> Iterator[float]:
@@ -56,7 +57,7 @@ def losses_of(point: dict, size: Size) -> Iterator[float]:
         yield sum(losses) / len(losses)
 
 
-def test_forecasts(point: dict, epochs: int, size: Size) -> list[float]:
+def unseen_forecasts(point: dict, epochs: int, size: Size) -> list[float]:
     """Train the best point on everything before the test block; its forecasts, averaged over seeds, in percent."""
     test = len(table()) - BLOCK
     ends = [list(islice(epochs_of(point, test, seed), epochs))[-1] for seed in range(size.seeds)]
@@ -83,7 +84,7 @@ def main() -> None:
         return min(losses)
 
     study.optimize(objective, n_trials=20)
-    print(json.dumps(test_forecasts(study.best_params, study.best_trial.user_attrs["epochs"], size)))
+    print(json.dumps(unseen_forecasts(study.best_params, study.best_trial.user_attrs["epochs"], size)))
 
 
 if __name__ == "__main__":

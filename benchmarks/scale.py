@@ -87,6 +87,7 @@ def study(options: argparse.Namespace) -> None:
     import ray
 
     import search.study as real
+    import search.tuner
     from search.workers import ENVIRONMENT, OBJECT_STORE
 
     for name, value in ENVIRONMENT.items():
@@ -102,11 +103,11 @@ def study(options: argparse.Namespace) -> None:
     }
     space = load_space("spaces/all.yaml", [(name, json.dumps(value), name) for name, value in overrides.items()])
     prices = prepare(space.data)
-    real.TrialTrainable = Sleeper
+    search.tuner.TrialTrainable = Sleeper
     samples: list[tuple[float, ...]] = []
     searched = real._Study.search
 
-    def search(self: Any) -> None:
+    def sampled(self: Any) -> None:
         threading.Thread(target=sample, args=(self.record, samples), daemon=True).start()
         profile = cProfile.Profile()
         if options.profile:
@@ -117,7 +118,7 @@ def study(options: argparse.Namespace) -> None:
             pstats.Stats(profile, stream=sys.__stdout__).sort_stats("tottime").print_stats(options.profile)
         samples.append((time.monotonic(), len(self.record.ends), time.process_time()))  # the end: no memory
 
-    real._Study.search = search
+    real._Study.search = sampled
     with tempfile.TemporaryDirectory() as output:
         folder = Path(output) / "scale"
         outcome = real.run_study(space, prices, space.folds(prices), real.Options(folder=folder, command="scale"))

@@ -1,13 +1,15 @@
 """How much memory the GPUs of a cluster have: what `gpu: auto` measures shares by."""
 
+from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from search.settings import LEAST_SHARE
+from search.settings import AUTO, LEAST_SHARE
+from search.space import Space
 
-__all__ = ["BusyError", "smallest_gpu"]
+__all__ = ["BusyError", "measured", "smallest_gpu"]
 
 WITHIN = 20.0  # seconds, for a worker to start and import PyTorch
 
@@ -34,6 +36,26 @@ def smallest_gpu() -> int | None:
     if not answered:
         raise BusyError(f"none of {len(asked)} machines with GPUs answered within {WITHIN:g} s")
     return min((memory for memory in ray.get(answered) if memory), default=None)
+
+
+def measured(space: Space, say: Callable[[str], None]) -> int | None:
+    """What `gpu: auto` is measured by: bytes of the smallest GPU, or None; says which, where it matters.
+
+    Raises:
+        SpaceError: there are GPUs, and others use them all.
+    """
+    automatic = [kind for kind in space.demands.kinds if kind.gpu == AUTO]
+    if not automatic:
+        return None
+    try:
+        memory = smallest_gpu()
+    except BusyError as error:
+        raise space.error(
+            automatic[0].gpu_key, f"auto: {error}; a share is measured by a GPU; wait, or write a number"
+        ) from None
+    found = f"a share of GPUs of {memory / 1e9:.1f} GB" if memory else "the CPU, since PyTorch finds no GPU"
+    say(f"resources.gpu: auto is {found}")
+    return memory
 
 
 def _asked(node: str) -> Any:

@@ -1,23 +1,30 @@
 """`manifest.json`: what a study was made of, and what it came to."""
 
+import errno
 import importlib.metadata
 import json
+import os
 import platform
+import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from search.disk import settle
+from search.lock import locked
 from search.parameters import FIELDS
 from search.record import plain
 from search.space import Space
 from stockrnn.files import write_whole
 from stockrnn.folds import WalkForward
+from stockrnn.parquet import write_prices
 from stockrnn.series import Prices
 
-__all__ = ["opening", "versions", "write_manifest", "write_space"]
+__all__ = ["make_folder", "opening", "versions", "write_manifest", "write_space"]
 
 PACKAGES = ("stockrnn-search", "torch", "ray", "optuna", "numpy")
 
@@ -78,6 +85,32 @@ def write_space(folder: Path, space: Space) -> None:
 def versions() -> dict[str, str | None]:
     """Python's version and those of the packages that decide results; None for a checkout that was not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def make_folder(folder: Path, space: Space, prices: Prices, manifest: Mapping[str, Any]) -> ExitStack:
+    """Make the results folder, whole or not at all; returns the lock on it.
+
+    Raises:
+        SpaceError: it exists.
+    """
+    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)  # of a process of this number that was killed
+    part.mkdir(parents=True)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, part, ignore_errors=True)
+        stack.enter_context(locked(part, becomes=folder))
+        write_prices(part / "prices.parquet", prices)
+        write_space(part, space)
+        write_manifest(part, manifest)
+        for path in part.iterdir():
+            settle(path)
+        try:
+            part.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            raise space.error(("name",), f"{folder} was made meanwhile; choose another name") from None
+        return stack.pop_all()
 
 
 def _version(package: str) -> str | None:

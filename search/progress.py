@@ -82,6 +82,11 @@ class Progress:
             self._console.print("ending; once more ends it at once", soft_wrap=True)
         self.look(force=self._live is not None)
 
+    def wait_for(self, what: str) -> None:
+        """Show what the study waits for from now on."""
+        self.waiting_for = what
+        self.look(force=True)
+
     def look(self, *, force: bool = False) -> None:
         """Show how things stand, if it is time to."""
         if self._first_trial is None and self.record.running:

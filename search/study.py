@@ -1,51 +1,39 @@
 """A study: Ray Tune runs the trials that the searcher proposes, and everything lands in the results folder."""
 
-import errno
-import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ray import tune
-
 from search.actors import workers_may_die
-from search.afresh import train_afresh
-from search.disk import DiskError, cause, settle
-from search.finalists import Finalist, Refitted, choose
-from search.gpus import BusyError, smallest_gpu
+from search.conclusion import Conclusion
+from search.disk import DiskError, cause
+from search.finalists import choose
+from search.gpus import measured
 from search.lock import locked
-from search.manifest import opening, write_manifest, write_space
+from search.manifest import make_folder, opening, write_manifest, write_space
 from search.mirror import Mirror
 from search.needs import Needs
-from search.opening import Opening, open_block
-from search.predictions import Predictions, validation_forecasts
+from search.predictions import Predictions
 from search.progress import Progress
-from search.proof import prove
 from search.ranking import Row
 from search.reach import check_reach
 from search.record import Record, TrialEnd, now
 from search.recorder import Board, Recorder
 from search.report import write_report
 from search.resume import Begun, read_begun
-from search.scheduler import FiniteASHA
 from search.searcher import OptunaSearcher
-from search.settings import AUTO
 from search.space import Space
 from search.stop import Ended, Stop, hangups_ignored
 from search.tracking import Tracking
-from search.trial import TrialTrainable
+from search.tuner import tuner
 from search.verdict import verdict
 from search.workers import Room, ray_running, slots
 from stockrnn.baselines import baseline_scores
 from stockrnn.checkpoint import forget
 from stockrnn.folds import WalkForward
-from stockrnn.parquet import write_prices
 from stockrnn.series import Prices
 
 __all__ = ["Options", "Outcome", "run_study"]
@@ -134,7 +122,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         left = max(0, space.num_samples - len(begun.ends))
         if left or (not opened and choose(begun.ends, space)):
             stack.enter_context(ray_running(options.address, insecure=options.insecure))
-            study.needs = needs = Needs(space, walk, len(prices), study.gpu_memory())
+            study.needs = needs = Needs(space, walk, len(prices), measured(space, progress.say))
             study.slots = slots(space, needs.kinds, options.max_concurrent, options.address)
             if options.address and options.mirror is None:
                 check_reach(options.folder if options.resume else options.folder.parent)
@@ -145,7 +133,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         with _begins(options.folder):
             if not manifest:
                 manifest = opening(space, prices, walk, options.command, start, baselines)
-                stack.enter_context(study.make_folder(manifest))
+                stack.enter_context(make_folder(options.folder, space, prices, manifest))
             study.begin(manifest, begun, baselines)
         if options.mirror:
             options.mirror.begin(progress.say, stop.because)
@@ -162,7 +150,8 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
                     study.search()
                 if not stop.early:  # a time budget ends the search, not the proof
                     openings, proof = manifest["test_openings"], manifest.get("proof")
-                    found = study.prove(openings) if not opened else study.prove_again(proof or {}) if left else {}
+                    last = study.conclusion()
+                    found = last.prove(openings) if not opened else last.prove_again(proof or {}) if left else {}
         except Exception:
             end()
             if options.mirror:
@@ -190,50 +179,6 @@ class _Study:
         self.needs: Needs | None = None
         self.checkpoints = self.folder / "checkpoints"
         self.predictions = Predictions(self.folder / "predictions.parquet", prices, space.data.horizon)
-
-    def gpu_memory(self) -> int | None:
-        """What `gpu: auto` is measured by: bytes of the smallest GPU, or None; says which, where it matters.
-
-        Raises:
-            SpaceError: there are GPUs, and others use them all.
-        """
-        automatic = [kind for kind in self.space.demands.kinds if kind.gpu == AUTO]
-        if not automatic:
-            return None
-        try:
-            memory = smallest_gpu()
-        except BusyError as error:
-            raise self.space.error(
-                automatic[0].gpu_key, f"auto: {error}; a share is measured by a GPU; wait, or write a number"
-            ) from None
-        found = f"a share of GPUs of {memory / 1e9:.1f} GB" if memory else "the CPU, since PyTorch finds no GPU"
-        self.progress.say(f"resources.gpu: auto is {found}")
-        return memory
-
-    def make_folder(self, manifest: Mapping[str, Any]) -> ExitStack:
-        """Make the results folder, whole or not at all; returns the lock on it.
-
-        Raises:
-            SpaceError: it exists.
-        """
-        part = self.folder.with_name(f".{self.folder.name}.{os.getpid()}")
-        shutil.rmtree(part, ignore_errors=True)  # of a process of this number that was killed
-        part.mkdir(parents=True)
-        with ExitStack() as stack:
-            stack.callback(shutil.rmtree, part, ignore_errors=True)
-            stack.enter_context(locked(part, becomes=self.folder))
-            write_prices(part / "prices.parquet", self.prices)
-            write_space(part, self.space)
-            write_manifest(part, manifest)
-            for path in part.iterdir():
-                settle(path)
-            try:
-                part.rename(self.folder)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                    raise
-                raise self.space.error(("name",), f"{self.folder} was made meanwhile; choose another name") from None
-            return stack.pop_all()
 
     def begin(self, manifest: Mapping[str, Any], begun: Begun, baselines: Mapping[str, Mapping[str, float]]) -> None:
         """Write all that is known before the first trial, or before the next one."""
@@ -273,11 +218,24 @@ class _Study:
             self.record, self.board, self.progress, self.predictions, self.walk.folds, self.tracking, self.searcher,
             self.forget, self.stop.because,
         )  # fmt: skip
-        self._looking(f"{self.slots} workers to start")
+        self.progress.wait_for(f"{self.slots} workers to start")
+        assert self.needs
+        run = tuner(
+            self.space, self.prices, self.walk, self.folder,
+            self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
+            self.needs, self.searcher, self.begun, self.stop, recorder,
+        )  # fmt: skip
         with suppress(Ended), workers_may_die():
-            self._tuner(recorder).fit()
+            run.fit()
         recorder.interrupt()
         self.searcher.close()
+
+    def conclusion(self) -> Conclusion:
+        """What follows the search."""
+        return Conclusion(
+            space=self.space, prices=self.prices, walk=self.walk, folder=self.folder, record=self.record,
+            predictions=self.predictions, board=self.board, progress=self.progress, stop=self.stop, needs=self.needs,
+        )  # fmt: skip
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -292,82 +250,6 @@ class _Study:
                 f"and go on with --resume {self.place}"
             )
 
-    def prove_again(self, proof: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask again, of more trials, whether the best is only lucky; the test block says what it said."""
-        self._looking("the tests of luck")
-        again = prove(self._validation(), None, [], self.prices, self.walk, self.space.data.horizon)
-        said = {name: why for name, why in (proof.get("reasons") or {}).items() if name == "test_spa_p"}
-        reasons = {name: why for name, why in again["reasons"].items() if name != "test_spa_p"} | said
-        return {"proof": again | {"test_spa_p": proof.get("test_spa_p"), "reasons": reasons}}
-
-    def prove(self, openings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Open the test block with the finalists, and ask of the whole study whether its best is only lucky.
-
-        Args:
-            openings: the earlier ones.
-
-        Returns:
-            What the manifest says of both.
-        """
-        validation = self._validation()
-        finalists = choose(self.record.ends, self.space)
-        opened = {
-            "time": now(), "ranked_by": self.space.search.metric, "trials": len(self.record.ends),
-            "finalists": [asdict(finalist) for finalist in finalists],
-        }  # fmt: skip
-        refitted, failed = self._refitted(finalists, validation)
-        opening = self._open_test(refitted, validation) if refitted else None
-        if self.stop.signalled and opening is None:
-            return {}
-        self._looking("the tests of luck")
-        proof = prove(
-            validation, opening, [one.finalist.trial_id for one in refitted], self.prices, self.walk,
-            self.space.data.horizon,
-        )  # fmt: skip
-        found = {"proof": proof, "failed_finalists": failed}
-        if opening is None:
-            return found
-        said = {"scores": opening.scores, "ensemble": opening.ensemble, "reasons": opening.reasons}
-        return found | {"test_openings": [*openings, opened | said]}
-
-    def _looking(self, waiting_for: str) -> None:
-        self.progress.waiting_for = waiting_for
-        self.progress.look(force=True)
-
-    def _validation(self) -> dict[str, np.ndarray]:
-        """What every trial forecast on the validation days of all folds, each (days,), by its id."""
-        self.predictions.flush()
-        names, forecasts = validation_forecasts(self.folder / "predictions.parquet")
-        return dict(zip(names, forecasts, strict=True))
-
-    def _refitted(
-        self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
-    ) -> tuple[list[Refitted], dict[str, str]]:
-        """The finalists, trained side by side, and why some could not be; neither where interrupted meanwhile."""
-        if not finalists:
-            return [], {}
-        self._looking(f"{len(finalists)} finalists, trained afresh for the test block")
-        assert self.needs
-
-        def go_on() -> bool:
-            self.progress.look()
-            return not self.stop.signalled
-
-        return train_afresh(finalists, self.needs.at, validation, self.space, self.prices, self.walk, go_on=go_on)
-
-    def _open_test(self, refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray]) -> Opening:
-        """Score the test block and write what it was forecast by."""
-        opening = open_block(refitted, validation, self.prices, self.walk, self.space.data.horizon)
-        self.board.test, self.board.ensemble = opening.scores, opening.ensemble
-        self.predictions.forget_test()  # of an earlier opening
-        for name, forecast in opening.forecasts.items():
-            self.predictions.test(name, self.walk.test, forecast)
-        self.predictions.flush()
-        shutil.rmtree(self.folder / "forecasters", ignore_errors=True)
-        for one in refitted:
-            one.forecaster.save(self.folder / "forecasters" / str(one.finalist.rank))
-        return opening
-
     def end(self, manifest: Mapping[str, Any]) -> str:
         """Write what the study came to, and return its verdict."""
         said = verdict(self.board.rows(), manifest.get("proof"))
@@ -379,45 +261,6 @@ class _Study:
             write_report(self.folder)
             self.tracking.finish({**manifest, "verdict": said})
         return said
-
-    def _tuner(self, recorder: Recorder) -> tune.Tuner:
-        assert self.needs
-        trainable = tune.with_resources(
-            tune.with_parameters(
-                TrialTrainable,
-                prices=self.prices,
-                folds=self.walk.folds,
-                space=self.space,
-                checkpoints=self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
-            ),
-            partial(_asked, self.needs),
-        )
-        return tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=self.searcher,
-                scheduler=FiniteASHA(self.space, self.begun.events),
-                num_samples=self.searcher.left,
-                reuse_actors=True,
-                trial_name_creator=_name,
-                trial_dirname_creator=_name,
-            ),
-            run_config=tune.RunConfig(
-                name="ray",
-                storage_path=str(self.folder.resolve()),
-                stop=self.stop,
-                callbacks=[recorder],
-                failure_config=tune.FailureConfig(max_failures=self.space.search.max_failures),
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
-        )
-
-
-def _asked(needs: Needs, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-    """What Tune gives to a trial."""
-    demand = needs.at(config["point"])
-    return tune.PlacementGroupFactory([{"CPU": demand.cpu, "GPU": float(demand.gpu)}])
 
 
 @contextmanager
@@ -432,7 +275,3 @@ def _begins(folder: Path) -> Iterator[None]:
             f"{folder}: cannot be written ({why}); a study writes all it finds there; make room, or choose "
             "another folder"
         ) from None
-
-
-def _name(trial: Any) -> str:
-    return str(trial.config["trial_id"])

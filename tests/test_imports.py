@@ -20,7 +20,7 @@ REGISTRIES = ("architectures", "features", "heads")  # what a name in a space fi
 RAY, OPTUNA = (
     {
         "actors", "afresh", "gpus", "knock", "lean", "offers", "reach", "recorder", "scheduler", "searcher", "stop",
-        "study", "trial", "workers",
+        "trial", "tuner", "workers",
     },
     {"searcher", "samplers", "journal", "journal_file", "importance"},
 )  # fmt: skip
@@ -90,7 +90,7 @@ def test_no_imports_run_in_a_circle():
 
 def test_the_reading_of_imports_sees_what_is_there():
     assert "stockrnn.folds" in siblings("search.space")
-    assert "ray" in roots("search.study")
+    assert "ray" in roots("search.tuner")
     assert "stockrnn.prices" in siblings("search.run")  # imported inside a function
 
 

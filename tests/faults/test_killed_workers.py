@@ -56,7 +56,7 @@ def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_pat
 DIES_ONCE = """
 import os, signal, sys
 
-import search.study
+import search.tuner
 from search.run import main
 from search.trial import TrialTrainable
 
@@ -72,7 +72,7 @@ class DiesOnce(TrialTrainable):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-search.study.TrialTrainable = DiesOnce
+search.tuner.TrialTrainable = DiesOnce
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -24,8 +24,8 @@ from search.offers import offered
 from search.recorder import _why
 from search.run import main
 from search.scheduler import FiniteASHA
-from search.study import _asked
 from search.trial import GpuMemoryError, TrialTrainable, lost_for_memory
+from search.tuner import asked
 from search.workers import ray_running
 from stockrnn.prices import load
 from stockrnn.quality import clean
@@ -126,7 +126,7 @@ def searched(trainable, sizes, space, prices, folder, max_failures=0):
     with workers_may_die():
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(trainable, prices=prices, folds=walk.folds, space=space), partial(_asked, needs)
+                tune.with_parameters(trainable, prices=prices, folds=walk.folds, space=space), partial(asked, needs)
             ),
             param_space=tune.grid_search(points),
             tune_config=tune.TuneConfig(scheduler=FiniteASHA(space), reuse_actors=True),

@@ -20,12 +20,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from search.afresh import train_afresh
 from search.finalists import Finalist
 from search.needs import Needs
-from search.progress import Progress
-from search.record import Record, read_ends
-from search.stop import Stop
-from search.study import Options, _Study
+from search.record import read_ends
 from search.workers import ray_running
 from stockrnn.prices import load
 from stockrnn.quality import clean
@@ -180,7 +178,7 @@ def test_no_price_of_the_test_block_reaches_anything_but_the_test_columns(space_
     assert tested != other[5]
 
 
-def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, tmp_path):
+def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
     """One gets validation forecasts of too few days, from which its intervals cannot be read."""
     space = small_space()
     prices = clean(load("nasdaq"))
@@ -189,13 +187,10 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, tmp_pa
         Finalist(rank=rank, trial_id=f"{rank:05d}", point={"architecture": "rnn", "hidden_size": 4}, epochs=1)
         for rank in (1, 2)
     ]
-    record = Record(tmp_path / "trials.jsonl")
-    progress = Progress(space, record, {}, quiet=True)
     with ray_running(None):
-        options = Options(folder=tmp_path, command="")
-        study = _Study(space, prices, walk, options, record, progress, Stop(None, progress.ending))
-        study.needs = Needs(space, walk, len(prices), None)
-        refitted, failed = study._refitted(finalists, {"00001": np.ones(3), "00002": np.full(60, 2000.0)})
+        needs = Needs(space, walk, len(prices), None)
+        validation = {"00001": np.ones(3), "00002": np.full(60, 2000.0)}
+        refitted, failed = train_afresh(finalists, needs.at, validation, space, prices, walk, go_on=lambda: True)
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert list(failed) == ["00001"]
     assert failed["00001"].startswith("ValueError: forecast and actual have shapes (3,) and (60,)")

@@ -1,0 +1,118 @@
+"""What follows the search: the finalists, the test block they open, and whether the best is only lucky."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.afresh import train_afresh
+from search.finalists import Finalist, Refitted, choose
+from search.needs import Needs
+from search.opening import Opening, open_block
+from search.predictions import Predictions, validation_forecasts
+from search.progress import Progress
+from search.proof import prove
+from search.record import Record, now
+from search.recorder import Board
+from search.space import Space
+from search.stop import Stop
+from stockrnn.folds import WalkForward
+from stockrnn.series import Prices
+
+__all__ = ["Conclusion"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """What a study concludes with.
+
+    Attributes:
+        folder: the study's.
+        needs: what the trial of a point asks for; None where no finalist is left to train.
+    """
+
+    space: Space
+    prices: Prices
+    walk: WalkForward
+    folder: Path
+    record: Record
+    predictions: Predictions
+    board: Board
+    progress: Progress
+    stop: Stop
+    needs: Needs | None
+
+    def prove(self, openings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Open the test block with the finalists, and ask of the whole study whether its best is only lucky.
+
+        Args:
+            openings: the earlier ones.
+
+        Returns:
+            What the manifest says of both.
+        """
+        validation = self._validation()
+        finalists = choose(self.record.ends, self.space)
+        opened = {
+            "time": now(), "ranked_by": self.space.search.metric, "trials": len(self.record.ends),
+            "finalists": [asdict(finalist) for finalist in finalists],
+        }  # fmt: skip
+        refitted, failed = self._refitted(finalists, validation)
+        opening = self._open_test(refitted, validation) if refitted else None
+        if self.stop.signalled and opening is None:
+            return {}
+        self.progress.wait_for("the tests of luck")
+        proof = prove(
+            validation, opening, [one.finalist.trial_id for one in refitted], self.prices, self.walk,
+            self.space.data.horizon,
+        )  # fmt: skip
+        found = {"proof": proof, "failed_finalists": failed}
+        if opening is None:
+            return found
+        said = {"scores": opening.scores, "ensemble": opening.ensemble, "reasons": opening.reasons}
+        return found | {"test_openings": [*openings, opened | said]}
+
+    def prove_again(self, proof: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask again, of more trials, whether the best is only lucky; the test block says what it said."""
+        self.progress.wait_for("the tests of luck")
+        again = prove(self._validation(), None, [], self.prices, self.walk, self.space.data.horizon)
+        said = {name: why for name, why in (proof.get("reasons") or {}).items() if name == "test_spa_p"}
+        reasons = {name: why for name, why in again["reasons"].items() if name != "test_spa_p"} | said
+        return {"proof": again | {"test_spa_p": proof.get("test_spa_p"), "reasons": reasons}}
+
+    def _validation(self) -> dict[str, np.ndarray]:
+        """What every trial forecast on the validation days of all folds, each (days,), by its id."""
+        self.predictions.flush()
+        names, forecasts = validation_forecasts(self.folder / "predictions.parquet")
+        return dict(zip(names, forecasts, strict=True))
+
+    def _refitted(
+        self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
+    ) -> tuple[list[Refitted], dict[str, str]]:
+        """The finalists, trained side by side, and why some could not be; neither where interrupted meanwhile."""
+        if not finalists:
+            return [], {}
+        self.progress.wait_for(f"{len(finalists)} finalists, trained afresh for the test block")
+        assert self.needs
+
+        def go_on() -> bool:
+            self.progress.look()
+            return not self.stop.signalled
+
+        return train_afresh(finalists, self.needs.at, validation, self.space, self.prices, self.walk, go_on=go_on)
+
+    def _open_test(self, refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray]) -> Opening:
+        """Score the test block and write what it was forecast by."""
+        opening = open_block(refitted, validation, self.prices, self.walk, self.space.data.horizon)
+        self.board.test, self.board.ensemble = opening.scores, opening.ensemble
+        self.predictions.forget_test()  # of an earlier opening
+        for name, forecast in opening.forecasts.items():
+            self.predictions.test(name, self.walk.test, forecast)
+        self.predictions.flush()
+        shutil.rmtree(self.folder / "forecasters", ignore_errors=True)
+        for one in refitted:
+            one.forecaster.save(self.folder / "forecasters" / str(one.finalist.rank))
+        return opening

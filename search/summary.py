@@ -1,0 +1,42 @@
+"""What the terminal shows when a study has ended: the leaderboard, the verdict, and where everything is."""
+
+import textwrap
+from pathlib import Path
+
+from search.leaderboard import table
+from search.progress import duration
+from search.space import Space
+from search.study import Outcome
+from stockrnn.storage import joined
+
+__all__ = ["summary"]
+
+TOP = 10
+
+
+def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
+    """The leaderboard's head, the verdict, how the study ended, and its files.
+
+    Args:
+        folder: the study's on this machine.
+        place: where its user put it, a folder or a URL.
+    """
+    parts = [table(outcome.rows, top=TOP, metric=space.search.metric), ""]
+    parts.append(textwrap.fill(outcome.verdict, 80))
+    ended = sum(end.status != "interrupted" for end in outcome.ends)
+    if outcome.before == ended == space.num_samples:
+        parts.append(f"All {ended} trials had ended before; leaderboard and report are written anew.")
+    if outcome.interrupted:
+        parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all that had ended is kept.")
+    elif ended < space.num_samples and not outcome.failure:
+        parts.append(f"The time budget ended the study after {ended} of {space.num_samples} trials.")
+    parts.append("")
+    before = f" ({outcome.before} before it was resumed)" if outcome.before else ""
+    parts.append(f"{ended} trials{before} in {duration(outcome.seconds)}")
+    for what, name in (("report", "report.html"), ("leaderboard", "leaderboard.csv"), ("every epoch", "trials.jsonl")):
+        if (folder / name).exists():
+            parts.append(f"{what:13}{joined(place, name)}")
+    if place != str(folder):
+        parts.append(f"{'copy':13}{folder}")
+    parts.append(f"{'dashboard':13}optuna-dashboard {folder / 'study.journal'}")
+    return "\n".join(parts)

@@ -1,0 +1,75 @@
+"""A study's search as Ray Tune runs it: which trials, on what, stopped by whom."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from search.needs import Needs
+from search.recorder import Recorder
+from search.resume import Begun
+from search.scheduler import FiniteASHA
+from search.searcher import OptunaSearcher
+from search.space import Space
+from search.stop import Stop
+from search.trial import TrialTrainable
+from stockrnn.folds import WalkForward
+from stockrnn.series import Prices
+
+__all__ = ["asked", "tuner"]
+
+
+def tuner(
+    space: Space, prices: Prices, walk: WalkForward, folder: Path, checkpoints: str, needs: Needs,
+    searcher: OptunaSearcher, begun: Begun, stop: Stop, recorder: Recorder,
+) -> tune.Tuner:  # fmt: skip
+    """The search, ready to run.
+
+    Args:
+        folder: the study's; Tune's own snapshots go into `ray` in it.
+        checkpoints: where trials keep theirs, a folder or a URL.
+        needs: what each trial asks for.
+        begun: what is known of the study where it is resumed.
+    """
+    trainable = tune.with_resources(
+        tune.with_parameters(
+            TrialTrainable,
+            prices=prices,
+            folds=walk.folds,
+            space=space,
+            checkpoints=checkpoints,
+        ),
+        partial(asked, needs),
+    )
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=FiniteASHA(space, begun.events),
+            num_samples=searcher.left,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name="ray",
+            storage_path=str(folder.resolve()),
+            stop=stop,
+            callbacks=[recorder],
+            failure_config=tune.FailureConfig(max_failures=space.search.max_failures),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+
+
+def asked(needs: Needs, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """What Tune gives to a trial."""
+    demand = needs.at(config["point"])
+    return tune.PlacementGroupFactory([{"CPU": demand.cpu, "GPU": float(demand.gpu)}])
+
+
+def _name(trial: Any) -> str:
+    return str(trial.config["trial_id"])

@@ -1,0 +1,101 @@
+"""What others are compared by: the same days for everybody, the lines that are counted, figures that agree."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.__main__ import WAYS, lines, price_u
+from benchmarks.plain_loop import losses_of, unseen_forecasts
+from benchmarks.task import BLOCK, EPOCHS, Size, points, split, table
+from search.space import load_space
+from stockrnn.alignment import prepare
+
+ROOT = Path(__file__).parents[1]
+OWN = '''"""Module."""
+
+import json
+
+
+# a comment
+def one():
+    """Says.
+
+    More.
+    """
+    return 1  # kept
+
+
+def two():
+    return 2
+'''
+PAGE = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+
+
+def test_everybody_validates_and_forecasts_the_days_of_the_study():
+    space = load_space(str(ROOT / "benchmarks/twenty.yaml"), [("validation.folds", "3", "--set")])
+    walk = space.folds(prepare(space.data))
+    end = len(table())
+    assert walk.test == range(end - BLOCK, end)
+    assert [fold.validation for fold in walk.folds] == [
+        range(end - BLOCK * (2 + fold), end - BLOCK * (1 + fold)) for fold in (2, 1, 0)
+    ]
+    assert len(space.search.initial) == space.num_samples == len(points()) == 20
+    assert space.scheduler.max_epochs == EPOCHS
+
+
+def test_windows_end_the_day_before_what_they_forecast():
+    frame = table()
+    first, last = 4000, 4250
+    x, y, ahead_x, ahead_y = split(5, first, last)
+    close = frame["close"].to_numpy()
+    returns = 100 * np.log(close[1:] / close[:-1])  # into session 1, 2, ...
+    np.testing.assert_allclose(ahead_y, returns[first - 1 : last - 1], rtol=1e-5)
+    np.testing.assert_allclose(y, returns[4 : first - 1], rtol=1e-5, atol=1e-6)
+    scaled = (close - close[:first].mean()) / close[:first].std()
+    np.testing.assert_allclose(ahead_x[0, :, 3], scaled[first - 5 : first], rtol=1e-4)
+    np.testing.assert_allclose(x[-1, :, 3], scaled[first - 6 : first - 1], rtol=1e-4)
+    assert (x.shape, ahead_x.shape) == ((first - 5, 5, 5), (BLOCK, 5, 5))
+
+
+def test_no_change_is_persistence():
+    assert price_u([0.0] * BLOCK) == 1.0
+    truth = table()["ahead"].to_numpy()[-BLOCK - 1 : -1]
+    assert price_u(truth) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_fold_and_a_seed_each_train_a_network(monkeypatch):
+    monkeypatch.setattr("benchmarks.plain_loop.EPOCHS", 1)
+    torch.set_num_threads(1)
+    point = {"architecture": "rnn", "hidden_size": 8, "sequence_length": 5}
+    alone, seeds = (next(losses_of(point, Size(1, count))) for count in (1, 2))
+    assert alone != seeds
+    assert len(unseen_forecasts(point, 1, Size(1, 1))) == BLOCK
+
+
+def test_the_lines_that_count_are_those_that_somebody_writes(tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    monkeypatch.setattr("benchmarks.__main__.__file__", str(tmp_path / "main.py"))
+    assert lines("own.py", ()) == 5
+    assert lines("own.py", ("one",)) == 2
+
+
+def test_the_functions_that_are_counted_exist():
+    for way in WAYS.values():
+        for file, names in way.written.items():
+            assert lines(file, names) > len(names)
+            for name in names:
+                assert lines(file, (name,)) > 1, name
+
+
+def test_the_front_pages_quote_the_page():
+    tables = re.findall(r"<!-- (?:one|nine) -->\n(.*?)<!-- end", PAGE, re.S)
+    names = "|".join(WAYS)
+    medians = [median for text in tables for median in re.findall(rf"^\| (?:{names}) \| ([\d.]+) ", text, re.M)]
+    assert len(medians) == 7
+    for name in ("README.md", "README.ko.md"):
+        parts = (ROOT / name).read_text(encoding="utf-8").split("\n\n")
+        (said,) = (part for part in parts if "docs/benchmarks.md" in part)
+        assert sorted(re.findall(r"\d+\.\d", said)) == sorted(medians)
