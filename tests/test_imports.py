@@ -91,7 +91,7 @@ def test_no_imports_run_in_a_circle():
 def test_the_reading_of_imports_sees_what_is_there():
     assert "stockrnn.folds" in siblings("search.space")
     assert "ray" in roots("search.tuner")
-    assert "stockrnn.prices" in siblings("search.run")  # imported inside a function
+    assert "search.space" in siblings("search.run")  # imported inside a function
 
 
 @pytest.mark.parametrize("module", ["search.space", "search.leaderboard", "search.document"])
