@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "place", metavar="FOLDER", help="a study, as in results/all or s3://bucket/results/all, or a folder of studies"
     )
-    parser.add_argument("--top", metavar="N", help="rows at most (table: 10 and the baselines; else all)")
+    parser.add_argument("--top", metavar="N", help="trials at most, baselines beside (table: 10; else all)")
     parser.add_argument("--columns", metavar="NAMES", help="columns, with commas between; see those of leaderboard.csv")
     parser.add_argument("--sort", metavar="COLUMN", help="sort by a column, smallest first (default: rank)")
     parser.add_argument("--reverse", action="store_true", help="with --sort: largest first")

@@ -6,6 +6,7 @@ from typing import Any
 
 from search.chart import DASHES, HUES, SYMBOLS, Chart, axis, between, layout, shown, vertical
 from search.findings import RUNNING, Findings
+from search.wording import at_epochs
 
 __all__ = ["best_curves", "learning_curves"]
 
@@ -203,7 +204,7 @@ def _caption(
         "a trial beats 'tomorrow equals today'."
     ]
     if findings.rungs:
-        said.append(f"ASHA stops trials at its rungs, epochs {', '.join(map(str, findings.rungs))}.")
+        said.append(f"ASHA stops trials at its rungs, {at_epochs(findings.rungs)}.")
     if above := sum(value > high for value in everything):
         said.append(
             f"{above} {'epochs score' if above > 1 else 'epoch scores'} above {high:.4g}, where the chart ends; the "

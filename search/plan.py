@@ -2,7 +2,7 @@
 
 from search.cost import Cost, estimate
 from search.space import Space
-from search.wording import one_line
+from search.wording import at_epochs, one_line
 from stockrnn.folds import WalkForward
 from stockrnn.series import Prices
 
@@ -20,11 +20,11 @@ def plan(space: Space, prices: Prices | None, walk: WalkForward | None) -> str:
     validation, scheduler = space.validation, space.scheduler
     networks = validation.folds * validation.seeds
     lines = [space.as_yaml(), *_folds(space, prices, walk)]
-    rungs = ", ".join(map(str, scheduler.rungs))
+    rungs = at_epochs(scheduler.rungs)
     lines.append(
         f"study:  {space.num_samples} trials of {networks} networks ({validation.folds} folds x {validation.seeds} "
         f"seeds), at most {scheduler.max_epochs} epochs"
-        + (f", stopped early at epochs {rungs}" if rungs else ", none stopped early")
+        + (f", stopped early at {rungs}" if rungs else ", none stopped early")
         + f": at most {space.num_samples * networks} networks"
     )
     if space.search.finalists:

@@ -79,7 +79,9 @@ class Progress:
         self.waiting_for = "the running trials to stop"
         self._ending = True
         if not self._quiet and self._live is None:
-            self._console.print("ending; once more ends it at once", soft_wrap=True)
+            self._console.print(
+                "ending, within seconds; once more (Ctrl-C) ends it at once; what has ended is kept", soft_wrap=True
+            )
         self.look(force=self._live is not None)
 
     def wait_for(self, what: str) -> None:
@@ -144,7 +146,7 @@ class Progress:
         yield f"  running  {shown + more if running else 'waiting for ' + self.waiting_for}"
         yield f"  time     {self._time()}"
         if self._ending:
-            yield "  ending; once more ends it at once"
+            yield "  ending, within seconds; Ctrl-C once more ends it at once"
 
     def _trials(self) -> str:
         counts = Counter(end.status for end in self.record.ends)

@@ -6,32 +6,32 @@ together; what only follows from another is not reported.
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import ValidationError
 
-from search.document import MOST_PROBLEMS, Document, Key, SpaceError
+from search.document import MOST_PROBLEMS, Document, SpaceError
 from search.domain import DomainError, parse_parameter, parse_value
+from search.hints import hint, hint_within
 from search.parameters import FIELDS, Parameter, Value, grid_size
+from search.plain_yaml import Key
 from search.samplers import MOST_SAMPLES, grid_trials, misfits
 from search.settings import (
     DEFAULT_SAMPLES,
     NAME,
-    SECTIONS,
     TOP_LEVEL,
     LockstepConfig,
     ResourcesConfig,
     SchedulerConfig,
     SearchConfig,
     TrackingConfig,
-    WhenConfig,
 )
 from search.shares import Rules
 from search.tracking_address import without_credentials
-from search.wording import explain, nearest, shown, suggestion
-from stockrnn.configuration import Configuration, DataConfig, OtherConfig, ValidationConfig
+from search.wording import explain, nearest, one_line, shown, suggestion
+from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
+from stockrnn.files import meant
 from stockrnn.scores import METRICS
 from stockrnn.sources import SOURCES, YAHOO, with_tickers
 
@@ -71,12 +71,12 @@ class _Reader:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.problems: list[str] = []
+        self._problems: list[tuple[int, str]] = []
 
     def contents(self) -> Contents:
         for key in self.document.data:
             if key not in TOP_LEVEL:
-                self._problem((key,), f"unknown key{_hint(key, TOP_LEVEL)}")
+                self._problem((key,), f"unknown key{hint(key, TOP_LEVEL, option=not self.document.line((key,)))}")
         name, seed = self._name(), self._seed()
         self._complete_source()
         data = self._section("data", DataConfig)
@@ -101,8 +101,8 @@ class _Reader:
             self._check_demands(resources, parameters)
         if scheduler and scheduler.grace_period > scheduler.max_epochs:
             self._problem_with_grace(scheduler)
-        if self.problems:
-            raise SpaceError(self.problems)
+        if self._problems:
+            raise self._error()
         assert data
         assert validation
         assert search
@@ -118,9 +118,13 @@ class _Reader:
         )  # fmt: skip
 
     def _problem(self, key: Key, text: str) -> None:
-        self.problems.append(self.document.problem(key, text))
-        if len(self.problems) > MOST_PROBLEMS:
-            raise SpaceError(self.problems)
+        self._problems.append((self.document.line(key), self.document.problem(key, text)))
+        if len(self._problems) > MOST_PROBLEMS:
+            raise self._error()
+
+    def _error(self) -> SpaceError:
+        """All that was found, options first, then line by line."""
+        return SpaceError(text for _, text in sorted(self._problems, key=lambda problem: problem[0]))
 
     def _name(self) -> str:
         raw = self.document.data.get("name", "study")
@@ -150,7 +154,7 @@ class _Reader:
         except ValidationError as error:
             for key, text in explain(error):
                 if text == "unknown key":
-                    text += _hint_within(key, config)
+                    text += hint_within(key, config)
                 first, _, rest = text.partition(" ")
                 if not key and first.rstrip(":") in config.model_fields:  # a rule between keys names its own first
                     key, text = (first.rstrip(":"),), rest
@@ -181,8 +185,8 @@ class _Reader:
         elif its is None and os.path.isdir(path):
             self._problem(key, f"{shown(source)} is a folder; {rule}; name a file in it")
         elif its is None and not os.path.exists(path):
-            hint = suggestion(source, SOURCES) or "; check the path, or name a market by --ticker"
-            self._problem(key, f"{shown(source)}: no such file; {rule}{hint}")
+            hint = meant(source, SOURCES).replace("check the path", "check the path, or name a market by --ticker")
+            self._problem(key, f"{shown(source)}: no such file; {rule}; {one_line(hint)}")
 
     def _parameters(self) -> tuple[Parameter, ...]:
         """The parameters, or none where any is wrong."""
@@ -201,7 +205,7 @@ class _Reader:
         for name, entry in raw.items():
             parameters[name] = None
             if name not in FIELDS:
-                self._problem(("space", name), f"unknown parameter{_hint(name, FIELDS)}")
+                self._problem(("space", name), f"unknown parameter{hint(name, FIELDS)}")
                 continue
             try:
                 parameters[name] = parse_parameter(name, entry, parameters)
@@ -219,11 +223,11 @@ class _Reader:
 
     def _planned(self, search: SearchConfig, parameters: tuple[Parameter, ...]) -> SearchConfig:
         """The section with its points checked, its number of trials and its mode filled in."""
-        before = len(self.problems)
+        before = len(self._problems)
         points = [self._point(index, raw, parameters) for index, raw in enumerate(search.initial)]
         for rule in misfits(search.sampler, parameters):
             self._problem(("search", "sampler"), f"{search.sampler} does not fit this space: {rule}")
-        if len(self.problems) > before:
+        if len(self._problems) > before:
             return search
         samples = search.num_samples
         if samples is not None and samples < len(points):
@@ -301,28 +305,3 @@ class _Reader:
             self._problem(("scheduler", "grace_period"), f"{grace} is above max_epochs {most}; {rule}")
         else:
             self._problem(("scheduler", "max_epochs"), f"{most} is below grace_period, {grace} by default; {rule}")
-
-
-def _hint_within(key: Key, config: type[Configuration]) -> str:
-    """How an unknown key of a section, or of an entry in it, may have been meant."""
-    if "also" in key:
-        return _hint(key[-1], OtherConfig.model_fields)
-    if key[0] != "when":
-        return _hint(key[-1], config.model_fields)
-    known = [field.alias or name for name, field in WhenConfig.model_fields.items()]
-    if key[-1] in FIELDS:
-        return f"; it is a parameter; write it as a condition: if: {{{key[-1]}: ...}}"
-    return suggestion(key[-1], known) or f"; an entry has {', '.join(known)}"
-
-
-def _hint(key: object, known: Iterable[str]) -> str:
-    """How an unknown key may have been meant: misspelt, or at home elsewhere; else the known ones."""
-    known = tuple(known)
-    if key in FIELDS:
-        return f"; it is a parameter; write it under space: {key}: ..."
-    for section, config in SECTIONS.items():
-        if key in config.model_fields:
-            return f"; it is a key of {section}; write it under {section}: {key}: ..."
-    if key in TOP_LEVEL:
-        return "; it stands at the top level; do not indent it"
-    return suggestion(key, known) or f"; known are {', '.join(known)}"

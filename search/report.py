@@ -20,12 +20,15 @@ from search.page import write_page
 from search.parameters import FIELDS
 from search.progress import duration
 from search.ranking import network
+from search.record import INTERRUPTED
 from search.unseen import advantages, forecasts, spread
+from search.verdict import headline
 from stockrnn.storage import RemoteFolder, beside, copied, is_url, joined
 
 __all__ = ["main", "write_report"]
 
 DONE, NO_REPORT = 0, 2
+SCORED, UNSEEN = "val_theils_u_sd", "test_theils_u"
 DECIMALS = ("val_", "test_", "seeds_sd", "seconds")  # columns of these names have 4 decimals
 
 
@@ -43,12 +46,13 @@ def write_report(folder: Path) -> Path:
         folder / "report.html",
         "report.html.j2",
         [test, ahead, curves, importance, lines, *sliced, timeline, scatter, time],
+        headline=headline(findings.verdict),
         verdict=findings.verdict,
         manifest=findings.manifest,
         space=findings.space,
         space_text=findings.space_text,
         counts=findings.counts,
-        ended=len(findings.ends),
+        ended=sum(end["event"] != INTERRUPTED for end in findings.ends.values()),
         scored=len(findings.scored),
         varying=len(findings.varying),
         too_few=TOO_FEW,
@@ -98,9 +102,13 @@ def _written(places: Sequence[str], folders: Sequence[Path], output: Path | None
 
 
 def _with_network(names: Sequence[str]) -> list[str]:
-    """The columns with the network in a few words behind the status, so that it is seen without scrolling."""
+    """The columns as people read them, without scrolling: the network in a few words, and the test block's U near."""
     behind = names.index("status") + 1 if "status" in names else len(names)
-    return [*names[:behind], "network", *names[behind:]]
+    ordered = [*names[:behind], "network", *names[behind:]]
+    if UNSEEN in ordered and SCORED in ordered:
+        ordered.remove(UNSEEN)
+        ordered.insert(ordered.index(SCORED) + 1, UNSEEN)
+    return ordered
 
 
 def _network(row: Mapping[str, str]) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from search.document import Document, Key, SpaceError, yaml_text
+from search.document import Document, SpaceError
 from search.parameters import FIELDS, Parameter, Value
+from search.plain_yaml import Key, yaml_text
 from search.reading import Contents, read
 from search.shares import Rules
 from search.shipped import located

@@ -1,10 +1,12 @@
 """What the terminal shows when a study has ended: the leaderboard, the verdict, and where everything is."""
 
 import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 
 from search.leaderboard import table
 from search.progress import duration
+from search.ranking import BASELINE, ENSEMBLE
 from search.space import Space
 from search.study import Outcome
 from stockrnn.storage import joined
@@ -21,13 +23,17 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
         folder: the study's on this machine.
         place: where its user put it, a folder or a URL.
     """
-    parts = [table(outcome.rows, top=TOP, metric=space.search.metric), ""]
+    parts = [table(outcome.rows, top=TOP, metric=space.search.metric)]
+    if more := sum(row["status"] not in (BASELINE, ENSEMBLE) for row in outcome.rows[TOP:]):
+        parts.append(f"and {more} more: python -m search.leaderboard {place}")
+    parts.append("")
     parts.append(textwrap.fill(outcome.verdict, 80))
     ended = sum(end.status != "interrupted" for end in outcome.ends)
-    if outcome.before == ended == space.num_samples:
+    if outcome.before == ended >= space.num_samples:
         parts.append(f"All {ended} trials had ended before; leaderboard and report are written anew.")
     if outcome.interrupted:
         parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all that had ended is kept.")
+        parts.append(f"To go on: python -m search.run --resume {place}")
     elif ended < space.num_samples and not outcome.failure:
         parts.append(f"The time budget ended the study after {ended} of {space.num_samples} trials.")
     parts.append("")
@@ -38,5 +44,6 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
             parts.append(f"{what:13}{joined(place, name)}")
     if place != str(folder):
         parts.append(f"{'copy':13}{folder}")
-    parts.append(f"{'dashboard':13}optuna-dashboard {folder / 'study.journal'}")
+    missing = "" if find_spec("optuna_dashboard") else "  (pip install optuna-dashboard)"
+    parts.append(f"{'dashboard':13}optuna-dashboard {folder / 'study.journal'}{missing}")
     return "\n".join(parts)

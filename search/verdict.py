@@ -6,10 +6,11 @@ from typing import Any
 
 from search.ranking import BASELINE, ENSEMBLE, Row
 
-__all__ = ["verdict"]
+__all__ = ["headline", "verdict"]
 
 LEVEL = 0.05  # p-values above it are what luck gives
 RIVAL = "'tomorrow equals today'"
+REFUSED, PROVEN = "Do not trade on this.", "unlikely to be luck"
 
 
 def verdict(rows: Sequence[Row], proof: Mapping[str, Any] | None = None) -> str:
@@ -23,6 +24,14 @@ def verdict(rows: Sequence[Row], proof: Mapping[str, Any] | None = None) -> str:
     if not trials:
         return "No trial has a score, so nothing is known of this space."
     return " ".join([*_on_validation(rows, trials), *_on_test(rows, trials, proof or {})])
+
+
+def headline(said: str) -> str:
+    """The verdict in a few words, where it comes to one; else all of it."""
+    for words in (REFUSED, f"{PROVEN[0].upper()}{PROVEN[1:]}."):
+        if words.strip(".").lower() in said.lower():
+            return words
+    return said
 
 
 def _on_validation(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
@@ -55,8 +64,13 @@ def _on_test(rows: Sequence[Row], trials: Sequence[Row], proof: Mapping[str, Any
     if not better:
         best = min(row["test_theils_u"] for row in finalists)
         none = f"none of {len(finalists)} finalists beats" if len(finalists) > 1 else "the finalist does not beat"
-        spa = f", SPA p {_p(proof['spa_p'])}{many}" if _known(proof.get("spa_p")) else ""
-        return [f"On {days} {none} {RIVAL} (best Theil's U {best:.4f}{spa}). Do not trade on this."]
+        p = proof.get("spa_p")
+        promised = (
+            f", whatever validation promised (SPA p{many} {_p(p)})"
+            if p is not None and _known(p) and p <= LEVEL
+            else ""
+        )
+        return [f"On {days} {none} {RIVAL} (best Theil's U {best:.4f}){promised}. {REFUSED}"]
     first = finalists[0]
     score, p_values = first["test_theils_u"], (first.get("test_dm_p"), proof.get("test_spa_p"), proof.get("spa_p"))
     names = ("Diebold-Mariano p", "SPA p over the finalists", f"SPA p{many} on validation")
@@ -67,8 +81,8 @@ def _on_test(rows: Sequence[Row], trials: Sequence[Row], proof: Mapping[str, Any
     said += f"the first ({first['trial_id']}) has Theil's U {score:.4f}"
     said += f" ({evidence})" if evidence else ""
     if score < 1 and all(value is not None and value <= LEVEL for value in p_values):
-        return [f"{said}: unlikely to be luck. Costs are not counted, and the future need not be like the past."]
-    return [f"{said}: not enough to tell from luck. Do not trade on this."]
+        return [f"{said}: {PROVEN}. Costs are not counted, and the future need not be like the past."]
+    return [f"{said}: not enough to tell from luck. {REFUSED}"]
 
 
 def _p(value: float) -> str:

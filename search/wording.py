@@ -3,11 +3,12 @@
 import difflib
 import json
 import math
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import ValidationError
 
-__all__ = ["explain", "nearest", "one_line", "shortened", "shown", "suggestion"]
+__all__ = ["at_epochs", "explain", "nearest", "one_line", "shortened", "shown", "suggestion"]
 
 LONGEST = 60  # letters of a value that is shown
 LONGEST_LINE = 4000  # letters of a line that is shown
@@ -31,10 +32,16 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in joined)
 
 
+def at_epochs(numbers: Sequence[int]) -> str:
+    """`epoch 3`, or `epochs 3, 9, 27`; empty for none."""
+    return f"{'epochs' if len(numbers) > 1 else 'epoch'} {', '.join(map(str, numbers))}" if numbers else ""
+
+
 def nearest(given: object, known: Iterable[str]) -> str | None:
     """The known word that a misspelt one is near to."""
-    word = str(given)
-    return None if len(word) > LONGEST else next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
+    word, names = str(given).lower(), {str(name).lower(): name for name in known}
+    close = [] if len(word) > LONGEST else difflib.get_close_matches(word, names, n=1)
+    return names[close[0]] if close else None
 
 
 def suggestion(given: object, known: Iterable[str]) -> str:
@@ -50,6 +57,9 @@ def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str
         key = tuple(item["loc"])
         if isinstance(item["input"], float) and not math.isfinite(item["input"]):
             yield key, f"{given} is not finite; it must be a finite number; write one"
+            continue
+        if isinstance(item["input"], str) and (listed := re.fullmatch(r"\((.*,.*)\)", item["input"])):
+            yield key, f"{given} is text; a list stands in square brackets; write [{listed[1]}]"
             continue
         match item["type"]:
             case "missing":

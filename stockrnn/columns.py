@@ -95,7 +95,7 @@ def _known(table: Table) -> dict[str, int]:
         here = ", ".join(repr(line(name, 40)) for name in table.names[:10])
         raise PriceError(
             f"{table.where(0)}: {', '.join(missing)}: missing; Date, Open, High, Low and Close are needed, in any "
-            f"order and case, and Volume where there is one; name them so: the columns are {here}"
+            f"order and case, and Volume where there is one; the file has {here}; rename its columns, or add these"
         )
     twice = [name.capitalize() for name, found in places.items() if len(found) > 1]
     if twice:

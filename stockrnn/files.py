@@ -1,10 +1,12 @@
 """Files that may come from a stranger: read with a bound on their size, and refused in one line."""
 
+import difflib
 import json
 import math
 import os
 import stat
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +17,7 @@ __all__ = [
     "ForecasterError",
     "json_data",
     "line",
+    "meant",
     "plain_bytes",
     "read_object",
     "read_plain",
@@ -32,6 +35,22 @@ class FileError(ValueError):
 
 class ForecasterError(ValueError):
     """A forecaster that cannot be used: `FILE: what is wrong; the rule; the fix` in one line."""
+
+
+def meant(path: str, known: Iterable[str] = (), ending: str = "") -> str:
+    """How a misspelt path may have been meant: `did you mean X?` or `check the path`.
+
+    Args:
+        known: names that count as well as the files beside it.
+        ending: that of the files that count.
+    """
+    folder, name = Path(path).parent, Path(path).name.removesuffix(ending)
+    near = {other.lower().removesuffix(ending): other for other in known}
+    if os.path.isdir(os.path.expanduser(folder)):
+        beside = [entry for entry in os.listdir(os.path.expanduser(folder)) if entry.endswith(ending)]
+        near |= {entry.lower().removesuffix(ending): str(folder / entry) for entry in beside}
+    close = difflib.get_close_matches(name.lower(), near, n=1)
+    return f"did you mean {near[close[0]]}?" if close else "check the path"
 
 
 def plain_bytes(path: Path | str, most: int, *, links: bool = True) -> bytes:

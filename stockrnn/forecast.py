@@ -117,13 +117,13 @@ def _found(options: argparse.Namespace, study: str) -> dict[str, Any]:
 
     try:
         forecaster = Forecaster.load(folder)
-        verdict = _verdict(Path(study) / "manifest.json")
+        said = _said(Path(study) / "manifest.json", forecaster.facts.trial_id)
         asked = _asked(options, forecaster.facts.asked)
         prices = prepare(asked, _access(options))
         closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
     except (ForecasterError, PriceError) as error:
         raise _OptionError(str(error)) from None
-    return _described(options, forecaster, prices, closes.tolist()) | {"verdict": verdict}
+    return _described(options, forecaster, prices, closes.tolist()) | said
 
 
 def _folder(study: str, rank: str) -> Path:
@@ -143,7 +143,7 @@ def _folder(study: str, rank: str) -> Path:
     if not ranks:
         raise _OptionError(
             f"{study}: has no forecasters; a study that ends with a finalist keeps them, one that was interrupted "
-            f"or found none does not; run it to its end"
+            f"or found none does not; go on with python -m search.run --resume {study}"
         )
     if not re.fullmatch(RANK, rank) or int(rank) not in ranks:
         known = ", ".join(map(str, ranks))
@@ -196,15 +196,26 @@ def _check_file(source: str, advice: str) -> None:
         raise _OptionError(f"{source}: no such file; {advice}")
 
 
-def _verdict(path: Path) -> list[str] | None:
-    """The study's verdict in sentences; None where it has none."""
-    if not path.exists():
-        return None
-    found = read_object(path, MOST_MANIFEST).get("verdict")
+def _said(path: Path, trial_id: str) -> dict[str, Any]:
+    """What the study's manifest says: its verdict in sentences, and the share of test days in each interval.
+
+    `verdict` is None where it has none; `held` is by level, of the forecaster's trial.
+    """
+    manifest = read_object(path, MOST_MANIFEST) if path.exists() else {}
+    found = manifest.get("verdict")
     sentences = [found] if isinstance(found, str) else found or []
     if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
         raise _OptionError(f"{path}: verdict: is neither text nor a list of sentences; copy the study's folder again")
-    return [sentence for sentence in sentences if sentence.strip()] or None
+    scores: Any = manifest.get("test_openings") or [{}]
+    for step in (-1, "scores", trial_id):
+        scores = scores[step] if step == -1 and isinstance(scores, list) else _within(scores, step)
+    held = {level: _within(scores, f"test_coverage_{level}") for level in (80, 95)}
+    shares = {level: share for level, share in held.items() if isinstance(share, float) and 0 <= share <= 1}
+    return {"verdict": [sentence for sentence in sentences if sentence.strip()] or None, "held": shares}
+
+
+def _within(found: Any, name: Any) -> Any:
+    return found.get(name) if isinstance(found, dict) else None
 
 
 def _described(
@@ -224,10 +235,21 @@ def _described(
     # What is odd in the study's own series, the study has said.
     told = [note for note in prices.findings if not same or note.severity == "repair" or note.check == "cache"]
     warnings = [f"{prices.source}: {note.text}" for note in told]
+    newer = _newer(prices, facts.data)
     if provenance.end < facts.trained_to:
         warnings.append(
             f"{prices.source}: ends on {provenance.end}, before the training did ({facts.trained_to}); "
             f"the forecaster has seen what it forecasts"
+        )
+    elif provenance.end < facts.data.end:
+        warnings.append(
+            f"{prices.source}: ends on {provenance.end}, before the study's prices did ({facts.data.end}); "
+            f"the study has seen what is forecast"
+        )
+    elif not same and newer is None:
+        warnings.append(
+            f"{prices.source}: differs from the study's prices ({facts.data.source}) on the study's own days; "
+            f"neither the forecaster nor its intervals know this series"
         )
     target = np.busday_offset(prices.dates[-1], forecaster.horizon, roll="backward")
     return {
@@ -252,7 +274,7 @@ def _described(
             "sessions": len(prices),
             "sha256": provenance.sha256,
             "as_in_the_study": same,
-            "newer_sessions": _newer(prices, facts.data),
+            "newer_sessions": newer,
         },
         "study_prices": facts.data.model_dump(),
         "horizon": forecaster.horizon,

@@ -80,6 +80,9 @@ def _about_intervals(found: Mapping[str, Any]) -> list[str]:
         return []
     counts = "/".join(map(str, sorted({one["residuals"] for one in intervals})))
     said = f"Intervals: split conformal, from the errors on {counts} validation days; right while days are like these."
+    if held := found["held"]:
+        shares = ", ".join(f"{100 * share:.0f} % in the {level} % interval" for level, share in held.items())
+        said += f" Of the days of the test block: {shares}."
     few = "Unbounded: those days are too few for the level, or had forecasts that are no prices."
     return [said, *([few] if any(one["low"] is None for one in intervals) else []), ""]
 

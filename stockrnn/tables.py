@@ -4,7 +4,6 @@ Reading is strict about form: what may mean two things is refused. `quality` ask
 """
 
 import csv
-import difflib
 import importlib.util
 import io
 import os
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from stockrnn.columns import DATE_NAMES, KOREAN, PRICE_NAMES, Table, as_prices
 from stockrnn.decoding import MOST_BYTES, decoded, unpacked
-from stockrnn.files import FileError, line, plain_bytes
+from stockrnn.files import FileError, line, meant, plain_bytes
 from stockrnn.series import Finding, PriceError, Prices
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def read_file(source: str, date_format: str | None = None, known: Iterable[str] 
     try:
         content = unpacked(source, plain_bytes(path, MOST_BYTES))
     except FileNotFoundError:
-        raise PriceError(f"{source}: no such file; {rule}; {_suggestion(source, known)}") from None
+        raise PriceError(f"{source}: no such file; {rule}; {_meant(source, known)}") from None
     except FileError as error:
         if os.path.isdir(path):
             raise PriceError(f"{source}: is a folder; {rule}; give the file's path") from None
@@ -71,13 +70,8 @@ def read_content(source: str, content: bytes, date_format: str | None = None) ->
     return as_prices(read(source, content), date_format)
 
 
-def _suggestion(source: str, known: Iterable[str]) -> str:
-    folder, name = Path(source).parent, Path(source).name
-    near = {known_name: known_name for known_name in known}
-    if os.path.isdir(os.path.expanduser(folder)):
-        near |= {entry.lower(): str(folder / entry) for entry in os.listdir(os.path.expanduser(folder))}
-    close = difflib.get_close_matches(name.lower(), near, n=1)
-    return f"did you mean {near[close[0]]}?" if close else "check the path"
+def _meant(source: str, known: Iterable[str]) -> str:
+    return f"a ticker is given by --ticker {source}" if source.startswith("^") else meant(source, known)
 
 
 def _read_text(source: str, content: bytes) -> Table:

@@ -137,7 +137,7 @@ def test_a_space_that_is_nowhere_is_told_with_those_that_are_shipped(installed, 
     done = ask([installed[0] / "stockrnn-search", "spaces/none.yaml"], tmp_path)
     assert done.returncode == 2
     (said,) = done.stderr.splitlines()
-    assert said.startswith("spaces/none.yaml:1: no such file")
+    assert said.startswith("spaces/none.yaml: no such file")
     assert all(f"spaces/{name}" in said for name in SPACES)
 
 

@@ -72,7 +72,9 @@ def test_the_mistake_that_is_shown_is_told_as_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = next(text for language, text in fences("README.md") if language == "yaml").splitlines()
     told = re.search(r"`(mine\.yaml:(\d+): space\.hidden_sise: [^`]*)`", read("README.md"))
-    lines.insert(int(told[2]) - 1, "  hidden_sise: 8")
+    at = int(told[2]) - 1
+    assert "hidden_size" in lines[at]
+    lines[at] = lines[at].replace("hidden_size", "hidden_sise")
     Path("mine.yaml").write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(ValueError, match=r"hidden_sise") as caught:
         load_space("mine.yaml")

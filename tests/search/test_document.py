@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.document import Document, SpaceError, yaml_text
+from search.document import Document, SpaceError
+from search.plain_yaml import yaml_text
 
 
 def document(tmp_path: Path, text: str) -> Document:

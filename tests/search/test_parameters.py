@@ -8,9 +8,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from search.document import yaml_text
 from search.domain import DomainError, parse_parameter, parse_value
 from search.parameters import FIELDS, Parameter, Value, grid_points, grid_size
+from search.plain_yaml import yaml_text
 from search.space import Space, SpaceError, load_space
 from stockrnn.configuration import FEATURE_SETS, NAMES
 from stockrnn.features import LONGEST, ROLLING, SHORTEST

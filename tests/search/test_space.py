@@ -315,7 +315,13 @@ ADDED = [
     ("an open bracket", "seed: [1, 2\ndata: {}", 5, "", "is not YAML | flow sequence | the one above"),
     ("a bracket open to the end", "seed: [1, 2,\n 3", 4, "", "is not YAML | flow sequence"),
     ("an open quote", "seed: 'one", 4, "", "is not YAML | quoted scalar"),
-    ("a stray indent", "seed: 1\n  sampler: tpe", 5, "", "is not YAML"),
+    ("a stray indent", "seed: 1\n  sampler: tpe", 5, "", "begins in column 3, the line above it in column 1 | move"),
+    ("an indent of one more", "search:\n  sampler: tpe\n   num_samples: 3", 6, "", "column 4, the line above it"),
+    ("an indent of one less", "search:\n  sampler: tpe\n num_samples: 3", 6, "", "column 2, the line above it in col"),
+    ("a colon without its space", "search:\n  sampler:tpe\n  seed: 3", 6, "", "no space behind | write sampler: tpe"),
+    ("a range without its space", "seed:{int: 3}", 4, "seed:{int", "unknown key | did you mean seed?"),
+    ("parentheses", "validation:\n  folds: (1, 2)", 5, "validation.folds", "is text | write [1, 2]"),
+    ("capitals", "search: {sampler: TPE}", 4, "search.sampler", "is none of | did you mean tpe?"),
     ("a forbidden character", "seed: 1 # \x07", 4, "", "#x0007 is not allowed"),
     ("no such character", 'seed: "\\U99999999"', 4, "", "names no character"),
     ("an object", "seed: !!python/object/apply:os.getpid []", 4, "",
@@ -401,7 +407,33 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, content: bytes, line: int, key
 
 def test_a_missing_file(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path / "none.yaml")
-    assert_says(problem, tmp_path / "none.yaml", 1, "", "no such file | see spaces/")
+    assert problem.startswith(f"{tmp_path / 'none.yaml'}: no such file; ")
+    assert "see spaces/" in problem
+
+
+def test_a_misspelt_file_is_told_how_it_may_have_been_meant(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").touch()
+    (tmp_path / "mien.csv").touch()
+    (problem,) = problems_of(tmp_path / "mien.yaml")
+    assert problem.endswith(f"did you mean {tmp_path / 'mine.yaml'}?")
+    (problem,) = problems_of(Path("smoek"))
+    assert problem.endswith("did you mean smoke.yaml?")
+
+
+def test_mistakes_are_told_from_the_top(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "sede: 1\nspace: {architecture: gru}\nscheduler: {max_epochs: 0}\ndata: {source: none.csv}\n", encoding="utf-8"
+    )
+    with pytest.raises(SpaceError) as caught:
+        load_space(str(path), [("num_sample", "3", "--set num_sample=3")])
+    begins = [problem.split(":")[1] if problem.startswith("/") else "option" for problem in caught.value.problems]
+    assert begins == ["option", "1", "3", "4"]
+
+
+def test_a_key_of_a_section_as_an_option_is_told_as_an_option() -> None:
+    with pytest.raises(SpaceError, match=r"--set scheduler\.max_epochs=\.\.\."):
+        load_space("spaces/smoke.yaml", [("max_epochs", "3", "--set max_epochs=3")])
 
 
 def test_a_folder(tmp_path: Path) -> None:

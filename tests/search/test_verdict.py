@@ -39,9 +39,14 @@ def test_what_validation_shows(scores, words):
 def test_none_better_is_said_with_the_evidence():
     said = verdict(rows([0.98] * 40, [1.004, 1.01, 1.02]), LUCKY)
     assert (
-        "On 250 unseen days none of 3 finalists beats 'tomorrow equals today' (best Theil's U 1.0040, SPA p 0.61 over "
-        "40 trials). Do not trade on this." in said
+        "On 250 unseen days none of 3 finalists beats 'tomorrow equals today' (best Theil's U 1.0040). Do not "
+        "trade on this." in said
     )
+
+
+def test_what_validation_promised_and_the_test_block_did_not_keep_is_said():
+    said = verdict(rows([0.98] * 40, [1.004, 1.01, 1.02]), {**LUCKY, "spa_p": 0.004})
+    assert "(best Theil's U 1.0040), whatever validation promised (SPA p over 40 trials below 0.01). Do not" in said
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,9 @@ def test_how_prices_differ_from_the_studys(capsys, written, nasdaq, tmp_path, ch
     assert main([str(written), "--prices", str(path)]) == 0
     page = " ".join(capsys.readouterr().out.split())
     assert words in page
+    strange = [note for note in notes if "before the study's prices did" in note or "know this series" in note]
+    assert strange == [note for note in found["warnings"] if note in strange]
+    assert len(strange) == (newer is None)
     assert f"Prices: {path}, {found['prices']['start']} to {found['prices']['end']}" in page
 
 
@@ -314,6 +317,24 @@ def test_the_verdict(capsys, study, manifest, words):
     page = capsys.readouterr().out
     assert page.endswith(f"\n\n{words}\n")
     assert all(letter.isprintable() or letter == "\n" for letter in page)
+
+
+@pytest.mark.parametrize(
+    ("opening", "words"),
+    [
+        ({"scores": {"t00001": {"test_coverage_80": 0.496, "test_coverage_95": 0.744}}},
+         "Of the days of the test block: 50 % in the 80 % interval, 74 % in the 95 % interval."),
+        ({"scores": {"t00001": {"test_coverage_80": "all"}, "other": {"test_coverage_80": 0.5}}}, None),
+        ({"scores": None}, None),
+        ("opened", None),
+    ],
+)  # fmt: skip
+def test_what_the_intervals_held_of_the_test_block_is_said(capsys, study, opening, words):
+    (study / "manifest.json").write_text(json.dumps({"test_openings": [{}, opening]}))
+    assert main([str(study)]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert ("Of the days of the test block" in page) == (words is not None)
+    assert words is None or words in page
 
 
 # Prices of a ticker, and other series

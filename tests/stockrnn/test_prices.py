@@ -254,9 +254,9 @@ def test_the_line_is_right_behind_blank_lines_and_how_many_are_wrong_is_said(wri
     ("header", "what"),
     [
         ("Date,Open,High,Low,Final,Volume", "Close: missing; "),
-        ("Day,Open,High,Low,Last,Volume", "Date, Close: missing; .* the columns are 'Day', 'Open', "),
+        ("Day,Open,High,Low,Last,Volume", "Date, Close: missing; .* the file has 'Day', 'Open', "),
         ("Date,Open,High,Low,Close,CLOSE,Volume", "Close: names two columns; "),
-        ("Date|Open|High|Low|Close|Volume", "Date, Open, .*: missing; .* the columns are 'Date|Open|"),
+        ("Date|Open|High|Low|Close|Volume", "Date, Open, .*: missing; .* the file has 'Date|Open|"),
     ],
 )
 def test_wrong_columns_are_named(header, what, written):
