@@ -12,7 +12,7 @@ from pathlib import Path
 import network
 import pytest
 import studies
-from studies import GRID, until
+from studies import FINALIST, GRID, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 TOKEN, WRONG = "5a3c" * 16, "2e71" * 16
@@ -21,6 +21,7 @@ PATIENCE = 120  # seconds in which whoever is refused must be
 TRIALS = 6
 SPACE = {
     **GRID,
+    "search": {**GRID["search"], **FINALIST},
     "name": "wide",
     "space": {"architecture": ["rnn", "gru"], "hidden_size": 16, "sequence_length": [10, 15, 20]},
     "scheduler": {"max_epochs": 300, "grace_period": 300, "patience": None},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import studies
-from studies import GRID, ROOT, until
+from studies import FINALIST, GRID, ROOT, until
 
 from search.mirror import work_folder
 from search.record import read_ends
@@ -38,7 +38,7 @@ def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucke
     straight = tmp_path / "straight"
     # enough trials that the last does not end within the second between two uploads
     shape = {"space": {"sequence_length": [5, 10]}, "scheduler": {"max_epochs": 60, "grace_period": 60}}
-    path = studies.write(tmp_path, GRID, **shape)
+    path = studies.write(tmp_path, GRID, search=FINALIST, **shape)
     studies.run(path, "--output", straight, "--quiet")
     url = f"{bucket}/grid"
     process = studies.begin(path, "--output", bucket, "--quiet")
@@ -105,7 +105,7 @@ def test_a_url_that_cannot_be_written_is_one_line_before_anything_begins(bucket,
 
 
 def test_keys_stand_in_no_file_of_a_study(bucket, tmp_path):
-    studies.run(studies.write(tmp_path, GRID, search={"finalists": 0}), "--output", bucket)
+    studies.run(studies.write(tmp_path, GRID), "--output", bucket)
     with copied(f"{bucket}/grid") as folder:
         files = [path for path in [*folder.rglob("*"), *Path(tmp_path, "cache").rglob("*")] if path.is_file()]
         assert len(files) > 8

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import studies
-from studies import ASHA, GRID, until
+from studies import ASHA, FINALIST, GRID, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 STUDIES = int(os.environ.get("STOCKRNN_KILLS", "2"))
@@ -19,7 +19,7 @@ AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")  # of Ray's: they notice after a
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    studies.run(studies.write(folder, GRID), "--output", folder, "--quiet")
+    studies.run(studies.write(folder, GRID, search=FINALIST), "--output", folder, "--quiet")
     studies.assert_whole(folder / "grid", 12)
     return studies.leaderboard(folder / "grid")
 
@@ -48,7 +48,7 @@ def test_a_killed_study_goes_on_and_loses_nothing(undisturbed, tmp_path, seed):
     rng = random.Random(seed)
     space = ASHA if seed % 3 == 2 else GRID
     trials = TRIALS[space["name"]]
-    path, folder = studies.write(tmp_path, space), tmp_path / space["name"]
+    path, folder = studies.write(tmp_path, space, search=FINALIST), tmp_path / space["name"]
     moments = []
     for _ in range(rng.randint(1, 3)):
         process = studies.begin(*(["--resume", folder] if folder.exists() else [path, "--output", tmp_path]), "--quiet")

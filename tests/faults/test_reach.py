@@ -42,7 +42,7 @@ def head():
 def test_a_folder_that_a_machine_does_not_see_is_refused_and_one_that_all_see_is_taken(head, tmp_path):
     own, shared = tmp_path / "own", tmp_path / "shared"
     own.mkdir()
-    path = studies.write(tmp_path, GRID, search={"finalists": 0, "num_samples": 2})
+    path = studies.write(tmp_path, GRID, search={"num_samples": 2})
     with machine(head, own):
         waited = time.monotonic()
         _, err = studies.run(path, "--output", own, "--address", head, "--insecure", "--quiet", code=2)

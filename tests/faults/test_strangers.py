@@ -136,7 +136,7 @@ def test_what_is_no_file_is_not_read(tmp_path, capsys):
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     for path in (tmp_path, tmp_path / "pipe", tmp_path / "link", "/dev/zero"):
         assert f"{path}:1: is no plain file; " in refused(capsys, run.main, path)
-    assert "nowhere:1: no such file; " in refused(capsys, run.main, tmp_path / "nowhere")
+    assert "nowhere: no such file; " in refused(capsys, run.main, tmp_path / "nowhere")
     for path in (tmp_path / "circle", tmp_path / ("x" * 300), "a\0b"):
         assert "cannot be read (" in refused(capsys, run.main, path)
 
