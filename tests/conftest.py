@@ -12,6 +12,12 @@ import torch
 torch.set_num_threads(1)  # the networks are small: more threads only get in each other's way
 
 
+def pytest_collection_modifyitems(items):
+    """Files that start Ray come first: the short ones fill the gaps at the end, when processes share the tests."""
+    slow = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def yahoo(tmp_path_factory, monkeypatch):
     """Yahoo Finance on loopback: this process and those it starts reach no other while the test lasts."""

@@ -18,6 +18,8 @@ from search.verdict import verdict
 from stockrnn.baselines import BASELINES
 from stockrnn.configuration import NAMES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))

@@ -16,6 +16,8 @@ import pytest
 
 from stockrnn.tables import read_shipped
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^At the end of `([\w/]+\.py)`:\n\n```python\n(.*?)^```$", PAGE, re.S | re.M)

@@ -15,6 +15,8 @@ import pytest
 from benchmarks.tutorial import rewritten
 from search.space import load_space
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README.ko.md")
 PAGES = (*READMES, "CONTRIBUTING.md", "docs/tutorial.md")

@@ -27,6 +27,8 @@ from search.record import Record
 from search.space import load_space
 from search.studies import StudyError, read_study
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("STOCKRNN_EXAMPLES", "1000"))
 LONGEST = 2.0  # seconds for one input
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("*.yaml"))

@@ -20,6 +20,8 @@ from search.space import load_space
 from stockrnn import forecast
 from stockrnn.files import FileError, json_data, plain_bytes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SPACE = "name: s\nspace:\n  architecture: gru\n"
 SIZES, MANY = ("hidden_size", "sequence_length", "batch_size"), list(range(1, 4000))

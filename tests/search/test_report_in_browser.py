@@ -16,7 +16,10 @@ from search.run import main as run
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HACK = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: apt-get install chromium"),
+]
 
 
 @pytest.fixture(scope="module")

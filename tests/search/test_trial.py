@@ -19,6 +19,8 @@ from search.trial import GpuMemoryError, TrialTrainable, reports
 from stockrnn.metrics import theils_u
 from stockrnn.prices import load
 
+pytestmark = pytest.mark.slow
+
 POINT = {"architecture": "gru", "hidden_size": 4, "sequence_length": 3, "learning_rate": 0.01}
 
 

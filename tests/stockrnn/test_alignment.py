@@ -16,6 +16,8 @@ from stockrnn.quality import clean
 from stockrnn.series import PriceError, Prices
 from stockrnn.windows import Windows
 
+pytestmark = pytest.mark.slow
+
 
 def series(days, source="seoul", closes=None):
     """A series of these dates; its closes are 1, 2, 3, ... unless given."""

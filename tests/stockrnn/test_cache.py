@@ -20,6 +20,8 @@ from stockrnn.prices import Access, load
 from stockrnn.series import Finding
 from stockrnn.yahoo import YahooError
 
+pytestmark = pytest.mark.slow
+
 TICKER, LAST, THEN = "^KS11", "2024-05-31", "2024-06-01T12:00:00+00:00"
 WHOLE = Key(ticker=TICKER, start=None, end=None, adjust=True)
 

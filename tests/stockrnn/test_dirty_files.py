@@ -23,6 +23,8 @@ from stockrnn.prices import load
 from stockrnn.quality import clean
 from stockrnn.series import PriceError
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("STOCKRNN_EXAMPLES", "2000"))
 NAMES = ["Date", "Open", "High", "Low", "Close", "Volume"]
 KOREAN = ["일자", "시가", "고가", "저가", "종가", "거래량"]

@@ -24,6 +24,8 @@ from stockrnn.quality import clean
 from stockrnn.training import train
 from stockrnn.windows import Windows
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MOST_SECONDS = 15  # under three on a machine that does nothing else
 VERDICT = [

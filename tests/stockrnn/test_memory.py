@@ -17,6 +17,8 @@ from stockrnn.prices import load
 from stockrnn.training import Training
 from stockrnn.windows import Windows
 
+pytestmark = pytest.mark.slow
+
 MOST = {"batched": 3, "looped": 5}  # times what is allocated; it was 1.3 to 2.7 and 1.4 to 4.5 when this was written
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: its own memory")
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -371,6 +371,7 @@ def quicker(monkeypatch):
     monkeypatch.setattr(selection, "REPLICATIONS", 200)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quicker")
 def test_a_search_among_noise_finds_nothing():
     studies = [search(seed) for seed in range(STUDIES)]
@@ -378,6 +379,7 @@ def test_a_search_among_noise_finds_nothing():
     assert 0.45 < statistics.fmean(backtest_overfitting(losses) for losses, _ in studies) < 0.55
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quicker")
 def test_a_search_among_forecasts_as_good_as_persistence_finds_no_more_than_it_may():
     studies = [equally_good(seed) for seed in range(STUDIES)]
@@ -391,6 +393,7 @@ def test_a_search_among_forecasts_as_good_as_persistence_finds_no_more_than_it_m
     assert statistics.fmean(model_confidence_set(losses)[0] for losses, _ in studies) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quicker")
 def test_a_trial_that_knows_a_twentieth_of_the_variance_is_found():
     studies = [search(seed, signal=0.05) for seed in range(STUDIES)]
@@ -401,6 +404,7 @@ def test_a_trial_that_knows_a_twentieth_of_the_variance_is_found():
     assert statistics.fmean(found.sum() for found in sets) < 20
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quicker")
 def test_overlapping_errors_do_not_fool_the_test():
     # Twenty sessions ahead: sums of twenty neighbouring returns, forecast as well as persistence does.

@@ -17,6 +17,8 @@ from stockrnn.quality import clean
 from stockrnn.series import PriceError
 from stockrnn.yahoo import YahooError, download
 
+pytestmark = pytest.mark.slow
+
 TICKER, LAST = "^KS11", "2024-05-31"  # a Friday
 
 
