@@ -13,6 +13,8 @@ from benchmarks.task import BLOCK, EPOCHS, Size, points, split, table
 from search.space import load_space
 from stockrnn.alignment import prepare
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 OWN = '''"""Module."""
 

@@ -94,6 +94,7 @@ def test_the_reading_of_imports_sees_what_is_there():
     assert "search.space" in siblings("search.run")  # imported inside a function
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["search.space", "search.leaderboard", "search.document"])
 def test_reading_a_space_and_a_leaderboard_needs_neither_ray_nor_optuna_nor_torch(module):
     code = f"import sys, {module}; print(*{{'ray', 'optuna', 'torch'}} & set(sys.modules))"

@@ -10,6 +10,8 @@ import pytest
 from search.schema import schema_text
 from search.space import load_space
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ALL = ROOT / "spaces" / "all.yaml"
 SMOKE = ROOT / "spaces" / "smoke.yaml"

@@ -17,6 +17,8 @@ from stockrnn.prices import load
 from stockrnn.training import train
 from stockrnn.windows import Windows
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Named:

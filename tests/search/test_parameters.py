@@ -218,6 +218,7 @@ def space_files(draw: st.DrawFn) -> dict[str, Any]:
     return {"name": draw(st.sampled_from(["study", "2024", "1e5", "null", "2024-01-31"])), "space": space}
 
 
+@pytest.mark.slow
 @ROUND_TRIP
 @given(space_files())
 def test_random_domains_survive_being_written_and_read(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
@@ -291,6 +292,7 @@ def test_arbitrary_text_raises_space_errors_only(tmp_path: Path, text: str) -> N
     assert_a_space_or_problems(path)
 
 
+@pytest.mark.slow
 @ARBITRARY
 @given(NESTED | SECTIONED)
 def test_arbitrary_data_raises_space_errors_only(tmp_path: Path, data: Any) -> None:

@@ -19,6 +19,8 @@ from search.predictions import SCHEMA
 from search.record import read_ends, read_events
 from search.report import main, write_report
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EVIL = "<script>alert(1)</script>"
 EVIL_FINDINGS = [{"severity": "repair", "text": EVIL}, {"severity": EVIL, "text": EVIL}]

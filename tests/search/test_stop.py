@@ -14,6 +14,8 @@ import pytest
 from search.stop import Ended, Stop, hangups_ignored
 from search.terminal import AT_ONCE, INTERRUPTED
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

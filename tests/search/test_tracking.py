@@ -214,6 +214,7 @@ def test_a_tracker_that_hangs_is_given_up(
     assert words in line
 
 
+@pytest.mark.slow
 def test_a_tracker_that_raises_is_given_up_in_one_line_without_a_password(
     tracked: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

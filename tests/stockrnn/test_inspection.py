@@ -12,6 +12,8 @@ from stockrnn.inspection import main
 from stockrnn.prices import load
 from stockrnn.quality import clean
 
+pytestmark = pytest.mark.slow
+
 HEADER = "Date,Open,High,Low,Close,Volume"
 ROWS = (
     "2019-01-02,10,12,9,11,1000",

@@ -13,6 +13,8 @@ import pytest
 from stockrnn import selection
 from stockrnn.selection import Undefined, backtest_overfitting, model_confidence_set, spa
 
+pytestmark = pytest.mark.slow
+
 
 def search(seed, trials=40, days=750, signal=0.0, shared=0.2, own=0.2):
     """Squared errors of a search's trials and of persistence, on a random walk with returns of variance one.
@@ -371,7 +373,6 @@ def quicker(monkeypatch):
     monkeypatch.setattr(selection, "REPLICATIONS", 200)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quicker")
 def test_a_search_among_noise_finds_nothing():
     studies = [search(seed) for seed in range(STUDIES)]
@@ -379,7 +380,6 @@ def test_a_search_among_noise_finds_nothing():
     assert 0.45 < statistics.fmean(backtest_overfitting(losses) for losses, _ in studies) < 0.55
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quicker")
 def test_a_search_among_forecasts_as_good_as_persistence_finds_no_more_than_it_may():
     studies = [equally_good(seed) for seed in range(STUDIES)]
@@ -393,7 +393,6 @@ def test_a_search_among_forecasts_as_good_as_persistence_finds_no_more_than_it_m
     assert statistics.fmean(model_confidence_set(losses)[0] for losses, _ in studies) >= 0.9
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quicker")
 def test_a_trial_that_knows_a_twentieth_of_the_variance_is_found():
     studies = [search(seed, signal=0.05) for seed in range(STUDIES)]
@@ -404,7 +403,6 @@ def test_a_trial_that_knows_a_twentieth_of_the_variance_is_found():
     assert statistics.fmean(found.sum() for found in sets) < 20
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quicker")
 def test_overlapping_errors_do_not_fool_the_test():
     # Twenty sessions ahead: sums of twenty neighbouring returns, forecast as well as persistence does.

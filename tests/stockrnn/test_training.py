@@ -164,6 +164,7 @@ def copied(training):
     return {name: array.copy() for name, array in training.state().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("form", ["batched", "looped"])
