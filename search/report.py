@@ -28,7 +28,6 @@ from stockrnn.storage import RemoteFolder, beside, copied, is_url, joined
 __all__ = ["main", "write_report"]
 
 DONE, NO_REPORT = 0, 2
-SCORED, UNSEEN = "val_theils_u_sd", "test_theils_u"
 DECIMALS = ("val_", "test_", "seeds_sd", "seconds")  # columns of these names have 4 decimals
 
 
@@ -102,13 +101,9 @@ def _written(places: Sequence[str], folders: Sequence[Path], output: Path | None
 
 
 def _with_network(names: Sequence[str]) -> list[str]:
-    """The columns as people read them, without scrolling: the network in a few words, and the test block's U near."""
+    """The columns with the network in a few words behind the status, so that it is seen without scrolling."""
     behind = names.index("status") + 1 if "status" in names else len(names)
-    ordered = [*names[:behind], "network", *names[behind:]]
-    if UNSEEN in ordered and SCORED in ordered:
-        ordered.remove(UNSEEN)
-        ordered.insert(ordered.index(SCORED) + 1, UNSEEN)
-    return ordered
+    return [*names[:behind], "network", *names[behind:]]
 
 
 def _network(row: Mapping[str, str]) -> str:

@@ -276,7 +276,7 @@ def test_the_facts_of_luck_stand_at_the_head_and_unknown_ones_say_why(tmp_path):
 def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tmp_path):
     page = report(study(tmp_path / "study"))
     groups, heads, first, drift = page.rows[:4]
-    assert groups == ["Trial", "Validation", "Parameters", "Training"]
+    assert groups == ["Trial", "Validation", "More of validation", "Parameters", "Training"]
     assert heads[:5] == ["rank", "trial", "status", "network", "Theil's U"]
     assert first == [
         "1",
