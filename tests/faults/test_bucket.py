@@ -37,7 +37,7 @@ def ended(url):
 def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucket, tmp_path):
     straight = tmp_path / "straight"
     # enough trials that the last does not end within the second between two uploads
-    shape = {"space": {"sequence_length": [5, 10]}, "scheduler": {"max_epochs": 60, "grace_period": 60}}
+    shape = {"space": {"sequence_length": [5, 10]}, "scheduler": {"max_epochs": 200, "grace_period": 200}}
     path = studies.write(tmp_path, GRID, search=FINALIST, **shape)
     studies.run(path, "--output", straight, "--quiet")
     url = f"{bucket}/grid"
