@@ -350,10 +350,7 @@ def test_a_quarter_of_a_century_is_read_and_checked_in_half_a_second(synthetic, 
     prices = synthetic(6300)
     frame = pd.DataFrame(prices.values, columns=[name.capitalize() for name in prices.columns])
     frame.assign(Date=prices.dates).to_csv(tmp_path / "prices.csv", index=False)
-    seconds = []
-    for _ in range(3):  # others may be at work on this core: the best of three is its own
-        begun = time.process_time()
-        found = clean(load(str(tmp_path / "prices.csv")))
-        seconds.append(time.process_time() - begun)
-    assert min(seconds) < 0.5
+    begun = time.process_time()
+    found = clean(load(str(tmp_path / "prices.csv")))
+    assert time.process_time() - begun < 0.5
     assert found.sha256 == prices.sha256
