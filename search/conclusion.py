@@ -1,7 +1,7 @@
 """What follows the search: the finalists, the test block they open, and whether the best is only lucky."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from search.afresh import train_afresh
-from search.finalists import Finalist, Refitted, choose
+from search.finalists import Finalist, Refitted, choose, chosen_before
+from search.manifest import Openings, interrupted
 from search.needs import Needs
 from search.opening import Opening, open_block
 from search.predictions import Predictions, validation_forecasts
@@ -45,21 +46,34 @@ class Conclusion:
     stop: Stop
     needs: Needs | None
 
-    def prove(self, openings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Open the test block with the finalists, and ask of the whole study whether its best is only lucky.
+    def prove(
+        self, openings: Openings, announce: Callable[[Openings], bool], *, reopen: bool = False
+    ) -> dict[str, Any]:  # fmt: skip
+        """Open the test block with the finalists, and test over the whole study whether its best trial is only lucky.
+
+        An opening that has no scores yet was interrupted: it goes on with the finalists that it named, unless `reopen`.
 
         Args:
             openings: the earlier ones.
+            announce: writes all openings durably, before anything of the block is read; False: they cannot be kept,
+                and the block must stay shut.
 
         Returns:
-            What the manifest says of both.
+            The manifest's entries about both; empty where the study was interrupted.
         """
         validation = self._validation()
-        finalists = choose(self.record.ends, self.space)
-        opened = {
-            "time": now(), "ranked_by": self.space.search.metric, "trials": len(self.record.ends),
-            "finalists": [asdict(finalist) for finalist in finalists],
-        }  # fmt: skip
+        if interrupted(openings) and not reopen:
+            *openings, opened = openings
+            finalists = chosen_before(opened, self.record.ends)
+        else:
+            finalists = choose(self.record.ends, self.space)
+            opened = {
+                "time": now(), "ranked_by": self.space.search.metric, "trials": len(self.record.ends),
+                "finalist_seeds": self.space.search.finalist_seeds,
+                "finalists": [asdict(finalist) for finalist in finalists],
+            }  # fmt: skip
+        if finalists and not announce([*openings, opened]):
+            return {}
         refitted, failed = self._refitted(finalists, validation)
         opening = self._open_test(refitted, validation) if refitted else None
         if self.stop.signalled and opening is None:
@@ -70,9 +84,10 @@ class Conclusion:
             self.space.data.horizon,
         )  # fmt: skip
         found = {"proof": proof, "failed_finalists": failed}
-        if opening is None:
+        if not finalists:
             return found
-        said = {"scores": opening.scores, "ensemble": opening.ensemble, "reasons": opening.reasons}
+        scored = opening or Opening(forecasts={}, scores={})  # none of them could be trained
+        said = {"scores": scored.scores, "ensemble": scored.ensemble, "reasons": scored.reasons}
         return found | {"test_openings": [*openings, opened | said]}
 
     def prove_again(self, proof: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.record import TrialEnd
+from search.record import DamagedError, TrialEnd
 from search.space import Space
+from search.wording import shown
 from stockrnn.folds import Fold, WalkForward
 from stockrnn.intervals import conformal
 from stockrnn.series import Prices
@@ -19,17 +20,24 @@ from stockrnn.series import Prices
 if TYPE_CHECKING:
     from stockrnn.forecaster import Forecaster
 
-__all__ = ["Finalist", "Refitted", "choose", "final_fold", "refit"]
+__all__ = ["Finalist", "Refitted", "choose", "chosen_before", "final_fold", "refit"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """A configuration that goes to the test block: the trial it comes from and the epochs it trains."""
+    """A configuration that goes to the test block.
+
+    Attributes:
+        trial_id: the trial that it comes from.
+        epochs: it trains, the best epoch of that trial.
+        seeds: networks it trains, each from another seed.
+    """
 
     rank: int
     trial_id: str
     point: Mapping[str, Any]
     epochs: int
+    seeds: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +59,39 @@ def choose(ends: Sequence[TrialEnd], space: Space) -> list[Finalist]:
     metric, sign = space.search.metric, 1 if space.mode == "min" else -1
     scored = [(sign * value, end.trial_id, end) for end in ends if (value := end.scores.get(metric)) is not None]
     chosen: list[Finalist] = []
-    for _, trial_id, end in sorted(scored, key=lambda item: item[:2]):
+    for *_, end in sorted(scored, key=lambda item: item[:2]):
         if len(chosen) == space.search.finalists:
             break
         if end.best_epoch and all(end.point != finalist.point for finalist in chosen):
-            chosen.append(Finalist(rank=len(chosen) + 1, trial_id=trial_id, point=end.point, epochs=end.best_epoch))
+            chosen.append(_finalist(len(chosen) + 1, end, space.search.finalist_seeds))
     return chosen
+
+
+def chosen_before(opening: Mapping[str, Any], ends: Sequence[TrialEnd]) -> list[Finalist]:
+    """Return the finalists that an earlier opening of the test block named, as the record of trials has them.
+
+    Raises:
+        DamagedError: the record does not have them.
+    """
+    by_id = {end.trial_id: end for end in ends if end.best_epoch}
+    named = [str(one.get("trial_id")) for one in opening.get("finalists") or []]
+    if missing := [name for name in named if name not in by_id]:
+        raise DamagedError(
+            f"manifest.json: the test block was opened for trial {shown(missing[0])}, which trials.jsonl does not have "
+            "with a score; the two files belong together; copy the study's folder again, or add --reopen-test"
+        )
+    seeds = opening.get("finalist_seeds")
+    if named and seeds is None:
+        raise DamagedError(
+            "manifest.json: test_openings: finalist_seeds is missing; an opening of the test block says how many "
+            "networks a finalist averages; copy the study's folder again, or add --reopen-test"
+        )
+    return [_finalist(rank, by_id[name], int(seeds or 0)) for rank, name in enumerate(named, start=1)]
+
+
+def _finalist(rank: int, end: TrialEnd, seeds: int) -> Finalist:
+    assert end.best_epoch
+    return Finalist(rank=rank, trial_id=end.trial_id, point=end.point, epochs=end.best_epoch, seeds=seeds)
 
 
 def final_fold(walk: WalkForward) -> Fold:
@@ -90,7 +125,7 @@ def refit(
     horizon = space.data.horizon
     windows = Windows(prices, [final_fold(walk)], window, horizon, device=device)
     *_, last = train(
-        windows, network, training, seeds=space.search.finalist_seeds, max_epochs=finalist.epochs,
+        windows, network, training, seeds=finalist.seeds, max_epochs=finalist.epochs,
         study_seed=space.seed, forecast_from=finalist.epochs, form=space.form,
     )  # fmt: skip
     actual, previous = validation_days(prices, walk.folds, horizon)

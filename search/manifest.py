@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,11 @@ from stockrnn.folds import WalkForward
 from stockrnn.parquet import write_prices
 from stockrnn.series import Prices
 
-__all__ = ["make_folder", "opening", "versions", "write_manifest", "write_space"]
+__all__ = [
+    "Openings", "interrupted", "make_folder", "opening", "scored_opening", "versions", "write_manifest", "write_space",
+]  # fmt: skip
+
+Openings = Sequence[Mapping[str, Any]]  # of the test block, as `test_openings` holds them
 
 PACKAGES = ("stockrnn-search", "torch", "ray", "optuna", "numpy")
 
@@ -69,6 +73,17 @@ def opening(
         "resumes": [],
         "baselines": baselines,
     }
+
+
+def interrupted(openings: Openings) -> bool:
+    """Whether the last opening of the test block was written down and never scored."""
+    return bool(openings) and openings[-1].get("scores") is None
+
+
+def scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the last opening of the test block that has scores; empty where there is none."""
+    scored = (opening for opening in reversed(manifest.get("test_openings") or []) if opening.get("scores") is not None)
+    return next(scored, {})
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

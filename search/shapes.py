@@ -134,6 +134,7 @@ class _Opening(_Shape):
     time: Moment | None = None
     trials: Count | None = None
     finalists: Annotated[list[_Finalist], Field(max_length=1000)] | None = None
+    finalist_seeds: Annotated[int, Field(ge=1, le=100)] | None = None
     scores: dict[Word, Scores] | None = None
     ensemble: Scores | None = None
 

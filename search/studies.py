@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.manifest import scored_opening
 from search.ranking import BASELINE, ENSEMBLE, Row, columns, rank
 from search.record import TrialEnd, read_ends
 from search.shapes import manifest
@@ -73,7 +74,7 @@ def read_study(folder: Path) -> Study:
         raise StudyError(error.problems[0]) from None
     except (OSError, ValueError) as error:
         raise StudyError(one_line(str(error))) from None
-    opening = (known.get("test_openings") or [{}])[-1]
+    opening = scored_opening(known)
     rows = rank(
         ends, known.get("baselines") or {}, metric=space.search.metric, mode=space.mode,
         test=opening.get("scores"), ensemble=opening.get("ensemble"),

@@ -10,10 +10,18 @@ from typing import Any
 from search.actors import workers_may_die
 from search.conclusion import Conclusion
 from search.disk import DiskError, cause
-from search.finalists import choose
+from search.finalists import choose, chosen_before
 from search.gpus import measured
 from search.lock import locked
-from search.manifest import make_folder, opening, write_manifest, write_space
+from search.manifest import (
+    Openings,
+    interrupted,
+    make_folder,
+    opening,
+    scored_opening,
+    write_manifest,
+    write_space,
+)
 from search.mirror import Mirror
 from search.needs import Needs
 from search.predictions import Predictions
@@ -118,9 +126,13 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         for note in begun.notes:
             progress.say(note)
         study = _Study(space, prices, walk, options, record, progress, stop)
-        opened = bool(begun.manifest.get("test_openings")) and not options.reopen_test
+        openings = begun.manifest.get("test_openings") or []
+        goes_on = interrupted(openings) and not options.reopen_test
+        opened = bool(openings) and not goes_on and not options.reopen_test
+        if goes_on:
+            chosen_before(openings[-1], begun.ends)  # refused here, before anything is written
         left = max(0, space.num_samples - len(begun.ends))
-        if left or (not opened and choose(begun.ends, space)):
+        if left or (not opened and (goes_on or choose(begun.ends, space))):
             stack.enter_context(ray_running(options.address, insecure=options.insecure))
             study.needs = needs = Needs(space, walk, len(prices), measured(space, progress.say))
             study.slots = slots(space, needs.kinds, options.max_concurrent, options.address)
@@ -139,6 +151,14 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
             options.mirror.begin(progress.say, stop.because)
         found: dict[str, Any] = {}
 
+        def announce(openings: Openings) -> bool:
+            manifest["test_openings"] = openings
+            write_manifest(options.folder, manifest)
+            why = options.mirror.publish() if options.mirror else None
+            if why:
+                stop.because(f"the opening of the test block cannot be kept, so the block stays shut: {why}")
+            return why is None
+
         def end() -> str:
             spent = round(time.monotonic() - began + (begun.manifest.get("seconds") or 0), 3)
             ended = {"end": now(), "seconds": spent, "interrupted": stop.signalled, "failure": stop.reason}
@@ -149,9 +169,11 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
                 if left:
                     study.search()
                 if not stop.early:  # a time budget ends the search, not the proof
-                    openings, proof = manifest["test_openings"], manifest.get("proof")
                     last = study.conclusion()
-                    found = last.prove(openings) if not opened else last.prove_again(proof or {}) if left else {}
+                    if not opened:
+                        found = last.prove(openings, announce, reopen=options.reopen_test)
+                    elif left:
+                        found = last.prove_again(manifest.get("proof") or {})
         except Exception:
             end()
             if options.mirror:
@@ -187,14 +209,13 @@ class _Study:
             write_manifest(self.folder, manifest)
         self.checkpoints.mkdir(exist_ok=True)
         self.board = Board(self.folder / "leaderboard.csv", self.space, self.record, baselines)
-        openings = manifest["test_openings"]
-        if openings:
-            self.board.test, self.board.ensemble = openings[-1].get("scores") or {}, openings[-1].get("ensemble") or {}
+        opened = scored_opening(manifest)
+        self.board.test, self.board.ensemble = opened.get("scores") or {}, opened.get("ensemble") or {}
         for end in begun.ends:
             if self.mirror is None or end.trial_id in self.mirror.kept:
                 self.forget(end.trial_id)
         scored = {end.trial_id for end in begun.ends if end.scores}
-        self.predictions.keep(scored, folds=len(self.walk.folds), test=bool(openings))
+        self.predictions.keep(scored, folds=len(self.walk.folds), test=bool(opened))
         self.board.write()
         self.tracking = Tracking(self.space, self.folder)
         self.tracking.begin(manifest)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from search.manifest import scored_opening
 from search.space import Space
 
 __all__ = ["facts", "numbers", "test_scores"]
@@ -29,8 +30,7 @@ def facts(space: Space, manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def test_scores(manifest: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """The test block's scores, by trial id or baseline, the finalists first; empty where it was not opened."""
-    opened = (manifest.get("test_openings") or [{}])[-1]
-    return {name: numbers(scores) for name, scores in opened.get("scores", {}).items()}
+    return {name: numbers(scores) for name, scores in (scored_opening(manifest).get("scores") or {}).items()}
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -206,9 +206,9 @@ def _said(path: Path, trial_id: str) -> dict[str, Any]:
     sentences = [found] if isinstance(found, str) else found or []
     if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
         raise _OptionError(f"{path}: verdict: is neither text nor a list of sentences; copy the study's folder again")
-    scores: Any = manifest.get("test_openings") or [{}]
-    for step in (-1, "scores", trial_id):
-        scores = scores[step] if step == -1 and isinstance(scores, list) else _within(scores, step)
+    openings = manifest.get("test_openings")
+    scored = [found for one in (openings if isinstance(openings, list) else []) if (found := _within(one, "scores"))]
+    scores = _within(scored[-1], trial_id) if scored else None  # an opening that was interrupted has none yet
     held = {level: _within(scores, f"test_coverage_{level}") for level in (80, 95)}
     shares = {level: share for level, share in held.items() if isinstance(share, float) and 0 <= share <= 1}
     return {"verdict": [sentence for sentence in sentences if sentence.strip()] or None, "held": shares}

@@ -250,7 +250,9 @@ def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(clu
     walk = mixed.folds(prices)
     needs = Needs(mixed, walk, len(prices), None)
     finalists = [
-        Finalist(rank=rank, trial_id=f"{rank:05d}", point={"architecture": "gru", "hidden_size": size}, epochs=1)
+        Finalist(
+            rank=rank, trial_id=f"{rank:05d}", point={"architecture": "gru", "hidden_size": size}, epochs=1, seeds=1
+        )
         for rank, size in ((1, LARGE), (2, SMALL))
     ]
     forecasts = {finalist.trial_id: prices.column("close")[-60:] for finalist in finalists}

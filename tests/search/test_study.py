@@ -184,7 +184,7 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
     prices = clean(load("nasdaq"))
     walk = space.folds(prices)
     finalists = [
-        Finalist(rank=rank, trial_id=f"{rank:05d}", point={"architecture": "rnn", "hidden_size": 4}, epochs=1)
+        Finalist(rank=rank, trial_id=f"{rank:05d}", point={"architecture": "rnn", "hidden_size": 4}, epochs=1, seeds=1)
         for rank in (1, 2)
     ]
     with ray_running(None):
