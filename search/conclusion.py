@@ -67,7 +67,7 @@ class Conclusion:
             finalists = chosen_before(opened, self.record.ends)
         else:
             finalists = choose(self.record.ends, self.space)
-            opened = {
+            opened: Mapping[str, Any] = {
                 "time": now(), "ranked_by": self.space.search.metric, "trials": len(self.record.ends),
                 "finalist_seeds": self.space.search.finalist_seeds,
                 "finalists": [asdict(finalist) for finalist in finalists],
@@ -88,7 +88,7 @@ class Conclusion:
             return found
         scored = opening or Opening(forecasts={}, scores={})  # none of them could be trained
         said = {"scores": scored.scores, "ensemble": scored.ensemble, "reasons": scored.reasons}
-        return found | {"test_openings": [*openings, opened | said]}
+        return found | {"test_openings": [*openings, {**opened, **said}]}
 
     def prove_again(self, proof: Mapping[str, Any]) -> dict[str, Any]:
         """Ask again, of more trials, whether the best is only lucky; the test block says what it said."""
