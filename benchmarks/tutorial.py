@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from benchmarks.drawing import Panel, Series, picture
+from search.durations import duration
 from search.leaderboard import table
 from search.predictions import read_predictions
-from search.progress import duration
 from search.ranking import network
 from search.space import load_space
 from search.studies import Study, read_study

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from search.durations import duration
 from search.findings import Findings, finite, read_findings
 from search.learning import best_curves
 from search.page import write_page
-from search.progress import duration
 from search.ranking import BASELINE, ENSEMBLE, network
 
 __all__ = ["write_comparison"]

@@ -62,12 +62,13 @@ class Conclusion:
             The manifest's entries about both; empty where the study was interrupted.
         """
         validation = self._validation()
+        opened: Mapping[str, Any]
         if interrupted(openings) and not reopen:
             *openings, opened = openings
             finalists = chosen_before(opened, self.record.ends)
         else:
             finalists = choose(self.record.ends, self.space)
-            opened: Mapping[str, Any] = {
+            opened = {
                 "time": now(), "ranked_by": self.space.search.metric, "trials": len(self.record.ends),
                 "finalist_seeds": self.space.search.finalist_seeds,
                 "finalists": [asdict(finalist) for finalist in finalists],

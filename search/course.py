@@ -5,8 +5,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from search.chart import Chart, axis, layout, shown
+from search.durations import duration
 from search.findings import Findings, seconds_between
-from search.progress import duration
 
 __all__ = ["dates", "spent"]
 

@@ -20,7 +20,7 @@ from stockrnn.series import Prices
 if TYPE_CHECKING:
     from stockrnn.forecaster import Forecaster
 
-__all__ = ["Finalist", "Refitted", "choose", "chosen_before", "final_fold", "refit"]
+__all__ = ["Finalist", "Refitted", "choose", "chosen_before", "refit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +94,6 @@ def _finalist(rank: int, end: TrialEnd, seeds: int) -> Finalist:
     return Finalist(rank=rank, trial_id=end.trial_id, point=end.point, epochs=end.best_epoch, seeds=seeds)
 
 
-def final_fold(walk: WalkForward) -> Fold:
-    """Train on everything before the test block, forecast the test block."""
-    return Fold(train=walk.before_test, validation=walk.test)
-
-
 def validation_days(prices: Prices, folds: Sequence[Fold], horizon: int) -> tuple[np.ndarray, np.ndarray]:
     """Actual closes and the closes on the days of the forecasts, of all validation blocks in turn, each (days,)."""
     closes = prices.column("close")
@@ -123,7 +118,7 @@ def refit(
 
     window, network, training = space.configurations(finalist.point)
     horizon = space.data.horizon
-    windows = Windows(prices, [final_fold(walk)], window, horizon, device=device)
+    windows = Windows(prices, [walk.final], window, horizon, device=device)
     *_, last = train(
         windows, network, training, seeds=finalist.seeds, max_epochs=finalist.epochs,
         study_seed=space.seed, forecast_from=finalist.epochs, form=space.form,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from search.finalists import final_fold
 from search.parameters import Value
 from search.settings import AUTO
 from search.shares import Demand, least_share
@@ -27,7 +26,7 @@ class Needs:
         self._space, self._rules, self._memory = space, space.demands, memory
         self._shapes = [_shape(walk.folds, space.validation.seeds, sessions)]
         if space.search.finalists:
-            self._shapes.append(_shape((final_fold(walk),), space.search.finalist_seeds, sessions))
+            self._shapes.append(_shape((walk.final,), space.search.finalist_seeds, sessions))
 
     @property
     def kinds(self) -> tuple[Demand, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from search.finalists import Refitted, final_fold, validation_days
+from search.finalists import Refitted, validation_days
 from search.ranking import ENSEMBLE
 from stockrnn import metrics, significance
 from stockrnn.baselines import BASELINES
@@ -48,7 +48,7 @@ def open_block(
         refitted: the finalists, best first.
         validation: what their trials forecast on the validation days of all folds, each (days,), by trial id.
     """
-    closes, fold = prices.column("close"), final_fold(walk)
+    closes, fold = prices.column("close"), walk.final
     actual, previous, earlier = _days(closes, fold.validation, horizon)
     forecasts = {one.finalist.trial_id: one.forecasts.mean(axis=0) for one in refitted}
     earlier_forecasts = {name: validation[name] for name in forecasts}

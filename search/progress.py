@@ -10,26 +10,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from search.durations import duration
 from search.record import STATUSES, Record, TrialEnd
 from search.space import Space
 from search.terminal import Lasting
 from search.wording import one_line
 
-__all__ = ["Progress", "duration"]
+__all__ = ["Progress"]
 
 REFRESH, LONGEST = 0.5, 10.0  # seconds between two looks of the live view
 COST = 50  # times as long as a look took, until the next: 2 % of the time
 PLAIN_EVERY = 30.0  # seconds between two plain lines while no trial ends
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `8s`, `3m 05s`, `2h 10m`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
 class Progress:

@@ -13,12 +13,12 @@ from typing import Any
 
 from search.comparison import write_comparison
 from search.course import dates, spent
+from search.durations import duration
 from search.findings import finite, read_findings
 from search.influence import TOO_FEW, important, points, slices
 from search.learning import learning_curves
 from search.page import write_page
 from search.parameters import FIELDS
-from search.progress import duration
 from search.ranking import network
 from search.record import INTERRUPTED
 from search.unseen import advantages, forecasts, spread

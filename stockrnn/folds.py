@@ -42,6 +42,11 @@ class WalkForward:
     test: range
     before_test: range
 
+    @property
+    def final(self) -> Fold:
+        """Train on everything before the test block, forecast the test block."""
+        return Fold(train=self.before_test, validation=self.test)
+
 
 def walk_forward(
     sessions: int,

@@ -17,11 +17,10 @@ from torch import Tensor
 from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig
 from stockrnn.heads import HEADS
-from stockrnn.memory import GROUP_STATES
 from stockrnn.networks import Network
 from stockrnn.recurrence import CELLS, Workspace
 from stockrnn.stepping import stepped
-from stockrnn.weights import width
+from stockrnn.weights import GROUP_STATES, width
 
 __all__ = ["Form", "Loss", "Members", "form_for"]
 

@@ -23,11 +23,10 @@ from dataclasses import dataclass
 from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.heads import HEADS
-from stockrnn.weights import shapes, width
+from stockrnn.weights import GROUP_STATES, shapes, width
 
-__all__ = ["CONTEXT", "GROUP_STATES", "GpuError", "Shape", "claim", "gpu_bytes", "training_bytes"]
+__all__ = ["CONTEXT", "GpuError", "Shape", "claim", "gpu_bytes", "training_bytes"]
 
-GROUP_STATES = {"cpu": 16_000_000, "cuda": 512_000_000}  # gate values of a batched step: they bound its memory
 LOOPED = 3  # PyTorch's own layers keep up to this many times what ours do, of one member at a time
 NUMBER = 4  # bytes
 CONTEXT = 512 * 2**20  # bytes a process, outside PyTorch's allocator

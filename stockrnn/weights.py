@@ -4,7 +4,9 @@ from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig
 from stockrnn.heads import HEADS
 
-__all__ = ["shapes", "width"]
+__all__ = ["GROUP_STATES", "shapes", "width"]
+
+GROUP_STATES = {"cpu": 16_000_000, "cuda": 512_000_000}  # gate values of a batched step: they bound its memory
 
 
 def width(config: NetworkConfig) -> int:

@@ -17,7 +17,7 @@ from ray import tune
 
 from search.actors import workers_may_die
 from search.afresh import train_afresh
-from search.finalists import Finalist, final_fold
+from search.finalists import Finalist
 from search.gpus import smallest_gpu
 from search.needs import Needs
 from search.offers import offered
@@ -258,7 +258,7 @@ def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(clu
     forecasts = {finalist.trial_id: prices.column("close")[-60:] for finalist in finalists}
     refitted, failed = train_afresh(finalists, needs.at, forecasts, mixed, prices, walk, go_on=lambda: True)
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
-    assert len(refitted[0].forecasts[0]) == len(final_fold(walk).validation)
+    assert len(refitted[0].forecasts[0]) == len(walk.final.validation)
     assert failed["00001"].startswith("GpuError: a share of 0.25 of a GPU was given")
 
 
