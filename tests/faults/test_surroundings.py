@@ -1,0 +1,147 @@
+"""Machines that are odd or busy: a study there works, or says in one line why it cannot."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import studies
+from studies import FINALIST, GRID, until
+from test_disk import disk, fill
+
+from search.record import read_ends
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+SMALL = {**GRID, "space": {"architecture": ["rnn", "gru"], "hidden_size": [4, 8], "sequence_length": [5]}}
+TRIALS = 4
+FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
+
+
+def limited(*limits, arguments):
+    """A study whose processes all have these limits of the shell's `ulimit`."""
+    code = f'ulimit {" ".join(limits)}; exec "$0" -m search.run "$@"'
+    return subprocess.run(
+        ["bash", "-c", code, sys.executable, *map(str, arguments)], cwd=studies.ROOT, capture_output=True, text=True,
+        timeout=studies.PATIENCE,
+    )  # fmt: skip
+
+
+def test_256_open_files_are_enough(tmp_path):
+    done = limited("-n", "256", arguments=[studies.write(tmp_path, SMALL), "--output", tmp_path, "--quiet"])
+    assert done.returncode == 0, done.stderr
+    studies.assert_whole(tmp_path / "grid", TRIALS)
+
+
+def test_two_studies_at_once_do_not_meet(tmp_path):
+    """Each with a Ray of its own; neither sees the other's workers, token or folder."""
+    both = []
+    for name in ("one", "two"):
+        path = studies.write(tmp_path, {**SMALL, "name": name}, search=FINALIST)
+        both.append(studies.begin(path, "--output", tmp_path, "--quiet"))
+    for process in both:
+        studies.finish(process)
+    for name in ("one", "two"):
+        studies.assert_whole(tmp_path / name, TRIALS)
+    studies.assert_equal(studies.leaderboard(tmp_path / "one"), studies.leaderboard(tmp_path / "two"))
+
+
+@pytest.mark.parametrize("home", ["missing", "a file", "read-only"])
+def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path, home):
+    """Root may write anywhere, so the last of them is a disk that is read-only."""
+    place = tmp_path / "home"
+    arguments = [studies.write(tmp_path, SMALL, search={"sampler": "grid"}), "--output", tmp_path, "--quiet"]
+    env = {"HOME": str(place), "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "", "XDG_RUNTIME_DIR": ""}
+    if home == "a file":
+        place.write_text("no folder")
+    if home == "read-only":
+        with disk(place, "size=1m,ro"):
+            studies.run(*arguments, env=env)
+    else:
+        studies.run(*arguments, env=env)
+    studies.assert_whole(tmp_path / "grid", TRIALS)
+
+
+def test_a_study_that_was_moved_goes_on_where_it_is(tmp_path):
+    longer = {"scheduler": {"max_epochs": 60, "grace_period": 60}}
+    process = studies.begin(studies.write(tmp_path, SMALL, **longer), "--output", tmp_path, "--quiet")
+    until(lambda: studies.ended(tmp_path / "grid") >= 1, process)
+    studies.kill(process, group=True)
+    (tmp_path / "elsewhere").mkdir()
+    folder = Path(shutil.move(tmp_path / "grid", tmp_path / "elsewhere" / "renamed"))
+    studies.run("--resume", folder, "--quiet")
+    studies.assert_whole(folder, TRIALS)
+    assert not (tmp_path / "grid").exists()
+
+
+def test_a_driver_that_was_stopped_for_a_while_goes_on(tmp_path):
+    longer = {"scheduler": {"max_epochs": 60, "grace_period": 60}}
+    process = studies.begin(studies.write(tmp_path, SMALL, **longer), "--output", tmp_path, "--quiet")
+    until(lambda: studies.ended(tmp_path / "grid") >= 1, process)
+    process.send_signal(signal.SIGSTOP)  # the driver alone, as by Ctrl-Z; Ray goes on meanwhile
+    time.sleep(float(os.environ.get("STOCKRNN_STOPPED", "15")))
+    process.send_signal(signal.SIGCONT)
+    studies.finish(process)
+    studies.assert_whole(tmp_path / "grid", TRIALS)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime (Debian: faketime)")
+def test_a_clock_that_is_set_back_does_no_harm(tmp_path):
+    """An hour back in mid-study, in all of its processes, for the wall clock alone, as `date -s` or NTP does it."""
+    offset = tmp_path / "offset"
+    offset.write_text("+0\n")
+    env = {
+        "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
+    }  # fmt: skip
+    longer = {"scheduler": {"max_epochs": 60, "grace_period": 60}}
+    path = studies.write(tmp_path, SMALL, search=FINALIST, **longer)
+    process = studies.begin(path, "--output", tmp_path, "--quiet", env=env)
+    folder = tmp_path / "grid"
+    until(lambda: studies.ended(folder) >= 1, process)
+    offset.write_text("-3600\n")
+    studies.finish(process)
+    studies.assert_whole(folder, TRIALS)
+    times = [event["time"] for event in studies.events(folder)]
+    assert sorted(times) != times, "the clock did go back"
+    assert studies.manifest(folder)["seconds"] > 0
+
+
+def test_a_disk_that_fills_among_the_finalists_ends_a_study_in_one_line_and_it_goes_on(tmp_path):
+    with disk(tmp_path / "disk", "size=8m") as small:
+        folder = small / "grid"
+        process = studies.begin(studies.write(tmp_path, SMALL, search=FINALIST), "--output", small, "--quiet")
+        until(lambda: folder.exists() and studies.manifest(folder)["test_openings"], process, every=0.001)
+        fill(small, 0)
+        out, err = studies.finish(process, 1)
+        assert f"{folder}: cannot be written (No space left on device)" in err
+        assert len(err.splitlines()) == 1
+        announced = studies.manifest(folder)["test_openings"]
+        assert len(announced) == 1
+        assert {end.status for end in read_ends(folder / "trials.jsonl")} == {"complete"}
+        (small / "filled").unlink()
+        studies.run("--resume", folder, "--quiet")
+        studies.assert_whole(folder, TRIALS)
+        [opened] = studies.manifest(folder)["test_openings"]
+        assert opened["finalists"] == announced[0]["finalists"]
+        assert "Traceback" not in out
+
+
+def test_2000_trials_in_a_row(tmp_path):
+    """A grid of one-epoch trials: every one ends, and the last is begun as soon as the first (see benchmarks.scale)."""
+    count = int(os.environ.get("STOCKRNN_TRIALS", "200"))
+    space = {
+        **GRID,
+        "validation": {"folds": 1, "fold_size": 20, "window": "sliding", "train_size": 40, "seeds": 1},
+        "space": {"architecture": ["rnn"], "hidden_size": [2], "learning_rate": {"float": [0.001, 0.1]}},
+        "search": {"sampler": "random", "num_samples": count, "finalists": 0},
+        "scheduler": {"max_epochs": 1, "grace_period": 1},
+    }
+    path = studies.write(tmp_path, space)
+    studies.run(path, "--output", tmp_path, "--quiet")
+    ends = read_ends(tmp_path / "grid" / "trials.jsonl")
+    assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(count)]
+    assert {end.status for end in ends} == {"complete"}
