@@ -15,7 +15,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from search.ranking import BASELINE, ENSEMBLE, Row, network
 from search.record import plain
 from search.studies import Study, StudyError, read_studies, read_study
 from search.wording import one_line, shortened, suggestion
-from stockrnn.files import FileError, plain_bytes
+from stockrnn.files import FileError, plain_bytes, write_atomic
 from stockrnn.storage import StorageError, copied
 
 __all__ = ["main", "read_csv", "table", "write_csv"]
@@ -42,9 +41,7 @@ LEFT = {"trial_id", "status", "network", "study", "state", "source", "start"}  #
 
 def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
     """Write the leaderboard; a reader sees the old file or the new one, never a part."""
-    part = path.with_suffix(".part")
-    part.write_text(_csv(rows, names), encoding="utf-8")
-    os.replace(part, path)
+    write_atomic(path, _csv(rows, names).encode())
 
 
 def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:

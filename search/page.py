@@ -6,7 +6,6 @@ library and the page's own scripts, known by their hashes, and nothing else.
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from search.chart import Chart, script_json
+from stockrnn.files import write_atomic
 
 __all__ = ["write_page"]
 
@@ -46,9 +46,7 @@ def write_page(path: Path, template: str, charts: Sequence[Chart | None], **fact
         figures=script_json([chart.figure for chart in drawn]),
         **facts,
     )
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    part.write_text(html, encoding="utf-8", errors="replace")
-    os.replace(part, path)
+    write_atomic(path, html.encode(errors="replace"))
     return path
 
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from search.disk import settle
 from search.record import DamagedError
+from stockrnn.files import TEMPORARY, write_atomic
 from stockrnn.folds import Fold
 from stockrnn.series import Prices
 
@@ -71,8 +71,9 @@ class Predictions:
         wanted = pc.field("trial_id").isin(list(trial_ids)) & (pc.field("split") == "validation")
         wanted = wanted | (pc.field("split") == "test") if test else wanted
         have: set[tuple[str, str, int]] = set()
-        for torn in self._folder.glob(".part-*"):
-            torn.unlink()
+        for torn in self._folder.glob(".*"):
+            if TEMPORARY.fullmatch(torn.name):
+                torn.unlink()
         for path, table in self._parts():
             kept = _without(table.filter(wanted), have)
             have.update(_named(kept))
@@ -167,13 +168,9 @@ class Predictions:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    part = path.with_name(f".{path.name}")
-    try:
-        pq.write_table(table, part)
-        settle(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content)
+    write_atomic(path, memoryview(content.getvalue()), durable=True)
 
 
 def _streamed(path: Path) -> list[pa.Table]:

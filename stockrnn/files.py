@@ -1,32 +1,38 @@
-"""Files that may come from a stranger: read with a bound on their size, and refused in one line."""
+"""Read files that may come from a stranger, within bounds on their size, and write files atomically."""
 
 import difflib
+import errno
 import json
 import math
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 __all__ = [
     "AGAIN",
     "COMPLETE",
+    "TEMPORARY",
     "FileError",
     "ForecasterError",
+    "fsync_path",
     "json_data",
     "line",
     "meant",
     "plain_bytes",
     "read_object",
     "read_plain",
-    "write_whole",
+    "write_atomic",
 ]
 
 COMPLETE = "a forecaster is model.safetensors and forecaster.json of one study in one folder"
 AGAIN = "copy the whole folder again, or run the study again"
 PIECE = 1 << 20  # bytes
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part")  # names of files that `write_atomic` has not finished
 
 
 class FileError(ValueError):
@@ -130,14 +136,51 @@ def read_plain(path: Path, most: int) -> bytes:
         raise ForecasterError(f"{path}: {error}; {COMPLETE}; {AGAIN}") from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that a reader sees whole or not at all."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # several may write at once
+def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = False) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part.
+
+    The content goes into a new file of a random name in the same folder, which then takes the place of `path`. So no
+    link is followed, neither at `path` nor at a name that somebody has guessed, and several may write at once.
+
+    Args:
+        durable: whether the file outlives a loss of power once this returns.
+
+    Raises:
+        OSError: there is no room, or the folder cannot be written; the old file is as it was.
+    """
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    for flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):  # not every system has each
+        flags |= getattr(os, flag, 0)
     try:
-        part.write_bytes(content)
+        with os.fdopen(os.open(part, flags, 0o666), "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):  # the first error counts
+            part.unlink()
+        raise
+    if durable:
+        fsync_path(path.parent)
+
+
+def fsync_path(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk.
+
+    Raises:
+        OSError: they cannot be written there.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # there are file systems that cannot do so for a folder
+            raise
     finally:
-        part.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def line(what: object, most: int = 200) -> str:
