@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from search.record import DamagedError
-from stockrnn.files import TEMPORARY, write_atomic
+from stockrnn.files import TEMPORARY, no_link, write_atomic
 from stockrnn.folds import Fold
 from stockrnn.series import Prices
 
@@ -157,7 +157,8 @@ class Predictions:
             return
         if self._stream is None or self._file is None:
             self._folder.mkdir(exist_ok=True)
-            self._file = (self._folder / STREAM).open("wb")
+            (self._folder / STREAM).unlink(missing_ok=True)
+            self._file = open(self._folder / STREAM, "xb", opener=no_link)  # noqa: SIM115  # until flush
             self._stream = pa.ipc.new_stream(self._file, SCHEMA)
         for table in tables:
             self._stream.write_table(table)

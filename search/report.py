@@ -16,6 +16,7 @@ from search.course import dates, spent
 from search.findings import finite, read_findings
 from search.influence import TOO_FEW, important, points, slices
 from search.learning import learning_curves
+from search.links import check_folder
 from search.page import write_page
 from search.parameters import FIELDS
 from search.progress import duration
@@ -83,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             folders = [stack.enter_context(copied(place)) for place in given.places]
+            for folder in folders:
+                check_folder(folder)
             print(_written(given.places, folders, given.output))
         return DONE
     except (OSError, ValueError) as error:

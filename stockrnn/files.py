@@ -23,6 +23,7 @@ __all__ = [
     "json_data",
     "line",
     "meant",
+    "no_link",
     "plain_bytes",
     "read_object",
     "read_plain",
@@ -165,6 +166,11 @@ def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = Fal
         raise
     if durable:
         fsync_path(path.parent)
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file unless it is a symbolic link: an `opener` for `open`, for files that are changed in place."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def fsync_path(path: Path) -> None:
