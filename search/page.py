@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from search.chart import Chart, script_json
-from stockrnn.files import write_atomic
+from stockrnn.files import visible, write_atomic
 
 __all__ = ["write_page"]
 
@@ -34,8 +34,9 @@ def write_page(path: Path, template: str, charts: Sequence[Chart | None], **fact
     library, script = (_library(), _text("report.js.j2")) if drawn else ("", "")
     board = _text("board.js.j2")
     page = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=_visible,
+    )  # fmt: skip
     page.filters["moment"] = lambda time: f"{time[:19].replace('T', ' ')} UTC" if time else "?"
     html = page.get_template(template).render(
         style=Markup(_text("report.css.j2")),
@@ -48,6 +49,11 @@ def write_page(path: Path, template: str, charts: Sequence[Chart | None], **fact
     )
     write_atomic(path, html.encode(errors="replace"))
     return path
+
+
+def _visible(value: Any) -> Any:
+    """Make unseen characters of a text visible; markup is this module's own, or a macro's whose texts were visible."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _text(name: str) -> str:

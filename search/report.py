@@ -24,6 +24,7 @@ from search.ranking import network
 from search.record import INTERRUPTED
 from search.unseen import advantages, forecasts, spread
 from search.verdict import headline
+from search.wording import one_line
 from stockrnn.storage import RemoteFolder, beside, copied, is_url, joined
 
 __all__ = ["main", "write_report"]
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_written(given.places, folders, given.output))
         return DONE
     except (OSError, ValueError) as error:
-        print(f"{error}; no report was written", file=sys.stderr)
+        print(f"{one_line(str(error))}; no report was written", file=sys.stderr)
         return NO_REPORT
 
 

@@ -10,27 +10,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import studies
-import yaml
 
 from search import leaderboard, report, run
 from search.links import MAX_DEPTH, check_folder
-from search.manifest import make_folder, opening
 from search.predictions import Predictions
-from search.record import DamagedError, Record
+from search.record import DamagedError
 from search.searcher import OptunaSearcher
 from search.space import load_space
 from search.study import _Study
 from stockrnn import forecast
 from stockrnn.alignment import prepare
-from stockrnn.baselines import baseline_scores
 
 pytestmark = pytest.mark.slow
 
-SPACE = {
-    "name": "s", "data": studies.DATA, "validation": studies.VALIDATION, "space": {"architecture": ["rnn", "gru"]},
-    "search": {"sampler": "random", "num_samples": 1, "finalists": 0},
-}  # fmt: skip
 FILES = (
     "manifest.json", "space.yaml", "prices.parquet", "trials.jsonl", "study.journal", "leaderboard.csv", "report.html",
     "lock", "lock.json", "predictions.parquet/.stream.arrows", "predictions.parquet/part-00000.parquet",
@@ -42,33 +34,6 @@ FOLDERS = (
     "checkpoints", "checkpoints/00000", "predictions.parquet", "forecasters", "forecasters/1", "ray", "wandb",
     "tensorboard", "tensorboard/00000", "mine",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A whole study of one trial, which starts no Ray when it is resumed."""
-    place = tmp_path_factory.mktemp("finished")
-    (place / "s.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
-    space = load_space(str(place / "s.yaml"))
-    prices = prepare(space.data)
-    walk = space.folds(prices)
-    baselines = baseline_scores(prices.column("close"), walk.folds, space.data.horizon)
-    scores = {name: found.as_dict() for name, found in baselines.items()}
-    folder = place / "s"
-    with make_folder(folder, space, prices, opening(space, prices, walk, "", "2026-01-01T00:00:00+00:00", scores)):
-        predictions = Predictions(folder / "predictions.parquet", prices, 1)
-        predictions.validation("00000", walk.folds, np.full(200, 5000.0))
-        predictions.flush()
-        record = Record(folder / "trials.jsonl")
-        record.start("00000", {"architecture": "rnn"})
-        best = scores["mean_change"] if "mean_change" in scores else next(iter(scores.values()))
-        record.epoch("00000", {
-            "epoch": 1, "score": 1.5, "best_epoch": 1, "scores": best, "loss": 1.0, "seconds": 1.0, "worker": 1,
-            "best": best, "parameters": 1, "form": "batched",
-        })  # fmt: skip
-        record.end("00000", "complete")
-        record.close()
-    return folder
 
 
 @pytest.fixture
@@ -276,9 +241,8 @@ def test_an_invented_id_becomes_no_path(study, canaries, capsys, name):
 
 
 @pytest.mark.parametrize("name", [*INVENTED, 7, ["00000"], None])
-def test_an_id_that_only_the_journal_knows_becomes_no_path(tmp_path, name):
-    (tmp_path / "s.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
-    space = load_space(str(tmp_path / "s.yaml"))
+def test_an_id_that_only_the_journal_knows_becomes_no_path(finished, tmp_path, name):
+    space = load_space(str(finished / "space.yaml"))
     first = OptunaSearcher(space, tmp_path / "study.journal")
     first.study.ask().set_user_attr("trial_id", name)
     again = OptunaSearcher(space, tmp_path / "study.journal")
