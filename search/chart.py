@@ -14,6 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from search.record import plain
+from stockrnn.files import visible
 
 __all__ = ["DASHES", "HUES", "SYMBOLS", "Chart", "axis", "between", "layout", "script_json", "shown", "vertical"]
 
@@ -118,18 +119,20 @@ def between(scores: Sequence[float], bests: Sequence[float]) -> tuple[float, flo
 
 
 def script_json(value: Any) -> Markup:
-    """Data as JSON that may stand in a script element: numbers to six digits, unknown ones null."""
-    text = json.dumps(_rounded(plain(value)), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    """Data as JSON that may stand in a script element: numbers to six digits, unknown ones null, texts visible."""
+    text = json.dumps(_shown(plain(value)), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return Markup(text)
 
 
-def _rounded(value: Any) -> Any:
+def _shown(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: _shown(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [_shown(item) for item in value]
+    if isinstance(value, str):
+        return visible(value)
     if isinstance(value, float) and value and math.isfinite(value):
         return round(value, max(0, 5 - math.floor(math.log10(abs(value)))))
     return value

@@ -2,9 +2,8 @@
 
 import errno
 import os
-from pathlib import Path
 
-__all__ = ["DiskError", "cause", "settle"]
+__all__ = ["DiskError", "cause"]
 
 FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG, errno.ESTALE)
 
@@ -20,16 +19,3 @@ def cause(error: BaseException | None) -> str | None:
             return os.strerror(error.errno)  # libraries have words of their own
         error = error.__cause__ or error.__context__
     return None
-
-
-def settle(path: Path) -> None:
-    """Wait until what was written to a file or folder outlives a loss of power.
-
-    Raises:
-        OSError: it does not, as there is no room.
-    """
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -27,8 +27,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.journal_file import JournalFile
 from search.parameters import Parameter
-from search.record import INTERRUPTED, DamagedError, TrialEnd, cut_torn_line
+from search.record import INTERRUPTED, TRIAL_ID, DamagedError, TrialEnd, cut_torn_line
 from search.space import Space
+from search.wording import shown
 
 __all__ = ["NAME", "fail", "open_journal", "reconcile", "tell", "together"]
 
@@ -147,6 +148,9 @@ def _contradiction(space: Space, begun: Sequence[FrozenTrial], ends: Mapping[str
     """What a journal says that is not so."""
     distributions = {parameter.name: _distribution(parameter) for parameter in space.varying}
     for trial in begun:
+        own = trial.user_attrs.get(NAME, "00000")
+        if not isinstance(own, str) or not TRIAL_ID.fullmatch(own):  # it would become a path
+            return f"holds {shown(own)}, which is no id of a trial"
         for name, old in trial.distributions.items():
             if name in distributions and not _compatible(old, distributions[name]):
                 return f"is of another space: {name} had other values"

@@ -15,6 +15,8 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
+from stockrnn.files import no_link
+
 __all__ = ["JournalFile"]
 
 
@@ -26,7 +28,7 @@ class JournalFile(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        path.touch()
+        open(path, "ab", opener=no_link).close()
         self._path = path
         self._lock = JournalFileSymlinkLock(str(path))
         self._read = 0  # bytes of the file that the storage has
@@ -71,7 +73,7 @@ class JournalFile(BaseJournalBackend):
             self._held += [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
 
     def _new_lines(self) -> Iterator[dict[str, Any]]:
-        with self._path.open("rb") as file:
+        with open(self._path, "rb", opener=no_link) as file:
             file.seek(self._read)
             for line in file:
                 if not line.endswith(b"\n"):  # another program is writing it
@@ -83,7 +85,7 @@ class JournalFile(BaseJournalBackend):
         if not lines:
             return
         content = b"".join(lines)
-        with self._path.open("ab", buffering=0) as file:
+        with open(self._path, "ab", buffering=0, opener=no_link) as file:
             before = file.seek(0, os.SEEK_END)
             try:
                 if file.write(content) != len(content):

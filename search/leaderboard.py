@@ -7,7 +7,7 @@ A folder of studies is listed, one line a study.
 
 A CSV file may be opened in a spreadsheet, which computes a cell that begins with `=`, `+`, `-` or `@`. A text that does
 has an apostrophe before it, as is usual; so has one that begins with an apostrophe, so that `read_csv` gives each back
-as it was. Texts stand on one line, without control characters. Numbers stay numbers, negative ones too.
+as it was. Texts stand on one line, and control characters in them as escapes. Numbers stay numbers, negative ones too.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from search.ranking import BASELINE, ENSEMBLE, Row, network
 from search.record import plain
 from search.studies import Study, StudyError, read_studies, read_study
 from search.wording import one_line, shortened, suggestion
-from stockrnn.files import FileError, plain_bytes
+from stockrnn.files import FileError, plain_bytes, write_atomic
 from stockrnn.storage import StorageError, copied
 
 __all__ = ["main", "read_csv", "table", "write_csv"]
@@ -42,9 +41,7 @@ LEFT = {"trial_id", "status", "network", "study", "state", "source", "start"}  #
 
 def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
     """Write the leaderboard; a reader sees the old file or the new one, never a part."""
-    part = path.with_suffix(".part")
-    part.write_text(_csv(rows, names), encoding="utf-8")
-    os.replace(part, path)
+    write_atomic(path, _csv(rows, names).encode())
 
 
 def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -127,7 +124,7 @@ def _read(cell: str) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A value on one line without control characters; empty where it is unknown."""
+    """A value on one line, its unseen characters visible; empty where it is unknown."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -247,9 +244,18 @@ def _formatted(rows: Sequence[Row], names: Sequence[str], form: str) -> str:
         return _csv(rows, names).rstrip("\n")
     cells = [[_shown(row.get(name)) for name in names] for row in rows]
     if form == "markdown":
-        lines = [names, ["---" if name in LEFT else "---:" for name in names], *cells]
-        return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+        lines = [
+            names,
+            ["---" if name in LEFT else "---:" for name in names],
+            *(map(_markdown, line) for line in cells),
+        ]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return _aligned([list(names), *cells], [index for index, name in enumerate(names) if name in LEFT])
+
+
+def _markdown(cell: str) -> str:
+    """A cell of a Markdown table as text: nothing in it is HTML, a link, an image, code or the end of the cell."""
+    return re.sub(r"([\\`|\[\]*~])", r"\\\1", cell.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
 def _shown(value: Any) -> str:

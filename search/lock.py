@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from search.record import now
+from stockrnn.files import write_atomic
 
 __all__ = ["LockedError", "held", "locked"]
 
@@ -42,7 +43,7 @@ def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
         ) from None
     try:
         owner = {"pid": os.getpid(), "host": platform.node(), "since": now()}
-        (folder / OWNER).write_text(json.dumps(owner) + "\n", encoding="utf-8")
+        write_atomic(folder / OWNER, (json.dumps(owner) + "\n").encode())
         yield
     finally:
         for path in (becomes or folder) / OWNER, (becomes or folder) / NAME:

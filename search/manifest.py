@@ -3,9 +3,9 @@
 import errno
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -14,12 +14,11 @@ from typing import Any
 
 import yaml
 
-from search.disk import settle
 from search.lock import locked
 from search.parameters import FIELDS
 from search.record import plain
 from search.space import Space
-from stockrnn.files import write_whole
+from stockrnn.files import fsync_path, write_atomic
 from stockrnn.folds import WalkForward
 from stockrnn.parquet import write_prices
 from stockrnn.series import Prices
@@ -89,12 +88,12 @@ def scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write `manifest.json`; a reader sees the old one or the new one. Unknown numbers are null."""
     content = json.dumps(plain(manifest), indent=2, allow_nan=False) + "\n"
-    write_whole(folder / "manifest.json", content.encode())
+    write_atomic(folder / "manifest.json", content.encode(), durable=True)
 
 
 def write_space(folder: Path, space: Space) -> None:
     """Write `space.yaml`, the space as resolved; a reader sees the old one or the new one."""
-    write_whole(folder / "space.yaml", space.as_yaml().encode())
+    write_atomic(folder / "space.yaml", space.as_yaml().encode(), durable=True)
 
 
 def versions() -> dict[str, str | None]:
@@ -108,23 +107,23 @@ def make_folder(folder: Path, space: Space, prices: Prices, manifest: Mapping[st
     Raises:
         SpaceError: it exists.
     """
-    part = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)  # of a process of this number that was killed
-    part.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{uuid.uuid4().hex}")  # nobody guesses it and puts a link there
+    part.mkdir()
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, part, ignore_errors=True)
         stack.enter_context(locked(part, becomes=folder))
         write_prices(part / "prices.parquet", prices)
         write_space(part, space)
         write_manifest(part, manifest)
-        for path in part.iterdir():
-            settle(path)
+        fsync_path(part / "prices.parquet")
         try:
             part.rename(folder)
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
             raise space.error(("name",), f"{folder} was made meanwhile; choose another name") from None
+        fsync_path(folder.parent)
         return stack.pop_all()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 import platformdirs
 
 from search.lease import Lease, leased
+from search.record import TRIAL_ID
 from search.wording import one_line
 from stockrnn.checkpoint import forget
 from stockrnn.storage import RemoteFolder, StorageError, joined
@@ -79,7 +80,8 @@ class Mirror:
         names = self._storage.names()
         ahead = MANIFEST in names and (self.folder / MANIFEST).exists() and self._ahead(names)
         self._there = {name for name in names if _top(name) not in OURS}
-        self.kept = frozenset(name.split("/")[1] for name in names if _top(name) == CHECKPOINTS and "/" in name)
+        kept = (name.split("/")[1] for name in names if _top(name) == CHECKPOINTS and "/" in name)
+        self.kept = frozenset(filter(TRIAL_ID.fullmatch, kept))
         if not ahead:
             shutil.rmtree(self.folder, ignore_errors=True)
             self._storage.copy(self._there, self.folder)

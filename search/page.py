@@ -6,7 +6,6 @@ library and the page's own scripts, known by their hashes, and nothing else.
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from search.chart import Chart, script_json
+from stockrnn.files import visible, write_atomic
 
 __all__ = ["write_page"]
 
@@ -34,8 +34,9 @@ def write_page(path: Path, template: str, charts: Sequence[Chart | None], **fact
     library, script = (_library(), _text("report.js.j2")) if drawn else ("", "")
     board = _text("board.js.j2")
     page = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=_visible,
+    )  # fmt: skip
     page.filters["moment"] = lambda time: f"{time[:19].replace('T', ' ')} UTC" if time else "?"
     html = page.get_template(template).render(
         style=Markup(_text("report.css.j2")),
@@ -46,10 +47,13 @@ def write_page(path: Path, template: str, charts: Sequence[Chart | None], **fact
         figures=script_json([chart.figure for chart in drawn]),
         **facts,
     )
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    part.write_text(html, encoding="utf-8", errors="replace")
-    os.replace(part, path)
+    write_atomic(path, html.encode(errors="replace"))
     return path
+
+
+def _visible(value: Any) -> Any:
+    """Make unseen characters of a text visible; markup is this module's own, or a macro's whose texts were visible."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _text(name: str) -> str:

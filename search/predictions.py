@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from search.disk import settle
 from search.record import DamagedError
+from stockrnn.files import TEMPORARY, no_link, write_atomic
 from stockrnn.folds import Fold
 from stockrnn.series import Prices
 
@@ -71,8 +71,9 @@ class Predictions:
         wanted = pc.field("trial_id").isin(list(trial_ids)) & (pc.field("split") == "validation")
         wanted = wanted | (pc.field("split") == "test") if test else wanted
         have: set[tuple[str, str, int]] = set()
-        for torn in self._folder.glob(".part-*"):
-            torn.unlink()
+        for torn in self._folder.glob(".*"):
+            if TEMPORARY.fullmatch(torn.name):
+                torn.unlink()
         for path, table in self._parts():
             kept = _without(table.filter(wanted), have)
             have.update(_named(kept))
@@ -156,7 +157,8 @@ class Predictions:
             return
         if self._stream is None or self._file is None:
             self._folder.mkdir(exist_ok=True)
-            self._file = (self._folder / STREAM).open("wb")
+            (self._folder / STREAM).unlink(missing_ok=True)
+            self._file = open(self._folder / STREAM, "xb", opener=no_link)  # noqa: SIM115  # until flush
             self._stream = pa.ipc.new_stream(self._file, SCHEMA)
         for table in tables:
             self._stream.write_table(table)
@@ -167,13 +169,9 @@ class Predictions:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    part = path.with_name(f".{path.name}")
-    try:
-        pq.write_table(table, part)
-        settle(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content)
+    write_atomic(path, memoryview(content.getvalue()), durable=True)
 
 
 def _streamed(path: Path) -> list[pa.Table]:

@@ -98,7 +98,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line that stays: something went wrong and was dealt with."""
         if not self._quiet:
-            self._console.print(text, soft_wrap=True, markup=False)
+            self._console.print(one_line(text), soft_wrap=True, markup=False)
 
     def ended(self, end: TrialEnd) -> None:
         """A trial ended."""

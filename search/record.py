@@ -8,6 +8,7 @@ import errno
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,16 +17,17 @@ from typing import Any, BinaryIO
 
 from search.shapes import MOST_RECORD, event
 from search.wording import shown
-from stockrnn.files import FileError, plain_bytes
+from stockrnn.files import FileError, no_link, plain_bytes
 
 __all__ = [
-    "INTERRUPTED", "STATUSES", "UNSCORED", "DamagedError", "Record", "TrialEnd", "cut_torn_line", "ends_of", "now",
-    "plain", "read_ends", "read_events",
+    "INTERRUPTED", "STATUSES", "TRIAL_ID", "UNSCORED", "DamagedError", "Record", "TrialEnd", "cut_torn_line",
+    "ends_of", "now", "plain", "read_ends", "read_events",
 ]  # fmt: skip
 
 INTERRUPTED = "interrupted"
 STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
 UNSCORED = ("diverged", "failed")  # what such a trial reached before stands in its epochs' lines, and ranks nowhere
+TRIAL_ID = re.compile(r"[0-9]{5,9}")  # a trial has a folder of this name
 EVENTS = ("start", "epoch", "retry", INTERRUPTED, "end")
 
 
@@ -144,7 +146,7 @@ class Record:
 
     def _append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
         if self._file is None:
-            self._file = self._path.open("ab", buffering=0)
+            self._file = open(self._path, "ab", buffering=0, opener=no_link)  # noqa: SIM115  # until close
         content = (json.dumps(plain(line), allow_nan=False) + "\n").encode()
         before = self._file.seek(0, os.SEEK_END)
         try:
@@ -191,7 +193,7 @@ def cut_torn_line(path: Path) -> int:
         raise DamagedError(f"{path}: is no plain file; a study writes into its own folder only; put the file there")
     if not path.exists():
         return 0
-    with path.open("rb+") as file:
+    with open(path, "rb+", opener=no_link) as file:
         content = file.read()
         whole = content.rfind(b"\n") + 1
         file.truncate(whole)

@@ -17,12 +17,14 @@ from search.durations import duration
 from search.findings import finite, read_findings
 from search.influence import TOO_FEW, important, points, slices
 from search.learning import learning_curves
+from search.links import check_folder
 from search.page import write_page
 from search.parameters import FIELDS
 from search.ranking import network
 from search.record import INTERRUPTED
 from search.unseen import advantages, forecasts, spread
 from search.verdict import headline
+from search.wording import one_line
 from stockrnn.storage import RemoteFolder, beside, copied, is_url, joined
 
 __all__ = ["main", "write_report"]
@@ -83,10 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             folders = [stack.enter_context(copied(place)) for place in given.places]
+            for folder in folders:
+                check_folder(folder)
             print(_written(given.places, folders, given.output))
         return DONE
     except (OSError, ValueError) as error:
-        print(f"{error}; no report was written", file=sys.stderr)
+        print(f"{one_line(str(error))}; no report was written", file=sys.stderr)
         return NO_REPORT
 
 

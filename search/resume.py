@@ -1,7 +1,6 @@
 """A study that began earlier: what it left, and whether it is still the same study."""
 
 import itertools
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,14 @@ from typing import Any
 
 import yaml
 
+from search.links import check_folder
 from search.manifest import versions
-from search.record import DamagedError, TrialEnd, cut_torn_line, ends_of, read_events
+from search.ranking import ENSEMBLE
+from search.record import TRIAL_ID, DamagedError, TrialEnd, cut_torn_line, ends_of, read_events
 from search.shapes import manifest as read_manifest
 from search.space import Space
 from search.wording import shown
+from stockrnn.baselines import BASELINES
 from stockrnn.series import Prices
 
 __all__ = ["Begun", "changes", "finished", "read_begun", "read_manifest"]
@@ -22,7 +24,6 @@ __all__ = ["Begun", "changes", "finished", "read_begun", "read_manifest"]
 FREE = (  # what may change from one part of a study to the next: it changes no score of a trial
     "search.num_samples", "search.max_failures", "search.finalists", "search.finalist_seeds", "resources", "tracking",
 )  # fmt: skip
-NUMBER = re.compile(r"[0-9]{5,9}")  # a trial's id
 TELLING = ("python", "torch", "ray", "optuna", "numpy", "stockrnn-search")
 
 
@@ -78,18 +79,27 @@ def read_begun(folder: Path) -> Begun:
     Raises:
         ValueError: a file of it is damaged beyond that, in one line.
     """
+    check_folder(folder)
     record = folder / "trials.jsonl"
     torn = cut_torn_line(record)
     notes = [f"{record}: its last line was torn and is cut off ({torn} bytes)"] if torn else []
     events = read_events(record) if record.exists() else []
     for event in events:
-        if not NUMBER.fullmatch(event["trial_id"]):
+        if not TRIAL_ID.fullmatch(event["trial_id"]):
             raise DamagedError(
                 f"{record}: {shown(event['trial_id'])} is no trial of a study that was begun here; they have numbers; "
                 "copy the study's folder again"
             )
+    manifest = read_manifest(folder / "manifest.json")
+    for opening in manifest.get("test_openings") or []:
+        for name in opening.get("scores") or {}:
+            if not TRIAL_ID.fullmatch(name) and name not in (*BASELINES, ENSEMBLE):  # TensorBoard makes it a folder
+                raise DamagedError(
+                    f"{folder / 'manifest.json'}: test_openings: {shown(name)} is neither a trial nor a baseline; the "
+                    "test block scores those; copy the study's folder again"
+                )
     shutil.rmtree(folder / "ray", ignore_errors=True)
-    return Begun(manifest=read_manifest(folder / "manifest.json"), events=events, notes=notes)
+    return Begun(manifest=manifest, events=events, notes=notes)
 
 
 def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[str]:

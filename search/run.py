@@ -171,12 +171,14 @@ def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) 
 def _resume(
     options: argparse.Namespace, folder: Path, budget: float | None, most: str | None, mirror: "Mirror | None" = None
 ) -> int:
+    from search.links import check_folder
     from search.plan import plan
     from search.resume import changes, read_manifest
     from search.space import load_space
     from search.tracking import check_installed
     from stockrnn.parquet import read_prices
 
+    check_folder(folder)
     manifest = read_manifest(folder / "manifest.json")
     laid = [*overrides(options), ("name", json.dumps(manifest.get("name")), "--resume")]
     space = load_space(options.space or str(folder / "space.yaml"), laid)

@@ -28,7 +28,7 @@ from search.predictions import Predictions
 from search.progress import Progress
 from search.ranking import Row
 from search.reach import check_reach
-from search.record import Record, TrialEnd, now
+from search.record import TRIAL_ID, Record, TrialEnd, now
 from search.recorder import Board, Recorder
 from search.report import write_report
 from search.resume import Begun, read_begun
@@ -228,6 +228,7 @@ class _Study:
 
     def forget(self, trial_id: str) -> None:
         """Remove the checkpoints of a trial that has ended."""
+        assert TRIAL_ID.fullmatch(trial_id), trial_id  # the name of a folder that is removed
         if self.mirror:
             self.mirror.forget(trial_id)
         elif said := forget(self.checkpoints / trial_id):

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import ValidationError
 
+from stockrnn.files import line
+
 __all__ = ["at_epochs", "explain", "nearest", "one_line", "shortened", "shown", "suggestion"]
 
 LONGEST = 60  # letters of a value that is shown
@@ -27,9 +29,8 @@ def shortened(text: str, most: int = LONGEST) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks and control characters: what a stranger wrote gets no hold of the terminal."""
-    joined = " ".join(shortened(text, LONGEST_LINE).split())
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in joined)
+    """A text on one line, with what cannot be seen made visible, as long as a message may be."""
+    return line(text, LONGEST_LINE)
 
 
 def at_epochs(numbers: Sequence[int]) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from stockrnn.files import FileError, json_data, line
-from stockrnn.storage import PART, folder_at
+from stockrnn.files import TEMPORARY, FileError, json_data, line
+from stockrnn.storage import folder_at
 
 __all__ = ["Checkpoint", "Checkpoints", "forget"]
 
@@ -72,7 +72,7 @@ class Checkpoints:
         kept = {name, self._last}
         self._last = name
         for other in self._files.names():
-            if other not in kept and (NAME.fullmatch(other) or other.endswith(PART)):
+            if other not in kept and (NAME.fullmatch(other) or TEMPORARY.fullmatch(other)):
                 self._files.remove(other)
 
     def read(self, like: Mapping[str, np.ndarray]) -> Iterator[Checkpoint]:

@@ -1,32 +1,48 @@
-"""Files that may come from a stranger: read with a bound on their size, and refused in one line."""
+"""Read files that may come from a stranger, within bounds on their size; show their text; write files atomically."""
 
 import difflib
+import errno
 import json
 import math
 import os
+import re
 import stat
+import unicodedata
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 __all__ = [
     "AGAIN",
     "COMPLETE",
+    "TEMPORARY",
     "FileError",
     "ForecasterError",
+    "fsync_path",
     "json_data",
     "line",
     "meant",
+    "no_link",
     "plain_bytes",
     "read_object",
     "read_plain",
-    "write_whole",
+    "visible",
+    "write_atomic",
 ]
 
 COMPLETE = "a forecaster is model.safetensors and forecaster.json of one study in one folder"
 AGAIN = "copy the whole folder again, or run the study again"
 PIECE = 1 << 20  # bytes
+SPACES = re.compile(r"[^\S\x1c-\x1f]+")  # line breaks too; the separators of files are controls
+JOINER = "\u200d"
+VARIANTS = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"  # an emoji's look and skin tones
+BLANK = re.compile(  # printable by name, and nothing to see: fillers, joiners, hidden variants, odd line breaks
+    "[\x0b\x0c\r\x1c-\x1f\x85\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2028\u2029\u2800\u3164\ufe00-\ufe0d\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part")  # names of files that `write_atomic` has not finished
 
 
 class FileError(ValueError):
@@ -130,20 +146,95 @@ def read_plain(path: Path, most: int) -> bytes:
         raise ForecasterError(f"{path}: {error}; {COMPLETE}; {AGAIN}") from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that a reader sees whole or not at all."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # several may write at once
+def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = False) -> None:
+    """Write a file so that a reader sees the old content or the new one, never a part.
+
+    The content goes into a new file of a random name in the same folder, which then takes the place of `path`. So no
+    link is followed, neither at `path` nor at a name that somebody has guessed, and several may write at once.
+
+    Args:
+        durable: whether the file outlives a loss of power once this returns.
+
+    Raises:
+        OSError: there is no room, or the folder cannot be written; the old file is as it was.
+    """
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    for flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):  # not every system has each
+        flags |= getattr(os, flag, 0)
     try:
-        part.write_bytes(content)
+        with os.fdopen(os.open(part, flags, 0o666), "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):  # the first error counts
+            part.unlink()
+        raise
+    if durable:
+        fsync_path(path.parent)
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file unless it is a symbolic link: an `opener` for `open`, for files that are changed in place."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def fsync_path(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk.
+
+    Raises:
+        OSError: they cannot be written there.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # there are file systems that cannot do so for a folder
+            raise
     finally:
-        part.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def line(what: object, most: int = 200) -> str:
-    """A text on one line, at most this long; what a stranger wrote gets no control over the terminal."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(what))
-    return " ".join(text.split())[:most]
+    """Return a text on one line of at most `most` characters, with what cannot be seen made visible."""
+    text = str(what)
+    joined = visible(" ".join(SPACES.split(text[: 8 * most])).strip(" "))  # what is beyond has no bound
+    return joined if len(joined) <= most and len(text) <= 8 * most else f"{joined[: most - 3]}..."
+
+
+def visible(text: str) -> str:
+    r"""Return a text with its unseen characters as escapes such as `\u202e`; line breaks and tabs stay.
+
+    Control characters command a terminal, bidirectional ones reorder what stands around them, zero-width ones and
+    fillers make two names look alike. Letters of all languages, accents and emoji stay as they are. A zero-width
+    joiner stays between two symbols, where it makes them one emoji; in text, where some scripts use it, it is shown.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    text = text.replace("\r\n", "\n")
+    return "".join(
+        letter if _is_seen(letter) or (letter == JOINER and _joins(text, at)) else _escaped(letter)
+        for at, letter in enumerate(text)
+    )
+
+
+def _is_seen(letter: str) -> bool:
+    return letter in "\n\t" or ((letter.isprintable() or letter.isspace()) and not BLANK.match(letter))
+
+
+def _joins(text: str, at: int) -> bool:
+    """Whether a zero-width joiner stands between two symbols, as within an emoji."""
+    before = text[max(0, at - 3) : at].rstrip(VARIANTS)[-1:]
+    after = text[at + 1 : at + 2]
+    return all(letter and unicodedata.category(letter) == "So" for letter in (before, after))
+
+
+def _escaped(letter: str) -> str:
+    number = ord(letter)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def _read(file: BinaryIO, most: int) -> bytes:

@@ -20,7 +20,7 @@ import torch
 from stockrnn.configuration import DataConfig, NetworkConfig, WindowConfig
 from stockrnn.facts import DOCUMENT, FORMAT, PROJECT, Data, Document, Facts, check_parts, read_document, version
 from stockrnn.features import missing_columns, warm_up
-from stockrnn.files import AGAIN, COMPLETE, ForecasterError, line, read_plain, write_whole
+from stockrnn.files import AGAIN, COMPLETE, ForecasterError, line, read_plain, write_atomic
 from stockrnn.folds import Fold
 from stockrnn.intervals import Interval
 from stockrnn.networks import Network
@@ -226,8 +226,8 @@ class Forecaster:
             metrics={name: _known(value) for name, value in self.metrics.items()},
         )
         text = json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-        write_whole(folder / WEIGHTS, weights)
-        write_whole(folder / DOCUMENT, text.encode())
+        write_atomic(folder / WEIGHTS, weights)
+        write_atomic(folder / DOCUMENT, text.encode())
 
     @classmethod
     def load(cls, folder: Path | str) -> "Forecaster":

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stockrnn.files import line, write_whole
+from stockrnn.files import line, write_atomic
 from stockrnn.series import PriceError, Prices
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _write(path: Path, prices: Prices) -> None:
     content = io.BytesIO()
     pq.write_table(pa.table(columns), content)
     try:
-        write_whole(path, content.getvalue())
+        write_atomic(path, content.getvalue())
     except OSError as error:
         raise _OptionError(
             f"--output {path}: cannot be written ({line(error.strerror or error)}); its folder exists and may be "

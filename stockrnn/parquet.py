@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stockrnn.files import write_whole
+from stockrnn.files import write_atomic
 from stockrnn.series import Finding, PriceError, Prices
 
 __all__ = ["facts_of", "read_prices", "write_prices"]
@@ -42,7 +42,7 @@ def write_prices(path: Path, prices: Prices, more: Mapping[str, Any] | None = No
     table = pa.table(arrays).replace_schema_metadata({KEY: json.dumps(facts)})
     content = pa.BufferOutputStream()
     pq.write_table(table, content)
-    write_whole(path, content.getvalue().to_pybytes())
+    write_atomic(path, memoryview(content.getvalue()))
 
 
 def read_prices(path: Path) -> tuple[Prices, dict[str, Any]]:

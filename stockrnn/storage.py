@@ -14,13 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from stockrnn.files import FileError, line, plain_bytes
+from stockrnn.files import FileError, line, plain_bytes, write_atomic
 
 if TYPE_CHECKING:
     from pyarrow import fs
 
 __all__ = [
-    "PART",
     "Folder",
     "LocalFolder",
     "RemoteFolder",
@@ -35,7 +34,6 @@ __all__ = [
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SECRETS = re.compile(r"[?&](access_key|secret_key|session_token|password|token|key|sas)=", re.IGNORECASE)
-PART = ".part"
 MOST = 8 * 1024**3  # bytes of a file
 GCS_LIMIT = 30  # seconds; Arrow would ask again for a quarter of an hour
 
@@ -159,15 +157,7 @@ class LocalFolder:
 
     def write(self, name: str, content: bytes) -> None:
         self.path.mkdir(exist_ok=True)
-        part = self.path / f"{name}.{os.getpid()}{PART}"
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.path / name)
-        finally:
-            part.unlink(missing_ok=True)
+        write_atomic(self.path / name, content, durable=True)
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)

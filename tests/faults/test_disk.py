@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import resource
+import shutil
 import subprocess
 
 import pytest
@@ -24,7 +26,7 @@ def disk(folder, options):
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+        subprocess.run(["umount", "-l", folder], check=os.path.ismount(folder))
 
 
 def fill(folder, but, name="filled"):
@@ -82,3 +84,71 @@ def test_a_folder_that_is_read_only_is_noticed_before_the_start(tmp_path):
         _, err = studies.run(path, "--output", small, "--quiet", code=2)
         assert "cannot be written (Read-only file system)" in err
         assert len(err.splitlines()) == 1
+
+
+def remove(folder):
+    shutil.rmtree(folder, ignore_errors=True)  # the study writes into it meanwhile
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace(folder):
+    folder.rename(folder.with_name("moved"))
+    folder.write_text("kept")
+
+
+def move(folder):
+    folder.rename(folder.with_name("moved"))
+
+
+def unmount(folder):
+    subprocess.run(["umount", "-l", folder.parent], check=True)
+
+
+@pytest.mark.parametrize(
+    ("vanish", "why"),
+    [(remove, "No such file or directory"), (move, "No such file or directory"), (replace, "Not a directory"),
+     (unmount, "No such file or directory")],
+)  # fmt: skip
+def test_a_folder_that_disappears_ends_a_study_in_one_line(tmp_path, vanish, why):
+    path = studies.write(tmp_path, GRID, scheduler={"max_epochs": 40, "grace_period": 40}, search={"finalists": 1})
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(disk(tmp_path / "disk", "size=30m")) if vanish is unmount else tmp_path
+        folder = place / "grid"
+        process = studies.begin(path, "--output", place, "--quiet")
+        until(lambda: studies.ended(folder) >= 2, process)
+        vanish(folder)
+        out, err = studies.finish(process, 1)
+        assert err.startswith(f"{folder}: cannot be written ({why}); ")
+        assert len(err.splitlines()) == 1, err
+        assert "Traceback" not in out
+    assert not (folder / "manifest.json").exists()  # no husk of a study stands in its place
+    if vanish in (move, replace):
+        moved = folder.with_name("moved")
+        assert len(read_ends(moved / "trials.jsonl")) >= 2
+        studies.run("--resume", moved, "--quiet", "--set", "search.finalists=0")
+        studies.assert_whole(moved, 12)
+
+
+def test_a_study_without_file_handles_left_ends_in_one_line(tmp_path):
+    path = studies.write(tmp_path, GRID, scheduler={"max_epochs": 40, "grace_period": 40})
+    folder = tmp_path / "grid"
+    process = studies.begin(path, "--output", tmp_path, "--quiet")
+    until(lambda: studies.ended(folder) >= 2, process)
+    _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (8, hard))  # what is open stays open
+    _, err = studies.finish(process, 1)
+    assert err.startswith(f"{folder}: cannot be written (Too many open files); ")
+    assert len(err.splitlines()) == 1, err
+    studies.run("--resume", folder, "--quiet")
+    studies.assert_whole(folder, 12)
+
+
+def test_256_file_handles_are_enough(tmp_path):
+    path = studies.write(tmp_path, GRID, search={"finalists": 1, "finalist_seeds": 1})
+    process = studies.begin(
+        path, "--output", tmp_path, "--quiet",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)),
+    )  # fmt: skip
+    _, err = studies.finish(process)
+    assert err == ""
+    studies.assert_whole(tmp_path / "grid", 12)

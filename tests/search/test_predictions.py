@@ -56,7 +56,7 @@ def test_a_part_is_written_when_there_is_enough_and_half_a_part_is_never_read(pr
         ".stream.arrows", "part-00000.parquet", "part-00001.parquet"
     ]  # fmt: skip
     assert validation_forecasts(folder)[0] == ["00000", "00001", "00002", "00003"]  # the last waits in the stream
-    (folder / ".part-00002").write_bytes(b"PAR1 torn")  # what a crash in the middle of a part leaves
+    (folder / f".{7:032x}.part").write_bytes(b"PAR1 torn")  # what a crash in the middle of a part leaves
     predictions.flush()
     names, forecasts = validation_forecasts(folder)
     assert names == [f"{number:05d}" for number in range(5)]
@@ -86,7 +86,7 @@ def test_what_had_ended_is_kept_once_and_what_had_not_is_dropped(prices, walk, t
     first.validation("00002", walk.folds, forecast(2))
     first.validation("00001", walk.folds, forecast(1))  # as if it had been killed between part and stream
     first.test("persistence", walk.test, forecast(9, 20))
-    (folder / ".part-00007.parquet").write_bytes(b"PAR1 torn")
+    (folder / f".{7:032x}.part").write_bytes(b"PAR1 torn")
     Predictions(folder, prices, 1).keep({"00001", "00002"}, folds=2, test=False)
     names, forecasts = validation_forecasts(folder)
     assert names == ["00001", "00002"]

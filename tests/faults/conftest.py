@@ -1,0 +1,45 @@
+"""A whole study that no Ray has run, for attacks on what a study leaves."""
+
+import numpy as np
+import pytest
+import studies
+import yaml
+
+from search.manifest import make_folder, opening
+from search.predictions import Predictions
+from search.record import Record
+from search.space import load_space
+from stockrnn.alignment import prepare
+from stockrnn.baselines import baseline_scores
+
+SPACE = {
+    "name": "s", "data": studies.DATA, "validation": studies.VALIDATION, "space": {"architecture": ["rnn", "gru"]},
+    "search": {"sampler": "random", "num_samples": 1, "finalists": 0},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A whole study of one trial, which starts no Ray when it is resumed."""
+    place = tmp_path_factory.mktemp("finished")
+    (place / "s.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
+    space = load_space(str(place / "s.yaml"))
+    prices = prepare(space.data)
+    walk = space.folds(prices)
+    baselines = baseline_scores(prices.column("close"), walk.folds, space.data.horizon)
+    scores = {name: found.as_dict() for name, found in baselines.items()}
+    folder = place / "s"
+    with make_folder(folder, space, prices, opening(space, prices, walk, "", "2026-01-01T00:00:00+00:00", scores)):
+        predictions = Predictions(folder / "predictions.parquet", prices, 1)
+        predictions.validation("00000", walk.folds, np.full(200, 5000.0))
+        predictions.flush()
+        record = Record(folder / "trials.jsonl")
+        record.start("00000", {"architecture": "rnn"})
+        best = scores["mean_change"] if "mean_change" in scores else next(iter(scores.values()))
+        record.epoch("00000", {
+            "epoch": 1, "score": 1.5, "best_epoch": 1, "scores": best, "loss": 1.0, "seconds": 1.0, "worker": 1,
+            "best": best, "parameters": 1, "form": "batched",
+        })  # fmt: skip
+        record.end("00000", "complete")
+        record.close()
+    return folder
