@@ -56,7 +56,7 @@ def private_folder() -> Iterator[Path]:
 
 
 def end_processes(folder: Path) -> None:
-    """Kill all processes whose output goes into a folder: those of the Ray that lives there, and what they started."""
+    """Kill all processes that write into a folder: those of the Ray that lives there, and what they started."""
     deadline = time.monotonic() + KILLING
     while (found := _processes(folder)) and time.monotonic() < deadline:
         for process in found:
@@ -66,14 +66,21 @@ def end_processes(folder: Path) -> None:
 
 
 def _processes(folder: Path) -> list[int]:
-    """The processes whose standard output or errors are files in a folder; none where the system has no /proc."""
+    """The other processes that have a file in a folder open for writing; none where the system has no /proc."""
     found = []
-    inside = f"{folder}{os.sep}"
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
-            if any(os.readlink(entry / "fd" / number).startswith(inside) for number in ("1", "2")):
+            if int(entry.name) != os.getpid() and _writes(entry / "fd", f"{folder}{os.sep}"):
                 found.append(int(entry.name))
-    return [process for process in found if process != os.getpid()]
+    return found
+
+
+def _writes(open_files: Path, inside: str) -> bool:
+    for entry in open_files.iterdir():
+        with suppress(FileNotFoundError):  # it is closed
+            if entry.lstat().st_mode & stat.S_IWUSR and os.readlink(entry).startswith(inside):
+                return True
+    return False
 
 
 def _made() -> tuple[Path, int]:

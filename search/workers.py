@@ -84,6 +84,7 @@ def ray_running(address: str | None, *, insecure: bool = False, niceness: int = 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 _start(address, where)
+            stack.enter_context(_silence())
             yield
         except SystemExit:  # Ray's own answer to SIGTERM while it starts
             raise KeyboardInterrupt from None
@@ -153,6 +154,20 @@ def _start(address: str | None, where: Mapping[str, Any]) -> None:
         if address is None:
             raise
         raise AdmissionError(f"--address {address}: cannot be joined ({one_line(str(error))}); check it") from None
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Within: what Ray reports of its machines and workers is not printed: the study says in its own words what counts.
+
+    Dozens of lines of its log would follow, for one where a raylet dies.
+    """
+    module: Any = ray._private.worker
+    before, module.print_to_stdstream = module.print_to_stdstream, lambda *_, **__: None
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = before
 
 
 @contextmanager
