@@ -50,7 +50,8 @@ def test_where_ray_died_too_often_one_line_says_how_to_go_on_and_no_process_is_l
         env={"STOCKRNN_RESTARTED": '{"times": 2}'},
     )  # fmt: skip
     folder = tmp_path / "grid"
-    until(lambda: studies.ended(folder) >= 1, process)
+    until(lambda: studies.workers(folder), process)
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in studies.workers(folder).values()} == {5}
     kill(process, name)
     out, err = studies.finish(process, 1)
     assert (out, err) == (
@@ -59,4 +60,3 @@ def test_where_ray_died_too_often_one_line_says_how_to_go_on_and_no_process_is_l
         f"kept; go on with --resume {folder}\n",
     )
     assert not studies.session(process.pid)
-    assert studies.ended(folder) >= 1
