@@ -60,3 +60,21 @@ def test_where_ray_died_too_often_one_line_says_how_to_go_on_and_no_process_is_l
         f"kept; go on with --resume {folder}\n",
     )
     assert not studies.session(process.pid)
+
+
+def test_of_several_studies_the_one_that_ran_goes_on_and_those_after_it_follow(tmp_path, yahoo):
+    for seed, ticker in enumerate(("^KS11", "^GSPC", "^IXIC")):
+        yahoo.list(ticker, 900, "2026-11-20", seed=seed)
+    path = studies.write(tmp_path, GRID, **LONG, data={"source": "yahoo", "tickers": ["^KS11", "^GSPC", "^IXIC"]})
+    process = studies.begin(path, "--output", tmp_path, "--cache", tmp_path / "cache")
+    second = tmp_path / "grid-GSPC"
+    until(lambda: studies.workers(second), process)
+    kill(process, "raylet")
+    out, err = studies.finish(process)
+    for folder in tmp_path.glob("grid-*/"):
+        studies.assert_whole(folder, 2)
+    assert err.count("Ray died") == 1
+    assert out.index("Study 2 of 3: goes on") < out.index("Study 3 of 3")
+    assert "Study 1 of 3" not in out.partition("goes on")[2]
+    assert "3 studies, side by side" in out
+    assert not studies.session(process.pid)
