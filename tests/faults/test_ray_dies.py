@@ -78,3 +78,27 @@ def test_of_several_studies_the_one_that_ran_goes_on_and_those_after_it_follow(t
     assert "Study 1 of 3" not in out.partition("goes on")[2]
     assert "3 studies, side by side" in out
     assert not studies.session(process.pid)
+
+
+def test_a_cluster_that_dies_ends_the_study_in_one_line_and_is_not_started_again(tmp_path):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    address = cluster.address
+    try:
+        process = studies.begin(
+            studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--address", cluster.address, "--insecure",
+        )  # fmt: skip
+        folder = tmp_path / "grid"
+        until(lambda: studies.workers(folder), process)
+        os.kill(cluster.head_node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+        out, err = studies.finish(process, 1)
+    finally:
+        cluster.shutdown()
+    assert out == ""
+    assert err.splitlines()[-1] == (
+        f"--address {address}: the cluster died (its raylet on this machine is gone: Connection refused); what "
+        f"had ended is kept; go on with --resume {folder}, once the cluster is up"
+    )
+    assert "(raylet)" not in err
+    assert not studies.session(process.pid)
