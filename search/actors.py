@@ -17,6 +17,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 from ray.tune.execution import tune_controller
 
 from search.lean import LeanController, replacements
+from search.ray_watch import outlive_ray
 from search.shares import larger
 from search.stop import Ended
 from search.trial import GpuMemoryError
@@ -54,6 +55,7 @@ class _Controller(LeanController):
             raise
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
+        outlive_ray()
         self._resetting_trials.discard(trial)  # else it waits for that worker for ever
         if exception is not self._heard:
             self._heard = exception

@@ -7,6 +7,7 @@ import numpy as np
 import ray
 
 from search.finalists import Finalist, Refitted, refit
+from search.ray_watch import outlive_ray
 from search.shares import Demand, larger
 from search.space import Space
 from search.trial import GpuMemoryError, lost_for_memory
@@ -60,6 +61,7 @@ def train_afresh(
             except GpuMemoryError:
                 waiting[begin(finalist, larger(share))] = finalist, larger(share)
             except ray.exceptions.RayError as error:  # its own: the others go on
+                outlive_ray()
                 cause = getattr(error, "cause", None) or error
                 failed[finalist.trial_id] = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
     for name, one in list(done.items()):

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stockrnn.prices import Access
 
-__all__ = ["OUTPUT", "OptionError", "access", "overrides", "parser", "seconds"]
+__all__ = ["NICENESS", "OUTPUT", "OptionError", "access", "niceness", "overrides", "parser", "resuming", "seconds"]
 
 OUTPUT = "results"
 DOWNLOAD_LIMIT = 60.0  # seconds
+NICENESS = 5  # of workers; Ray's own 15 leaves them little beside any other busy process
 EXAMPLES = """\
 examples:
   python -m search.run spaces/smoke.yaml
@@ -87,6 +88,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--insecure", action="store_true", help="with --address: even one that asks for no token and others can reach"
     )
+    made.add_argument(
+        "--niceness", metavar="N",
+        help="of the processes that train on this machine: 0 (like others) to 19 (after all others); default: 5",
+    )  # fmt: skip
     made.add_argument("--dry-run", action="store_true", help="check everything, show the plan, run nothing")
     made.add_argument("--json-schema", action="store_true", help="print the JSON Schema of space files")
     made.add_argument("--quiet", action="store_true", help="no progress, the result only")
@@ -106,6 +111,29 @@ def access(options: argparse.Namespace) -> "Access":
     cache = None if options.cache is None else Path(options.cache)
     limit = seconds(options.download_limit, "--download-limit")
     return Access(cache=cache, offline=options.offline, refresh=options.refresh, time_limit=limit or DOWNLOAD_LIMIT)
+
+
+def niceness(options: argparse.Namespace) -> int:
+    """The niceness of the workers of a Ray of our own.
+
+    Raises:
+        OptionError: it is none, or there is no Ray of our own.
+    """
+    if options.niceness is None:
+        return NICENESS
+    if not re.fullmatch(r"1?[0-9]", options.niceness):
+        raise OptionError(f"--niceness {options.niceness}: is no niceness; it is a whole number from 0 to 19; write 5")
+    if options.address not in (None, "local"):
+        raise OptionError("--niceness: stands beside --address; a cluster's workers have the cluster's; drop it")
+    return int(options.niceness)
+
+
+def resuming(options: argparse.Namespace, place: str) -> argparse.Namespace:
+    """The options with which the study at a place goes on that was begun with options."""
+    resumed = parser().parse_args(["--resume", place])
+    for name in ("max_concurrent", "address", "insecure", "niceness", "quiet", "restart", "environment"):
+        setattr(resumed, name, getattr(options, name))
+    return resumed
 
 
 def overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:

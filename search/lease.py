@@ -129,6 +129,8 @@ def _dead(found: dict[str, Any]) -> bool:
     """Whether the owner was a process of this machine, which is gone."""
     if found.get("boot") != _boot() or _boot() is None or type(found.get("pid")) is not int:
         return False
+    if found["pid"] == os.getpid():  # this process was another program then
+        return True
     try:
         os.kill(found["pid"], 0)
     except ProcessLookupError:

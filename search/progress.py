@@ -62,6 +62,10 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Show nothing live any more."""
         if self._live is not None:
             self._live.stop()
 

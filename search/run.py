@@ -9,16 +9,18 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from search.arguments import OUTPUT, OptionError, access, overrides, parser, seconds
+from search.arguments import OUTPUT, OptionError, access, niceness, overrides, parser, resuming, seconds
 from search.terminal import AT_ONCE, INTERRUPTED
 
 if TYPE_CHECKING:
     from search.ahead import Plan
     from search.mirror import Mirror
+    from search.restart import Restart
     from search.space import Space
     from stockrnn.folds import WalkForward
     from stockrnn.series import Prices
@@ -46,14 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from search.admission import AdmissionError
     from search.document import SpaceError
     from search.lock import LockedError
+    from search.ray_folder import FolderError
     from search.record import DamagedError
+    from search.restart import restarted
     from search.tracking_address import without_credentials
     from search.wording import one_line
     from stockrnn.series import PriceError
     from stockrnn.storage import StorageError
 
     try:
-        return _run(options)
+        return _run(options, restarted(alone=arguments is None))
     except SpaceError as error:
         print(*map(without_credentials, error.problems), sep="\n", file=sys.stderr)
     except StorageError as error:
@@ -61,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{one_line(str(error))}; results are kept there; check the URL, its keys and the way to it",
             file=sys.stderr,
         )
-    except (PriceError, AdmissionError, LockedError, DamagedError, OptionError) as error:
+    except (PriceError, AdmissionError, FolderError, LockedError, DamagedError, OptionError) as error:
         print(*(one_line(without_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
     except KeyboardInterrupt:  # before the study took over
         print(AT_ONCE, file=sys.stderr)
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return WRONG_INPUT
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, restart: "Restart") -> int:
     from search.ahead import planned, show_plans
     from search.space import load_space
     from search.tracking import check_installed
@@ -87,40 +91,63 @@ def _run(options: argparse.Namespace) -> int:
                 check_url(place)
             except ValueError as error:
                 raise OptionError(f"{option} {place}: {error}") from None
+    niceness(options)
     prices_by = access(options)
+    options.restart, options.environment = restart, dict(os.environ)
+    going = restart.running if restart.running and _is_study(restart.running) else None
+    left = budget if restart.budget is None else restart.budget
+    if going and not restart.several and not options.resume:
+        return _go_on(resuming(options, going), left, most)
     if options.resume:
-        return _go_on(options, budget, most)
+        return _go_on(options, left, most)
     space = load_space(options.space, overrides(options))
     check_installed(space)
     if options.dry_run:
         show_plans(options, space.studies(), prices_by)
         return DONE
-    plans = [planned(options, each, prices_by) for each in space.studies()]
+    begun = len(restart.ended) + bool(going)
+    plans = [planned(options, each, prices_by) for each in space.studies()[begun:]]
     if not is_url(options.output):
         _check_writable(Path(options.output))
-    if len(plans) == 1:
+    if not begun and len(plans) == 1:
         return _begin(options, *plans[0], budget, most)
-    return _studies(options, space, plans, budget, most)
+    return _studies(options, space, going, plans, budget, most)
 
 
 def _studies(
-    options: argparse.Namespace, space: "Space", plans: Sequence["Plan"], budget: float | None, most: str | None
-) -> int:
-    """Several studies, one after another on one Ray, and their comparison."""
+    options: argparse.Namespace, space: "Space", going: str | None, plans: Sequence["Plan"], budget: float | None,
+    most: str | None,
+) -> int:  # fmt: skip
+    """Several studies, one after another on one Ray, and their comparison.
+
+    Args:
+        going: the place of the one that ran when Ray died, or None.
+    """
     from search.comparison import write_comparison
     from search.mirror import work_folder
     from search.workers import ray_running
     from stockrnn.storage import RemoteFolder, is_url, joined
 
-    codes = []
-    with ray_running(options.address, insecure=options.insecure):
-        for number, plan in enumerate(plans, start=1):
-            _show(f"Study {number} of {len(plans)}: {plan[0].name}, {plan[0].data.ticker}")
-            codes.append(_begin(options, *plan, budget, most))
+    restart = options.restart
+    places = [*restart.ended, *([going] if going else []), *(place for *_, place in plans)]
+    codes = [restart.code]
+    with ray_running(options.address, insecure=options.insecure, niceness=niceness(options)):
+        for number in range(len(restart.ended), len(places)):
+            options.restart = replace(
+                restart, ended=tuple(places[:number]), running=places[number], code=max(codes), several=True
+            )
+            if going and places[number] == going:
+                _show(f"Study {number + 1} of {len(places)}: goes on")
+                left = budget if restart.budget is None else restart.budget
+                codes.append(_go_on(resuming(options, going), left, most))
+            else:
+                plan = plans[number - len(places)]
+                _show(f"Study {number + 1} of {len(places)}: {plan[0].name}, {plan[0].data.ticker}")
+                codes.append(_begin(options, *plan, budget, most))
             _show("")
             if codes[-1] == INTERRUPTED:
                 break
-    folders = [work_folder(place) if is_url(place) else Path(place) for *_, place in plans]
+    folders = [work_folder(place) if is_url(place) else Path(place) for place in places]
     begun = [folder for folder in folders if (folder / "manifest.json").exists()]
     name = f"{space.name}.html"
     if is_url(options.output):
@@ -149,14 +176,13 @@ def _begin(
 
 def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) -> int:
     """Resume a study, in a folder or behind a URL."""
-    from search.mirror import MANIFEST, mirrored
-    from stockrnn.storage import RemoteFolder, is_url
+    from search.mirror import mirrored
+    from stockrnn.storage import is_url
 
     place = options.resume
     if options.output != OUTPUT or options.name is not None:
         raise OptionError(f"--resume {place}: stands beside --output or --name; a study stays where it is; drop them")
-    there = MANIFEST in RemoteFolder(place).names() if is_url(place) else os.path.exists(Path(place, MANIFEST))
-    if not there:
+    if not _is_study(place):
         raise OptionError(
             f"--resume {place}: is no study, it has no manifest.json; a study is named by its folder, as in "
             f"results/all; check the path, or start it anew"
@@ -166,6 +192,13 @@ def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) 
     with mirrored(place, _show) as mirror:
         mirror.fetch()
         return _resume(options, mirror.folder, budget, most, mirror)
+
+
+def _is_study(place: str) -> bool:
+    from search.mirror import MANIFEST
+    from stockrnn.storage import RemoteFolder, is_url
+
+    return MANIFEST in RemoteFolder(place).names() if is_url(place) else os.path.exists(Path(place, MANIFEST))
 
 
 def _resume(
@@ -209,6 +242,7 @@ def _study(
     from search.lock import LockedError
     from search.reach import ReachError
     from search.record import DamagedError
+    from search.restart import Restarter
     from search.summary import summary
     from search.tracking_address import without_credentials
     from search.wording import one_line
@@ -217,6 +251,10 @@ def _study(
     import search.study as study
 
     place = mirror.url if mirror else str(folder)
+    restarter = Restarter(
+        now=replace(options.restart, running=place), environment=options.environment, address=options.address,
+        quiet=options.quiet, folder=folder,
+    ) if options.restart.alone else None  # fmt: skip
     try:
         outcome = study.run_study(
             space, prices, walk,
@@ -224,8 +262,8 @@ def _study(
                 folder=folder, mirror=mirror,
                 command=without_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
                 max_concurrent=None if most is None else int(most), time_budget=budget, address=options.address,
-                insecure=options.insecure, quiet=options.quiet, resume=bool(options.resume),
-                reopen_test=options.reopen_test,
+                insecure=options.insecure, niceness=niceness(options), restarter=restarter, quiet=options.quiet,
+                resume=bool(options.resume), reopen_test=options.reopen_test,
             ),
         )  # fmt: skip
     except (LockedError, DamagedError, DiskError, ReachError) as error:

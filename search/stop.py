@@ -60,6 +60,11 @@ class Stop(Stopper):
         self.reason = self.reason or reason
 
     @property
+    def left(self) -> float | None:
+        """Seconds of the time budget that are left, or None."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    @property
     def early(self) -> bool:
         """Whether the study ends without its finalists."""
         return self.signalled or self.reason is not None

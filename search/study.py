@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from search.actors import workers_may_die
+from search.arguments import NICENESS
 from search.conclusion import Conclusion
 from search.disk import DiskError, cause
 from search.finalists import choose, chosen_before
@@ -27,10 +28,12 @@ from search.needs import Needs
 from search.predictions import Predictions
 from search.progress import Progress
 from search.ranking import Row
+from search.ray_watch import ray_watched
 from search.reach import check_reach
 from search.record import TRIAL_ID, Record, TrialEnd, now
 from search.recorder import Board, Recorder
 from search.report import write_report
+from search.restart import Restarter
 from search.resume import Begun, read_begun
 from search.searcher import OptunaSearcher
 from search.space import Space
@@ -57,6 +60,8 @@ class Options:
         max_concurrent: trials side by side, at most.
         time_budget: seconds after which the search ends.
         insecure: join a cluster that others can reach and that asks for no token.
+        niceness: of the workers of a Ray of our own.
+        restarter: what happens when Ray dies; None where this process runs more than the study.
         reopen_test: open the test block again, for the finalists as they are now.
     """
 
@@ -67,6 +72,8 @@ class Options:
     time_budget: float | None = None
     address: str | None = None
     insecure: bool = False
+    niceness: int = NICENESS
+    restarter: Restarter | None = None
     quiet: bool = False
     resume: bool = False
     reopen_test: bool = False
@@ -132,8 +139,10 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         if goes_on:
             chosen_before(openings[-1], begun.ends)  # refused here, before anything is written
         left = max(0, space.num_samples - len(begun.ends))
+        watch = stack.enter_context(ExitStack())
         if left or (not opened and (goes_on or choose(begun.ends, space))):
-            stack.enter_context(ray_running(options.address, insecure=options.insecure))
+            stack.enter_context(ray_running(options.address, insecure=options.insecure, niceness=options.niceness))
+            watch.enter_context(_watched(options.restarter, progress, stop))
             study.needs = needs = Needs(space, walk, len(prices), measured(space, progress.say))
             study.slots = slots(space, needs.kinds, options.max_concurrent, options.address)
             if options.address and options.mirror is None:
@@ -160,6 +169,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
             return why is None
 
         def end() -> str:
+            watch.close()  # Ray is not needed any more
             spent = round(time.monotonic() - began + (begun.manifest.get("seconds") or 0), 3)
             ended = {"end": now(), "seconds": spent, "interrupted": stop.signalled, "failure": stop.reason}
             return study.end(manifest | ended | found)
@@ -283,6 +293,21 @@ class _Study:
             write_report(self.folder)
             self.tracking.finish({**manifest, "verdict": said})
         return said
+
+
+@contextmanager
+def _watched(restarter: Restarter | None, progress: Progress, stop: Stop) -> Iterator[None]:
+    """Within: where Ray dies, the study goes on in another program."""
+    if restarter is None:
+        yield
+        return
+
+    def died(why: str, folder: Path) -> NoReturn:
+        progress.close()
+        restarter.go_on(why, stop.left, folder)
+
+    with ray_watched(died, lambda: stop.early):
+        yield
 
 
 @contextmanager

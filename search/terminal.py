@@ -1,11 +1,11 @@
 """The terminal that a study was started from, which may be closed while the study goes on."""
 
 import os
-import sys
 import time
+from contextlib import suppress
 from typing import NoReturn, TextIO
 
-__all__ = ["AT_ONCE", "INTERRUPTED", "Lasting", "Terminal", "leave_at_once"]
+__all__ = ["AT_ONCE", "INTERRUPTED", "Lasting", "Terminal", "leave", "leave_at_once"]
 
 INTERRUPTED = 130  # a shell's exit code for what SIGINT ended
 AT_ONCE = "interrupted at once; if the study had begun, its folder holds what had ended"
@@ -62,14 +62,20 @@ class Terminal:
 
 
 def leave_at_once() -> NoReturn:
-    """End this process as it is, in the midst of anything.
+    """End this process, which was interrupted twice, as it is."""
+    leave(AT_ONCE, INTERRUPTED)
+
+
+def leave(line: str, code: int) -> NoReturn:
+    """End this process as it is, in the midst of anything, with a line and an exit code.
 
     An exception would go through whatever runs just then, and be shown and forgotten where that is a destructor. A
     study's files may be left at any moment, and its other processes end when they miss this one.
     """
-    cursor = SHOW_CURSOR if os.isatty(sys.stderr.fileno()) else ""
-    os.write(sys.stderr.fileno(), f"{cursor}{AT_ONCE}\n".encode())
-    os._exit(INTERRUPTED)
+    cursor = SHOW_CURSOR if os.isatty(2) else ""
+    with suppress(OSError):  # nobody reads it any more
+        os.write(2, f"{cursor}{line}\n".encode())
+    os._exit(code)
 
 
 def _there() -> bool:

@@ -1,4 +1,4 @@
-"""Ray, quietly: one of our own on this machine, or a cluster's; and how many trials run side by side."""
+"""Start a Ray of our own on this machine, or join a cluster; and say how many trials run side by side."""
 
 import json
 import logging
@@ -6,17 +6,20 @@ import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
 
 from search.admission import AdmissionError, admit, ensure_token
+from search.arguments import NICENESS
 from search.offers import offered
 from search.plain_yaml import Key
+from search.ray_folder import private_folder
 from search.settings import AUTO
 from search.shares import SHARES, Demand
 from search.space import Space
@@ -40,16 +43,19 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[None]:
-    """A Ray of our own on this machine, or the cluster at an address; disconnected or gone afterwards.
+def ray_running(address: str | None, *, insecure: bool = False, niceness: int = NICENESS) -> Iterator[None]:
+    """Within: a Ray of our own on this machine, or the cluster at an address; disconnected or gone afterwards.
 
-    Within another one nothing happens: it is the same Ray. Whoever talks to our own must have the token.
+    Within another one nothing happens: it is the same Ray. Our own listens on loopback alone, whoever talks to it must
+    have the token, and its files are in a folder that nobody else enters and that is removed.
 
     Args:
         insecure: join a cluster that others can reach and that asks for no token.
+        niceness: of the workers of our own, 0 to 19.
 
     Raises:
         AdmissionError: the cluster does not answer, or must not be joined.
+        FolderError: there is no place for the folder of our own.
     """
     if ray.is_initialized():  # several studies, one after another
         yield
@@ -58,19 +64,27 @@ def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[None
         os.environ.setdefault(name, value)
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    where: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    if address in (None, "local"):
-        ensure_token()
-        mode = "token"
-    else:
-        assert address is not None
-        joined, mode = admit(address, insecure=insecure)
-        where = {"address": joined}
-    with _authentication(mode):
+    with ExitStack() as stack:
+        if address in (None, "local"):
+            ensure_token()
+            stack.enter_context(_authentication("token"))
+            stack.enter_context(_loopback())
+            folder = stack.enter_context(private_folder())
+            where: dict[str, Any] = {
+                "address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE,
+                "_temp_dir": str(folder / "r"),  # Ray opens that to everybody
+                "_system_config": {"worker_niceness": max(niceness, os.nice(0))},  # only root may lower it
+            }  # fmt: skip
+        else:
+            assert address is not None
+            joined, mode = admit(address, insecure=insecure)
+            stack.enter_context(_authentication(mode))
+            where = {"address": joined}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 _start(address, where)
+            stack.enter_context(_silence())
             yield
         except SystemExit:  # Ray's own answer to SIGTERM while it starts
             raise KeyboardInterrupt from None
@@ -140,6 +154,35 @@ def _start(address: str | None, where: Mapping[str, Any]) -> None:
         if address is None:
             raise
         raise AdmissionError(f"--address {address}: cannot be joined ({one_line(str(error))}); check it") from None
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Within: what Ray reports of its machines and workers is not printed: the study says in its own words what counts.
+
+    Dozens of lines of its log would follow, for one where a raylet dies.
+    """
+    module: Any = ray._private.worker
+    before, module.print_to_stdstream = module.print_to_stdstream, lambda *_, **__: None
+    try:
+        yield
+    finally:
+        module.print_to_stdstream = before
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Within: a Ray that starts listens on this machine's own address, which no other machine reaches.
+
+    Ray has this for systems on which it supports no clusters, and else replaces a loopback address by a real one.
+    """
+    name, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager

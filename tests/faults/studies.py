@@ -54,11 +54,16 @@ def write(folder, space, /, **changes):
     return path
 
 
-def begin(*arguments, env=None, **options):
-    """A study in a session of its own, so that what it leaves running is known by the session."""
+def begin(*arguments, env=None, before=(), **options):
+    """A study in a session of its own, so that what it leaves running is known by the session.
+
+    Args:
+        before: a command that becomes the study.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "search.run", *map(str, arguments)], cwd=ROOT, text=True, start_new_session=True,
-        env={**os.environ, **(env or {})}, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+        [*before, sys.executable, "-m", "search.run", *map(str, arguments)], cwd=ROOT, text=True,
+        start_new_session=True, env={**os.environ, **(env or {})},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )  # fmt: skip
 
 
