@@ -20,7 +20,8 @@ from stockrnn.series import Prices
 __all__ = ["Begun", "changes", "finished", "read_begun", "read_manifest"]
 
 FREE = (  # what may change from one part of a study to the next: it changes no score of a trial
-    "search.num_samples", "search.max_failures", "search.finalists", "search.finalist_seeds", "resources", "tracking",
+    "search.num_samples", "search.max_failures", "search.stall_timeout", "search.finalists", "search.finalist_seeds",
+    "resources", "tracking",
 )  # fmt: skip
 NUMBER = re.compile(r"[0-9]{5,9}")  # a trial's id
 TELLING = ("python", "torch", "ray", "optuna", "numpy", "stockrnn-search")

@@ -190,7 +190,9 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
     with ray_running(None):
         needs = Needs(space, walk, len(prices), None)
         validation = {"00001": np.ones(3), "00002": np.full(60, 2000.0)}
-        refitted, failed = train_afresh(finalists, needs.at, validation, space, prices, walk, go_on=lambda: True)
+        refitted, failed = train_afresh(
+            finalists, needs.at, validation, space, prices, walk, go_on=lambda: True, say=print
+        )
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert list(failed) == ["00001"]
     assert failed["00001"].startswith("ValueError: forecast and actual have shapes (3,) and (60,)")
