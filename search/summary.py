@@ -14,6 +14,7 @@ from stockrnn.storage import joined
 __all__ = ["summary"]
 
 TOP = 10
+SHOWN = 4  # running trials
 
 
 def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
@@ -54,13 +55,14 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
 
 def _nothing_ended(space: Space, outcome: Outcome) -> str:
     """Return what the start took and what the trials had reached when the time budget was over."""
-    reached = [
+    running = [
         f"{end.trial_id} had reached epoch {end.epochs}" if end.epochs else f"{end.trial_id} was in its first epoch"
-        for end in outcome.ends
+        for end in outcome.ends[:SHOWN]
     ]
-    more = [f"{len(reached) - 4} more were running"] if len(reached) > 4 else []
+    if more := len(outcome.ends[SHOWN:]):
+        running.append(f"{more} more were running")
     return (
         f"The time budget ended the study before any of its {space.num_samples} trials had ended. It counts from the "
-        f"first trial's start, {duration(outcome.startup or 0)} after the study's; then "
-        f"{', '.join(reached[:4] + more)} of at most {space.scheduler.max_epochs}. Give it more time."
+        f"first trial's start, {duration(outcome.startup or 0)} after the study's; by its end {', '.join(running)}, of "
+        f"at most {space.scheduler.max_epochs} epochs. Give it more time."
     )

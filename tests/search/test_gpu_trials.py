@@ -255,9 +255,7 @@ def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(clu
         for rank, size in ((1, LARGE), (2, SMALL))
     ]
     forecasts = {finalist.trial_id: prices.column("close")[-60:] for finalist in finalists}
-    refitted, failed = train_afresh(
-        finalists, needs.at, forecasts, mixed, prices, walk, go_on=lambda: True, say=print
-    )
+    refitted, failed = train_afresh(finalists, needs.at, forecasts, mixed, prices, walk, go_on=lambda: True, say=print)
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert len(refitted[0].forecasts[0]) == len(final_fold(walk).validation)
     assert failed["00001"].startswith("GpuError: a share of 0.25 of a GPU was given")

@@ -94,7 +94,12 @@ def test_limits_are_the_timeout_or_twenty_times_the_prediction(small_space, monk
     for predicted in (0.001, 100.0):
         monkeypatch.setattr(Work, "seconds", predicted)
         shared = 20 * predicted / 0.5  # half a core takes twice as long
-        found = [limits.trial(POINT).later, *limits.trial(POINT)[:1], *limits.finalist(finalist), *limits.worker_start()]
+        found = [
+            limits.trial(POINT).later,
+            *limits.trial(POINT)[:1],
+            *limits.finalist(finalist),
+            *limits.worker_start(),
+        ]
         if timeout is None:
             assert found == [None] * 6
         else:
@@ -123,9 +128,9 @@ def test_a_silent_trial_is_shown(small_space, tmp_path, capsys):
     driver.watch.progressed("00002")
     progress.look(force=True)
     assert "no report" not in capsys.readouterr().err
-    driver.run(3, jobs)
+    driver.run(4, jobs)
     progress.look(force=True)
-    shown = "; ".join(f"0000{number}: no report for 1m 00s" for number in (0, 1, 3, 4))
+    shown = "; ".join(f"0000{number}: no report for 1m 01s" for number in (0, 1, 3, 4))
     assert f"; {shown}; and 2 more; " in capsys.readouterr().err
 
 
