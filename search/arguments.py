@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
         help="lay a value over the file's; dotted, repeatable: --set space.hidden_size=8",
     )  # fmt: skip
     made.add_argument("--num-samples", metavar="N", help="trials in all (search.num_samples)")
-    made.add_argument("--time-budget", metavar="TIME", help="end the search after this long: 90s, 10m, 2h")
+    made.add_argument("--time-budget", metavar="TIME", 
+        help="end the search this long after its first trial has started: 90s, 10m, 2h",
+    )  # fmt: skip
     made.add_argument("--max-concurrent", metavar="N", help="trials side by side, at most")
     made.add_argument(
         "--gpus-per-trial", metavar="SHARE", help="of one GPU: 0 to 1, or auto (resources.gpu); some may ask for more"

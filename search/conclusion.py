@@ -118,7 +118,10 @@ class Conclusion:
             self.progress.look()
             return not self.stop.signalled
 
-        return train_afresh(finalists, self.needs.at, validation, self.space, self.prices, self.walk, go_on=go_on)
+        return train_afresh(
+            finalists, self.needs.at, validation, self.space, self.prices, self.walk, go_on=go_on,
+            say=self.progress.say,
+        )  # fmt: skip
 
     def _open_test(self, refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray]) -> Opening:
         """Score the test block and write what it was forecast by."""

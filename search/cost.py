@@ -5,7 +5,7 @@ an epoch costs is the mean over points drawn from the space. Nothing is trained,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -16,7 +16,10 @@ from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import WalkForward
 from stockrnn.heads import HEADS
 
-__all__ = ["Cost", "Epochs", "Work", "draw", "epochs", "estimate", "work"]
+__all__ = [
+    "Cost", "Epochs", "TrainingParts", "Work", "draw", "epochs", "estimate", "finalist_work", "training_parts",
+    "trial_work", "work",
+]  # fmt: skip
 
 POINTS = 200  # drawn from the space
 LISTED = 10_000  # values of a domain that are listed to draw one
@@ -96,26 +99,29 @@ class Cost:
         return self.operations / fast, self.operations / slow
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingParts:
+    """Sessions that networks train on: of each fold, and before the test block."""
+
+    folds: Sequence[int]
+    before_test: int
+
+
 def estimate(space: Space, walk: WalkForward | None) -> Cost | None:
     """What a study will cost; None where its training parts are not known without the prices.
 
     Args:
         walk: the folds; None where there are no prices.
     """
-    validation = space.validation
-    if walk is not None:
-        trained, before = [len(fold.train) for fold in walk.folds], len(walk.before_test)
-    elif validation.train_size is not None:
-        trained, before = [validation.train_size] * validation.folds, validation.train_size
-    else:
+    if walk is None and space.validation.train_size is None:
         return None
+    parts = training_parts(space, walk)
     random, found = Random(space.seed), epochs(space)
     finalists = space.search.finalists * space.scheduler.max_epochs
     operations = seconds = 0.0
     for _ in range(POINTS):
-        shape = space.configurations(draw(space, random))
-        trial = work(*shape, trained, validation.fold_size, validation.seeds, space.data.horizon)
-        finalist = work(*shape, [before], 0, space.search.finalist_seeds, space.data.horizon)
+        point = draw(space, random)
+        trial, finalist = trial_work(space, parts, point), finalist_work(space, parts, point)
         operations += found.likely * trial.operations + finalists * finalist.operations
         seconds += found.likely * trial.seconds + finalists * finalist.seconds
     return Cost(epochs=found, operations=operations / POINTS, seconds=seconds / POINTS)
@@ -131,6 +137,28 @@ def epochs(space: Space) -> Epochs:
         left, before = _survivors(left, scheduler.reduction_factor), epoch
     first = min(stages[0], scheduler.max_epochs if scheduler.patience is None else scheduler.patience + 1)
     return Epochs(least=trials * first, likely=likely, most=trials * scheduler.max_epochs)
+
+
+def training_parts(space: Space, walk: WalkForward | None) -> TrainingParts:
+    """Return the training parts of the folds, or those that the space declares where there are no prices yet."""
+    if walk is not None:
+        return TrainingParts(folds=[len(fold.train) for fold in walk.folds], before_test=len(walk.before_test))
+    size = space.validation.train_size
+    assert size is not None
+    return TrainingParts(folds=[size] * space.validation.folds, before_test=size)
+
+
+def trial_work(space: Space, parts: TrainingParts, point: Mapping[str, Value]) -> Work:
+    """Return what an epoch of a point's trial computes."""
+    validation = space.validation
+    shape = space.configurations(point)
+    return work(*shape, parts.folds, validation.fold_size, validation.seeds, space.data.horizon)
+
+
+def finalist_work(space: Space, parts: TrainingParts, point: Mapping[str, Value]) -> Work:
+    """Return what an epoch of a point's training as a finalist computes."""
+    shape = space.configurations(point)
+    return work(*shape, [parts.before_test], 0, space.search.finalist_seeds, space.data.horizon)
 
 
 def work(

@@ -13,6 +13,7 @@ from rich.text import Text
 from search.durations import duration
 from search.record import STATUSES, Record, TrialEnd
 from search.space import Space
+from search.stalls import StallWatch
 from search.terminal import Lasting
 from search.wording import one_line
 
@@ -30,8 +31,11 @@ class Progress:
         space: the study's space.
         record: its trials, read at every look.
         baselines: the baselines' scores, by name.
-        time_budget: seconds after which the study ends, or None.
+        time_budget: seconds after the first trial's start at which the search ends, or None.
         quiet: show nothing.
+
+    Attributes:
+        watch: tells which trials have not reported for a while; None before the search.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Progress:
     ) -> None:
         self.space, self.record, self.baselines, self.time_budget = space, record, baselines, time_budget
         self.waiting_for = "Ray to start"
+        self.watch: StallWatch | None = None
         self._console = Console(file=cast(TextIO, Lasting(sys.stderr)), highlight=False)
         self._began = self._shown = time.monotonic()
         self._first_trial: float | None = None
@@ -96,8 +101,8 @@ class Progress:
             self._live.update(Text("\n".join(self._lines()), no_wrap=True, overflow="ellipsis"), refresh=True)
             self._every = min(max(REFRESH, COST * (time.monotonic() - self._shown)), LONGEST)
         else:
-            waiting = "" if self.record.running else f"; waiting for {self.waiting_for}"
-            self._console.print(f"{self._trials()}{waiting}; {self._time()}", soft_wrap=True)
+            waiting = [] if self.record.running else [f"waiting for {self.waiting_for}"]
+            self._console.print("; ".join([self._trials(), *waiting, *self._silent(), self._time()]), soft_wrap=True)
 
     def say(self, text: str) -> None:
         """A line that stays: something went wrong and was dealt with."""
@@ -139,6 +144,8 @@ class Progress:
         shown = ", ".join(_position(trial_id, report) for trial_id, report in running[:4])
         more = f" and {len(running) - 4} more" if len(running) > 4 else ""
         yield f"  running  {shown + more if running else 'waiting for ' + self.waiting_for}"
+        if silent := self._silent():
+            yield f"  silent   {', '.join(silent)}"
         yield f"  time     {self._time()}"
         if self._ending:
             yield "  ending, within seconds; Ctrl-C once more ends it at once"
@@ -150,6 +157,11 @@ class Progress:
         if self.record.running:
             parts.append(f"{len(self.record.running)} running")
         return ", ".join(parts)
+
+    def _silent(self) -> list[str]:
+        found = list(self.watch.silent().items()) if self.watch else []
+        more = [f"and {len(found) - 4} more"] if len(found) > 4 else []
+        return [f"{trial_id}: no report for {duration(seconds)}" for trial_id, seconds in found[:4]] + more
 
     def _best(self) -> str:
         metric, sign = self.space.search.metric, 1 if self.space.mode == "min" else -1
@@ -179,12 +191,13 @@ class Progress:
         ended, total = len(self.record.ends), self.space.num_samples
         text = duration(spent)
         if self._before < ended < total and self._first_trial is not None:
-            left = (time.monotonic() - self._first_trial) / (ended - self._before) * (total - ended)
+            searched = time.monotonic() - self._first_trial
+            left = searched / (ended - self._before) * (total - ended)
             if self.time_budget is not None:
-                left = min(left, max(0.0, self.time_budget - spent))
+                left = min(left, max(0.0, self.time_budget - searched))
             text += f", about {duration(left)} left"
         if self.time_budget is not None:
-            text += f", budget {duration(self.time_budget)}"
+            text += f", budget {duration(self.time_budget)} from the first trial's start"
         return text
 
 

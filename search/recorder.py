@@ -9,7 +9,7 @@ import numpy as np
 import ray
 from ray import tune
 
-from search.actors import MemoryLostError
+from search.actors import MemoryLostError, StalledError
 from search.leaderboard import write_csv
 from search.predictions import Predictions
 from search.progress import Progress
@@ -17,6 +17,7 @@ from search.ranking import Row, columns, rank
 from search.record import INTERRUPTED, UNSCORED, Record, TrialEnd
 from search.searcher import OptunaSearcher
 from search.space import Space
+from search.stop import Stop
 from search.tracking import Tracking
 from stockrnn.folds import Fold
 
@@ -64,8 +65,7 @@ class Recorder(tune.Callback):
 
     def __init__(
         self, record: Record, board: Board, progress: Progress, predictions: Predictions, folds: Sequence[Fold],
-        tracking: Tracking, searcher: OptunaSearcher, forget: Callable[[str], None],
-        stop: Callable[[str], None],
+        tracking: Tracking, searcher: OptunaSearcher, forget: Callable[[str], None], stop: Stop,
     ) -> None:  # fmt: skip
         self._record, self._board, self._progress, self._tracking = record, board, progress, tracking
         self._predictions, self._folds, self._searcher = predictions, folds, searcher
@@ -85,6 +85,7 @@ class Recorder(tune.Callback):
         self._board.refresh()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._stop.trial_started()
         trial_id, point = trial.config["trial_id"], trial.config["point"]
         if trial_id not in self._record.running:
             self._record.start(trial_id, point)
@@ -144,7 +145,7 @@ class Recorder(tune.Callback):
             return
         last = [other.message for other in self._record.ends[-SAME_FAILURES:]]
         if len(last) == SAME_FAILURES and len(set(last)) == 1:
-            self._stop(f"the first {SAME_FAILURES} trials failed alike: {end.message}")
+            self._stop.because(f"the first {SAME_FAILURES} trials failed alike: {end.message}")
 
 
 def _why(trial: Any) -> str:
@@ -153,6 +154,8 @@ def _why(trial: Any) -> str:
     path = trial.pickled_error_file
     error = ray.cloudpickle.loads(Path(path).read_bytes()) if path else None
     match error:
+        case StalledError():
+            return str(error)
         case MemoryLostError():
             return "the machine ran out of memory and its worker was killed"
         case ray.exceptions.RayActorError(actor_init_failed=True):  # the text ends with the cause

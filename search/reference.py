@@ -42,6 +42,7 @@ EXAMPLES = {  # a line of YAML for every key, as it stands below its section
     "search.mode": "mode: min",
     "search.finalists": "finalists: 5",
     "search.max_failures": "max_failures: 5",
+    "search.stall_timeout": "stall_timeout: 1800",
     "search.finalist_seeds": "finalist_seeds: 10",
     "search.initial": "initial: [{architecture: gru, hidden_size: 16}]",
     "scheduler.max_epochs": "max_epochs: 81",

@@ -22,7 +22,8 @@ from stockrnn.series import Prices
 __all__ = ["Begun", "changes", "finished", "read_begun", "read_manifest"]
 
 FREE = (  # what may change from one part of a study to the next: it changes no score of a trial
-    "search.num_samples", "search.max_failures", "search.finalists", "search.finalist_seeds", "resources", "tracking",
+    "search.num_samples", "search.max_failures", "search.stall_timeout", "search.finalists", "search.finalist_seeds",
+    "resources", "tracking",
 )  # fmt: skip
 TELLING = ("python", "torch", "ray", "optuna", "numpy", "stockrnn-search")
 

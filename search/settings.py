@@ -55,6 +55,14 @@ class SearchConfig(Configuration):
     max_failures: int = Field(
         2, ge=0, le=100, description="times that a trial goes on, from its checkpoint, after its worker died"
     )
+    stall_timeout: float | None = Field(
+        600,
+        ge=1,
+        le=8_640_000,
+        description="seconds without a report after which a trial's worker is killed and the trial goes on with "
+        "another, as after a death that max_failures counts; at least 20 times what its epoch is predicted to take; "
+        "null: never",
+    )
     finalist_seeds: int = Field(5, ge=1, le=100, description="networks that each finalist averages")
     initial: list[dict[str, Any]] = Field(default_factory=list, description="points tried first, one trial each")
 

@@ -35,19 +35,24 @@ class Stop(Stopper):
     """Tells Tune to end the study (the time budget is monotonic, so that clock jumps do no harm).
 
     Args:
-        time_budget: seconds from now, or None.
+        time_budget: seconds from the first trial's start, or None.
         acknowledge: called at the first signal.
+        clock: seconds, of any origin.
 
     Attributes:
+        startup: seconds from now to the first trial's start; None before it.
         signalled: whether a signal asked for the end.
         reason: why the study cannot go on, in words; None while it can.
     """
 
-    def __init__(self, time_budget: float | None, acknowledge: Callable[[], None]) -> None:
+    def __init__(
+        self, time_budget: float | None, acknowledge: Callable[[], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.signalled = False
         self.reason: str | None = None
-        self._acknowledge = acknowledge
-        self._deadline = None if time_budget is None else time.monotonic() + time_budget
+        self.startup: float | None = None
+        self._time_budget, self._acknowledge = time_budget, acknowledge
+        self._clock, self._began = clock, clock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune's snapshot is a cache; signals and the terminal do not travel in it
@@ -58,6 +63,11 @@ class Stop(Stopper):
     def because(self, reason: str) -> None:
         """The study cannot go on; the first reason counts."""
         self.reason = self.reason or reason
+
+    def trial_started(self) -> None:
+        """Note that a trial runs: the time budget counts from the first, and not while Ray or machines start."""
+        if self.startup is None:
+            self.startup = self._clock() - self._began
 
     @property
     def left(self) -> float | None:
@@ -72,7 +82,9 @@ class Stop(Stopper):
     def stop_all(self) -> bool:
         if self.early:
             raise Ended(ray_lives=not self.signalled)
-        return self._deadline is not None and time.monotonic() >= self._deadline
+        if self._time_budget is None or self.startup is None:
+            return False
+        return self._clock() - self._began - self.startup >= self._time_budget
 
     @contextmanager
     def on_signals(self, *, nohup: bool = False) -> Iterator[None]:

@@ -37,6 +37,7 @@ from search.restart import Restarter
 from search.resume import Begun, read_begun
 from search.searcher import OptunaSearcher
 from search.space import Space
+from search.stalls import StallLimits, StallWatch
 from search.stop import Ended, Stop, hangups_ignored
 from search.tracking import Tracking
 from search.tuner import tuner
@@ -58,7 +59,7 @@ class Options:
         folder: the study's on this machine, which exists where it is resumed, and only there.
         mirror: where it is kept behind a URL, what brings it there.
         max_concurrent: trials side by side, at most.
-        time_budget: seconds after which the search ends.
+        time_budget: seconds after the first trial's start at which the search ends.
         insecure: join a cluster that others can reach and that asks for no token.
         niceness: of the workers of a Ray of our own.
         restarter: what happens when Ray dies; None where this process runs more than the study.
@@ -90,6 +91,7 @@ class Outcome:
 
     Attributes:
         failure: why the study could not go on; None where it could.
+        startup: seconds to the first trial's start; None where no trial started.
         before: trials that had ended before it was resumed.
     """
 
@@ -99,6 +101,7 @@ class Outcome:
     interrupted: bool
     seconds: float
     failure: str | None = None
+    startup: float | None = None
     before: int = 0
 
 
@@ -194,6 +197,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
     return Outcome(
         rows=study.board.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled,
         seconds=round(time.monotonic() - began, 3), failure=stop.reason or lost, before=len(begun.ends),
+        startup=stop.startup,
     )  # fmt: skip
 
 
@@ -248,7 +252,7 @@ class _Study:
         """Run the trials; when this returns, every trial has ended, or goes on when the study is resumed."""
         recorder = Recorder(
             self.record, self.board, self.progress, self.predictions, self.walk.folds, self.tracking, self.searcher,
-            self.forget, self.stop.because,
+            self.forget, self.stop,
         )  # fmt: skip
         self.progress.wait_for(f"{self.slots} workers to start")
         assert self.needs
@@ -257,8 +261,10 @@ class _Study:
             self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
             self.needs, self.searcher, self.begun, self.stop, recorder,
         )  # fmt: skip
-        with suppress(Ended), workers_may_die():
+        watch = self.progress.watch = StallWatch()
+        with suppress(Ended), workers_may_die(StallLimits(self.space, self.walk), watch):
             run.fit()
+        self.progress.watch = None
         recorder.interrupt()
         self.searcher.close()
 

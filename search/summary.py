@@ -14,6 +14,7 @@ from stockrnn.storage import joined
 __all__ = ["summary"]
 
 TOP = 10
+SHOWN = 4  # running trials
 
 
 def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
@@ -34,6 +35,9 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
     if outcome.interrupted:
         parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all that had ended is kept.")
         parts.append(f"To go on: python -m search.run --resume {place}")
+    elif ended == 0 and not outcome.failure:
+        parts.append(textwrap.fill(_nothing_ended(space, outcome), 80))
+        parts.append(f"To go on: python -m search.run --resume {place} --time-budget TIME")
     elif ended < space.num_samples and not outcome.failure:
         parts.append(f"The time budget ended the study after {ended} of {space.num_samples} trials.")
     parts.append("")
@@ -47,3 +51,18 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
     missing = "" if find_spec("optuna_dashboard") else "  (pip install optuna-dashboard)"
     parts.append(f"{'dashboard':13}optuna-dashboard {folder / 'study.journal'}{missing}")
     return "\n".join(parts)
+
+
+def _nothing_ended(space: Space, outcome: Outcome) -> str:
+    """Return what the start took and what the trials had reached when the time budget was over."""
+    running = [
+        f"{end.trial_id} had reached epoch {end.epochs}" if end.epochs else f"{end.trial_id} was in its first epoch"
+        for end in outcome.ends[:SHOWN]
+    ]
+    if more := len(outcome.ends[SHOWN:]):
+        running.append(f"{more} more were running")
+    return (
+        f"The time budget ended the study before any of its {space.num_samples} trials had ended. It counts from the "
+        f"first trial's start, {duration(outcome.startup or 0)} after the study's; by its end {', '.join(running)}, of "
+        f"at most {space.scheduler.max_epochs} epochs. Give it more time."
+    )

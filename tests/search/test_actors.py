@@ -2,20 +2,24 @@
 
 import pytest
 
-from search.actors import REPLACED, workers_may_die
-from search.lean import replacements
+from search.actors import replaced, workers_may_die
+from search.stalls import StallLimits, StallWatch
+from stockrnn.prices import load
+from stockrnn.quality import clean
 
 
-def test_tune_is_as_it_was_after_a_study_however_it_ended():
-    places = [(module, theirs.__name__) for module, theirs, _ in [*REPLACED, *replacements()]]
+def test_tune_is_as_it_was_after_a_study_however_it_ended(small_space):
+    space = small_space()
+    stalls = StallLimits(space, space.folds(clean(load("nasdaq")))), StallWatch()
+    places = [(module, theirs.__name__) for module, theirs, _ in replaced(*stalls)]
 
     def named():
         return [getattr(module, name) for module, name in places]
 
     before = named()
-    with workers_may_die():
+    with workers_may_die(*stalls):
         assert not any(now is theirs for now, theirs in zip(named(), before, strict=True))
     assert named() == before
-    with pytest.raises(KeyboardInterrupt), workers_may_die():
+    with pytest.raises(KeyboardInterrupt), workers_may_die(*stalls):
         raise KeyboardInterrupt
     assert named() == before

@@ -24,6 +24,7 @@ from search.offers import offered
 from search.recorder import _why
 from search.run import main
 from search.scheduler import FiniteASHA
+from search.stalls import StallLimits, StallWatch
 from search.trial import GpuMemoryError, TrialTrainable, lost_for_memory
 from search.tuner import asked
 from search.workers import ray_running
@@ -123,7 +124,7 @@ def searched(trainable, sizes, space, prices, folder, max_failures=0):
         {"trial_id": f"{number:05d}", "point": {"architecture": "gru", "hidden_size": size, "sequence_length": 3}}
         for number, size in enumerate(sizes)
     ]
-    with workers_may_die():
+    with workers_may_die(StallLimits(space, walk), StallWatch()):
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(trainable, prices=prices, folds=walk.folds, space=space), partial(asked, needs)
@@ -256,7 +257,7 @@ def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(clu
         for rank, size in ((1, LARGE), (2, SMALL))
     ]
     forecasts = {finalist.trial_id: prices.column("close")[-60:] for finalist in finalists}
-    refitted, failed = train_afresh(finalists, needs.at, forecasts, mixed, prices, walk, go_on=lambda: True)
+    refitted, failed = train_afresh(finalists, needs.at, forecasts, mixed, prices, walk, go_on=lambda: True, say=print)
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert len(refitted[0].forecasts[0]) == len(walk.final.validation)
     assert failed["00001"].startswith("GpuError: a share of 0.25 of a GPU was given")

@@ -125,6 +125,8 @@ def test_a_changed_study_is_refused_line_by_line_and_goes_on_where_it_is_forced(
 def test_other_versions_and_other_prices_are_named(study):
     space, (prices, _) = load_space(str(study / "space.yaml"), []), read_prices(study / "prices.parquet")
     assert changes(manifest(study), space, prices) == []
+    patient = load_space(str(study / "space.yaml"), [("search.stall_timeout", "null", "--set")])
+    assert changes(manifest(study), patient, prices) == []
     was = manifest(study)
     was["versions"] = {**was["versions"], "torch": "1.13.1", "numpy": None}
     assert [re.sub(r" is .*", "", line) for line in changes(was, space, prices)] == ["torch", "numpy"]

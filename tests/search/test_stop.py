@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from search.record import TrialEnd
 from search.stop import Ended, Stop, hangups_ignored
+from search.study import Outcome
+from search.summary import summary
 from search.terminal import AT_ONCE, INTERRUPTED
 
 pytestmark = pytest.mark.slow
@@ -74,10 +77,28 @@ def test_under_nohup_a_hangup_is_none():
 
 def test_a_time_budget_ends_by_the_monotonic_clock_and_is_no_failure():
     stop = Stop(0.05, print)
+    stop.trial_started()
     assert not ended(stop)
     time.sleep(0.06)
     assert stop.stop_all()
     assert not stop.early
+
+
+def test_a_time_budget_counts_from_the_first_trial_however_long_the_start_took():
+    now = 100.0
+    stop = Stop(25.0, print, clock=lambda: now)
+    now += 3600
+    assert not ended(stop)
+    stop.trial_started()
+    assert stop.startup == 3600
+    now += 20
+    assert not ended(stop)
+    stop.trial_started()
+    now += 4.9
+    assert not ended(stop)
+    now += 0.1
+    assert stop.stop_all()
+    assert stop.startup == 3600
 
 
 def test_the_first_reason_counts():
@@ -100,3 +121,29 @@ def test_no_clock_that_can_be_set_measures_a_time():
                 called = ast.unparse(node.func)
                 if called in ("time.time", "datetime.now", "datetime.utcnow", "datetime.today"):
                     assert str(path.relative_to(ROOT)) in allowed, f"{path}:{node.lineno}: {called}"
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((("00000", 3), ("00001", 0)), "00000 had reached epoch 3, 00001 was in its first epoch, of at most 4 epochs."),
+        (
+            [(f"{number:05d}", 1) for number in range(6)],
+            "00003 had reached epoch 1, 2 more were running, of at most 4 epochs.",
+        ),
+    ],
+)
+def test_a_time_budget_over_before_any_trial_ended_says_what_the_start_took(small_space, tmp_path, ends, said):
+    running = [TrialEnd(trial_id=name, status="interrupted", point={}, epochs=epochs) for name, epochs in ends]
+    outcome = Outcome(rows=[], ends=running, verdict="None.", interrupted=False, seconds=66.0, startup=41.0)
+    shown = summary(small_space(), outcome, tmp_path, "results/small")
+    words = " ".join(shown.split())
+    assert "The time budget ended the study before any of its 6 trials had ended. It counts from the first" in words
+    assert "start, 41s after the study's" in words
+    assert said in words
+    assert "python -m search.run --resume results/small --time-budget TIME" in words
+    ended = Outcome(
+        rows=[], ends=[TrialEnd(trial_id="00000", status="complete", point={})], verdict="None.", interrupted=False,
+        seconds=66.0, startup=41.0,
+    )  # fmt: skip
+    assert "ended the study after 1 of 6 trials." in summary(small_space(), ended, tmp_path, "results/small")

@@ -190,7 +190,9 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
     with ray_running(None):
         needs = Needs(space, walk, len(prices), None)
         validation = {"00001": np.ones(3), "00002": np.full(60, 2000.0)}
-        refitted, failed = train_afresh(finalists, needs.at, validation, space, prices, walk, go_on=lambda: True)
+        refitted, failed = train_afresh(
+            finalists, needs.at, validation, space, prices, walk, go_on=lambda: True, say=print
+        )
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert list(failed) == ["00001"]
     assert failed["00001"].startswith("ValueError: forecast and actual have shapes (3,) and (60,)")
@@ -270,9 +272,32 @@ def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_fil
     assert not any(row["test_theils_u"] for row in rows)  # an interrupted study does not open the test block
 
 
+SLOW_START = """
+import sys, time
+
+import search.tuner
+from search.run import main
+from search.trial import TrialTrainable
+
+
+class SlowStart(TrialTrainable):
+    def setup(self, config, **shared):
+        time.sleep(20)
+        super().setup(config, **shared)
+
+
+search.tuner.TrialTrainable = SlowStart
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file, tmp_path):
+    """It counts from the first trial's start: workers that start longer than the budget do not use it up."""
     space = space_file(search={"num_samples": 5000}, scheduler={"max_epochs": 20, "grace_period": 20})
-    result = run(space, tmp_path, "--time-budget", "25s")
+    result = subprocess.run(
+        [sys.executable, "-c", SLOW_START, str(space), "--output", str(tmp_path), "--time-budget", "15s"], cwd=ROOT,
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "The time budget ended the study after" in result.stdout
     assert "of 5000 trials" in result.stdout
