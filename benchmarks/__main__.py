@@ -1,9 +1,9 @@
-"""Times a study against what a user would write instead, whole programs in turn, and rewrites docs/benchmarks.md.
+"""Compare the run time of a study with programs that users would write instead, and update docs/benchmarks.md.
 
 python -m benchmarks [--rounds 3] [--without NAME]
 
-What stands between `<!-- NAME -->` and `<!-- end NAME -->` is rewritten, the rest of the page is kept. Each program
-gets one thread a process. NeuralForecast is an extra: pip install -c constraints.txt -e '.[benchmarks]'
+Only the text between `<!-- NAME -->` and `<!-- end NAME -->` changes. Each program uses one thread per process.
+NeuralForecast is an extra: pip install -c constraints.txt -e '.[benchmarks]'
 """
 
 import argparse
@@ -38,17 +38,17 @@ OURS, LOOP, TUNE, NEURAL = "this project", "plain Optuna loop", "docs-style Ray 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to do the work: a program, what of `benchmarks` its user would write, and how its U is read."""
+    """A program that does the work, the code in `benchmarks` that its user would write, and how to read its U."""
 
     module: str
-    written: dict[str, Sequence[str]]  # a file, and the functions and classes of it; none: the whole file
+    written: dict[str, Sequence[str]]  # file -> names of its functions and classes; none: the whole file
     arguments: Callable[[Size, Path], list[str]] = lambda size, folder: size.words()
     test_u: Callable[[str, Path], float] = lambda printed, folder: price_u(json.loads(printed.splitlines()[-1]))
 
 
 @dataclass
 class Measured:
-    """What the rounds of one way gave."""
+    """Results of all rounds of one program."""
 
     seconds: list[float] = field(default_factory=list)
     u: float = float("nan")
@@ -64,7 +64,7 @@ def our_u(printed: str, folder: Path) -> float:
 
 
 def price_u(returns: Sequence[float]) -> float:
-    """Theil's U on the test block's prices of forecast log returns, in percent."""
+    """Return Theil's U on the prices of the test set, from forecast log returns in percent."""
     close = table()["close"].to_numpy()[-BLOCK - 1 :]
     return theils_u(close[:-1] * np.exp(np.array(returns) / 100), close[1:], close[:-1])
 
@@ -86,7 +86,7 @@ WAYS = {
 
 
 def lines(file: str, names: Sequence[str]) -> int:
-    """Lines of a file, or of some functions in it, without blank ones, comments, docstrings and the list of points."""
+    """Count the lines of a file or of some functions, without blanks, comments, docstrings and the list of points."""
     source = Path(__file__).with_name(file).read_text(encoding="utf-8")
     rows = source.splitlines()
     kept = set(range(1, len(rows) + 1))
@@ -104,7 +104,7 @@ def lines(file: str, names: Sequence[str]) -> int:
 
 
 def run(way: Way, size: Size) -> tuple[float, float]:
-    """Wall time in seconds and Theil's U on the test block of a program that must succeed."""
+    """Run a program, exit if it fails, and return its wall time in seconds and Theil's U on the test set."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", way.module, *way.arguments(size, Path(folder))]
         began = time.perf_counter()
@@ -113,12 +113,12 @@ def run(way: Way, size: Size) -> tuple[float, float]:
         )
         seconds = time.perf_counter() - began
         if done.returncode:
-            sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+            sys.exit(f"{' '.join(command)} failed with exit code {done.returncode}:\n{done.stderr[-2000:]}")
         return seconds, way.test_u(done.stdout, Path(folder))
 
 
 def compare(names: Sequence[str], size: Size, rounds: int) -> str:
-    """Each way in turn, round by round; a Markdown table."""
+    """Run the programs in turn, round by round, and return a Markdown table."""
     measured = {name: Measured() for name in names}
     for _ in range(rounds):
         for name, one in measured.items():
@@ -126,7 +126,7 @@ def compare(names: Sequence[str], size: Size, rounds: int) -> str:
             one.seconds.append(seconds)
             print(f"{name}, {size.folds} x {size.seeds}: {seconds:.1f} s, U {one.u:.4f}", file=sys.stderr, flush=True)
     rows = [
-        "| | median s | shortest, longest | times this project's, round by round | test Theil's U | lines |",
+        "| | median, s | minimum, maximum, s | time relative to this project, by round | test Theil's U | lines |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, one in measured.items():
@@ -139,7 +139,7 @@ def compare(names: Sequence[str], size: Size, rounds: int) -> str:
 
 
 def conditions(rounds: int) -> str:
-    """Machine, versions and day."""
+    """Return the command, date, machine and versions."""
     packages = ("torch", "ray", "optuna", "neuralforecast")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages if _installed(name))
     return (
@@ -149,11 +149,13 @@ def conditions(rounds: int) -> str:
 
 
 def main() -> None:
-    """Run the comparisons and rewrite the page."""
+    """Run the comparisons and update the page."""
     text = inspect.cleandoc(__doc__)
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of the comparison with one fold and one seed")
-    parser.add_argument("--without", action="append", default=[], choices=[LOOP, TUNE, NEURAL], help="leave one out")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of the comparison with one fold and one seed")
+    parser.add_argument(
+        "--without", action="append", default=[], choices=[LOOP, TUNE, NEURAL], help="leave out a program"
+    )
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     names = [name for name in WAYS if name not in options.without]

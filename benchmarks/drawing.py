@@ -1,4 +1,4 @@
-"""Lines and bars over days as an SVG picture: a few panels, one below the other, on white."""
+"""Draw line and bar charts over days as one SVG picture with stacked panels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ GRID, INK, SOFT = "#e5e7eb", "#1f2937", "#6b7280"
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line or one set of bars, a value a day."""
+    """A line or a set of bars, with one value per day."""
 
     name: str
     values: np.ndarray
@@ -22,7 +22,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Lines, or bars side by side from zero; `height` in pixels is that of the plot alone."""
+    """Chart of lines, or of bars side by side from zero; `height` is that of the plot area in pixels."""
 
     title: str
     height: int
@@ -31,7 +31,7 @@ class Panel:
 
 
 def picture(dates: np.ndarray, panels: Sequence[Panel]) -> str:
-    """The picture as text; `dates` and the values of every series have the shape (days,)."""
+    """Return the picture as SVG text; `dates` and the values of every series have the shape (days,)."""
     heights = [TOP + panel.height + BOTTOM for panel in panels]
     tops = np.cumsum([0, *heights])
     drawn = [part for panel, top in zip(panels, tops, strict=False) for part in _panel(dates, panel, int(top) + TOP)]
@@ -78,7 +78,7 @@ def _panel(dates: np.ndarray, panel: Panel, top: int) -> list[str]:
 
 
 def _levels(low: float, high: float) -> list[float]:
-    """Three to seven round numbers within the range."""
+    """Return three to seven round numbers within the range."""
     rough = (high - low) / 4
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough)

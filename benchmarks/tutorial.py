@@ -1,9 +1,9 @@
-"""Rewrites docs/tutorial.md: runs the tutorial's four networks and the search, and puts numbers and pictures in.
+"""Update the numbers and charts of docs/tutorial.md from two studies: the tutorial's four networks and a search.
 
     python -m benchmarks.tutorial [--ticker ^KS11 | --source prices.csv] [--search spaces/all.yaml] [--studies FOLDER]
 
-What stands between `<!-- NAME -->` and `<!-- end NAME -->` is rewritten, the rest of the page is kept. A study that the
-folder of studies holds already is not run again.
+Only the text between `<!-- NAME -->` and `<!-- end NAME -->` changes. A study that the folder of studies already has
+is not run again.
 """
 
 import argparse
@@ -35,7 +35,7 @@ PRICE, FORECAST, LATE = "#1f2937", "#d9480f", "#1971c2"
 
 @dataclass(frozen=True, kw_only=True)
 class Days:
-    """A network's forecasts of the test block and what came, in price points, each of shape (days,)."""
+    """Forecasts, actual closes and previous closes of the test set, in price points, each of shape (days,)."""
 
     dates: np.ndarray
     forecast: np.ndarray
@@ -47,7 +47,7 @@ class Days:
 
 
 def studied(path: str, studies: Path, market: Sequence[str]) -> Study:
-    """The study of a space, run where the folder does not hold it."""
+    """Return the study of a space; run it first if the folder does not contain it."""
     folder = studies / load_space(path).name
     if not (folder / "manifest.json").exists():
         command = [sys.executable, "-m", "search.run", path, "--output", str(studies), *market]
@@ -55,17 +55,17 @@ def studied(path: str, studies: Path, market: Sequence[str]) -> Study:
             sys.exit(code)
     study = read_study(folder)
     if study.state != "done":
-        sys.exit(f"{folder}: the study is {study.state}; the page needs a whole one; go on with it by --resume")
+        sys.exit(f"{folder}: the study is {study.state}; the page needs a finished study; resume it with --resume")
     return study
 
 
 def best(study: Study) -> dict:
-    """The network that is best on validation among those that the test block has seen."""
+    """Return the row of the finalist with the best validation score."""
     return next(row for row in study.rows if row.get("architecture") and row.get("test_theils_u") is not None)
 
 
 def days_of(study: Study, trial_id: str) -> Days:
-    """The test block of a trial."""
+    """Return the forecasts of a trial on the test set."""
     rows = read_predictions(study.folder / "predictions.parquet", "test")
     rows = rows.filter(pc.equal(rows["trial_id"], trial_id)).sort_by("date")
     columns = {name: rows[name].to_numpy().astype(float) for name in ("forecast", "actual", "previous")}
@@ -77,7 +77,7 @@ def rmse(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def looks(days: Days) -> str:
-    """The scores that price levels flatter, of the network and of persistence."""
+    """Return a table of scores on price levels, for the network and for persistence."""
 
     def row(name: str, forecast: np.ndarray) -> str:
         error = forecast - days.actual
@@ -92,29 +92,29 @@ def looks(days: Days) -> str:
 
 
 def late(days: Days) -> str:
-    """How far the forecast is from the price it is of, and from the price of the day before."""
+    """Compare the distance of the forecast from its target with its distance from the price of the day before."""
     worse = int(np.sum(np.abs(days.forecast - days.actual) > np.abs(days.previous - days.actual)))
     from_actual, from_previous = rmse(days.forecast, days.actual), rmse(days.forecast, days.previous)
     return (
-        f"The forecast is {from_actual:.1f} points away from the price that it forecasts (RMSE), and "
-        f"{from_previous:.1f} from the price of the day before. On {worse} of {len(days.dates)} days yesterday's "
-        "price was nearer to the truth than the network."
+        f"The RMSE between the forecast and its target is {from_actual:.1f} points. Between the forecast and the price "
+        f"of the day before it is {from_previous:.1f} points. On {worse} of {len(days.dates)} days, yesterday's price "
+        "was closer to the actual price than the forecast."
     )
 
 
 def overlay(days: Days) -> str:
-    """Forecast and price on top of each other, as tutorials show them."""
+    """Draw forecast and price over the whole test set, as tutorials do."""
     lines = [Series(name="price", values=days.actual, color=PRICE),
              Series(name="forecast", values=days.forecast, color=FORECAST)]  # fmt: skip
     return picture(days.dates, [Panel(title="The pretty chart: price and forecast", lines=lines, height=260)])
 
 
 def zoomed(days: Days) -> str:
-    """The last days of it, with the price drawn one day late, and both errors below."""
+    """Draw the given days, with the price shifted by one day, and both errors below."""
     lines = [
         Series(name="price", values=days.actual, color=PRICE),
         Series(name="forecast", values=days.forecast, color=FORECAST),
-        Series(name="the price, one day late", values=days.previous, color=LATE, dashed=True),
+        Series(name="price, one day late", values=days.previous, color=LATE, dashed=True),
     ]
     ours, theirs = np.abs(days.forecast - days.actual), np.abs(days.previous - days.actual)
     errors = [
@@ -122,8 +122,8 @@ def zoomed(days: Days) -> str:
         Series(name='error of "tomorrow equals today"', values=theirs, color=LATE),
     ]
     panels = [
-        Panel(title=f"The last {len(days.dates)} days of it", lines=lines, height=230),
-        Panel(title="How wrong each was, points", bars=errors, height=150),
+        Panel(title=f"The last {len(days.dates)} days", lines=lines, height=230),
+        Panel(title="Absolute error, points", bars=errors, height=150),
     ]
     return picture(days.dates, panels)
 
@@ -133,7 +133,7 @@ def fenced(text: str) -> str:
 
 
 def blocks(tutorial: Study, search: Study, market: Sequence[str]) -> Mapping[str, str]:
-    """What stands between the page's markers."""
+    """Return the text of each marked block of the page."""
     row = best(tutorial)
     days, data = days_of(tutorial, row["trial_id"]), tutorial.manifest["data"]
     versions = ", ".join(f"{name} {tutorial.manifest['versions'][name]}" for name in ("torch", "ray", "optuna"))
@@ -143,8 +143,8 @@ def blocks(tutorial: Study, search: Study, market: Sequence[str]) -> Mapping[str
             f"{duration(tutorial.manifest['seconds'])}, the search {duration(search.manifest['seconds'])}; {versions}; "
             f"{tutorial.manifest['start'][:10]}. Command: `{' '.join(['python -m benchmarks.tutorial', *market])}`."
         ),
-        "network": f"The network drawn here is the best of the four on validation: {network(row)}. "
-        f"The {len(days.dates)} days are those of the test block.",
+        "network": f"The chart shows the network with the best validation score of the four: {network(row)}. "
+        f"Its {len(days.dates)} days are the test set.",
         "looks": looks(days),
         "late": late(days),
         "four": fenced(table(tutorial.rows, top=10)),
@@ -154,7 +154,7 @@ def blocks(tutorial: Study, search: Study, market: Sequence[str]) -> Mapping[str
 
 
 def rewritten(page: str, blocks: Mapping[str, str]) -> str:
-    """The page with its blocks replaced.
+    """Return the page with its marked blocks replaced.
 
     Raises:
         ValueError: the page lacks a block's markers.
@@ -163,18 +163,18 @@ def rewritten(page: str, blocks: Mapping[str, str]) -> str:
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
         page, count = re.subn(pattern, lambda found, text=text: f"{found[1]}{text}\n{found[2]}", page, flags=re.S)
         if count != 1:
-            raise ValueError(f"<!-- {name} --> stands {count} times; each block stands once; write its two markers")
+            raise ValueError(f"<!-- {name} --> found {count} times; a page has each block once; write its two markers")
     return page
 
 
 def main() -> None:
-    """Run the studies and rewrite the page."""
+    """Run the studies and update the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--ticker", help="Yahoo's symbol, as ^KS11 (default: the shipped Nasdaq series)")
+    place.add_argument("--ticker", help="Yahoo symbol, for example ^KS11 (default: the built-in Nasdaq series)")
     place.add_argument("--source", help="sp500, or the path of a CSV or Parquet file")
-    parser.add_argument("--search", default="spaces/all.yaml", metavar="SPACE", help="what to search")
-    parser.add_argument("--studies", type=Path, metavar="FOLDER", help="where studies are kept (default: nowhere)")
+    parser.add_argument("--search", default="spaces/all.yaml", metavar="SPACE", help="space to search")
+    parser.add_argument("--studies", type=Path, metavar="FOLDER", help="folder for the studies (default: temporary)")
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     market = ["--ticker", options.ticker] if options.ticker else []

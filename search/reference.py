@@ -1,4 +1,4 @@
-"""The reference of space files, docs/space.md, written from the configurations: it says what the reader checks.
+"""Generate docs/space.md, the reference of the space file, from the configuration classes that check the file.
 
 python -m search.reference > docs/space.md
 """
@@ -17,7 +17,7 @@ from stockrnn.configuration import FEATURE_SETS, Configuration, NetworkConfig, O
 
 __all__ = ["EXAMPLES", "Entry", "entries", "reference_text"]
 
-EXAMPLES = {  # a line of YAML for every key, as it stands below its section
+EXAMPLES = {  # one line of YAML per key, as written in its section
     "name": "name: kospi",
     "seed": "seed: 1",
     "data.source": "source: prices.csv",
@@ -79,21 +79,21 @@ EXAMPLES = {  # a line of YAML for every key, as it stands below its section
     "space.loss": "loss: [mse, huber]",
     "space.gradient_clip": "gradient_clip: [null, 1.0]",
 }
-TAKES = {  # where a configuration's type says less than its rules
-    "name": "letters, digits, dots, dashes and underscores, at most 100, the first a letter or digit",
-    "data.tickers": "a list of Yahoo's symbols, each once",
-    "data.features": "a list of features and sets, or one set's name",
+TAKES = {  # for keys with rules that their type does not express
+    "name": "at most 100 letters, digits, dots, dashes and underscores; the first one is a letter or digit",
+    "data.tickers": "a list of different Yahoo symbols",
+    "data.features": "a list of features and sets, or the name of one set",
     "data.also": "a list of names, paths, tickers and mappings",
-    "search.initial": "a list of points, each a mapping of parameters to values of their domains",
+    "search.initial": "a list of mappings from parameters to values of their domains",
     "resources.when": "a list of entries, at most 8",
-    "resources.when.if": "a mapping of parameters to a value, a list of values, or `min` and `max`",
-    "space.features": "a set's name, or a list of features and sets",
+    "resources.when.if": "a mapping from parameters to a value, a list of values, or `min` and `max`",
+    "space.features": "the name of a set, or a list of features and sets",
 }
 DEFAULTS = {
-    "data.features": "`ohlcv`, or `ohlc` where there is no usable volume",
+    "data.features": "`ohlcv`, or `ohlc` if the series has no usable volume",
     "search.initial": "`[]`",
     "resources.when": "`[]`",
-    "space.features": "what `data.features` says",
+    "space.features": "the value of `data.features`",
 }
 GROUPS: tuple[tuple[str, type[Configuration]], ...] = (
     ("The network", NetworkConfig), ("The window", WindowConfig), ("The training", TrainingConfig),
@@ -102,7 +102,7 @@ GROUPS: tuple[tuple[str, type[Configuration]], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A key of a space file: its dotted name, and in words of Markdown what it means, takes, is by default."""
+    """Key of a space file: its dotted name, and its meaning, valid values, default and example in Markdown."""
 
     key: str
     meaning: str
@@ -112,7 +112,7 @@ class Entry:
 
 
 def entries(section: str) -> list[Entry]:
-    """The keys of a section, in the order of its configuration; `top` are those outside of any, `space` parameters."""
+    """Return the keys of a section in the order of its configuration; `top` stands for the top-level keys."""
     match section:
         case "top":
             properties = {name: schema()["properties"][name] for name in ("name", "seed")}
@@ -129,7 +129,7 @@ def entries(section: str) -> list[Entry]:
 
 
 def reference_text() -> str:
-    """The page as Markdown, ending in a newline."""
+    """Return the page as Markdown that ends in a newline."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("search", "."), undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, autoescape=False,
@@ -150,11 +150,11 @@ def _parameter(name: str) -> Entry:
     entry = _entry(f"space.{name}", form)
     kinds = {each.get("type") for each in (form, *form.get("anyOf", []))}
     more = " or an int range" if "integer" in kinds else " or a float range" if "number" in kinds else ""
-    return replace(entry, takes=f"{entry.takes}; to choose from, a list{more}")
+    return replace(entry, takes=f"{entry.takes}; a list for a choice{more}")
 
 
 def _entry(key: str, form: Mapping[str, Any]) -> Entry:
-    default = f"`{_yaml(form['default'])}`" if "default" in form else "none, it has to be given"
+    default = f"`{_yaml(form['default'])}`" if "default" in form else "none, the key is required"
     default = DEFAULTS.get(key, default)
     return Entry(
         key=key,
@@ -175,7 +175,7 @@ def _sentence(text: str) -> str:
 
 
 def _takes(form: Mapping[str, Any]) -> Iterator[str]:
-    """What a JSON Schema lets pass, in words; several where it is one of several."""
+    """Yield the valid values of a JSON Schema in words, one text per alternative."""
     if "anyOf" in form:
         for each in form["anyOf"]:
             yield from _takes(each)
@@ -194,11 +194,11 @@ def _takes(form: Mapping[str, Any]) -> Iterator[str]:
         case "string" if form.get("format") == "date":
             yield "a day, YYYY-MM-DD"
         case "string":
-            yield f"a text of at most {form['maxLength']} letters" if "maxLength" in form else "a text"
+            yield f"text of at most {form['maxLength']} characters" if "maxLength" in form else "text"
         case "integer" | "number" as kind:
             yield f"a {'whole ' if kind == 'integer' else ''}number{_bounds(form)}"
         case kind:
-            raise ValueError(f"{kind} is no type that has words; a key of such a type stands in TAKES; add it")
+            raise ValueError(f"{kind}: no text for this type; keys of other types need an entry in TAKES; add one")
 
 
 def _bounds(form: Mapping[str, Any]) -> str:
@@ -215,7 +215,7 @@ def _bounds(form: Mapping[str, Any]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """A default as a space file writes it."""
+    """Return a default as written in a space file."""
     return json.dumps(list(value) if isinstance(value, tuple) else value).strip('"')
 
 

@@ -211,6 +211,19 @@ def test_the_levels_that_honesty_names_are_those_of_the_tests():
     assert f"{selection.REPLICATIONS:,} times" in page
 
 
+def test_links_to_source_files_lead_to_files():
+    """MkDocs does not check them: docs/source_links.py makes them plain text in the site."""
+    found = [
+        page.parent / target
+        for page in DOCS.rglob("*.md")
+        for target in re.findall(
+            r"\]\(((?:\.\./)+(?:search|stockrnn|tests|benchmarks|spaces)\b[^)#]*)", page.read_text("utf-8")
+        )
+    ]
+    assert found
+    assert not [path for path in found if not path.exists()]
+
+
 def test_every_page_is_in_the_navigation_and_no_link_is_dead(tmp_path):
     pytest.importorskip("mkdocs")
     built = subprocess.run(
