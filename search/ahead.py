@@ -14,7 +14,7 @@ from stockrnn.folds import WalkForward
 from stockrnn.prices import Access
 from stockrnn.series import Prices
 from stockrnn.storage import RemoteFolder, is_url, joined
-from stockrnn.yahoo import AwayError
+from stockrnn.yahoo import YahooUnavailableError
 
 __all__ = ["Plan", "planned", "show_plans"]
 
@@ -47,11 +47,11 @@ def show_plans(options: argparse.Namespace, studies: Sequence[Space], access: Ac
     for space in studies:
         try:
             planned(options, space, access)
-        except AwayError as away:
+        except YahooUnavailableError as away:
             access = replace(access, offline=True, refresh=False)  # nor is it asked for the others
             try:
                 planned(options, space, access)
-            except AwayError:
+            except YahooUnavailableError:
                 print(one_line(f"{str(away).partition(';')[0]}; planned without these prices"), file=sys.stderr)
                 print(plan(space, None, None))
                 _place(options, space)

@@ -33,7 +33,7 @@ from search.wording import explain, nearest, one_line, shown, suggestion
 from stockrnn.configuration import Configuration, DataConfig, ValidationConfig
 from stockrnn.files import meant
 from stockrnn.scores import METRICS
-from stockrnn.sources import SOURCES, YAHOO, with_tickers
+from stockrnn.sources import SOURCES, YAHOO, sources_with_tickers
 
 __all__ = ["Contents", "read"]
 
@@ -171,16 +171,16 @@ class _Reader:
         key, source = ("data", "source"), data.source
         rule = f"a source is {', '.join(SOURCES)} or the path of a CSV or Parquet file"
         path, its = os.path.expanduser(source), SOURCES.get(source)
-        if its and its.ticker:
+        if its and its.example_ticker:
             if not data.ticker and not data.tickers:
                 self._problem(
-                    key, f"{source} names no ticker; it needs {its.whose} symbol; add ticker: {its.ticker}, say"
+                    key, f"{source} names no ticker; it needs {its.owner} symbol; add ticker: {its.example_ticker}, say"
                 )
             if data.ticker and data.tickers:
                 self._problem(("data", "tickers"), "stand beside a ticker; one of them names the prices; drop one")
         elif data.ticker or data.tickers:
             key = ("data", "ticker" if data.ticker else "tickers")
-            others = " or ".join(with_tickers())
+            others = " or ".join(sources_with_tickers())
             self._problem(key, f"stands beside source: {source}; it goes with source: {others}; drop one of them")
         elif its is None and os.path.isdir(path):
             self._problem(key, f"{shown(source)} is a folder; {rule}; name a file in it")

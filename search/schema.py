@@ -5,7 +5,7 @@ from typing import Any
 
 from search.parameters import FIELDS
 from search.settings import NAME, SECTIONS, WhenConfig
-from stockrnn.configuration import FEATURE_SETS, NAMES, DataConfig, OtherConfig
+from stockrnn.configuration import FEATURE_NAMES, FEATURE_SETS, DataConfig, OtherConfig
 from stockrnn.features import ROLLING
 
 __all__ = ["schema", "schema_text"]
@@ -13,7 +13,10 @@ __all__ = ["schema", "schema_text"]
 FEATURE_SET = {"enum": list(FEATURE_SETS)}
 SESSIONS = "([2-9]|[1-9][0-9]|[1-4][0-9][0-9]|500)"  # from SHORTEST to LONGEST
 FEATURE = {
-    "anyOf": [{"enum": [*NAMES, *FEATURE_SETS]}, {"type": "string", "pattern": f"^({'|'.join(ROLLING)})_{SESSIONS}$"}]
+    "anyOf": [
+        {"enum": [*FEATURE_NAMES, *FEATURE_SETS]},
+        {"type": "string", "pattern": f"^({'|'.join(ROLLING)})_{SESSIONS}$"},
+    ]
 }
 FEATURE_LIST = {"type": "array", "items": FEATURE, "minItems": 1, "uniqueItems": True}
 

@@ -21,7 +21,7 @@ from stockrnn.configuration import (
 )
 from stockrnn.features import columns_needed, missing_columns, warm_up
 from stockrnn.folds import FoldError, WalkForward, walk_forward
-from stockrnn.quality import usable_volume
+from stockrnn.quality import unusable_volume_reason
 from stockrnn.scores import METRICS
 from stockrnn.series import Prices
 
@@ -83,7 +83,7 @@ class Space(Contents):
     def fitting(self, prices: Prices) -> "Space":
         """This space; where it names no features, and the prices have no volume to speak of, without the volume."""
         named = any(parameter.name == "features" for parameter in self.parameters)
-        if named or "features" in (self.document.data.get("data") or {}) or usable_volume(prices) is None:
+        if named or "features" in (self.document.data.get("data") or {}) or unusable_volume_reason(prices) is None:
             return self
         return replace(self, data=self.data.model_copy(update={"features": FEATURE_SETS["ohlc"]}))
 
@@ -194,7 +194,7 @@ class Space(Contents):
                 f"{feature} needs a column {columns[0]}, which {prices.source} lacks; the series has "
                 f"{', '.join(prices.columns)}{instead}",
             )
-        unusable = usable_volume(prices)
+        unusable = unusable_volume_reason(prices)
         for feature in self.features:
             if unusable and "volume" in columns_needed(feature):
                 raise self.error(

@@ -1,4 +1,4 @@
-"""What is asked of a source, and how downloads are made and kept."""
+"""Describe a request for a series, and how downloads are made and cached."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -9,13 +9,13 @@ __all__ = ["Access", "Request"]
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """How downloads are made and kept.
+    """How downloads are made and cached.
 
     Attributes:
-        cache: folder of downloaded series; None: the user's cache folder.
-        offline: only what the cache holds.
-        refresh: download anew, whatever the cache holds.
-        time_limit: of a whole download with its repetitions, seconds.
+        cache: folder of the cached downloads; None: the user's cache folder.
+        offline: use the cache only.
+        refresh: download even if the cache has a copy.
+        time_limit: seconds for a whole download, retries included.
     """
 
     cache: Path | None = None
@@ -25,20 +25,20 @@ class Access:
 
     def __post_init__(self) -> None:
         if self.offline and self.refresh:
-            raise ValueError("offline and refresh exclude each other; one downloads nothing, the other always")
+            raise ValueError("offline and refresh exclude each other; offline never downloads, refresh always does")
         if not self.time_limit > 0:
-            raise ValueError(f"time_limit is {self.time_limit}; it is a number of seconds above 0")
+            raise ValueError(f"time_limit is {self.time_limit}; it must be a number of seconds above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A series that is asked for.
+    """A request for a series.
 
     Attributes:
-        ticker: the source's symbol; empty for a source that is one series.
-        start, end: first and last day wanted; None: all there are. A source may give more, which is cut off.
-        adjust: whether prices are to be adjusted for dividends, where the source can.
-        access: how downloads are made and kept.
+        ticker: ticker of the series; empty for a source that is a single series.
+        start, end: first and last day; None: no limit. A source may return more days, which are then removed.
+        adjust: whether the source adjusts prices for dividends, if it can.
+        access: how downloads are made and cached.
     """
 
     ticker: str = ""

@@ -69,9 +69,9 @@ def align(prices: Prices, others: Sequence[tuple[str, Prices, int]]) -> Prices:
         values=np.column_stack([prices.values, *closes]),
     ).rows(np.arange(first, len(prices)))
     if first:
-        aligned = aligned.noting(_dropped(prices, first, others[latest][0]))
+        aligned = aligned.with_findings(_dropped(prices, first, others[latest][0]))
     for (name, other, lag), positions in zip(others, known, strict=True):
-        aligned = aligned.noting(
+        aligned = aligned.with_findings(
             *(replace(finding, text=f"{name}: {finding.text}") for finding in other.findings),
             *_old_closes(aligned.dates, name, other, lag, positions[first:]),
         )

@@ -1,7 +1,7 @@
-"""Downloaded series, kept as Parquet files: a folder with a file for each ticker, span and adjustment.
+"""Cache downloaded series in a folder, one Parquet file for each ticker, period and adjustment.
 
-A file is the whole of one download and is replaced by the whole of another, never prolonged: adjusted prices are
-rewritten back to the first day at each dividend and split, so the days of two downloads do not belong together.
+A file is one complete download, and the next download replaces it. It is never extended, since each dividend and split
+changes the adjusted prices of all earlier days.
 """
 
 import hashlib
@@ -17,20 +17,23 @@ import numpy as np
 from stockrnn.parquet import facts_of, read_prices, write_prices
 from stockrnn.series import Finding, PriceError, Prices
 
-__all__ = ["DamagedError", "Key", "default_folder", "is_fresh", "others", "read", "rewritten", "write"]
+__all__ = [
+    "DamagedError", "Key", "default_folder", "download_day", "history_change", "is_fresh", "other_periods", "read",
+    "write",
+]  # fmt: skip
 
-FORM = 1  # of the files: one of another form is not read
-SETTLED, YOUNG = timedelta(days=7), timedelta(hours=12)
-SAME = 1e-5  # closes that differ by less, relatively, are the same: Yahoo rounds
+FORM = 1  # version of the file format; files of other versions are not read
+SETTLING_TIME, MAX_AGE = timedelta(days=7), timedelta(hours=12)
+MIN_RELATIVE_CHANGE = 1e-5  # of a close; smaller differences come from Yahoo's rounding
 
 
 class DamagedError(ValueError):
-    """A file of the cache that is not what was written; one line."""
+    """A cached file is damaged or was changed; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """What a download asked for; `start` and `end` are included, None where the series has its own."""
+    """Identify a download by its parameters; `start` and `end` are included, None means no limit."""
 
     ticker: str
     start: date | None
@@ -38,60 +41,60 @@ class Key:
     adjust: bool
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ticker", self.ticker.upper())  # Yahoo knows no other
+        object.__setattr__(self, "ticker", self.ticker.upper())  # as Yahoo writes tickers
 
     @property
-    def span(self) -> str:
-        """The days in words."""
+    def period(self) -> str:
+        """The period in words."""
         if self.start is None and self.end is None:
             return "the whole history"
         return f"{self.start or 'the first day'} to {self.end or 'the last day'}"
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The same for JSON."""
+        """The key as JSON data."""
         start, end = (None if day is None else str(day) for day in (self.start, self.end))
         return {"ticker": self.ticker, "start": start, "end": end, "adjust": self.adjust}
 
     @property
     def file(self) -> str:
-        """A name that any disk takes, and takes for no other key's."""
+        """File name, unique to the key and valid on every file system."""
         digest = hashlib.sha256(json.dumps(self.facts).encode()).hexdigest()
-        return f"{_readable(self.ticker)}-{digest[:16]}.parquet"
+        return f"{_safe_name(self.ticker)}-{digest[:16]}.parquet"
 
 
-def _readable(ticker: str) -> str:
+def _safe_name(ticker: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", ticker, flags=re.ASCII)[:30]
 
 
 def default_folder() -> Path:
-    """The user's cache folder, where the operating system wants it."""
+    """Return this project's folder in the user's cache folder."""
     import platformdirs
 
     return platformdirs.user_cache_path("stockrnn-search", appauthor=False)
 
 
 def is_fresh(key: Key, fetched: str, now: datetime | None = None) -> bool:
-    """Whether a copy still serves.
+    """Return whether a copy can still be used.
 
-    One that was fetched 7 days or more after its `end` serves for ever: those sessions are over and settled. Any
-    other, with later sessions to come, serves for 12 hours.
+    A copy that was downloaded 7 days or more after its `end` does not expire, since its prices are final. All others
+    expire after 12 hours.
     """
-    moment, now = datetime.fromisoformat(fetched), now or datetime.now(UTC)
-    if key.end is not None and moment.date() >= key.end + SETTLED:
+    downloaded, now = datetime.fromisoformat(fetched), now or datetime.now(UTC)
+    if key.end is not None and downloaded.date() >= key.end + SETTLING_TIME:
         return True
-    return timedelta(0) <= now - moment < YOUNG
+    return timedelta(0) <= now - downloaded < MAX_AGE
 
 
 def read(folder: Path, key: Key) -> Prices | None:
-    """The copy of a series as it was downloaded, with its findings and `fetched`; None: there is none.
+    """Return the copy of a series with its findings and `fetched`; None if there is no copy.
 
     Raises:
-        DamagedError: there is a file, but it was torn, changed, or cannot be read.
+        DamagedError: the file is incomplete, was changed, or cannot be read.
     """
     path = folder / key.file
     try:
-        prices, facts = read_prices(path)
+        prices, metadata = read_prices(path)
     except FileNotFoundError:
         return None
     except PriceError as error:
@@ -99,9 +102,9 @@ def read(folder: Path, key: Key) -> Prices | None:
     try:
         datetime.fromisoformat(prices.fetched or "")
     except (TypeError, ValueError):
-        raise DamagedError(f"{path}: is not as it was written") from None
-    if {name: facts.get(name) for name in ("form", *key.facts)} != {"form": FORM, **key.facts}:
-        raise DamagedError(f"{path}: is not as it was written")
+        raise DamagedError(f"{path}: was changed after it was written") from None
+    if {name: metadata.get(name) for name in ("form", *key.facts)} != {"form": FORM, **key.facts}:
+        raise DamagedError(f"{path}: was changed after it was written")
     return prices
 
 
@@ -115,41 +118,41 @@ def write(folder: Path, key: Key, prices: Prices) -> None:
     write_prices(folder / key.file, prices, {"form": FORM, **key.facts})
 
 
-def others(folder: Path, key: Key) -> list[str]:
-    """What else the cache holds of a ticker, in words."""
+def other_periods(folder: Path, key: Key) -> list[str]:
+    """Return the other cached periods of the same ticker, in words."""
     found = []
-    for path in sorted(folder.glob(f"{_readable(key.ticker)}-*.parquet")):
+    for path in sorted(folder.glob(f"{_safe_name(key.ticker)}-*.parquet")):
         try:
-            facts = facts_of(path)
-            if facts["ticker"] == key.ticker and path.name != key.file:
-                days = (None if facts[name] is None else date.fromisoformat(facts[name]) for name in ("start", "end"))
+            data = facts_of(path)
+            if data["ticker"] == key.ticker and path.name != key.file:
+                days = (None if data[name] is None else date.fromisoformat(data[name]) for name in ("start", "end"))
                 start, end = days
-                span = Key(ticker=key.ticker, start=start, end=end, adjust=facts["adjust"]).span
-                found.append(
-                    span if facts["adjust"] == key.adjust else f"{span} with adjust: {facts['adjust']}".lower()
-                )
+                period = Key(ticker=key.ticker, start=start, end=end, adjust=data["adjust"]).period
+                other = f"{period} with adjust: {data['adjust']}".lower()
+                found.append(period if data["adjust"] == key.adjust else other)
         except (PriceError, LookupError, TypeError, ValueError):
-            continue  # a damaged file is no offer
+            continue  # a damaged file cannot be used
     return found
 
 
-def rewritten(old: Prices, new: Prices) -> Finding | None:
-    """What a new download changed in the past of an old one; None: nothing."""
-    days, at, now_at = np.intersect1d(old.dates, new.dates, return_indices=True)
+def history_change(old: Prices, new: Prices) -> Finding | None:
+    """Return a warning if a new download changes closes of an old one; otherwise None."""
+    days, old_positions, new_positions = np.intersect1d(old.dates, new.dates, return_indices=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        factors = new.column("close")[now_at] / old.column("close")[at]
-    changed = np.abs(factors - 1) > SAME
+        factors = new.column("close")[new_positions] / old.column("close")[old_positions]
+    changed = np.abs(factors - 1) > MIN_RELATIVE_CHANGE
     if not changed.any():
         return None
     factor = np.median(factors[changed])
     text = (
-        f"history was rewritten: {changed.sum()} of {len(days)} closes differ from the copy of {day(old)}, by a factor "
-        f"of {factor:.6g} (median), as dividends and splits do; earlier studies had other prices"
+        f"Yahoo changed the history: {changed.sum()} of {len(days)} closes differ from the copy of "
+        f"{download_day(old)}, by a factor of {factor:.6g} (median); a dividend or a split does this; earlier studies "
+        f"used the old prices"
     )
-    dates = tuple(str(each) for each in days[changed][:3])
+    dates = tuple(str(day) for day in days[changed][:3])
     return Finding(check="history", severity="warning", text=text, rows=int(changed.sum()), dates=dates)
 
 
-def day(prices: Prices) -> str:
-    """The day (UTC) of a download."""
+def download_day(prices: Prices) -> str:
+    """Return the day (UTC) of a download."""
     return (prices.fetched or "")[:10]

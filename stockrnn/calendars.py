@@ -1,6 +1,6 @@
-"""Exchanges' calendars, from the optional package exchange_calendars: sessions that a series lacks, or has too many.
+"""Compare a series with an exchange's calendar, from the optional package exchange_calendars.
 
-They are consulted for warnings only: calendars have gaps of their own, and the series stays as it is.
+The comparison only adds warnings, since calendars have errors too. The series is not changed.
 """
 
 import difflib
@@ -14,7 +14,7 @@ import numpy as np
 from stockrnn.files import line
 from stockrnn.series import Finding, PriceError, Prices
 
-__all__ = ["against_calendar", "exchange_of", "installed"]
+__all__ = ["compare_with_calendar", "exchange_of", "is_installed"]
 
 NEW_YORK = "XNYS"
 SUFFIXES = {
@@ -31,77 +31,78 @@ INDICES = {
     "^NSEI": "XBOM", "^STI": "XSES", "^GSPC": NEW_YORK, "^IXIC": NEW_YORK, "^DJI": NEW_YORK, "^NDX": NEW_YORK,
     "^RUT": NEW_YORK, "^NYA": NEW_YORK,
 }  # fmt: skip
-SHARE = re.compile(r"[A-Z]{1,5}(-[A-Z])?", re.ASCII)  # of the United States, whose tickers have no suffix
+US_STOCK = re.compile(r"[A-Z]{1,5}(-[A-Z])?", re.ASCII)  # tickers of the United States have no suffix
 
 
 def exchange_of(ticker: str) -> str | None:
-    """The exchange (its ISO 10383 code) of a ticker as Yahoo writes it; None for currencies, crypto and the unknown."""
+    """Return the exchange (its ISO 10383 code) of a Yahoo ticker; None for currencies, crypto and unknown ones."""
     ticker = ticker.upper()
     if ticker in INDICES:
         return INDICES[ticker]
-    name, point, suffix = ticker.rpartition(".")
-    if point:
+    name, dot, suffix = ticker.rpartition(".")
+    if dot:
         return SUFFIXES.get(suffix) if name else None
-    return NEW_YORK if SHARE.fullmatch(ticker) else None
+    return NEW_YORK if US_STOCK.fullmatch(ticker) else None
 
 
-def installed() -> bool:
-    """Whether the package is there."""
+def is_installed() -> bool:
+    """Return whether exchange_calendars is installed."""
     return importlib.util.find_spec("exchange_calendars") is not None
 
 
-def against_calendar(prices: Prices, exchange: str) -> tuple[Finding, ...]:
-    """What differs between a series and an exchange's sessions over the same days; nothing without the package.
+def compare_with_calendar(prices: Prices, exchange: str) -> tuple[Finding, ...]:
+    """Return warnings of missing and unexpected sessions; none if exchange_calendars is not installed.
 
     Args:
-        prices: sorted, one row a day.
-        exchange: its ISO 10383 code, as XKRX.
+        prices: the series, sorted, with one row per day.
+        exchange: ISO 10383 code, as in XKRX.
 
     Raises:
-        PriceError: the package has no such exchange.
+        PriceError: the package does not have this exchange.
     """
-    if not installed() or len(prices) < 2:
+    if not is_installed() or len(prices) < 2:
         return ()
     try:
-        sessions = _sessions(exchange, prices.dates[0].item(), prices.dates[-1].item())
+        expected = _sessions(exchange, prices.dates[0].item(), prices.dates[-1].item())
     except _UnknownDaysError as error:
-        return (_finding(f"the calendar {exchange} cannot be consulted: {error}"),)
-    if not len(sessions):
+        return (_warning(f"the calendar {exchange} cannot be used: {error}"),)
+    if not len(expected):
         return ()
-    own = prices.dates[(prices.dates >= sessions[0]) & (prices.dates <= sessions[-1])]
-    missing, foreign = np.setdiff1d(sessions, own), np.setdiff1d(own, sessions)
+    actual = prices.dates[(prices.dates >= expected[0]) & (prices.dates <= expected[-1])]
+    missing, unexpected = np.setdiff1d(expected, actual), np.setdiff1d(actual, expected)
     found = []
     if len(missing):
-        found.append(_finding(f"{_count(missing)} of {exchange} missing: {_first(missing)}", missing))
-    if len(foreign):
-        found.append(_finding(f"{_count(foreign)} on days without one at {exchange}: {_first(foreign)}", foreign))
+        found.append(_warning(f"{_count(missing)} of {exchange} missing: {_first(missing)}", missing))
+    if len(unexpected):
+        text = f"{_count(unexpected)} on days when {exchange} was closed: {_first(unexpected)}"
+        found.append(_warning(text, unexpected))
     return tuple(found)
 
 
 class _UnknownDaysError(ValueError):
-    """A calendar that does not know the days asked for."""
+    """The calendar does not cover the requested days."""
 
 
 def _sessions(exchange: str, start: date, end: date) -> np.ndarray:
-    """Sessions from `start` to `end`, or to where the calendar is known; datetime64[D]."""
+    """Return the sessions from `start` to `end`, as far as the calendar covers them; datetime64[D]."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the package's own, from pandas 3.1 on
+        warnings.simplefilter("ignore", DeprecationWarning)  # raised by the package with pandas 3.1 and later
         import exchange_calendars
         from exchange_calendars.errors import CalendarError
 
         known = exchange_calendars.get_calendar_names(include_aliases=True)
         if exchange not in known:
-            near = difflib.get_close_matches(exchange.upper(), known, n=1)
+            matches = difflib.get_close_matches(exchange.upper(), known, n=1)
             raise PriceError(
-                f"--calendar {exchange}: no such exchange; it is an ISO 10383 code, as in XKRX or XNYS; "
-                + (f"did you mean {near[0]}?" if near else "correct it")
+                f"--calendar {exchange}: unknown exchange; an exchange is an ISO 10383 code, as in XKRX or XNYS; "
+                + (f"did you mean {matches[0]}?" if matches else "correct it")
             )
         try:
             try:
                 calendar = exchange_calendars.get_calendar(exchange, start=str(start), end=str(end))
-            except (ValueError, CalendarError):  # it begins later or ends earlier; which, only a calendar tells
-                some = type(exchange_calendars.get_calendar(exchange))
-                first, last = some.bound_min(), some.bound_max()
+            except (ValueError, CalendarError):  # the calendar starts later or ends earlier
+                calendar_class = type(exchange_calendars.get_calendar(exchange))
+                first, last = calendar_class.bound_min(), calendar_class.bound_max()
                 start = max(start, first.date()) if first is not None else start
                 end = min(end, last.date()) if last is not None else end
                 calendar = exchange_calendars.get_calendar(exchange, start=str(start), end=str(end))
@@ -110,9 +111,9 @@ def _sessions(exchange: str, start: date, end: date) -> np.ndarray:
     return np.asarray(calendar.sessions.to_numpy(), dtype="datetime64[D]")
 
 
-def _finding(text: str, dates: np.ndarray | None = None) -> Finding:
-    days = () if dates is None else tuple(dates[:5].astype(str).tolist())
-    return Finding(check="calendar", severity="warning", text=text, rows=0 if dates is None else len(dates), dates=days)
+def _warning(text: str, dates: np.ndarray | None = None) -> Finding:
+    rows, first = (0, ()) if dates is None else (len(dates), tuple(dates[:5].astype(str).tolist()))
+    return Finding(check="calendar", severity="warning", text=text, rows=rows, dates=first)
 
 
 def _count(dates: np.ndarray) -> str:

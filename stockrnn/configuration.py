@@ -1,7 +1,7 @@
-"""What can be configured: the data, the folds, and the window, network and training of a trial.
+"""Define and validate the configuration of the data, the folds, and a trial's window, network and training.
 
-Every class is frozen and keyword-only, and refuses a wrong value where it is made. Nothing heavy is
-imported here, so a space is checked (and its JSON Schema printed) without PyTorch.
+Every class is frozen and keyword-only, and rejects wrong values when it is created. PyTorch is not imported here, so
+that space files are checked, and their JSON Schema is printed, without it.
 """
 
 import difflib
@@ -16,11 +16,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from stockrnn.architectures import ARCHITECTURES, Architecture
 from stockrnn.features import COLUMNS, DERIVED, LONGEST, ROLLING, SHORTEST, rolling
 from stockrnn.heads import HEADS, Head
-from stockrnn.sources import SOURCES, YAHOO, with_tickers
+from stockrnn.sources import SOURCES, YAHOO, sources_with_tickers
 
 __all__ = [
+    "FEATURE_NAMES",
     "FEATURE_SETS",
-    "NAMES",
     "Configuration",
     "DataConfig",
     "NetworkConfig",
@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 DAY_OF_WEEK = ("weekday_sin", "weekday_cos")
-# `returns` and `technical` do without the volume, which currencies and some indices lack: write
-# [returns, volume_change] where there is one.
+# `returns` and `technical` do not use the volume, since currencies and some indices have none. Where there is one,
+# write [returns, volume_change].
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "ohlcv": ("open", "high", "low", "close", "volume"),
     "ohlc": ("open", "high", "low", "close"),
@@ -46,49 +46,55 @@ FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "technical": ("log_return", "range", "volatility_5", "volatility_20", "ma_ratio_5", "ma_ratio_20", "ma_ratio_60"),
 }
 GROUPS = {**FEATURE_SETS, "day_of_week": DAY_OF_WEEK}
-NAMES = (*COLUMNS, *DERIVED, "day_of_week")  # of features, but for the rolling ones
+FEATURE_NAMES = (*COLUMNS, *DERIVED, "day_of_week")  # without the rolling features
 
 
 def parse_features(value: object) -> object:
-    """A set's name, a comma-separated label or a list of features and sets -> a tuple of features; else ValueError."""
+    """Return a tuple of features from a set's name, a comma-separated label, or a list of features and sets.
+
+    Raises:
+        ValueError: the value is something else, or names an unknown or repeated feature.
+    """
     if isinstance(value, str):
         value = [name.strip() for name in value.split(",")]
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"must be a list of features ({', '.join(NAMES)}, ...) or one of {', '.join(FEATURE_SETS)}")
+        raise ValueError(
+            f"must be a list of features ({', '.join(FEATURE_NAMES)}, ...) or one of {', '.join(FEATURE_SETS)}"
+        )
     features = tuple(feature for name in value for feature in GROUPS.get(name, (name,)))
     for name in features:
         if name not in COLUMNS and name not in DERIVED:
             _check_rolling(name)
     if len(set(features)) != len(features):
-        raise ValueError(f"{', '.join(value)} repeats a feature; each is one input; name each once")
+        raise ValueError(f"{', '.join(value)} repeats a feature; each feature is one input; list each only once")
     return features
 
 
 def features_label(features: tuple[str, ...]) -> str:
-    """The short name of a tuple of features: its set's, or the features joined by commas."""
-    for name, known in FEATURE_SETS.items():
-        if known == features:
+    """Return the name of the set with these features, or the features joined by commas."""
+    for name, members in FEATURE_SETS.items():
+        if members == features:
             return name
     return ",".join(features).replace(",".join(DAY_OF_WEEK), "day_of_week")
 
 
 def _check_rolling(name: str) -> None:
-    """Raise ValueError for what is no rolling feature, with the nearest name that is a feature."""
+    """Raise ValueError unless `name` is a rolling feature such as volatility_20."""
     if found := rolling(name):
         base, sessions = found
         if not SHORTEST <= sessions <= LONGEST:
             raise ValueError(
-                f"{name!r} looks back over {sessions} sessions; N in {base}_N is a whole number from {SHORTEST} to "
+                f"{name!r} uses {sessions} sessions; N in {base}_N must be a whole number from {SHORTEST} to "
                 f"{LONGEST}; write {base}_{min(max(sessions, SHORTEST), LONGEST)}"
             )
         return
-    sessions_named = "".join(re.findall("[0-9]", name)).lstrip("0") or "20"
-    known = (*NAMES, *FEATURE_SETS, *(f"{base}_{sessions_named}" for base in ROLLING))
-    near = difflib.get_close_matches(name, known, n=1)
+    digits = "".join(re.findall("[0-9]", name)).lstrip("0") or "20"
+    known = (*FEATURE_NAMES, *FEATURE_SETS, *(f"{base}_{digits}" for base in ROLLING))
+    matches = difflib.get_close_matches(name, known, n=1)
     raise ValueError(
-        f"{name!r} is no feature and no set; features are {', '.join(NAMES)}, "
+        f"{name!r} is not a feature or a set; features are {', '.join(FEATURE_NAMES)}, "
         f"{', '.join(f'{base}_N' for base in ROLLING)} (as in volatility_20), sets are {', '.join(FEATURE_SETS)}; "
-        + (f"did you mean {near[0]}?" if near else "write one of them")
+        + (f"did you mean {matches[0]}?" if matches else "write one of them")
     )
 
 
@@ -96,12 +102,12 @@ Features = Annotated[tuple[str, ...], BeforeValidator(parse_features)]
 
 
 def parse_day(value: object) -> object:
-    """`2019-01-30`, as YAML and JSON write it, -> a date; else ValueError."""
+    """Return the date of a text such as `2019-01-30`, or raise ValueError; other types are returned unchanged."""
     if isinstance(value, str):
         try:
             return date.fromisoformat(value)
         except ValueError:
-            raise ValueError("is no day; a day is YYYY-MM-DD, as in 2019-01-30") from None
+            raise ValueError("is not a date; a date is YYYY-MM-DD, as in 2019-01-30") from None
     return value
 
 
@@ -109,169 +115,173 @@ Day = Annotated[date, BeforeValidator(parse_day)]
 
 
 class Configuration(BaseModel):
-    """Base of all configurations: frozen, no unknown fields, no silent conversion of types."""
+    """Base class of all configurations: frozen, without unknown fields, without conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-LONGEST_TICKER = 30
+MAX_TICKER_LENGTH = 30
 SOURCE_RULE = f"{', '.join(SOURCES)}, or the path of a CSV or Parquet file"
 
 
 class SourceConfig(Configuration):
-    """Which prices."""
+    """The source of a series and the days to use."""
 
-    source: str = Field("nasdaq", min_length=1, description=f"where prices come from: {SOURCE_RULE}")
+    source: str = Field("nasdaq", min_length=1, description=f"source of the prices: {SOURCE_RULE}")
     ticker: str | None = Field(
         None,
         min_length=1,
-        max_length=LONGEST_TICKER,
-        description=f"a source's symbol, with source: {' or '.join(with_tickers())}",
+        max_length=MAX_TICKER_LENGTH,
+        description=f"ticker of the series, only with source: {' or '.join(sources_with_tickers())}",
     )
-    start: Day | None = Field(None, description="the first day used; null: the first there is")
-    end: Day | None = Field(None, description="the last day used; null: the last there is")
-    adjust: bool = Field(True, description="Yahoo's prices adjusted for dividends too; for splits they always are")
+    start: Day | None = Field(None, description="first day to use; null: the first day of the series")
+    end: Day | None = Field(None, description="last day to use; null: the last day of the series")
+    adjust: bool = Field(
+        True, description="whether Yahoo's prices are adjusted for dividends; they are always adjusted for splits"
+    )
     date_format: str | None = Field(
         None,
         min_length=1,
-        description="how a file writes its dates, as in %d/%m/%Y; null: so that each means one day, as 2019-01-30 does",
+        description="format of the dates in a file, as in %d/%m/%Y; null: any unambiguous format, such as YYYY-MM-DD",
     )
 
 
 class OtherConfig(SourceConfig):
-    """Another series, an input: the log return of its last close that is known at the forecast market's close."""
+    """Another series as an input: the log return of its last close known when the forecast market closes."""
 
-    source: str = Field(min_length=1, description=f"where the prices come from: {SOURCE_RULE}")
+    source: str = Field(min_length=1, description=f"source of the prices: {SOURCE_RULE}")
     lag: int = Field(
         1,
         ge=0,
         le=10,
-        description="calendar days until a close of it counts. 1: from the next date on, since a market elsewhere may "
-        "close later on the same date; 0: on the same date, for one that closes no later than the forecast one",
+        description="calendar days after which a close of this series is used. 1: from the next date, for markets that "
+        "close after the forecast market; 0: on the same date, for markets that close at the same time or earlier",
     )
 
     @property
     def name(self) -> str:
-        """Its name as an input: the ticker, or the file's name without folder and endings."""
+        """Name of the input: the ticker, or the file's name without folder and extensions."""
         return (self.ticker or "").upper() or PurePath(self.source).name.partition(".")[0] or self.source
 
     @model_validator(mode="after")
     def _ticker_goes_with_its_source(self) -> "OtherConfig":
         source = SOURCES.get(self.source)
-        example = source.ticker if source else None
+        example = source.example_ticker if source else None
         if source and example and self.ticker is None:
             raise ValueError(
-                f"source: {self.source} names no ticker; {source.whose} series have one; add ticker: {example}, say"
+                f"source: {self.source} needs a ticker; it selects one of {source.owner} series; "
+                f"add one, for example ticker: {example}"
             )
         if self.ticker is not None and example is None:
-            others = " or ".join(with_tickers())
+            others = " or ".join(sources_with_tickers())
             raise ValueError(
-                f"ticker {self.ticker} stands beside source: {self.source}; it goes with source: {others}; drop one"
+                f"ticker {self.ticker} is set, but source: {self.source} has no tickers; a ticker needs "
+                f"source: {others}; remove one of them"
             )
         return self
 
 
 def parse_tickers(value: object) -> object:
-    """A list of texts, none of them twice -> a tuple; else ValueError."""
+    """Return a list of tickers as a tuple, or raise ValueError if one is invalid or repeated."""
     if not isinstance(value, list | tuple):
         return value
     for ticker in value:
-        if not isinstance(ticker, str) or not 1 <= len(ticker) <= LONGEST_TICKER:
-            raise ValueError(f"{str(ticker)[:40]!r} is no ticker; a ticker is Yahoo's symbol, as in ^KS11")
+        if not isinstance(ticker, str) or not 1 <= len(ticker) <= MAX_TICKER_LENGTH:
+            raise ValueError(f"{str(ticker)[:40]!r} is not a ticker; write a Yahoo ticker, as in ^KS11")
         if [str(other).upper() for other in value].count(ticker.upper()) > 1:
-            raise ValueError(f"{ticker} stands twice; each ticker becomes one study; name it once")
+            raise ValueError(f"{ticker} is repeated; each ticker becomes one study; list it only once")
     return tuple(value)
 
 
 def parse_also(value: object) -> object:
-    """A list of mappings and of texts: `nasdaq`, `sp500`, a path (a slash, .csv, .gz, .parquet) or Yahoo's ticker."""
+    """Return a list of mappings; a text in it is a source (`nasdaq`), a path (/, .csv, .gz, .parquet) or a ticker."""
     if not isinstance(value, list | tuple):
         return value
-    return tuple({"source": entry, **_place(entry)} if isinstance(entry, str) else entry for entry in value)
+    return tuple(_source_of(entry) if isinstance(entry, str) else entry for entry in value)
 
 
-def _place(entry: str) -> dict[str, str]:
-    """What a text of `also` means beside `source: entry`: for a ticker, that Yahoo has it."""
-    is_series = entry in SOURCES and SOURCES[entry].ticker is None
+def _source_of(entry: str) -> dict[str, str]:
+    is_series = entry in SOURCES and SOURCES[entry].example_ticker is None
     is_file = "/" in entry or entry.lower().endswith((".csv", ".gz", ".parquet"))
-    return {} if not entry or is_series or is_file else {"source": YAHOO, "ticker": entry}
+    return {"source": entry} if not entry or is_series or is_file else {"source": YAHOO, "ticker": entry}
 
 
 class DataConfig(SourceConfig):
-    """Which prices, which inputs, how far ahead, and how many sessions are held out."""
+    """The series, the inputs, the forecast horizon and the size of the test block."""
 
     tickers: Annotated[tuple[str, ...], BeforeValidator(parse_tickers)] = Field(
-        (), description="several of Yahoo's symbols: each becomes a study, and all of them one comparison"
+        (), description="several Yahoo tickers; each becomes one study, and one report compares them"
     )
     features: Features = Field(
         FEATURE_SETS["ohlcv"],
-        description="inputs, in order, or the name of a set",
+        description="inputs in order, or the name of a set",
         validate_default=True,
     )
     also: Annotated[tuple[OtherConfig, ...], BeforeValidator(parse_also)] = Field(
         (),
-        description="other series, inputs of every trial: each gives the log return of its last close of an earlier "
-        "date (see lag). A shipped name, a file's path, a Yahoo ticker, or {source: ..., lag: ...}",
+        description="other series as inputs of every trial: the log return of the last close of an earlier date "
+        "(see lag). Each is the name of a shipped series, a path, a Yahoo ticker, or {source: ..., lag: ...}",
     )
-    horizon: int = Field(1, ge=1, le=250, description="sessions ahead that are forecast")
-    test_size: int = Field(250, ge=1, description="last sessions, held out: untouched by the search")
+    horizon: int = Field(1, ge=1, le=250, description="forecast horizon, in sessions")
+    test_size: int = Field(250, ge=1, description="sessions in the test block at the end, not used by the search")
 
     @model_validator(mode="after")
-    def _other_names_are_their_own(self) -> "DataConfig":
-        taken = {*NAMES, *FEATURE_SETS}
+    def _other_names_are_unique(self) -> "DataConfig":
+        taken = {*FEATURE_NAMES, *FEATURE_SETS}
         for other in self.also:
             if other.name in taken or rolling(other.name):
                 raise ValueError(
-                    f"also: {other.name} stands twice, or is a feature's name; each input has a name of its own "
-                    f"(a ticker, or a file's name without its ending); drop it or rename the file"
+                    f"also: {other.name} is repeated, or is a feature's name; each input needs a unique name "
+                    f"(a ticker, or a file's name without its extension); remove it or rename the file"
                 )
             taken.add(other.name)
         return self
 
 
 class ValidationConfig(Configuration):
-    """The walk-forward folds and the seeds of each: a trial is folds x seeds networks."""
+    """Walk-forward folds and the seeds of each; a trial trains folds x seeds networks."""
 
-    folds: int = Field(3, ge=1, le=100, description="validation blocks, one after the other, before the test block")
+    folds: int = Field(3, ge=1, le=100, description="validation blocks, in a row, before the test block")
     fold_size: int = Field(250, ge=2, description="sessions in each validation block")
     window: Literal["expanding", "sliding"] = Field(
         "expanding",
-        description="what a fold trains on: expanding, everything before its block; sliding, the train_size sessions "
-        "before it",
+        description="training data of a fold; expanding: all sessions before its validation block; sliding: the "
+        "train_size sessions before it",
     )
-    train_size: int | None = Field(None, ge=2, description="sessions trained on; with window: sliding only")
+    train_size: int | None = Field(None, ge=2, description="training sessions of a fold, only with window: sliding")
     seeds: int = Field(2, ge=1, le=100, description="networks per fold, each with its own seed")
 
     @model_validator(mode="after")
     def _train_size_goes_with_sliding(self) -> "ValidationConfig":
         if self.window == "sliding" and self.train_size is None:
-            raise ValueError("window: sliding needs train_size; add train_size: 1000, say")
+            raise ValueError("window: sliding needs train_size; add it, for example train_size: 1000")
         if self.window == "expanding" and self.train_size is not None:
-            raise ValueError("train_size goes with window: sliding only; remove it or set window: sliding")
+            raise ValueError("train_size is only for window: sliding; remove it or set window: sliding")
         return self
 
 
 class WindowConfig(Configuration):
-    """What a network sees and what it is asked for."""
+    """Inputs and target of a network."""
 
-    features: Features = Field(FEATURE_SETS["ohlcv"], description="inputs, in order, or a set's name")
+    features: Features = Field(FEATURE_SETS["ohlcv"], description="inputs in order, or the name of a set")
     others: tuple[str, ...] = Field((), description="other series: columns of the prices whose log returns are inputs")
     target: Literal["close", "log_return"] = Field(
         "log_return",
-        description="what the network is trained to give: the close, or its log return since the window's last close; "
-        "with scaling: relative it is that return either way",
+        description="target of the training: the close, or its log return since the window's last close; with "
+        "scaling: relative it is always the log return",
     )
     scaling: Literal["minmax", "standard", "relative"] = Field(
         "relative",
-        description="how inputs and targets are brought to order one: minmax (0 to 1) and standard (mean 0, deviation "
-        "1) are fitted on a fold's training part; relative: prices in per cent of log ratio to the window's last "
-        "close, volume as log ratio to the window's mean, other features in per cent or as they are, nothing fitted",
+        description="scaling of inputs and targets. minmax: to 0..1; standard: to mean 0 and standard deviation 1; "
+        "both are fitted to the training data of a fold. relative: not fitted; prices are log ratios to the window's "
+        "last close in per cent, volume is the log ratio to the window's mean, other features are in per cent or "
+        "unscaled",
     )
     sequence_length: int = Field(20, ge=1, le=5000, description="sessions in a window")
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What a network sees of a session, in order: the features, then the other series."""
+        """Inputs of a network at each session, in order: the features, then the other series."""
         return (*self.features, *self.others)
 
 
@@ -282,42 +292,42 @@ else:
     ArchitectureName, HeadName = Literal[tuple(ARCHITECTURES)], Literal[tuple(HEADS)]
 
 
-def _meanings(entries: Mapping[str, Architecture] | Mapping[str, Head]) -> str:
+def _describe(entries: Mapping[str, Architecture] | Mapping[str, Head]) -> str:
     return "; ".join(f"{name}: {entry.means}" for name, entry in entries.items())
 
 
 class NetworkConfig(Configuration):
     """A recurrent network and its head."""
 
-    architecture: ArchitectureName = Field(description=f"the recurrent cell; {_meanings(ARCHITECTURES)}")
-    head: HeadName = Field("last", description=f"from the steps' states to one number; {_meanings(HEADS)}")
-    hidden_size: int = Field(16, ge=1, le=4096, description="units of a layer")
-    num_layers: int = Field(1, ge=1, le=16, description="recurrent layers")
+    architecture: ArchitectureName = Field(description=f"recurrent cell; {_describe(ARCHITECTURES)}")
+    head: HeadName = Field("last", description=f"how the hidden states of all steps are combined; {_describe(HEADS)}")
+    hidden_size: int = Field(16, ge=1, le=4096, description="hidden units per layer")
+    num_layers: int = Field(1, ge=1, le=16, description="number of recurrent layers")
     dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of a layer's outputs dropped before the next layer; of no effect with one layer",
+        description="share of a layer's outputs dropped before the next layer; no effect with one layer",
     )
-    bidirectional: bool = Field(False, description="a second set of layers reads the window backwards")
+    bidirectional: bool = Field(False, description="whether a second set of layers reads the window backwards")
     output: Literal["linear", "sigmoid"] = Field(
-        "linear", description="sigmoid squashes the output into 0..1, the training range of scaling: minmax"
+        "linear", description="output activation; sigmoid limits the output to 0..1, the range of scaling: minmax"
     )
     output_init: Literal["zero", "uniform"] = Field(
         "zero",
-        description="the output layer starts at zero (with relative scaling that is persistence) or as "
-        "PyTorch draws it",
+        description="initial weights of the output layer; zero: with scaling: relative, training starts from the "
+        "persistence forecast; uniform: PyTorch's random weights",
     )
 
 
 class TrainingConfig(Configuration):
-    """How each network is trained."""
+    """Training of each network."""
 
-    learning_rate: float = Field(1e-3, gt=0, le=10, description="step size of the optimiser")
-    weight_decay: float = Field(0.0, ge=0, le=10, description="L2 penalty (adam, sgd, rmsprop), decoupled in adamw")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="step size of the optimizer")
+    weight_decay: float = Field(0.0, ge=0, le=10, description="L2 penalty; decoupled weight decay with adamw")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="windows per step")
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field(
-        "adam", description="how steps are made of gradients: PyTorch's, with its defaults"
+        "adam", description="PyTorch optimizer, with its default settings"
     )
-    loss: Literal["mse", "mae", "huber"] = Field("mse", description="what training makes small, on the scaled target")
-    gradient_clip: float | None = Field(None, gt=0, description="largest norm of a network's gradient; null: none")
+    loss: Literal["mse", "mae", "huber"] = Field("mse", description="training loss, on the scaled target")
+    gradient_clip: float | None = Field(None, gt=0, description="maximum norm of a network's gradient; null: no limit")

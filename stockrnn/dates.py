@@ -1,9 +1,9 @@
-"""Dates as people write them: which day a text means, or why that cannot be known.
+"""Parse a column of dates, or report why a date is ambiguous.
 
-Year first (2019-01-30, 2019/1/30, 20190130) and a month in letters (Jan 30, 2019) mean one day. 01/02/2019 means two:
-it is read only where every row fits one order of day and month, not the other, and the rows are then in order of
-time; anything else needs data.date_format. A time of day or a zone behind the date is left out: the date written is the
-exchange's own.
+Dates with the year first (2019-01-30, 2019/1/30, 20190130) or with a month in letters (Jan 30, 2019) are unambiguous.
+01/02/2019 can be two days: it is read only if exactly one order of day and month fits every row and puts the rows in
+order of time. All other formats need data.date_format. A time of day or time zone after the date is ignored, since the
+date is the exchange's local date.
 """
 
 import re
@@ -23,152 +23,146 @@ MONTH += r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 TIME = r"(?:[T ]\s?\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s?(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?)?"
 
 
-def _form(pattern: str) -> re.Pattern[str]:
+def _date_pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern + TIME, re.ASCII | re.IGNORECASE)
 
 
 YEAR_FIRST = (
-    _form(r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"),
-    _form(r"(?P<year>\d{4}) ?([-/.]) ?(?P<month>\d{1,2}) ?\2 ?(?P<day>\d{1,2})\.?"),
-    _form(r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})"),
-    _form(r"(?P<year>\d{4})년 ?(?P<month>\d{1,2})월 ?(?P<day>\d{1,2})일"),
+    _date_pattern(r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"),
+    _date_pattern(r"(?P<year>\d{4}) ?([-/.]) ?(?P<month>\d{1,2}) ?\2 ?(?P<day>\d{1,2})\.?"),
+    _date_pattern(r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})"),
+    _date_pattern(r"(?P<year>\d{4})년 ?(?P<month>\d{1,2})월 ?(?P<day>\d{1,2})일"),
 )
-LETTERS = (
-    _form(rf"(?P<month>{MONTH})\.? (?P<day>\d{{1,2}}),? (?P<year>\d{{4}})"),
-    _form(rf"(?P<day>\d{{1,2}})[ -](?P<month>{MONTH})\.?[ -](?P<year>\d{{4}})"),
+MONTH_IN_LETTERS = (
+    _date_pattern(rf"(?P<month>{MONTH})\.? (?P<day>\d{{1,2}}),? (?P<year>\d{{4}})"),
+    _date_pattern(rf"(?P<day>\d{{1,2}})[ -](?P<month>{MONTH})\.?[ -](?P<year>\d{{4}})"),
 )
-TWO_NUMBERS = _form(r"(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4})")
+TWO_NUMBERS = _date_pattern(r"(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4})")
 DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
-YEARS = set("YyGcx")
+YEAR_DIRECTIVES = set("YyGcx")
 KNOWN_DIRECTIVES = set("aAbBcdfGHIjmMpSuUVwWxXyYzZ%")
-A_DATE = "is not a date; dates are written YYYY-MM-DD, as in 2019-01-30, or as data.date_format says; rewrite it"
+DATE_RULE = "is not a date; a date is YYYY-MM-DD, as in 2019-01-30, or has the format data.date_format; rewrite it"
 
-Where = Callable[[int], str]
+Locate = Callable[[int], str]
 
 
-def read_dates(cells: Sequence[str], date_format: str | None, where: Where) -> tuple[np.ndarray, tuple[Finding, ...]]:
-    """The days of a column of text.
+def read_dates(cells: Sequence[str], date_format: str | None, locate: Locate) -> tuple[np.ndarray, tuple[Finding, ...]]:
+    """Return the dates of a column of text, datetime64[D], shape (rows,), and findings about their format.
 
     Args:
-        cells: the texts, one a row.
-        date_format: how all of them are written, as `datetime.strptime` has it; None: see the module.
-        where: `SOURCE:LINE` of a row.
-
-    Returns:
-        datetime64[D], shape (rows,), and what a user should know about the reading.
+        cells: the texts, one per row.
+        date_format: format of all dates, as for `datetime.strptime`; None: detect it (see the module).
+        locate: returns `SOURCE:LINE` of a row.
 
     Raises:
-        PriceError: a text that is no date, or one that may mean two.
+        PriceError: a text is not a date, or is ambiguous.
     """
     texts = [" ".join(cell.split()) for cell in cells]
     findings: tuple[Finding, ...] = ()
     if date_format is not None:
-        days = _by_format(texts, date_format, where)
+        days = _parse_with_format(texts, date_format, locate)
     elif texts and TWO_NUMBERS.fullmatch(texts[0]):
-        days, findings = _by_order(texts, where)
+        days, findings = _parse_by_order(texts, locate)
     else:
-        days = _all([_plain_day(text) for text in texts], cells, where, A_DATE)
+        days = _require_all([_parse_unambiguous(text) for text in texts], cells, locate, DATE_RULE)
     return np.array(days, dtype="datetime64[D]"), findings
 
 
-def _all(days: Sequence[date | None], cells: Sequence[str], where: Where, rule: str) -> list[date]:
-    known = [day for day in days if day is not None]
-    if len(known) < len(days):
+def _require_all(days: Sequence[date | None], cells: Sequence[str], locate: Locate, rule: str) -> list[date]:
+    valid = [day for day in days if day is not None]
+    if len(valid) < len(days):
         row = days.index(None)
-        wrong = len(days) - len(known)
-        raise PriceError(f"{where(row)}: Date: {cells[row][:40]!r} {rule} ({wrong} of {len(days)} rows differ)")
-    return known
+        wrong = len(days) - len(valid)
+        raise PriceError(f"{locate(row)}: Date: {cells[row][:40]!r} {rule} ({wrong} of {len(days)} rows are wrong)")
+    return valid
 
 
-def _plain_day(text: str) -> date | None:
-    for form in (*YEAR_FIRST, *LETTERS):
-        if found := form.fullmatch(text):
+def _parse_unambiguous(text: str) -> date | None:
+    for pattern in (*YEAR_FIRST, *MONTH_IN_LETTERS):
+        if found := pattern.fullmatch(text):
             month = found["month"]
             number = int(month) if month.isdigit() else MONTHS.index(month[:3].lower()) + 1
-            return _day(int(found["year"]), number, int(found["day"]))
+            return _valid_date(int(found["year"]), number, int(found["day"]))
     return None
 
 
-def _day(year: int, month: int, day: int) -> date | None:
+def _valid_date(year: int, month: int, day: int) -> date | None:
     try:
         return date(year, month, day)
     except ValueError:
         return None
 
 
-def _by_order(texts: Sequence[str], where: Where) -> tuple[list[date], tuple[Finding, ...]]:
-    """Days written as 30/01/2019 or 01/30/2019, where only one of the two can be meant."""
-    forms = [TWO_NUMBERS.fullmatch(text) for text in texts]
-    mark = next(form["mark"] for form in forms if form)
-    numbers = [(int(form["first"]), int(form["second"]), int(form["year"])) if form else (0, 0, 0) for form in forms]
+def _parse_by_order(texts: Sequence[str], locate: Locate) -> tuple[list[date], tuple[Finding, ...]]:
+    """Parse dates such as 30/01/2019 or 01/30/2019 if exactly one order of day and month fits all of them."""
+    matches = [TWO_NUMBERS.fullmatch(text) for text in texts]
+    mark = next(match["mark"] for match in matches if match)
+    numbers = [(int(one["first"]), int(one["second"]), int(one["year"])) if one else (0, 0, 0) for one in matches]
     readings = {
-        f"%d{mark}%m{mark}%Y": [_day(year, second, first) for first, second, year in numbers],
-        f"%m{mark}%d{mark}%Y": [_day(year, first, second) for first, second, year in numbers],
+        f"%d{mark}%m{mark}%Y": [_valid_date(year, second, first) for first, second, year in numbers],
+        f"%m{mark}%d{mark}%Y": [_valid_date(year, first, second) for first, second, year in numbers],
     }
     for row, both in enumerate(zip(*readings.values(), strict=True)):
         if both == (None, None):
-            raise PriceError(f"{where(row)}: Date: {texts[row][:40]!r} {A_DATE}")
-    fitting = [name for name, days in readings.items() if None not in days]
+            raise PriceError(f"{locate(row)}: Date: {texts[row][:40]!r} {DATE_RULE}")
+    fitting = [date_format for date_format, days in readings.items() if None not in days]
     if len(fitting) != 1:
-        raise _two_meanings(texts, readings, fitting, where)
+        raise _ambiguity_error(texts, readings, fitting, locate)
     days = [day for day in readings[fitting[0]] if day is not None]
-    falling = [later <= earlier for earlier, later in pairwise(days)]
-    rising = [later >= earlier for earlier, later in pairwise(days)]
-    if not all(falling) and not all(rising):
-        row = max(falling.index(False), rising.index(False)) + 1  # the first that turns back
+    descending = [later <= earlier for earlier, later in pairwise(days)]
+    ascending = [later >= earlier for earlier, later in pairwise(days)]
+    if not all(descending) and not all(ascending):
+        row = max(descending.index(False), ascending.index(False)) + 1  # the first change of direction
         raise PriceError(
-            f"{where(row)}: Date: only {fitting[0]} fits all rows, but then they are not in order of time, as if days "
-            f"and months were mixed up; dates are YYYY-MM-DD, or in order; write data.date_format if it is right"
+            f"{locate(row)}: Date: only {fitting[0]} fits all rows, but it does not put them in order of time, so days "
+            f"and months may be mixed up; write YYYY-MM-DD or sort the rows; set data.date_format if {fitting[0]} is "
+            f"right"
         )
-    shown = next(row for row, day in enumerate(days) if day.day > 12)
-    text = f"dates read as {fitting[0]}, the only order that fits: {texts[shown][:40]} is {days[shown]}"
+    example = next(row for row, day in enumerate(days) if day.day > 12)
+    text = f"read dates as {fitting[0]}, the only order that fits: {texts[example][:40]} is {days[example]}"
     return days, (Finding(check="date order", severity="repair", text=text, rows=len(days)),)
 
 
-def _two_meanings(
-    texts: Sequence[str], readings: dict[str, list[date | None]], fitting: Sequence[str], where: Where
+def _ambiguity_error(
+    texts: Sequence[str], readings: dict[str, list[date | None]], fitting: Sequence[str], locate: Locate
 ) -> PriceError:
     first, second = readings
     if not fitting:
         row = readings[first].index(None)
         other = readings[second].index(None)
         return PriceError(
-            f"{where(row)}: Date: {texts[row][:40]!r} is only {second}, {texts[other][:40]!r} ({where(other)}) only "
-            f"{first}; all dates have one order of day and month; write them YYYY-MM-DD"
+            f"{locate(row)}: Date: {texts[row][:40]!r} only fits {second}, {texts[other][:40]!r} ({locate(other)}) "
+            f"only fits {first}; all dates must have the same order of day and month; write them as YYYY-MM-DD"
         )
     differing = (row for row in range(len(texts)) if readings[first][row] != readings[second][row])
     row = next(differing, 0)
     return PriceError(
-        f"{where(row)}: Date: {texts[row][:40]!r} is {readings[first][row]} or {readings[second][row]}; such "
-        f"dates are read only when told how; set data.date_format to {first!r} or {second!r}"
+        f"{locate(row)}: Date: {texts[row][:40]!r} is {readings[first][row]} or {readings[second][row]}; an ambiguous "
+        f"date needs a format; set data.date_format to {first!r} or {second!r}"
     )
 
 
-def _by_format(texts: Sequence[str], date_format: str, where: Where) -> list[date]:
+def _parse_with_format(texts: Sequence[str], date_format: str, locate: Locate) -> list[date]:
     _check_format(date_format)
-    rule = f"does not fit data.date_format {date_format!r}; all dates are written like that; correct one or the other"
-    return _all([_formatted(text, date_format) for text in texts], texts, where, rule)
+    rule = f"does not fit data.date_format {date_format!r}; all dates must have this format; correct one of the two"
+    return _require_all([_parse(text, date_format) for text in texts], texts, locate, rule)
 
 
-def _formatted(text: str, date_format: str) -> date | None:
+def _parse(text: str, date_format: str) -> date | None:
     try:
         return datetime.strptime(text, date_format).date()
-    except (ValueError, re.error):  # the latter for a directive that stands twice
+    except (ValueError, re.error):  # re.error: the format repeats a directive
         return None
 
 
 def _check_format(date_format: str) -> None:
-    """A format is good where it writes days that it reads back."""
+    """Raise PriceError unless the format can write two sample days and read them back."""
     directives = set(DIRECTIVE.findall(date_format))
-    known = directives <= KNOWN_DIRECTIVES and directives & YEARS
+    valid = directives <= KNOWN_DIRECTIVES and directives & YEAR_DIRECTIVES
     for day in (datetime(2019, 1, 30, tzinfo=UTC), datetime(1987, 12, 7, tzinfo=UTC)):
-        read = _formatted(_written(day, date_format), date_format) if known else None
-        if read is None or read != day.date():
+        text = " ".join(day.strftime(date_format).split()) if valid else ""
+        if not valid or _parse(text, date_format) != day.date():
             raise PriceError(
-                f"data.date_format: {date_format!r} does not tell a day; it names year, month and day with the "
-                f"directives of strptime; write %d/%m/%Y for 30/01/2019, say"
+                f"data.date_format: {date_format!r} does not define a day; a format needs year, month and day as "
+                f"directives of strptime; for example write %d/%m/%Y for 30/01/2019"
             )
-
-
-def _written(day: datetime, date_format: str) -> str:
-    return " ".join(day.strftime(date_format).split())

@@ -1,8 +1,8 @@
-"""Numbers as people write them: 1234.5, 1,234.5 and 1.234,5, but never 1,234 where that may mean either.
+"""Parse columns of numbers such as 1234.5, 1,234.5 and 1.234,5, or report that a number like 1,234 is ambiguous.
 
-All numbers of a file are written one way, which some number has to show: `1,234.5`, `12,345,678`, `12,5`, or else a
-volume such as `345,678`, since volumes are whole. A price of 1.234 is taken as it stands where columns are separated by
-commas, or by nothing (Parquet), and no number has a comma.
+All numbers of a file must use the same decimal mark. At least one number must show it: `1,234.5`, `12,345,678`, `12,5`,
+or a volume such as `345,678`, since volumes are whole numbers. In a Parquet file, or a CSV with commas between its
+columns, a price of 1.234 is read with a decimal point if no number has a comma.
 """
 
 import math
@@ -23,111 +23,111 @@ GROUPED = {
     "point": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII),
     "comma": re.compile(r"[+-]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d+)(?:,\d+)?", re.ASCII),
 }
-COMMA = (",", "")  # delimiters beside which a point marks decimals
-EITHER = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}", re.ASCII)  # 1,234 and 1.234
+POINT_DELIMITERS = (",", "")  # with these delimiters, decimals have a point
+AMBIGUOUS = re.compile(r"[+-]?[1-9]\d{0,2}([.,])\d{3}", re.ASCII)  # 1,234 and 1.234
 MAGNITUDES = {"K": 10**3, "M": 10**6, "B": 10**9}
-A_NUMBER = "is not a number; numbers are digits and a point, as in 2183.49; rewrite it"
+NUMBER_RULE = "is not a number; numbers are digits and a point, as in 2183.49; rewrite it"
 
-Mark = Literal["point", "comma"]
-Where = Callable[[int], str]
+DecimalMark = Literal["point", "comma"]
+Cell = tuple[str, int, str]  # name of the column, row, text
+Locate = Callable[[int], str]
 
 
 def is_null(cell: str) -> bool:
-    """Whether a cell stands for no value."""
+    """Return whether a cell represents a missing value."""
     return cell.strip().lower() in NULL_WORDS
 
 
-def read_numbers(columns: Mapping[str, Sequence[str]], delimiter: str, where: Where) -> tuple[np.ndarray, int]:
-    """The numbers of several columns of one file.
+def read_numbers(columns: Mapping[str, Sequence[str]], delimiter: str, locate: Locate) -> tuple[np.ndarray, int]:
+    """Return the numbers of several columns of a file, and the number of volumes that end in K, M or B.
 
     Args:
-        columns: texts by the column's name; those of `volume` may end in K, M or B.
-        delimiter: what separates the file's columns; "" where nothing does.
-        where: `SOURCE:LINE` of a row.
+        columns: texts by column name; those of `volume` may end in K, M or B.
+        delimiter: delimiter of the file's columns; "" for a Parquet file.
+        locate: returns `SOURCE:LINE` of a row.
 
     Returns:
-        float64, shape (rows, columns), NaN for no value, and how many volumes ended in K, M or B.
+        float64, shape (rows, columns), NaN for a missing value; and the number of volumes.
 
     Raises:
-        PriceError: a text that is no number, or one that may mean two.
+        PriceError: a text is not a number, or is ambiguous.
     """
     stripped = {name: [cell.strip().removeprefix("$") for cell in cells] for name, cells in columns.items()}
-    mark = _mark(stripped, delimiter, where)
+    mark = _detect_decimal_mark(stripped, delimiter, locate)
     rounded, values = 0, []
     for name, cells in stripped.items():
         suffixed = [name == "volume" and cell[-1:].upper() in MAGNITUDES for cell in cells]
         rounded += sum(suffixed)
-        read = [_number(cell, mark, large) for cell, large in zip(cells, suffixed, strict=True)]
-        known = [value for value in read if value is not None]
-        if len(known) < len(read):
-            row = read.index(None)
-            wrong = f"({len(read) - len(known)} of {len(read)} rows differ)"
+        parsed = [_parse(cell, mark, suffix) for cell, suffix in zip(cells, suffixed, strict=True)]
+        valid = [value for value in parsed if value is not None]
+        if len(valid) < len(parsed):
+            row = parsed.index(None)
+            wrong = f"({len(parsed) - len(valid)} of {len(parsed)} rows are wrong)"
             shown = columns[name][row][:40]
-            raise PriceError(f"{where(row)}: {name.capitalize()}: {shown!r} {A_NUMBER} {wrong}")
-        values.append(np.array(known, dtype=float))
+            raise PriceError(f"{locate(row)}: {name.capitalize()}: {shown!r} {NUMBER_RULE} {wrong}")
+        values.append(np.array(valid, dtype=float))
     return np.column_stack(values), rounded
 
 
-def _number(text: str, mark: Mark, large: bool) -> float | None:
-    if large and (digits := _number(text[:-1].rstrip(), mark, False)) is not None and math.isfinite(digits):
-        return float(Decimal(_plain(text[:-1].rstrip(), mark)) * MAGNITUDES[text[-1].upper()])
+def _parse(text: str, mark: DecimalMark, has_suffix: bool) -> float | None:
+    if has_suffix and (digits := _parse(text[:-1].rstrip(), mark, False)) is not None and math.isfinite(digits):
+        return float(Decimal(_normalize(text[:-1].rstrip(), mark)) * MAGNITUDES[text[-1].upper()])
     if mark == "point" and NUMBER.fullmatch(text):
         return float(text)
     if text.lower() in NULL_WORDS:
         return math.nan
     if GROUPED[mark].fullmatch(text) or (mark == "comma" and NUMBER.fullmatch(text) and "." not in text):
-        return float(_plain(text, mark))
+        return float(_normalize(text, mark))
     return None
 
 
-def _plain(text: str, mark: Mark) -> str:
-    """A number with a decimal point and no thousands."""
+def _normalize(text: str, mark: DecimalMark) -> str:
+    """Return a number with a decimal point and without thousands separators."""
     return text.replace(",", "") if mark == "point" else text.replace(".", "").replace(",", ".")
 
 
-def _mark(columns: Mapping[str, Sequence[str]], delimiter: str, where: Where) -> Mark:
-    """What marks the decimals of all numbers of a file."""
-    seen: dict[Mark, tuple[str, int, str]] = {}
-    either: dict[Mark, list[tuple[str, int, str]]] = {}
-    for name, row, text in _marked(columns):
-        shown = _shows(text)
-        if shown:
-            seen.setdefault(shown, (name, row, text))
-        elif found := EITHER.fullmatch(text.rstrip("KMBkmb ")):
-            either.setdefault("point" if found[1] == "," else "comma", []).append((name, row, text))
-    if len(seen) == 2:
-        (name, row, text), (_, other, against) = sorted(seen.values(), key=lambda place: place[1])[::-1]
+def _detect_decimal_mark(columns: Mapping[str, Sequence[str]], delimiter: str, locate: Locate) -> DecimalMark:
+    """Return the decimal mark of all numbers in a file."""
+    shown: dict[DecimalMark, Cell] = {}
+    ambiguous: dict[DecimalMark, list[Cell]] = {}  # 1,234 has a point as decimal mark if its comma is for thousands
+    for name, row, text in _cells_with_marks(columns):
+        mark = _shown_decimal_mark(text)
+        if mark:
+            shown.setdefault(mark, (name, row, text))
+        elif found := AMBIGUOUS.fullmatch(text.rstrip("KMBkmb ")):
+            ambiguous.setdefault("point" if found[1] == "," else "comma", []).append((name, row, text))
+    if len(shown) == 2:
+        (name, row, text), (_, other_row, other) = sorted(shown.values(), key=lambda cell: cell[1])[::-1]
         raise PriceError(
-            f"{where(row)}: {name.capitalize()}: {text[:40]!r} and {against[:40]!r} ({where(other)}) mark decimals "
-            f"differently; all numbers of a file are written one way; rewrite them with a point and no thousands"
+            f"{locate(row)}: {name.capitalize()}: {text[:40]!r} and {other[:40]!r} ({locate(other_row)}) have "
+            f"different decimal marks; all numbers of a file must use the same one; rewrite them with a decimal point "
+            f"and no thousands separators"
         )
-    if seen:
-        return next(iter(seen))
-    # Here `either` holds 1,234 as "point" (thousands then) and 1.234 as "comma".
-    of_volumes = {mark for mark, places in either.items() if places[-1][0] == "volume"}
-    if not either or (delimiter in COMMA and set(either) == {"comma"} and not of_volumes):
+    if shown:
+        return next(iter(shown))
+    volume_marks = {mark for mark, cells in ambiguous.items() if cells[-1][0] == "volume"}
+    if not ambiguous or (delimiter in POINT_DELIMITERS and set(ambiguous) == {"comma"} and not volume_marks):
         return "point"
-    if of_volumes == {"point"} or (delimiter not in COMMA and of_volumes == {"comma"}):
-        return next(iter(of_volumes))
-    name, row, text = next(iter(either.values()))[0]
+    if volume_marks == {"point"} or (delimiter not in POINT_DELIMITERS and volume_marks == {"comma"}):
+        return next(iter(volume_marks))
+    name, row, text = next(iter(ambiguous.values()))[0]
     digits = re.sub("[.,]", "", text)
     raise PriceError(
-        f"{where(row)}: {name.capitalize()}: {text[:40]!r} is {digits[:-3]}.{digits[-3:]} or {digits}; no number "
-        f"of the file shows which mark is the decimal one; write numbers with a decimal point and no thousands"
+        f"{locate(row)}: {name.capitalize()}: {text[:40]!r} is {digits[:-3]}.{digits[-3:]} or {digits}; no number in "
+        f"the file shows its decimal mark; write numbers with a decimal point and no thousands separators"
     )
 
 
-def _marked(columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, int, str]]:
+def _cells_with_marks(columns: Mapping[str, Sequence[str]]) -> Iterator[Cell]:
     for name, cells in columns.items():
         for row, text in enumerate(cells):
             if "," in text or "." in text:
                 yield name, row, text
 
 
-def _shows(text: str) -> Mark | None:
-    """Which mark of decimals a number shows, if it does."""
+def _shown_decimal_mark(text: str) -> DecimalMark | None:
     number = text.rstrip("KMBkmb ")
-    if EITHER.fullmatch(number):
+    if AMBIGUOUS.fullmatch(number):
         return None
     point = NUMBER.fullmatch(number) or GROUPED["point"].fullmatch(number)
     comma = GROUPED["comma"].fullmatch(number)

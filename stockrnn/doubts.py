@@ -1,34 +1,34 @@
-"""What a user should look at in a daily series that is otherwise in order. Nothing is changed here.
+"""Warn about anomalies in a clean daily series. Nothing is changed here.
 
-Every check is a function from the series to a finding, or to None; it takes prices above 0, sorted, one row a day.
+Each check is a function that returns a finding, or None. It expects prices above 0, sorted, with one row per day.
 """
 
 from datetime import UTC, datetime
 
 import numpy as np
 
-from stockrnn.repairs import PRICE_COLUMNS, days
+from stockrnn.repairs import PRICE_COLUMNS, first_dates
 from stockrnn.series import Finding, Prices
 
-__all__ = ["contradictions", "doubts", "usable_volume"]
+__all__ = ["contradictory_ranges", "unusable_volume_reason", "warnings_for"]
 
-MOST_FLAT = 0.01  # share of sessions with one price all day
-MOST_REPEATED_OPENS = 0.5
-MOST_ZERO_VOLUMES = 0.2
-UNIT_BREAK = 50  # one year's median volume over that of the year before
-WHOLE_YEAR = 20  # sessions with a volume, for its median to count
-LARGE_RETURN = 0.3
-SPLITS = (2, 3, 4, 5, 10, 20, 50, 100)  # shares for one, or one for so many
-NEAR_SPLIT = 0.03  # beside the day's own return
-LONG_GAP = 12  # days; Lunar New Year and Golden Week stay below
-REGULAR = 0.1  # share of sessions on a day of the week from which on the exchange opens on it
-REGULAR_SESSIONS = 10
+MAX_FLAT_SHARE = 0.01  # of the sessions, with the same price all day
+MAX_REPEATED_OPEN_SHARE = 0.5
+MAX_ZERO_VOLUME_SHARE = 0.2
+MIN_UNIT_RATIO = 50  # median volume of a year over that of the year before, for a change of unit
+MIN_YEAR_SESSIONS = 20  # sessions with volume, for the median of a year
+MAX_RETURN = 0.3
+SPLIT_RATIOS = (2, 3, 4, 5, 10, 20, 50, 100)  # new shares for one old share, or the reverse
+SPLIT_TOLERANCE = 0.03  # log units: a split day has its own return too
+MAX_GAP_DAYS = 12  # longer than Lunar New Year and Golden Week
+MIN_WEEKDAY_SHARE = 0.1  # of all sessions, for a day of the week on which the exchange opens
+MIN_WEEKDAY_SESSIONS = 10
 SATURDAY, SUNDAY = 5, 6
-NOT_DAILY = 5  # days between sessions
+MIN_SPACING_DAYS = 5  # between sessions of a series that is not daily
 
 
-def doubts(prices: Prices) -> list[Finding]:
-    """All findings of the checks below, those that say nothing left out."""
+def warnings_for(prices: Prices) -> list[Finding]:
+    """Return the warnings of all checks below."""
     checks = (
         _ranges, _stale, _flat, _opens, _no_volume, _zero_volume, _volume_units, _splits, _jumps, _gaps, _weekends,
         _spacing, _newest,
@@ -37,75 +37,76 @@ def doubts(prices: Prices) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
-def usable_volume(prices: Prices) -> str | None:
-    """Why the volume cannot be an input of a network; None where it can."""
+def unusable_volume_reason(prices: Prices) -> str | None:
+    """Return why the volume cannot be an input of a network; None if it can."""
     if "volume" not in prices.columns:
         return "there is no Volume column"
     zero = prices.column("volume") == 0
-    if zero.mean() > MOST_ZERO_VOLUMES:
-        return f"the volume is 0 on {zero.sum()} of {len(prices)} sessions; at most 20 % may be"
+    if zero.mean() > MAX_ZERO_VOLUME_SHARE:
+        return f"the volume is 0 on {zero.sum()} of {len(prices)} sessions; at most 20 % may be 0"
     return None
 
 
-def contradictions(prices: Prices) -> np.ndarray:
-    """Where the high lies below open or close, or the low above: bool, shape (sessions,)."""
+def contradictory_ranges(prices: Prices) -> np.ndarray:
+    """Return where the high is below open or close, or the low above: bool, shape (sessions,)."""
     opens, highs, lows, closes = (prices.column(name) for name in PRICE_COLUMNS)
     tolerance = 1e-6 * closes  # files round to different digits
-    return (highs < np.maximum(opens, closes) - tolerance) | (lows > np.minimum(opens, closes) + tolerance)
+    above: np.ndarray = lows > np.minimum(opens, closes) + tolerance
+    below: np.ndarray = highs < np.maximum(opens, closes) - tolerance
+    return np.asarray(above | below)
 
 
-def _warning(prices: Prices, check: str, what: str, chosen: np.ndarray, then: str = "") -> Finding | None:
-    """`what` of so many sessions, the first few of them, and what follows from it; None where there are none."""
-    rows = int(chosen.sum())
+def _warning(prices: Prices, check: str, text: str, selected: np.ndarray, consequence: str = "") -> Finding | None:
+    """Return a warning with the number of selected sessions and the first of them; None if there are none."""
+    rows = int(selected.sum())
     if not rows:
         return None
-    dates = days(prices, chosen)
+    dates = first_dates(prices, selected)
+    sessions = f"{rows:,} session{'' if rows == 1 else 's'}"
     more = f" and {rows - 3} more" if rows > 3 else ""
-    text = f"{what.format(sessions=_sessions(rows))}: {', '.join(dates[:3])}{more}{f'; {then}' if then else ''}"
+    end = f"; {consequence}" if consequence else ""
+    text = f"{text.format(sessions=sessions)}: {', '.join(dates[:3])}{more}{end}"
     return Finding(check=check, severity="warning", text=text, rows=rows, dates=dates)
 
 
-def _sessions(rows: int) -> str:
-    return f"{rows:,} session{'' if rows == 1 else 's'}"
-
-
 def _ranges(prices: Prices) -> Finding | None:
-    what = "High or Low contradicts Open or Close on {sessions}, kept as it is"
-    return _warning(prices, "range", what, contradictions(prices))
+    text = "High or Low contradicts Open or Close on {sessions}, not changed"
+    return _warning(prices, "range", text, contradictory_ranges(prices))
 
 
 def _stale(prices: Prices) -> Finding | None:
     same = np.r_[False, (prices.values[1:] == prices.values[:-1]).all(axis=1)]
-    return _warning(prices, "stale", "the prices of {sessions} repeat those of the session before", same)
+    return _warning(prices, "stale", "all values equal those of the session before on {sessions}", same)
 
 
 def _flat(prices: Prices) -> Finding | None:
     quotes = np.column_stack([prices.column(name) for name in PRICE_COLUMNS])
     flat = (quotes == quotes[:, :1]).all(axis=1)
-    if flat.mean() <= MOST_FLAT:
+    if flat.mean() <= MAX_FLAT_SHARE:
         return None
-    return _warning(prices, "flat bars", "Open, High, Low and Close are one price on {sessions}", flat)
+    return _warning(prices, "flat bars", "Open, High, Low and Close are equal on {sessions}", flat)
 
 
 def _opens(prices: Prices) -> Finding | None:
     repeated = np.r_[False, prices.column("open")[1:] == prices.column("close")[:-1]]
-    if len(prices) < 2 or repeated[1:].mean() <= MOST_REPEATED_OPENS:
+    if len(prices) < 2 or repeated[1:].mean() <= MAX_REPEATED_OPEN_SHARE:
         return None
-    what = "Open repeats the previous Close on {sessions}"
-    return _warning(prices, "opens", what, repeated, "the feature open says nothing there")
+    text = "Open equals the previous Close on {sessions}"
+    return _warning(prices, "opens", text, repeated, "the feature open carries no information there")
 
 
 def _no_volume(prices: Prices) -> Finding | None:
     if "volume" in prices.columns:
         return None
-    return Finding(check="volume", severity="warning", text="no Volume column: the volume can be no feature")
+    text = "there is no Volume column; the volume cannot be a feature"
+    return Finding(check="volume", severity="warning", text=text)
 
 
 def _zero_volume(prices: Prices) -> Finding | None:
     if "volume" not in prices.columns:
         return None
-    refused = "the volume can be no feature" if usable_volume(prices) else ""
-    return _warning(prices, "volume", "Volume is 0 on {sessions}", prices.column("volume") == 0, refused)
+    consequence = "the volume cannot be a feature" if unusable_volume_reason(prices) else ""
+    return _warning(prices, "volume", "Volume is 0 on {sessions}", prices.column("volume") == 0, consequence)
 
 
 def _volume_units(prices: Prices) -> Finding | None:
@@ -115,81 +116,79 @@ def _volume_units(prices: Prices) -> Finding | None:
     breaks, before = [], None
     for year in np.unique(years):
         traded = volumes[(years == year) & (volumes > 0)]
-        if len(traded) < WHOLE_YEAR:
+        if len(traded) < MIN_YEAR_SESSIONS:
             continue
         median = float(np.median(traded))
-        if before and abs(np.log(median) - np.log(before)) >= np.log(UNIT_BREAK):
+        if before and abs(np.log(median) - np.log(before)) >= np.log(MIN_UNIT_RATIO):
             breaks.append((str(year), before, median))
         before = median
     if not breaks:
         return None
     year, old, new = breaks[0]
-    text = f"the median Volume goes from {old:,.6g} to {new:,.6g} in {year}: another unit?"
+    text = f"the median Volume changes from {old:,.6g} to {new:,.6g} in {year}; check whether its unit changed"
     first = prices.dates[years == np.datetime64(year)][0]
     return Finding(check="volume units", severity="warning", text=text, rows=len(breaks), dates=(str(first),))
 
 
-def _factors(prices: Prices) -> np.ndarray:
+def _growth_factors(prices: Prices) -> np.ndarray:
     """Close over the previous close, 1 for the first session; shape (sessions,)."""
     closes = prices.column("close")
-    return np.r_[1.0, closes[1:] / closes[:-1]]
+    return np.concatenate([[1.0], closes[1:] / closes[:-1]])
 
 
-def _split_like(factors: np.ndarray) -> np.ndarray:
-    distances = [np.abs(np.log(factors) + sign * np.log(shares)) for shares in SPLITS for sign in (1, -1)]
-    return np.min(distances, axis=0) <= NEAR_SPLIT
+def _is_split_like(factors: np.ndarray) -> np.ndarray:
+    distances = [np.abs(np.log(factors) + sign * np.log(ratio)) for ratio in SPLIT_RATIOS for sign in (1, -1)]
+    nearest: np.ndarray = np.min(distances, axis=0)
+    return nearest <= SPLIT_TOLERANCE
 
 
 def _splits(prices: Prices) -> Finding | None:
-    factors = _factors(prices)
     return _warning(
-        prices, "split", "Close goes by about a whole factor, as at a split, on {sessions}", _split_like(factors),
-        "never mended here: use prices adjusted for splits",
+        prices, "split", "Close changes by a factor that looks like a split on {sessions}",
+        _is_split_like(_growth_factors(prices)), "not corrected; use prices that are adjusted for splits",
     )  # fmt: skip
 
 
 def _jumps(prices: Prices) -> Finding | None:
-    factors = _factors(prices)
-    large = (np.abs(factors - 1) > LARGE_RETURN) & ~_split_like(factors)
-    return _warning(
-        prices, "jump", f"Close moves by more than {100 * LARGE_RETURN:.0f} % on {{sessions}}", large, "a split?"
-    )
+    factors = _growth_factors(prices)
+    large = (np.abs(factors - 1) > MAX_RETURN) & ~_is_split_like(factors)
+    text = f"Close changes by more than {100 * MAX_RETURN:.0f} % on {{sessions}}"
+    return _warning(prices, "jump", text, large, "check whether this was a split")
 
 
 def _gaps(prices: Prices) -> Finding | None:
     gaps = np.r_[0, np.diff(prices.dates).astype(int)]
-    longest = f"the longest has {gaps.max()} days"
-    return _warning(
-        prices, "gap", f"more than {LONG_GAP} days without a session before {{sessions}}", gaps > LONG_GAP, longest
-    )
+    text = f"more than {MAX_GAP_DAYS} days without a session before {{sessions}}"
+    return _warning(prices, "gap", text, gaps > MAX_GAP_DAYS, f"the longest gap has {gaps.max()} days")
 
 
 def _weekends(prices: Prices) -> Finding | None:
     weekday = (prices.dates.astype("datetime64[D]").astype(int) + 3) % 7
-    stray = np.zeros(len(prices), dtype=bool)
+    unexpected = np.zeros(len(prices), dtype=bool)
     for day in (SATURDAY, SUNDAY):
-        on_it = weekday == day
-        if not _opens_on(on_it):
-            stray |= on_it
-    return _warning(prices, "weekend", "{sessions} on a weekend of an exchange closed then", stray)
+        on_day = weekday == day
+        if not _is_trading_weekday(on_day):
+            unexpected |= on_day
+    return _warning(prices, "weekend", "{sessions} on a weekend, when this exchange is closed", unexpected)
 
 
-def _opens_on(on_it: np.ndarray) -> bool:
-    """Whether sessions on a day of the week are the rule, now (crypto) or for years (Seoul's Saturdays until 1998)."""
-    if on_it.mean() >= REGULAR:
+def _is_trading_weekday(on_day: np.ndarray) -> bool:
+    """Whether sessions on a weekday are regular, now (crypto) or in earlier years (Seoul's Saturdays until 1998)."""
+    if on_day.mean() >= MIN_WEEKDAY_SHARE:
         return True
-    first, last = np.flatnonzero(on_it)[[0, -1]] if on_it.any() else (0, 0)
-    return on_it.sum() >= REGULAR_SESSIONS and on_it[first : last + 1].mean() >= REGULAR
+    first, last = np.flatnonzero(on_day)[[0, -1]] if on_day.any() else (0, 0)
+    return bool(on_day.sum() >= MIN_WEEKDAY_SESSIONS and on_day[first : last + 1].mean() >= MIN_WEEKDAY_SHARE)
 
 
 def _spacing(prices: Prices) -> Finding | None:
     typical = np.median(np.diff(prices.dates).astype(int)) if len(prices) > 1 else 1
-    if typical < NOT_DAILY:
+    if typical < MIN_SPACING_DAYS:
         return None
-    text = f"sessions are {typical:g} days apart: this is no daily series, and a session ahead means that many days"
+    text = f"sessions are {typical:g} days apart: the series is not daily, and a horizon of 1 means that many days"
     return Finding(check="spacing", severity="warning", text=text, rows=len(prices))
 
 
 def _newest(prices: Prices) -> Finding | None:
-    fresh = prices.dates >= np.datetime64(datetime.now(UTC).date())
-    return _warning(prices, "newest bar", "{sessions} from today on", fresh, "unfinished before the market's close")
+    unfinished = prices.dates >= np.datetime64(datetime.now(UTC).date())
+    text = "{sessions} dated today or later"
+    return _warning(prices, "newest bar", text, unfinished, "a bar is incomplete until the market closes")

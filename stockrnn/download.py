@@ -1,7 +1,7 @@
-"""A process of its own that asks Yahoo for a series: `python download.py REQUEST`, which `yahoo` starts and ends.
+"""Download one series from Yahoo in a subprocess, `python download.py REQUEST`, started by the module `yahoo`.
 
-Its time-outs add up to minutes whatever it is told, so yfinance runs where it can be ended from outside; and neither it
-nor pandas is imported by who only wants prices. What happens is written as JSON, a line each: a failure, or the prices.
+The time-outs of yfinance add up to minutes and cannot all be set, so it runs in a process that can be killed. This also
+keeps yfinance and pandas out of the main process. The process writes JSON lines: one per failure, and then the prices.
 """
 
 import json
@@ -14,48 +14,47 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["ATTEMPTS", "fetch"]
+__all__ = ["MAX_ATTEMPTS", "fetch"]
 
-# How often each failure is tried in all; one that is not here would come again. A user without a network waits
-# seconds, one who asked too often has the whole time limit.
-ATTEMPTS = {"limited": 7, "server": 6, "garbled": 4, "denied": 3, "network": 4, "slow": 7}
-FIRST_PAUSE, LONGEST_PAUSE, SHORTEST_ATTEMPT = 0.5, 20.0, 0.5  # seconds
-LONGEST_ANSWER = 10.0  # seconds for one request; where yfinance asks for 30 it would leave none for the next
+# Attempts per kind of failure; other kinds are not retried. Without a network the user waits some seconds; after too
+# many requests the retries may use the whole time limit.
+MAX_ATTEMPTS = {"limited": 7, "server": 6, "garbled": 4, "denied": 3, "network": 4, "slow": 7}
+FIRST_PAUSE, MAX_PAUSE, MIN_ATTEMPT = 0.5, 20.0, 0.5  # seconds
+REQUEST_TIMEOUT = 10.0  # seconds; yfinance's own 30 would leave no time for a retry
 COLUMNS = ["Open", "High", "Low", "Close", "Volume"]
 
-Tell = Callable[[dict[str, Any]], None]
 
-
-def fetch(request: dict[str, Any], tell: Tell) -> None:
-    """Download a series, again and again where that may help; `tell` hears of each failure, then of the prices.
+def fetch(request: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
+    """Download a series, with retries for temporary failures.
 
     Args:
-        request: `ticker`; `start` and `end` as YYYY-MM-DD or None, the end not included; `adjust`; `folder` for
-            yfinance's own databases; `limit`, the seconds there are for all of it.
+        request: `ticker`; `start` and `end` as YYYY-MM-DD or None, the end excluded; `adjust`; `folder` for
+            yfinance's databases; `limit`, the seconds for the whole download.
+        report: called with each failure, and then with the prices.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     session = _session()
-    _quieten(request["folder"])
+    _configure_yfinance(request["folder"])
     from yfinance.data import YfData
 
     failures = 0
     while True:
         try:
             prices = _history(request, session)
-        except Exception as error:  # yfinance has no tree of errors: what it raises is told apart by its name
+        except Exception as error:  # yfinance's errors share no base class; they are distinguished by name
             failures += 1
             failure = _failure(error, session)
         else:
-            tell({"prices": prices})
+            report({"prices": prices})
             return
-        pause = min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
-        left = request["limit"] - (time.monotonic() - began)
-        again = failures < ATTEMPTS.get(failure["kind"], 1) and pause + SHORTEST_ATTEMPT < left
-        tell({"failure": failure | {"attempts": failures, "last": not again}})
-        if not again:
+        pause = min(FIRST_PAUSE * 2 ** (failures - 1), MAX_PAUSE) * random.uniform(0.5, 1)
+        remaining = request["limit"] - (time.monotonic() - started)
+        retry = failures < MAX_ATTEMPTS.get(failure["kind"], 1) and pause + MIN_ATTEMPT < remaining
+        report({"failure": failure | {"attempts": failures, "last": not retry}})
+        if not retry:
             return
         time.sleep(pause)
-        YfData.cache_get.cache_clear()  # it keeps failures too: a healthy server would not be asked
+        YfData.cache_get.cache_clear()  # it caches failures too, so a retry would not reach the server
 
 
 def _history(request: dict[str, Any], session: Any) -> dict[str, Any]:
@@ -64,23 +63,23 @@ def _history(request: dict[str, Any], session: Any) -> dict[str, Any]:
     session.status, session.page = None, False
     ticker = yfinance.Ticker(request["ticker"], session=session)
     start, end = request["start"], request["end"]
-    span = {"start": start, "end": end} if start else {"period": "max", "end": end}
+    period = {"start": start, "end": end} if start else {"period": "max", "end": end}
     frame = ticker.history(
-        **span, interval="1d", auto_adjust=request["adjust"], actions=False, keepna=True, timeout=LONGEST_ANSWER
+        **period, interval="1d", auto_adjust=request["adjust"], actions=False, keepna=True, timeout=REQUEST_TIMEOUT
     )
-    facts = ticker.get_history_metadata()
-    closes: Any = ((facts.get("currentTradingPeriod") or {}).get("regular") or {}).get("end")
+    metadata = ticker.get_history_metadata()
+    session_end: Any = ((metadata.get("currentTradingPeriod") or {}).get("regular") or {}).get("end")
     return {
         "dates": [str(day) for day in frame.index.date],
         "values": frame[COLUMNS].astype(float).to_numpy().tolist(),
         "today": str(datetime.now(frame.index.tz).date()),
-        "session_end": closes.isoformat() if hasattr(closes, "isoformat") else None,
+        "session_end": session_end.isoformat() if hasattr(session_end, "isoformat") else None,
         "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
 def _failure(error: Exception, session: Any) -> dict[str, Any]:
-    names, status = {kind.__name__ for kind in type(error).__mro__}, session.status
+    names, status = {base.__name__ for base in type(error).__mro__}, session.status
     if status == 200 and session.page:
         return {"kind": "garbled", "status": status, "text": "a web page instead of prices"}
     text = " ".join(str(error).split()).partition(" See https://curl.se")[0].rstrip(".")[:200]
@@ -107,36 +106,36 @@ def _kind(names: set[str], status: int | None) -> str:
     if names & {"RequestException", "OSError"}:
         return "network"
     if names & {"LookupError", "TypeError", "AttributeError", "ValueError", "YFException"}:
-        return "garbled"  # yfinance reached into an answer that has not the form it knows
+        return "garbled"  # yfinance expected another format of the answer
     return "other"
 
 
 def _session() -> Any:
-    """The session yfinance would make, which remembers the last answer's status and waits no longer than told."""
+    """Return a session as yfinance makes it, which also records the last status and limits each request's time."""
     from curl_cffi import requests
 
-    class Session(requests.Session):
+    class Session(requests.Session[requests.Response]):
         status: int | None = None
         page = False
 
         def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
-            options["timeout"] = LONGEST_ANSWER
-            chart = "/v8/finance/chart/" in url
-            self.status = None if chart else self.status
+            options["timeout"] = REQUEST_TIMEOUT
+            is_chart = "/v8/finance/chart/" in url
+            self.status = None if is_chart else self.status
             answer = super().request(method, url, **options)
-            if chart:
+            if is_chart:
                 self.status, self.page = answer.status_code, "html" in answer.headers.get("content-type", "")
             return answer
 
     return Session(impersonate="chrome")
 
 
-def _quieten(folder: str) -> None:
+def _configure_yfinance(folder: str) -> None:
     import logging
 
     import yfinance
 
-    warnings.simplefilter("ignore")  # after the import, which sets filters of its own
+    warnings.simplefilter("ignore")  # after the import of yfinance, which sets filters
     logging.getLogger("yfinance").setLevel(logging.CRITICAL)
     yfinance.config.debug.hide_exceptions = False
     yfinance.set_tz_cache_location(folder)
@@ -144,12 +143,12 @@ def _quieten(folder: str) -> None:
 
 def _main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints must not come between the answers
+    os.dup2(2, 1)  # libraries must not print between the answers
 
-    def tell(what: dict[str, Any]) -> None:
-        print(json.dumps(what), file=answers, flush=True)
+    def report(answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
 
-    fetch(json.loads(sys.argv[1]), tell)
+    fetch(json.loads(sys.argv[1]), report)
 
 
 if __name__ == "__main__":

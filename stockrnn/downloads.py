@@ -1,4 +1,4 @@
-"""Downloads that are kept: Yahoo's series, from the cache while its copy is fresh."""
+"""Return Yahoo's series from the cache, or download and cache them."""
 
 from pathlib import Path
 
@@ -6,31 +6,31 @@ from stockrnn import cache, yahoo
 from stockrnn.access import Request
 from stockrnn.series import Finding, Prices
 
-__all__ = ["downloaded"]
+__all__ = ["cached_download"]
 
 
-def downloaded(request: Request) -> Prices:
-    """A series of Yahoo's: the cache's copy while it is fresh, else a new download, which the cache then keeps.
+def cached_download(request: Request) -> Prices:
+    """Return the cache's copy of a Yahoo series while it is fresh; otherwise download it and write it to the cache.
 
     Raises:
-        YahooError: there is neither.
+        YahooError: there is no copy and the download failed.
     """
     ticker, access = request.ticker, request.access
     yahoo.check_ticker(ticker)
     key = cache.Key(ticker=ticker, start=request.start, end=request.end, adjust=request.adjust)
     folder = access.cache if access.cache is not None else cache.default_folder()
-    notes: list[Finding] = []
+    findings: list[Finding] = []
     try:
         copy = cache.read(folder, key)
     except cache.DamagedError as damage:
         copy = None
         if access.offline:
             raise yahoo.YahooError(
-                f"{yahoo.source_name(ticker)}: {damage}; --offline uses the cache only; leave --offline out once"
+                f"{yahoo.source_name(ticker)}: {damage}; --offline uses the cache only; run once without --offline"
             ) from None
-        notes.append(_warning(f"{damage}; downloaded again"))
+        findings.append(_warning(f"{damage}; the series was downloaded again"))
     if access.offline:
-        return _kept(copy, folder, key)
+        return _offline_copy(copy, folder, key)
     if copy is not None and not access.refresh and cache.is_fresh(key, copy.fetched or ""):
         return copy
     try:
@@ -38,24 +38,23 @@ def downloaded(request: Request) -> Prices:
     except yahoo.YahooError as error:
         if copy is None:
             raise
-        raise type(error)(f"{error}; --offline uses the copy of {cache.day(copy)}") from None
-    if copy is not None and (change := cache.rewritten(copy, new)):
-        notes.append(change)
+        raise type(error)(f"{error}; or use --offline, which takes the copy of {cache.download_day(copy)}") from None
+    if copy is not None and (change := cache.history_change(copy, new)):
+        findings.append(change)
     try:
         cache.write(folder, key, new)
     except OSError as error:
-        notes.append(_warning(f"{folder} cannot be written ({error.strerror}): the download is not kept"))
-    return new.noting(*notes)
+        findings.append(_warning(f"{folder} cannot be written ({error.strerror}): the download was not cached"))
+    return new.with_findings(*findings)
 
 
-def _kept(copy: Prices | None, folder: Path, key: cache.Key) -> Prices:
+def _offline_copy(copy: Prices | None, folder: Path, key: cache.Key) -> Prices:
     if copy is not None:
-        return copy.noting(_warning(f"offline: the copy of {cache.day(copy)} is used"))
-    there = cache.others(folder, key)
-    held = f"of {key.ticker} it holds {', '.join(there)}" if there else f"it holds nothing of {key.ticker}"
-    raise yahoo.AwayError(
-        f"{yahoo.source_name(key.ticker)}: {key.span} is not in the cache {folder}; --offline uses the cache only, and "
-        f"{held}; leave --offline out once, or use a file with data.source"
+        return copy.with_findings(_warning(f"offline: used the copy of {cache.download_day(copy)}"))
+    periods = ", ".join(cache.other_periods(folder, key)) or "nothing"
+    raise yahoo.YahooUnavailableError(
+        f"{yahoo.source_name(key.ticker)}: {key.period} is not in the cache {folder}; --offline uses the cache only, "
+        f"which has {periods} of {key.ticker}; run once without --offline, or use a file with data.source"
     )
 
 

@@ -160,23 +160,23 @@ def _access(options: argparse.Namespace) -> "Access":
 
 def _asked(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
     """The prices that the options ask for: the study's own, newer ones of its ticker, or others."""
-    from stockrnn.sources import SOURCES, YAHOO, with_tickers
+    from stockrnn.sources import SOURCES, YAHOO, sources_with_tickers
 
     if options.prices is not None:
-        if options.prices in with_tickers():
+        if options.prices in sources_with_tickers():
             source = SOURCES[options.prices]
             raise _OptionError(
-                f"--prices {options.prices}: names no series; {source.whose} have tickers; "
-                f"write --ticker {source.ticker}, say"
+                f"--prices {options.prices}: names no series; {source.owner} have tickers; "
+                f"write --ticker {source.example_ticker}, say"
             )
         changes = {"source": options.prices, "ticker": None, "start": None, "end": None}
     elif options.ticker is not None:
         changes = {
-            "source": study.source if study.source in with_tickers() else YAHOO,
+            "source": study.source if study.source in sources_with_tickers() else YAHOO,
             "ticker": options.ticker,
             "end": None,
         }
-    elif study.source in with_tickers():
+    elif study.source in sources_with_tickers():
         changes = {"end": None}
     else:
         changes = {}

@@ -1,4 +1,4 @@
-"""The command line of a series of prices: `python -m stockrnn.prices SOURCE` shows what is in it and what is wrong."""
+"""Run `python -m stockrnn.prices SOURCE`: read, clean and describe a daily series, and list what was found."""
 
 import argparse
 import io
@@ -19,97 +19,97 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
-COLUMNS = 80
-LONGEST = 10_000  # characters of a text that is shown
+EXIT_OK, EXIT_WRONG_INPUT, EXIT_INTERRUPTED = 0, 2, 130
+MAX_WIDTH = 80  # characters of a line of findings
+MAX_TEXT = 10_000  # characters of a printed text
 EXAMPLES = """\
 examples:
   python -m stockrnn.prices kospi.csv
   python -m stockrnn.prices bourse.csv --date-format %d/%m/%Y --calendar XPAR
   python -m stockrnn.prices --ticker ^KS11 --start 2010-01-01 --output kospi.parquet
-      what `data: {source: kospi.parquet}` then reads
+      (a space file then reads it with `data: {source: kospi.parquet}`)
 
-exit codes: 0 done, 2 wrong input, 130 interrupted
+exit codes: 0 success, 2 wrong input, 130 interrupted
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
         if options.output is not None:
             _check_output(options.output, options.source)
-        prices, exchange = _inspected(options)
-        found = _described(prices, exchange)
+        prices, exchange = _load_and_check(options)
+        summary = _summary(prices, exchange)
         if options.output is not None:
             _write(Path(options.output), prices)
     except (PriceError, _OptionError) as error:
-        print(line(error, LONGEST), file=sys.stderr)
-        return WRONG_INPUT
+        print(line(error, MAX_TEXT), file=sys.stderr)
+        return EXIT_WRONG_INPUT
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
+    text = json.dumps(summary, indent=2, allow_nan=False) if options.json else _text(summary, options.output)
     try:
-        print(
-            json.dumps(found, indent=2, allow_nan=False) if options.json else _text(found, options.output), flush=True
-        )
-    except BrokenPipeError:  # whoever reads has seen enough; Python would complain once more as it ends
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader stopped early; without this, Python reports the error again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return DONE
+    return EXIT_OK
 
 
 class _OptionError(ValueError):
-    """A wrong option, in one line."""
+    """A wrong option; the message is one line."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stockrnn.prices",
-        description="Read daily prices, check and clean them, and show what was found.",
+        description="Read daily prices, clean and check them, and print a summary with all repairs and warnings.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("source", nargs="?", metavar="SOURCE", help="nasdaq, sp500, or the path of a CSV or Parquet file")
-    add("--ticker", metavar="T", help="Yahoo's symbol, in place of SOURCE")
-    add("--start", metavar="DAY", help="the first day used, YYYY-MM-DD")
-    add("--end", metavar="DAY", help="the last day used, YYYY-MM-DD")
-    add("--no-adjust", action="store_true", help="Yahoo's prices not adjusted for dividends")
-    add("--date-format", metavar="FORMAT", help="how the file writes dates, as in %%d/%%m/%%Y")
-    add("--cache", metavar="FOLDER", type=Path, help="where downloads are kept")
-    add("--offline", action="store_true", help="only what the cache holds")
-    add("--refresh", action="store_true", help="download anew, whatever the cache holds")
-    add("--calendar", metavar="CODE", help="the exchange whose sessions to compare, as XKRX (default: the ticker's)")
-    add("--output", metavar="FILE", help="write the clean series as Parquet, which is a SOURCE again")
+    add("--ticker", metavar="T", help="a Yahoo ticker to download, instead of SOURCE")
+    add("--start", metavar="DAY", help="first day to use, YYYY-MM-DD")
+    add("--end", metavar="DAY", help="last day to use, YYYY-MM-DD")
+    add("--no-adjust", action="store_true", help="do not adjust Yahoo's prices for dividends")
+    add("--date-format", metavar="FORMAT", help="format of the dates in the file, as in %%d/%%m/%%Y")
+    add("--cache", metavar="FOLDER", type=Path, help="folder of the download cache")
+    add("--offline", action="store_true", help="use the cache only, without a download")
+    add("--refresh", action="store_true", help="download again, even if the cache has a copy")
+    add("--calendar", metavar="CODE", help="exchange to compare the sessions with, as XKRX (default: the ticker's)")
+    add("--output", metavar="FILE", help="write the clean series as a Parquet file, which can be a SOURCE")
     add("--json", action="store_true", help="print one JSON object")
     return parser
 
 
-def _inspected(options: argparse.Namespace) -> tuple[Prices, str | None]:
-    """The clean series, with all findings, and the exchange it was compared with."""
-    from stockrnn.calendars import against_calendar, exchange_of, installed
+def _load_and_check(options: argparse.Namespace) -> tuple[Prices, str | None]:
+    """Return the clean series with all findings, and the exchange that it was compared with."""
+    from stockrnn.calendars import compare_with_calendar, exchange_of, is_installed
     from stockrnn.prices import Access, load
     from stockrnn.quality import clean
     from stockrnn.sources import SHIPPED, YAHOO
 
     if (options.source is None) == (options.ticker is None):
         raise _OptionError(
-            "python -m stockrnn.prices: takes a SOURCE or a --ticker; one of them names the prices; write nasdaq, say"
+            "python -m stockrnn.prices: needs either SOURCE or --ticker; one of them selects the prices; "
+            "for example write nasdaq"
         )
     if options.offline and options.refresh:
         raise _OptionError(
-            "--offline, --refresh: exclude each other; one downloads nothing, the other always; drop one"
+            "--offline, --refresh: exclude each other; --offline never downloads, --refresh always does; remove one"
         )
     config = _config(options, YAHOO)
     access = Access(cache=options.cache, offline=options.offline, refresh=options.refresh)
     prices = clean(load(config, access))
     exchange = options.calendar
-    if exchange is None and installed():
+    if exchange is None and is_installed():
         exchange = exchange_of(config.ticker or ("^GSPC" if config.source in SHIPPED else ""))
     if exchange is None:
         return prices, None
-    prices = prices.noting(*against_calendar(prices, exchange))
-    return prices, exchange if installed() else f"{exchange}: not consulted; pip install exchange_calendars"
+    prices = prices.with_findings(*compare_with_calendar(prices, exchange))
+    return prices, exchange if is_installed() else f"{exchange}: not compared; pip install exchange_calendars"
 
 
 def _config(options: argparse.Namespace, yahoo: str) -> "SourceConfig":
@@ -126,13 +126,13 @@ def _config(options: argparse.Namespace, yahoo: str) -> "SourceConfig":
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "source"
         option = "SOURCE" if name == "source" else f"--{name.replace('_', '-')}"
-        what = str(first["msg"]).removeprefix("Value error, ")
-        raise _OptionError(f"{option} {given.get(name, options.source)!s}: {what}") from None
+        problem = str(first["msg"]).removeprefix("Value error, ")
+        raise _OptionError(f"{option} {given.get(name, options.source)!s}: {problem}") from None
 
 
-def _described(prices: Prices, exchange: str | None) -> dict[str, Any]:
-    """All that is printed. Returns are simple ones, close over the previous close minus 1."""
-    from stockrnn.quality import usable_volume
+def _summary(prices: Prices, exchange: str | None) -> dict[str, Any]:
+    """Return the printed values. Returns are simple returns: close over the previous close, minus 1."""
+    from stockrnn.quality import unusable_volume_reason
 
     closes, dates = prices.column("close"), prices.dates.astype(str).tolist()
     returns, gaps = closes[1:] / closes[:-1] - 1, (prices.dates[1:] - prices.dates[:-1]).astype(int)
@@ -154,52 +154,55 @@ def _described(prices: Prices, exchange: str | None) -> dict[str, Any]:
             "max": {"date": dates[high + 1], "value": float(returns[high])},
         },
         "longest_gap": {"days": int(gaps[gap]), "from": dates[gap], "to": dates[gap + 1]},
-        "volume_unusable": usable_volume(prices),
+        "volume_unusable": unusable_volume_reason(prices),
         "calendar": exchange,
         "sha256": provenance.sha256,
         "findings": [asdict(finding) for finding in prices.findings],
     }
 
 
-def _text(found: dict[str, Any], output: str | None) -> str:
-    """What is printed, at most COLUMNS wide where names are not longer."""
-    change, gap, sd = found["daily_return"], found["longest_gap"], found["daily_return"]["sd"]
-    low, high = (f"{100 * one['value']:+.3g} % on {one['date']}" for one in (change["min"], change["max"]))
+def _text(summary: dict[str, Any], output: str | None) -> str:
+    """Return the printed text; findings are wrapped at MAX_WIDTH."""
+    change, gap, sd = summary["daily_return"], summary["longest_gap"], summary["daily_return"]["sd"]
+    low, high = (f"{100 * day['value']:+.3g} % on {day['date']}" for day in (change["min"], change["max"]))
     spread = "" if sd is None else f", sd {100 * sd:.3g} %"
-    rows = {
-        "source": line(found["source"], LONGEST),
-        "fetched": found["fetched"],
-        "sessions": f"{found['sessions']:,}, {found['start']} to {found['end']}",
-        "columns": ", ".join(found["columns"]),
-        "first close": f"{found['first_close']:,.10g}",
-        "last close": f"{found['last_close']:,.10g}",
+    values = {
+        "source": line(summary["source"], MAX_TEXT),
+        "downloaded": summary["fetched"],
+        "sessions": f"{summary['sessions']:,}, {summary['start']} to {summary['end']}",
+        "columns": ", ".join(summary["columns"]),
+        "first close": f"{summary['first_close']:,.10g}",
+        "last close": f"{summary['last_close']:,.10g}",
         "daily return": f"mean {100 * change['mean']:+.3g} %{spread}",
         "lowest": low,
         "highest": high,
         "longest gap": f"{gap['days']} days, {gap['from']} to {gap['to']}",
-        "calendar": found["calendar"],
-        "sha256": found["sha256"],
-        "written": output,
+        "calendar": summary["calendar"],
+        "sha256": summary["sha256"],
+        "written to": output,
     }
-    shown = [f"{name:14}{value}" for name, value in rows.items() if value is not None]
-    kinds = {"repair": "repaired", "warning": "look at"}
-    notes = [f"{kinds[one['severity']]:10}{line(one['text'], LONGEST)}" for one in found["findings"]]
-    return "\n".join([*shown, "", *(map(_filled, notes) if notes else ["nothing to mend, nothing to look at"])])
+    rows = [f"{name:14}{value}" for name, value in values.items() if value is not None]
+    labels = {"repair": "repaired", "warning": "warning"}
+    findings = [f"{labels[found['severity']]:10}{line(found['text'], MAX_TEXT)}" for found in summary["findings"]]
+    return "\n".join([*rows, "", *(map(_wrap, findings) if findings else ["no repairs and no warnings"])])
 
 
-def _filled(text: str) -> str:
-    return textwrap.fill(text, COLUMNS, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False)
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, MAX_WIDTH, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False)
 
 
 def _check_output(output: str, source: str | None) -> None:
-    """Refuse what would destroy the source, or be no Parquet file by its name."""
+    """Reject a name without .parquet, a folder, and the source itself."""
     if not output.lower().endswith(".parquet"):
-        raise _OptionError(f"--output {output}: is no name of a Parquet file; it ends in .parquet; write clean.parquet")
+        raise _OptionError(
+            f"--output {output}: is not the name of a Parquet file; the name must end in .parquet; "
+            f"for example write clean.parquet"
+        )
     if os.path.isdir(output):
-        raise _OptionError(f"--output {output}: is a folder; a series is one file; give the file's path")
+        raise _OptionError(f"--output {output}: is a folder; the series is written to a file; give the file's path")
     path = os.path.expanduser(source or "")
     if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):
-        raise _OptionError(f"--output {output}: is the source; it stays as it is; choose another name")
+        raise _OptionError(f"--output {output}: is the source; the source is never overwritten; choose another name")
 
 
 def _write(path: Path, prices: Prices) -> None:
@@ -215,8 +218,8 @@ def _write(path: Path, prices: Prices) -> None:
         write_atomic(path, content.getvalue())
     except OSError as error:
         raise _OptionError(
-            f"--output {path}: cannot be written ({line(error.strerror or error)}); its folder exists and may be "
-            f"written to; check the path"
+            f"--output {path}: cannot be written ({line(error.strerror or error)}); its folder must exist and be "
+            f"writable; check the path"
         ) from None
 
 

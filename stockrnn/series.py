@@ -1,4 +1,4 @@
-"""A daily series of prices: its dates and numbers, where it comes from, and what was found in it."""
+"""Hold a daily price series with its source, the repairs and warnings found in it, and its hash."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -15,13 +15,13 @@ class PriceError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a check found in a series; errors are raised, so those kept are repairs and warnings.
+    """One repair or warning of a check. A check raises its errors.
 
     Attributes:
-        check: the check's name, as in `duplicate dates`.
-        severity: a repair was made, a warning left the series as it was.
-        text: what was found and what was done, one line.
-        rows: sessions concerned.
+        check: name of the check, as in `duplicates`.
+        severity: a repair changed the series, a warning did not.
+        text: one line that says what was found or done.
+        rows: number of sessions concerned.
         dates: the first few of them, YYYY-MM-DD.
     """
 
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where a series comes from and what was done to it on the way."""
+    """Source, dates, hash and findings of a series."""
 
     source: str
     start: str
@@ -50,13 +50,13 @@ class Prices:
     """A daily series.
 
     Attributes:
-        source: what it was loaded from, as the user wrote it.
+        source: the source as the user wrote it.
         dates: datetime64[D], shape (sessions,).
         columns: names of the columns of `values`.
         values: float64, shape (sessions, columns); prices in price points, volume as traded.
-        lines: the file's line of each session, shape (sessions,); empty where there is no text file.
-        findings: what was mended, and what a user should know.
-        fetched: when it was downloaded, ISO 8601 in UTC; None: it was not.
+        lines: line number of each session in its text file, shape (sessions,); empty if there is no text file.
+        findings: repairs and warnings.
+        fetched: time of the download, ISO 8601 in UTC; None if the series was not downloaded.
     """
 
     source: str
@@ -71,25 +71,25 @@ class Prices:
         return len(self.dates)
 
     def column(self, name: str) -> np.ndarray:
-        """One column, shape (sessions,)."""
+        """Return one column, shape (sessions,)."""
         return self.values[:, self.columns.index(name)]
 
-    def noting(self, *findings: Finding) -> "Prices":
-        """The same series with more findings."""
+    def with_findings(self, *findings: Finding) -> "Prices":
+        """Return the same series with more findings."""
         return replace(self, findings=(*self.findings, *findings))
 
-    def rows(self, chosen: np.ndarray) -> "Prices":
-        """The sessions at positions `chosen` (indices or a mask), in that order."""
-        lines = self.lines[chosen] if len(self.lines) else self.lines
-        return replace(self, dates=self.dates[chosen], values=self.values[chosen], lines=lines)
+    def rows(self, selected: np.ndarray) -> "Prices":
+        """Return the sessions at the positions `selected` (indices or a mask), in that order."""
+        lines = self.lines[selected] if len(self.lines) else self.lines
+        return replace(self, dates=self.dates[selected], values=self.values[selected], lines=lines)
 
-    def where(self, position: int) -> str:
-        """`SOURCE:LINE` of a session, or `SOURCE` where there are no lines."""
+    def location(self, position: int) -> str:
+        """Return `SOURCE:LINE` of a session, or `SOURCE` if there are no line numbers."""
         return f"{self.source}:{self.lines[position]}" if len(self.lines) else self.source
 
     @property
     def sha256(self) -> str:
-        """Hash of dates, column names and values: the same series has the same hash whatever file held it."""
+        """Hash of dates, column names and values. It does not depend on the file format."""
         digest = hashlib.sha256(",".join(self.columns).encode())
         digest.update(np.ascontiguousarray(self.dates.astype("datetime64[D]").astype("<i8")).tobytes())
         digest.update(np.ascontiguousarray(self.values.astype("<f8")).tobytes())
@@ -97,7 +97,7 @@ class Prices:
 
     @property
     def provenance(self) -> Provenance:
-        """Source, span, rows and hash, for the manifest."""
+        """Source, dates, hash and findings, for the manifest."""
         return Provenance(
             source=self.source, start=str(self.dates[0]), end=str(self.dates[-1]), sessions=len(self),
             sha256=self.sha256, fetched=self.fetched, findings=self.findings,

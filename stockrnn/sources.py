@@ -1,7 +1,7 @@
-"""The sources: where daily prices come from, by the name that stands in `data.source`; any other text is a file's path.
+"""List the named sources of daily prices, the values of `data.source`. Any other value is the path of a file.
 
-A source is an entry of SOURCES: spaces, their schema and messages, and every command know it from there. What reads it
-is imported when it is read.
+Space files, their schema, messages and commands take the names from SOURCES. The code that reads a source is imported
+when the source is read.
 """
 
 from collections.abc import Callable
@@ -10,25 +10,25 @@ from dataclasses import dataclass
 from stockrnn.access import Request
 from stockrnn.series import Prices
 
-__all__ = ["SHIPPED", "SOURCES", "YAHOO", "Source", "with_tickers"]
+__all__ = ["SHIPPED", "SOURCES", "YAHOO", "Source", "sources_with_tickers"]
 
 YAHOO = "yahoo"
-SHIPPED = ("nasdaq", "sp500")  # series that come with a package
+SHIPPED = ("nasdaq", "sp500")  # series that the package arch ships
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where prices come from.
+    """A named source of prices.
 
     Attributes:
-        whose: the owner of its symbols, in messages: `Yahoo's`.
-        read: the series, otherwise unchecked. It raises `PriceError`, one line of what is wrong; the rule; the fix.
-        ticker: a symbol it knows, for messages; None: it is one series and has no symbols.
+        owner: owner of the tickers, in messages: `Yahoo's`.
+        read: returns the unchecked series, or raises `PriceError`.
+        example_ticker: a valid ticker, for messages; None for a source that is a single series without tickers.
     """
 
-    whose: str
+    owner: str
     read: Callable[[Request], Prices]
-    ticker: str | None = None
+    example_ticker: str | None = None
 
 
 def _shipped(name: str) -> Source:
@@ -37,21 +37,21 @@ def _shipped(name: str) -> Source:
 
         return read_shipped(name)
 
-    return Source(whose=f"{name}'s", read=read)
+    return Source(owner=f"{name}'s", read=read)
 
 
-def _yahoo(request: Request) -> Prices:
-    from stockrnn.downloads import downloaded
+def _read_yahoo(request: Request) -> Prices:
+    from stockrnn.downloads import cached_download
 
-    return downloaded(request)
+    return cached_download(request)
 
 
 SOURCES: dict[str, Source] = {
     **{name: _shipped(name) for name in SHIPPED},
-    YAHOO: Source(whose="Yahoo's", read=_yahoo, ticker="^KS11"),
+    YAHOO: Source(owner="Yahoo's", read=_read_yahoo, example_ticker="^KS11"),
 }
 
 
-def with_tickers() -> tuple[str, ...]:
-    """Names of the sources that have symbols."""
-    return tuple(name for name, source in SOURCES.items() if source.ticker is not None)
+def sources_with_tickers() -> tuple[str, ...]:
+    """Return the names of the sources that have tickers."""
+    return tuple(name for name, source in SOURCES.items() if source.example_ticker is not None)

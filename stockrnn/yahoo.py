@@ -1,7 +1,7 @@
-"""Daily prices from Yahoo Finance: a download that ends within a time limit, whatever happens, in prices or one line.
+"""Download daily prices from Yahoo Finance within a time limit, or raise an error of one line.
 
-The download itself is `download`, in a process of its own, which is ended when its time is over. Its databases of time
-zones and cookies are in a folder of its own too, gone with it: several downloads at once share nothing to wait for.
+The module `download` does the download in a subprocess, which is killed at the time limit. Each subprocess has a
+temporary folder for yfinance's databases of time zones and cookies, so that parallel downloads do not block each other.
 """
 
 import json
@@ -17,137 +17,134 @@ import numpy as np
 
 from stockrnn.series import Finding, PriceError, Prices
 
-__all__ = ["AwayError", "YahooError", "check_ticker", "download", "source_name"]
+__all__ = ["YahooError", "YahooUnavailableError", "check_ticker", "download", "source_name"]
 
 COLUMNS = ("open", "high", "low", "close", "volume")
-SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9^.=&_-]*", re.ASCII)
-FIRST_DAY = date(1900, 1, 1)  # Yahoo has nothing older, and the times of day 1 are beyond what it reads
-SETTLING = timedelta(minutes=30)  # Yahoo's prices lag, and the last of a session come after it
-WITHOUT = "or use a file with data.source"
-LATER = f"wait some minutes and try again, {WITHOUT}"
+TICKER = re.compile(r"[A-Z0-9^][A-Z0-9^.=&_-]*", re.ASCII)
+FIRST_DAY = date(1900, 1, 1)  # Yahoo has no older prices and cannot read dates near year 1
+SETTLING_TIME = timedelta(minutes=30)  # Yahoo's prices are delayed, so the last ones arrive after the session's end
+USE_FILE = "or use a file with data.source"
+TRY_LATER = f"wait some minutes and try again, {USE_FILE}"
 
-# What happened; what it means; what to do. {status} and {text} are what Yahoo and yfinance said.
+# What happened; an explanation; what to do. {status} is Yahoo's HTTP status, {text} the message of yfinance.
 FAILURES = {
     "limited": (
-        "Yahoo answered 429, too many requests", "Yahoo refuses who asks often, for minutes or hours",
-        f"wait an hour and try again, {WITHOUT}",
+        "Yahoo answered 429, too many requests", "Yahoo blocks clients with many requests for minutes or hours",
+        f"wait an hour and try again, {USE_FILE}",
     ),
-    "server": ("Yahoo answered {status}, an error of its own", "that passes in most cases", LATER),
+    "server": ("Yahoo answered {status}, a server error", "such errors are usually temporary", TRY_LATER),
     "garbled": (
-        "Yahoo's answer cannot be read ({text})", "it is out of order, or has changed the form of its answers",
-        f"try again, then pip install -U yfinance, {WITHOUT}",
+        "Yahoo's answer cannot be read ({text})", "Yahoo has a problem or has changed the format of its answers",
+        f"try again, then pip install -U yfinance, {USE_FILE}",
     ),
-    "denied": ("Yahoo answered {status}, not allowed", "it wants a cookie that it did not give", LATER),
+    "denied": ("Yahoo answered {status}, not allowed", "Yahoo requires a cookie that it did not provide", TRY_LATER),
     "network": (
-        "Yahoo cannot be reached ({text})", "a download needs a network that lets it through",
-        f"check the network and its proxy, {WITHOUT}",
+        "Yahoo cannot be reached ({text})", "a download needs access to the internet",
+        f"check the network and its proxy, {USE_FILE}",
     ),
-    "slow": ("no answer in time ({text})", "one request may take ten seconds", LATER),
+    "slow": ("Yahoo did not answer in time ({text})", "a request can take ten seconds", TRY_LATER),
     "unknown": (
-        "Yahoo knows no such ticker, or has delisted it",
-        "it says so at times, wrongly, of good ones too",
-        f"check data.ticker on finance.yahoo.com, try later, {WITHOUT}",
+        "Yahoo does not know this ticker, or has delisted it", "Yahoo sometimes reports this for valid tickers too",
+        f"check data.ticker on finance.yahoo.com, try later, {USE_FILE}",
     ),
     "empty": (
-        "Yahoo has no prices for these days ({text})", "a span has sessions in it, after the first and before the last",
+        "Yahoo has no prices for these days ({text})",
+        "the days from data.start to data.end must include completed sessions",
         "check data.start, data.end and data.ticker",
     ),
     "setup": (
-        "the connection is not to be trusted ({text})", "a proxy that reads along needs its certificate known",
-        "name it in CURL_CA_BUNDLE, or mend HTTPS_PROXY",
+        "the connection is not trusted ({text})", "the certificate of an intercepting proxy must be known",
+        "set CURL_CA_BUNDLE to its file, or correct HTTPS_PROXY",
     ),
-    "other": ("the download failed ({text})", "this was not foreseen", f"pip install -U yfinance, {WITHOUT}"),
+    "other": ("the download failed ({text})", "the cause is unknown", f"pip install -U yfinance, {USE_FILE}"),
 }  # fmt: skip
-AWAY = ("limited", "server", "denied", "network", "slow")  # it may answer another time
+TEMPORARY_FAILURES = ("limited", "server", "denied", "network", "slow")
 
 
 class YahooError(PriceError):
-    """Yahoo gave no prices: `yahoo TICKER: what happened; what it means; what to do` in one line."""
+    """Yahoo returned no prices: `yahoo TICKER: what happened; an explanation; what to do` in one line."""
 
 
-class AwayError(YahooError):
-    """Yahoo could not be asked, or not now, and there is no copy; it says nothing against the ticker."""
+class YahooUnavailableError(YahooError):
+    """Yahoo cannot be used at the moment and the cache has no copy; the ticker may be valid."""
 
 
 def source_name(ticker: str) -> str:
-    """What a series from Yahoo is called."""
+    """Return the name of a series from Yahoo."""
     return f"yahoo {ticker.upper()}"
 
 
 def check_ticker(ticker: str) -> None:
-    """Refuse what can be no symbol of Yahoo's.
-
-    Raises:
-        YahooError: it has a letter that symbols do not have.
-    """
-    if not SYMBOL.fullmatch(ticker.upper()):
+    """Raise YahooError if a ticker has characters that Yahoo's tickers never have."""
+    if not TICKER.fullmatch(ticker.upper()):
         raise YahooError(
-            f"data.ticker: {ticker!r} is no symbol of Yahoo's; it has letters, digits and ^ . = & _ - only, as in "
+            f"data.ticker: {ticker!r} is not a Yahoo ticker; a ticker has only letters, digits and ^ . = & _ -, as in "
             f"^KS11, BRK-B, KRW=X; look it up on finance.yahoo.com"
         )
 
 
 def download(ticker: str, start: date | None, end: date | None, adjust: bool, time_limit: float) -> Prices:
-    """Ask Yahoo for a series from `start` to `end`, both included and both optional, unchecked.
-
-    Prices are adjusted for splits, and with `adjust` for dividends. A session that is not over is left out, and so
-    are rows without any price; findings say so.
+    """Download a series, unchecked. A finding reports dropped rows: unfinished sessions and rows without prices.
 
     Args:
-        time_limit: seconds until the download with all its repetitions is over.
+        ticker: Yahoo's ticker.
+        start, end: first and last day, both included; None: no limit.
+        adjust: whether prices are adjusted for dividends; they are always adjusted for splits.
+        time_limit: seconds for the whole download, retries included.
 
     Raises:
-        YahooError: no prices came.
+        YahooError: Yahoo returned no prices.
     """
     check_ticker(ticker)
-    tomorrow = datetime.now(UTC).date() + timedelta(days=2)  # somewhere it is tomorrow already
+    latest = datetime.now(UTC).date() + timedelta(days=2)  # in some time zones it is already tomorrow
     request = {
         "ticker": ticker.upper(),
         "start": str(start) if start and start > FIRST_DAY else None,
-        "end": str(end + timedelta(days=1)) if end and end < tomorrow else None,  # yfinance leaves the end out
+        "end": str(end + timedelta(days=1)) if end and end < latest else None,  # yfinance excludes the end
         "adjust": adjust,
         "limit": time_limit,
     }
-    answers = _ask(request, time_limit)
+    answers = _run_download_process(request, time_limit)
     if "prices" in answers[-1]:
-        return _series(source_name(ticker), answers[-1]["prices"])
+        return _to_prices(source_name(ticker), answers[-1]["prices"])
     raise _error(ticker, answers[-1]["failure"])
 
 
-def _ask(request: dict[str, Any], time_limit: float) -> list[dict[str, Any]]:
-    """What the process wrote until it ended or had to; at least one answer."""
-    began = datetime.now(UTC)
+def _run_download_process(request: dict[str, Any], time_limit: float) -> list[dict[str, Any]]:
+    """Return what the process wrote until it exited or was killed; at least one answer."""
+    started = datetime.now(UTC)
     script = Path(__file__).with_name("download.py")
     with tempfile.TemporaryDirectory(prefix="stockrnn-", ignore_cleanup_errors=True) as folder:
-        # -P: neither this package's modules nor the user's files are taken for other packages' modules.
+        # -P: modules of this package and of the working directory must not shadow other packages.
         command = [sys.executable, "-P", "-W", "ignore", str(script), json.dumps(request | {"folder": folder})]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=time_limit)
+            process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=time_limit)
         except subprocess.TimeoutExpired as expired:
-            answers = _lines(expired.stdout)
-            took = (datetime.now(UTC) - began).total_seconds()
-            return answers or [{"failure": {"kind": "slow", "attempts": 1, "text": f"{took:.0f} s"}}]
-    answers = _lines(done.stdout)
+            answers = _parse_lines(expired.stdout)
+            seconds = (datetime.now(UTC) - started).total_seconds()
+            return answers or [{"failure": {"kind": "slow", "attempts": 1, "text": f"{seconds:.0f} s"}}]
+    answers = _parse_lines(process.stdout)
     if not answers:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        answers = [{"failure": {"kind": "other", "attempts": 1, "text": last[0][:200]}}]
+        errors = process.stderr.decode(errors="replace").strip().splitlines()
+        text = errors[-1][:200] if errors else f"exit code {process.returncode}"
+        answers = [{"failure": {"kind": "other", "attempts": 1, "text": text}}]
     return answers
 
 
-def _lines(output: bytes | None) -> list[dict[str, Any]]:
-    whole, _, _ = (output or b"").rpartition(b"\n")  # one that was being written is none
-    return [json.loads(line) for line in whole.splitlines()]
+def _parse_lines(output: bytes | None) -> list[dict[str, Any]]:
+    complete, _, _ = (output or b"").rpartition(b"\n")  # the last line may be incomplete
+    return [json.loads(line) for line in complete.splitlines()]
 
 
 def _error(ticker: str, failure: dict[str, Any]) -> YahooError:
-    what, meaning, advice = FAILURES[failure["kind"]]
-    what = what.format(status=failure.get("status"), text=failure["text"].replace(";", ","))
+    problem, explanation, advice = FAILURES[failure["kind"]]
+    problem = problem.format(status=failure.get("status"), text=failure["text"].replace(";", ","))
     tried = f" (tried {failure['attempts']} times)" if failure["attempts"] > 1 else ""
-    error = AwayError if failure["kind"] in AWAY else YahooError
-    return error(f"{source_name(ticker)}: {what}{tried}; {meaning}; {advice}")
+    error = YahooUnavailableError if failure["kind"] in TEMPORARY_FAILURES else YahooError
+    return error(f"{source_name(ticker)}: {problem}{tried}; {explanation}; {advice}")
 
 
-def _series(source: str, answer: dict[str, Any]) -> Prices:
+def _to_prices(source: str, answer: dict[str, Any]) -> Prices:
     values = np.array(answer["values"], dtype=float).reshape(-1, len(COLUMNS))
     prices = Prices(
         source=source, dates=np.array(answer["dates"], dtype="datetime64[D]"), columns=COLUMNS, values=values,
@@ -155,29 +152,30 @@ def _series(source: str, answer: dict[str, Any]) -> Prices:
     )  # fmt: skip
     prices = _drop_unfinished(_drop_empty(prices), answer)
     if not len(prices):
-        raise _error(source.removeprefix("yahoo "), {"kind": "empty", "text": "no session is over", "attempts": 1})
+        raise _error(source.removeprefix("yahoo "), {"kind": "empty", "text": "no completed session", "attempts": 1})
     return prices
 
 
 def _drop_empty(prices: Prices) -> Prices:
-    of_prices = prices.values[:, :4]
-    empty = (np.isnan(of_prices) | (of_prices == 0)).all(axis=1)
-    return _without(prices, empty, "empty rows", f"{empty.sum()} of Yahoo's rows without any price dropped")
+    quotes = prices.values[:, :4]
+    empty = (np.isnan(quotes) | (quotes == 0)).all(axis=1)
+    text = f"dropped {empty.sum()} of Yahoo's rows, which {'has' if empty.sum() == 1 else 'have'} no prices"
+    return _drop(prices, empty, "empty rows", text)
 
 
 def _drop_unfinished(prices: Prices, answer: dict[str, Any]) -> Prices:
-    """Leave out today's session, at the exchange, unless Yahoo says that it has been over for a while."""
+    """Drop the exchange's session of today unless it ended more than SETTLING_TIME ago."""
     today, fetched = np.datetime64(answer["today"]), datetime.fromisoformat(answer["fetched"])
     end = datetime.fromisoformat(answer["session_end"]) if answer["session_end"] else None
-    over = end is not None and str(end.date()) == answer["today"] and fetched >= end + SETTLING
-    unfinished = prices.dates > today if over else prices.dates >= today
+    is_over = end is not None and str(end.date()) == answer["today"] and fetched >= end + SETTLING_TIME
+    unfinished = prices.dates > today if is_over else prices.dates >= today
     days = " and ".join(prices.dates[unfinished].astype(str))
-    return _without(prices, unfinished, "unfinished session", f"{days} dropped: the session is not over")
+    return _drop(prices, unfinished, "unfinished session", f"dropped {days}: the session is not finished")
 
 
-def _without(prices: Prices, dropped: np.ndarray, check: str, text: str) -> Prices:
+def _drop(prices: Prices, dropped: np.ndarray, check: str, text: str) -> Prices:
     if not dropped.any():
         return prices
     days = tuple(str(day) for day in prices.dates[dropped][:3])
     finding = Finding(check=check, severity="repair", text=text, rows=int(dropped.sum()), dates=days)
-    return prices.rows(~dropped).noting(finding)
+    return prices.rows(~dropped).with_findings(finding)

@@ -16,7 +16,7 @@ from search.settings import SECTIONS
 from search.space import SpaceError, load_space
 from search.verdict import verdict
 from stockrnn.baselines import BASELINES
-from stockrnn.configuration import NAMES
+from stockrnn.configuration import FEATURE_NAMES
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +127,7 @@ def test_the_forms_of_a_parameter_are_read():
 def test_the_features_of_the_reference_are_all_there_are():
     shown = {name for cell in (rows for first, rows in tables("space.md") if first == "feature") for row in cell
              for name in re.findall(r"`(\w+)`", row[0])}  # fmt: skip
-    assert shown == {*NAMES, "volatility_N", "ma_ratio_N"} - {"weekday_sin", "weekday_cos"}
+    assert shown == {*FEATURE_NAMES, "volatility_N", "ma_ratio_N"} - {"weekday_sin", "weekday_cos"}
 
 
 SPACES = [

@@ -1,4 +1,4 @@
-"""Markets by their tickers, through the command line, against a Yahoo on loopback."""
+"""Search markets by their tickers through the command line, with a local Yahoo server."""
 
 import json
 import os
@@ -17,7 +17,7 @@ LAST = "2026-11-20"
 
 @pytest.fixture
 def markets(yahoo):
-    """The server with three series."""
+    """Return the server with three series."""
     for seed, symbol in enumerate(("^KS11", "^GSPC", "KRW=X")):
         yahoo.list(symbol, 400, LAST, seed=seed)
     return yahoo
@@ -25,8 +25,8 @@ def markets(yahoo):
 
 @pytest.fixture
 def search(space_file, tmp_path):
-    """Runs the small space on the markets, in two trials: `search("--ticker", "^KS11")`."""
-    # No source in the file: a ticker is enough.
+    """Run the small space on the markets, with two trials: `search("--ticker", "^KS11")`."""
+    # The file has no source: a ticker is enough.
     path = space_file(
         data={"source": None, "test_size": 40},
         search={"num_samples": 2, "finalists": 1},
@@ -49,7 +49,7 @@ def manifest(folder):
 
 
 @pytest.mark.ray
-def test_a_ticker_is_downloaded_once_and_a_resumed_study_keeps_its_prices(markets, search, tmp_path):
+def test_a_ticker_is_downloaded_once_and_a_resumed_study_uses_the_same_prices(markets, search, tmp_path):
     first = search("--ticker", "^KS11")
     assert first.returncode == 0, first.stderr
     folder = tmp_path / "out" / "small"
@@ -58,15 +58,15 @@ def test_a_ticker_is_downloaded_once_and_a_resumed_study_keeps_its_prices(market
     assert data["fetched"]
     asked = len(markets.asked)
 
-    markets.list("^KS11", 400, LAST, factor=0.5)  # a dividend: the whole adjusted history is another one
+    markets.list("^KS11", 400, LAST, factor=0.5)  # a dividend changes the whole adjusted history
     again = search("--resume", str(folder), "--num-samples", "3", space=(), output=False)
     assert again.returncode == 0, again.stderr
-    assert len(markets.asked) == asked  # nothing was asked for
+    assert len(markets.asked) == asked  # no further requests
     resumed = manifest(folder)
     assert resumed["data"] == data
     assert len(resumed["resumes"]) == 1
     assert (folder / "trials.jsonl").read_text(encoding="utf-8").count('"event": "end"') == 3
-    assert len(resumed["test_openings"]) == 1  # opened once, though a trial came to it
+    assert len(resumed["test_openings"]) == 1  # opened once, although a trial was added
 
 
 @pytest.mark.ray
@@ -86,28 +86,28 @@ def test_several_tickers_become_several_studies_and_one_comparison(markets, sear
 
 
 @pytest.mark.parametrize(
-    ("fault", "options", "says"),
+    ("fault", "options", "message"),
     [
         (None, ("--ticker", "^KSII"), r"\^KSII.*ticker"),
         ("429", ("--ticker", "^KS11"), r"too many|429"),
         ("html", ("--ticker", "^KS11"), r"Yahoo"),
         (None, ("--ticker", "^KS11", "--offline"), r"--offline uses the cache only"),
-        (None, ("--ticker", "../x"), r"data.ticker: '../x' is no symbol"),
+        (None, ("--ticker", "../x"), r"data.ticker: '../x' is not a Yahoo ticker"),
         (None, ("--ticker", "^KS11", "--set", "data.start=2027-01-01"), r"\^KS11|data.start"),
         (None, ("--ticker", "^KS11", "--offline", "--refresh"), r"--offline: stands beside --refresh"),
-        (None, ("--set", "data.tickers=['^KS11', '^ks11']"), r"stands twice"),
-        (None, ("--set", "data.tickers=['^KS11', 5]"), r"5.*no ticker"),
+        (None, ("--set", "data.tickers=['^KS11', '^ks11']"), r"is repeated"),
+        (None, ("--set", "data.tickers=['^KS11', 5]"), r"5.*is not a ticker"),
         (None, ("--set", "data.source=yahoo"), r"data.source: yahoo names no ticker"),
         (None, ("--set", "data.source=nasdaq", "--set", "data.ticker=^KS11"), r"data.ticker: .*source: nasdaq"),
         (None, ("--ticker", "^KS11", "--set", "data.also=['^NONE']"), r"\^NONE"),
     ],
 )
-def test_what_fails_is_one_line_and_leaves_no_folder(markets, search, tmp_path, fault, options, says):
+def test_a_failure_is_an_error_of_one_line_and_leaves_no_folder(markets, search, tmp_path, fault, options, message):
     markets.fail(fault)
     result = search(*options, "--download-limit", "12s")
     assert result.returncode == 2, result.stdout + result.stderr
     assert len(result.stderr.splitlines()) == 1
-    assert re.search(says, result.stderr), result.stderr
+    assert re.search(message, result.stderr), result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
 

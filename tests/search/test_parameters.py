@@ -12,7 +12,7 @@ from search.domain import DomainError, parse_parameter, parse_value
 from search.parameters import FIELDS, Parameter, Value, grid_points, grid_size
 from search.plain_yaml import yaml_text
 from search.space import Space, SpaceError, load_space
-from stockrnn.configuration import FEATURE_SETS, NAMES
+from stockrnn.configuration import FEATURE_NAMES, FEATURE_SETS
 from stockrnn.features import LONGEST, ROLLING, SHORTEST
 
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("*.yaml"))
@@ -168,7 +168,7 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
     schema = FIELDS[name].model_json_schema()["properties"][name]
     if name == "features":
         rolling = st.builds("{}_{}".format, st.sampled_from(list(ROLLING)), st.integers(SHORTEST, LONGEST))
-        features = st.lists(st.sampled_from(NAMES[:-3] + NAMES[-1:]) | rolling, min_size=1, unique=True)
+        features = st.lists(st.sampled_from(FEATURE_NAMES[:-3] + FEATURE_NAMES[-1:]) | rolling, min_size=1, unique=True)
         return st.sampled_from(sorted(FEATURE_SETS)) | features
     if name == "gradient_clip":
         return st.none() | st.floats(1e-9, 1e9)

@@ -1,4 +1,4 @@
-"""What several tests share: synthetic daily series, clean and with the future overwritten."""
+"""Fixtures of several tests: synthetic daily series, clean or with their future overwritten."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ from stockrnn.series import Prices
 
 
 def synthetic_prices(sessions: int, seed: int = 0, zero_volumes: tuple[int, ...] = ()) -> Prices:
-    """A random walk of 1.5 % a day with consistent opens, highs and lows, on weekdays from 2001-01-01."""
+    """Return a random walk of 1.5 % per day with consistent opens, highs and lows, on weekdays from 2001-01-01."""
     random = np.random.default_rng(seed)
     close = 100 * np.exp(np.cumsum(random.normal(0, 0.015, sessions)))
     opens = close * np.exp(random.normal(0, 0.005, sessions))
@@ -28,7 +28,7 @@ def synthetic_prices(sessions: int, seed: int = 0, zero_volumes: tuple[int, ...]
 
 
 def poisoned_prices(prices: Prices, last_known: int) -> Prices:
-    """The same series, but all prices and volumes after session `last_known` are up to 1000 times larger."""
+    """Return the same series, but all prices and volumes after session `last_known` are up to 1000 times larger."""
     values = prices.values.copy()
     future = values[last_known + 1 :]
     future *= np.random.default_rng(1).uniform(1, 1000, future.shape)
@@ -37,11 +37,11 @@ def poisoned_prices(prices: Prices, last_known: int) -> Prices:
 
 @pytest.fixture(scope="session")
 def synthetic() -> Callable[..., Prices]:
-    """Makes a synthetic series: `synthetic(sessions, seed=0, zero_volumes=())`."""
+    """Create a synthetic series: `synthetic(sessions, seed=0, zero_volumes=())`."""
     return synthetic_prices
 
 
 @pytest.fixture(scope="session")
 def poisoned() -> Callable[[Prices, int], Prices]:
-    """Overwrites the future of a series: `poisoned(prices, last_known)`."""
+    """Overwrite the future of a series: `poisoned(prices, last_known)`."""
     return poisoned_prices

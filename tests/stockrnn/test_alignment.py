@@ -238,7 +238,7 @@ def test_what_was_found_in_another_series_bears_its_name(synthetic, tmp_path):
     file = write(synthetic(60).rows(np.arange(60)[::-1]), tmp_path / "other.csv")
     target = write(synthetic(60), tmp_path / "target.csv")
     prices = prepare(DataConfig(source=target, also=[file]))
-    assert "other: rows sorted by date" in [found.text for found in prices.findings]
+    assert "other: sorted the rows by date" in [found.text for found in prices.findings]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The cache of downloads: what is kept, what is fetched again, and files that are not what was written."""
+"""Test the cache of downloads: expiry, offline use, and damaged files."""
 
 import json
 import re
@@ -33,25 +33,25 @@ def folder(tmp_path):
 
 @pytest.fixture
 def market(yahoo):
-    """The server with 60 sessions of one index."""
+    """Return the server with 60 sessions of one index."""
     yahoo.list(TICKER, 60, LAST)
     return yahoo
 
 
 @pytest.fixture
-def kept(synthetic, folder):
-    """Puts a series into the cache as if it had been downloaded then: `kept(key, fetched=THEN, sessions=60)`."""
+def cached(synthetic, folder):
+    """Write a series to the cache with the given time of download: `cached(key, fetched=THEN, sessions=60)`."""
 
-    def keep(key=WHOLE, fetched=THEN, sessions=60):
+    def write(key=WHOLE, fetched=THEN, sessions=60):
         found = Finding(check="empty rows", severity="repair", text="one", rows=1, dates=("2001-01-02",))
         prices = replace(synthetic(sessions), source=f"yahoo {key.ticker}", fetched=fetched, findings=(found,))
         cache.write(folder, key, prices)
         return prices
 
-    return keep
+    return write
 
 
-def of_yahoo(folder, start=None, end=None, adjust=True, **access):
+def load_yahoo(folder, start=None, end=None, adjust=True, **access):
     config = SourceConfig(source="yahoo", ticker=TICKER, start=start, end=end, adjust=adjust)
     return load(config, Access(cache=folder, time_limit=10, **access))
 
@@ -60,8 +60,8 @@ def texts(prices):
     return [finding.text for finding in prices.findings]
 
 
-def test_what_is_written_is_read_as_it_was(kept, folder):
-    written = kept()
+def test_a_written_series_is_read_unchanged(cached, folder):
+    written = cached()
     written.values[3, 1] = np.nan
     cache.write(folder, WHOLE, written)
     read = cache.read(folder, WHOLE)
@@ -75,9 +75,9 @@ def test_what_is_written_is_read_as_it_was(kept, folder):
     assert cache.read(folder / "nowhere", WHOLE) is None
 
 
-def test_a_file_says_what_it_is(kept, folder):
+def test_a_file_has_its_parameters_as_metadata(cached, folder):
     key = Key(ticker=TICKER, start=date(2001, 1, 1), end=date(2001, 3, 1), adjust=False)
-    prices = kept(key)
+    prices = cached(key)
     (path,) = folder.iterdir()
     facts = json.loads(pq.read_schema(path).metadata[b"stockrnn"])
     assert {name: facts[name] for name in ("ticker", "start", "end", "adjust", "fetched", "sha256")} == {
@@ -87,7 +87,7 @@ def test_a_file_says_what_it_is(kept, folder):
     assert pq.read_table(path).column_names == ["date", "open", "high", "low", "close", "volume"]
 
 
-def test_names_of_files_suit_any_disk_and_tell_all_keys_apart():
+def test_file_names_are_unique_and_valid_on_every_file_system():
     tickers = (
         "^KS11",
         "KRW=X",
@@ -122,77 +122,77 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
     [
         (None, timedelta(hours=11), True),
         (None, timedelta(hours=13), False),
-        (None, timedelta(minutes=-5), False),  # a clock that was wrong
+        (None, timedelta(minutes=-5), False),  # the clock was wrong
         ("2026-11-20", timedelta(hours=13), False),
-        ("2026-11-01", timedelta(days=12), True),  # fetched on 11-08, a week after
+        ("2026-11-01", timedelta(days=12), True),  # downloaded on 11-08, a week later
         ("2026-11-01", timedelta(days=13), False),
         ("2020-01-01", timedelta(days=2000), True),
         ("2030-01-01", timedelta(hours=13), False),
     ],
 )
-def test_how_long_a_copy_serves(end, age, fresh):
+def test_when_a_copy_expires(end, age, fresh):
     key = replace(WHOLE, end=end and date.fromisoformat(end))
     assert cache.is_fresh(key, (NOON - age).isoformat(), NOON) is fresh
 
 
-def test_a_second_load_asks_nobody(market, folder):
-    first = of_yahoo(folder)
+def test_a_second_load_makes_no_requests(market, folder):
+    first = load_yahoo(folder)
     asked = len(market.paths)
-    second = of_yahoo(folder)
+    second = load_yahoo(folder)
     assert len(market.paths) == asked
     assert second.provenance == first.provenance
     assert [path.suffix for path in folder.iterdir()] == [".parquet"]
-    assert of_yahoo(folder, adjust=False, end="2024-05-29").dates[-1] == np.datetime64("2024-05-29")
+    assert load_yahoo(folder, adjust=False, end="2024-05-29").dates[-1] == np.datetime64("2024-05-29")
     assert len(market.paths) > asked
     assert len(list(folder.iterdir())) == 2
 
 
-def test_an_old_copy_of_an_open_span_is_fetched_again_and_of_a_closed_one_not(market, folder, kept):
-    kept()
-    assert len(of_yahoo(folder)) == 60
-    assert str(of_yahoo(folder).dates[-1]) == LAST
+def test_an_old_copy_is_downloaded_again_unless_its_period_has_ended(market, folder, cached):
+    cached()
+    assert len(load_yahoo(folder)) == 60
+    assert str(load_yahoo(folder).dates[-1]) == LAST
     closed = Key(ticker=TICKER, start=None, end=date(2001, 3, 1), adjust=True)
-    kept(closed)
+    cached(closed)
     asked = len(market.paths)
-    assert of_yahoo(folder, end="2001-03-01").fetched == THEN
+    assert load_yahoo(folder, end="2001-03-01").fetched == THEN
     assert len(market.paths) == asked
-    assert of_yahoo(folder, end="2024-05-31", refresh=True).fetched != THEN
+    assert load_yahoo(folder, end="2024-05-31", refresh=True).fetched != THEN
     assert len(market.paths) > asked
 
 
-def test_a_rewritten_history_is_named_and_replaces_the_old_one_whole(market, folder):
-    old = of_yahoo(folder)
+def test_a_changed_history_is_a_warning_and_replaces_the_copy(market, folder):
+    old = load_yahoo(folder)
     rows = market.charts[TICKER]  # a dividend of 3 % before the last ten sessions, and one session more
     rows = [(*row[:5], row[5] * 0.97, row[6]) for row in rows[:50]] + rows[50:]
     market.charts[TICKER] = [*rows, ("2024-06-03", *rows[-1][1:])]
-    new = of_yahoo(folder, refresh=True)
+    new = load_yahoo(folder, refresh=True)
     assert len(new) == 61
     (found,) = new.findings
     assert (found.check, found.severity, found.rows) == ("history", "warning", 50)
     assert found.dates == tuple(old.dates.astype(str)[:3])
-    assert "history was rewritten: 50 of 60 closes differ" in found.text
+    assert "Yahoo changed the history: 50 of 60 closes differ" in found.text
     assert "by a factor of 0.97 (median)" in found.text
     assert datetime.now(UTC).date().isoformat() in found.text
     assert cache.read(folder, WHOLE).sha256 == new.sha256
-    assert of_yahoo(folder, refresh=True).findings == ()
+    assert load_yahoo(folder, refresh=True).findings == ()
 
 
-def test_offline_uses_the_copy_whatever_its_age(market, folder, kept):
-    prices = kept()
-    found = of_yahoo(folder, offline=True)
+def test_offline_uses_a_copy_of_any_age(market, folder, cached):
+    prices = cached()
+    found = load_yahoo(folder, offline=True)
     assert found.sha256 == prices.sha256
-    assert texts(found) == ["one", "offline: the copy of 2024-06-01 is used"]
+    assert texts(found) == ["one", "offline: used the copy of 2024-06-01"]
     assert market.paths == []
 
 
-def test_offline_names_what_is_missing_and_what_is_there(market, folder, kept):
-    with pytest.raises(YahooError, match=r"^yahoo \^KS11: the whole history is not in the cache .*holds nothing of"):
-        of_yahoo(folder, offline=True)
-    kept(Key(ticker=TICKER, start=date(2000, 1, 1), end=None, adjust=True))
-    kept(Key(ticker=TICKER, start=None, end=None, adjust=False))
-    kept(Key(ticker="_KS11", start=date(1999, 1, 1), end=None, adjust=True))
+def test_the_offline_error_lists_the_missing_and_the_cached_periods(market, folder, cached):
+    with pytest.raises(YahooError, match=r"^yahoo \^KS11: the whole history is not in the cache .*has nothing of"):
+        load_yahoo(folder, offline=True)
+    cached(Key(ticker=TICKER, start=date(2000, 1, 1), end=None, adjust=True))
+    cached(Key(ticker=TICKER, start=None, end=None, adjust=False))
+    cached(Key(ticker="_KS11", start=date(1999, 1, 1), end=None, adjust=True))
     with pytest.raises(YahooError) as caught:
-        of_yahoo(folder, offline=True, end="2010-01-01")
+        load_yahoo(folder, offline=True, end="2010-01-01")
     text = str(caught.value)
     assert text.startswith("yahoo ^KS11: the first day to 2010-01-01 is not in the cache ")
     assert "2000-01-01 to the last day" in text
@@ -202,15 +202,15 @@ def test_offline_names_what_is_missing_and_what_is_there(market, folder, kept):
     assert market.paths == []
 
 
-def test_a_download_that_fails_points_at_the_copy(market, folder, kept):
-    kept()
+def test_a_failed_download_suggests_the_copy(market, folder, cached):
+    cached()
     market.fail("404")
-    with pytest.raises(YahooError, match=r"; --offline uses the copy of 2024-06-01$"):
-        of_yahoo(folder)
+    with pytest.raises(YahooError, match=r"; or use --offline, which takes the copy of 2024-06-01$"):
+        load_yahoo(folder)
     assert cache.read(folder, WHOLE).fetched == THEN
 
 
-def torn(path):
+def truncated(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -248,22 +248,22 @@ def a_folder(path):
     path.mkdir()
 
 
-DAMAGES = (torn, emptied, one_byte, other_numbers, without_facts, another_ticker, no_date, a_folder)
+DAMAGES = (truncated, emptied, one_byte, other_numbers, without_facts, another_ticker, no_date, a_folder)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_file_that_is_not_what_was_written_is_found_out(damage, kept, folder):
-    kept()
+def test_a_damaged_or_changed_file_is_detected(damage, cached, folder):
+    cached()
     damage(folder / WHOLE.file)
     with pytest.raises(DamagedError, match=re.escape(str(folder / WHOLE.file))) as caught:
         cache.read(folder, WHOLE)
     assert "\n" not in str(caught.value)
-    with pytest.raises(YahooError, match=r"; leave --offline out once$"):
-        of_yahoo(folder, offline=True)
+    with pytest.raises(YahooError, match=r"; run once without --offline$"):
+        load_yahoo(folder, offline=True)
 
 
-def test_every_byte_of_the_numbers_counts(kept, folder):
-    kept(sessions=20)
+def test_a_change_of_any_byte_of_the_numbers_is_detected(cached, folder):
+    cached(sessions=20)
     content = (folder / WHOLE.file).read_bytes()
     prices = cache.read(folder, WHOLE)
     for at in range(0, len(content), 7):
@@ -275,25 +275,25 @@ def test_every_byte_of_the_numbers_counts(kept, folder):
         assert read.sha256 == prices.sha256, f"byte {at}"
 
 
-def test_a_damaged_file_is_fetched_again(market, folder):
-    of_yahoo(folder)
-    torn(folder / WHOLE.file)
-    prices = of_yahoo(folder)
+def test_a_damaged_file_is_downloaded_again(market, folder):
+    load_yahoo(folder)
+    truncated(folder / WHOLE.file)
+    prices = load_yahoo(folder)
     (text,) = texts(prices)
-    assert re.fullmatch(r".*\.parquet: is damaged \(ArrowInvalid\); downloaded again", text)
+    assert re.fullmatch(r".*\.parquet: is damaged \(ArrowInvalid\); the series was downloaded again", text)
     assert cache.read(folder, WHOLE).sha256 == prices.sha256
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(market, tmp_path):
     (tmp_path / "taken").write_text("a file")
-    prices = of_yahoo(tmp_path / "taken")
+    prices = load_yahoo(tmp_path / "taken")
     assert len(prices) == 60
     (found,) = prices.findings
     assert (found.check, found.severity) == ("cache", "warning")
     assert found.text.startswith(f"{tmp_path / 'taken'} cannot be written (")
 
 
-def test_several_processes_may_fill_it_at_once(market, folder):
+def test_several_processes_may_write_at_once(market, folder):
     code = (
         "from pathlib import Path; from stockrnn.prices import Access, load\n"
         "from stockrnn.configuration import SourceConfig\n"
@@ -311,8 +311,8 @@ def test_several_processes_may_fill_it_at_once(market, folder):
     assert [path.name for path in folder.iterdir()] == [WHOLE.file]
 
 
-def test_readers_see_whole_files_while_others_write(kept, folder):
-    prices = [kept(sessions=sessions) for sessions in (300, 400)]
+def test_readers_see_complete_files_while_others_write(cached, folder):
+    prices = [cached(sessions=sessions) for sessions in (300, 400)]
     over = datetime.now(UTC) + timedelta(seconds=1)
 
     def write():
@@ -324,22 +324,22 @@ def test_readers_see_whole_files_while_others_write(kept, folder):
         writers = [several.submit(write) for _ in range(2)]
         seen = set()
         while datetime.now(UTC) < over:
-            seen.add(cache.read(folder, WHOLE).sha256)  # raises where it finds a torn file
+            seen.add(cache.read(folder, WHOLE).sha256)  # raises an error for an incomplete file
         for writer in writers:
             writer.result()
     assert seen == {each.sha256 for each in prices}
     assert [path.name for path in folder.iterdir()] == [WHOLE.file]
 
 
-def test_25_years_come_from_the_cache_in_an_instant(kept, folder):
-    kept(fetched=datetime.now(UTC).isoformat(), sessions=6300)
-    of_yahoo(folder)
+def test_25_years_are_read_from_the_cache_quickly(cached, folder):
+    cached(fetched=datetime.now(UTC).isoformat(), sessions=6300)
+    load_yahoo(folder)
     began = time.perf_counter()
-    assert len(of_yahoo(folder)) == 6300
+    assert len(load_yahoo(folder)) == 6300
     assert time.perf_counter() - began < 0.2
 
 
-def test_the_cache_is_in_the_users_folder(market, tmp_path, monkeypatch):
+def test_the_cache_is_in_the_users_cache_folder(market, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
     load(SourceConfig(source="yahoo", ticker=TICKER))
@@ -350,8 +350,11 @@ def test_the_cache_is_in_the_users_folder(market, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("fields", "what"),
-    [({"offline": True, "refresh": True}, "exclude each other"), ({"time_limit": 0.0}, "time_limit is 0.0; it is")],
+    [
+        ({"offline": True, "refresh": True}, "exclude each other"),
+        ({"time_limit": 0.0}, "time_limit is 0.0; it must be"),
+    ],
 )
-def test_an_access_that_makes_no_sense_is_refused(fields, what):
+def test_contradicting_access_options_are_an_error(fields, what):
     with pytest.raises(ValueError, match=what):
         Access(**fields)

@@ -1,4 +1,4 @@
-"""Exchanges' calendars: which is a ticker's, and what a series lacks or has beside its sessions."""
+"""Compare series with exchanges' calendars: exchanges of tickers, missing and unexpected sessions."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from stockrnn.calendars import against_calendar, exchange_of
+from stockrnn.calendars import compare_with_calendar, exchange_of
 from stockrnn.series import PriceError, Prices
 
 CHRISTMAS = np.datetime64("2018-12-25")
@@ -15,10 +15,10 @@ CHRISTMAS = np.datetime64("2018-12-25")
 def series(days):
     values = np.arange(1.0, len(days) + 1)[:, None] * np.ones(4)
     columns = ("open", "high", "low", "close")
-    return Prices(source="made", dates=days, columns=columns, values=values, lines=np.array([], dtype=int))
+    return Prices(source="test", dates=days, columns=columns, values=values, lines=np.array([], dtype=int))
 
 
-WEEKDAYS = np.busday_offset("2018-12-03", np.arange(15))  # up to Friday, 2018-12-21; but the 5th, a day of mourning
+WEEKDAYS = np.busday_offset("2018-12-03", np.arange(15))  # to Friday, 2018-12-21; XNYS was closed on the 5th
 SESSIONS = WEEKDAYS[np.datetime64("2018-12-05") != WEEKDAYS]
 
 
@@ -27,40 +27,40 @@ SESSIONS = WEEKDAYS[np.datetime64("2018-12-05") != WEEKDAYS]
     ("BRK-B", "XNYS"), ("7203.T", "XTKS"), ("SAP.DE", "XETR"), ("BTC-USD", None), ("KRW=X", None), ("ES=F", None),
     ("^UNKNOWN", None), ("X.UNKNOWN", None), (".KS", None), ("", None),
 ])  # fmt: skip
-def test_a_ticker_tells_its_exchange(ticker, exchange):
+def test_the_exchange_of_a_ticker(ticker, exchange):
     assert exchange_of(ticker) == exchange
 
 
-def test_the_same_sessions_say_nothing():
-    assert against_calendar(series(SESSIONS), "XNYS") == ()
+def test_equal_sessions_have_no_findings():
+    assert compare_with_calendar(series(SESSIONS), "XNYS") == ()
 
 
-def test_sessions_that_are_missing_and_sessions_too_many_are_warnings():
+def test_missing_and_unexpected_sessions_are_warnings():
     days = np.sort(np.r_[WEEKDAYS[np.datetime64("2018-12-12") != WEEKDAYS], CHRISTMAS, CHRISTMAS + 1])
-    missing, foreign = against_calendar(series(days), "XNYS")
+    missing, unexpected = compare_with_calendar(series(days), "XNYS")
     assert missing.text == "2 sessions of XNYS missing: 2018-12-12, 2018-12-24"
-    assert foreign.text == "2 sessions on days without one at XNYS: 2018-12-05, 2018-12-25"
-    assert (foreign.check, foreign.severity, foreign.rows) == ("calendar", "warning", 2)
-    assert foreign.dates == ("2018-12-05", "2018-12-25")
+    assert unexpected.text == "2 sessions on days when XNYS was closed: 2018-12-05, 2018-12-25"
+    assert (unexpected.check, unexpected.severity, unexpected.rows) == ("calendar", "warning", 2)
+    assert unexpected.dates == ("2018-12-05", "2018-12-25")
 
 
-def test_a_series_older_than_the_calendar_is_compared_where_there_is_one():
+def test_a_series_older_than_the_calendar_is_compared_from_its_first_day():
     days = np.r_[np.datetime64("1969-06-04"), np.datetime64("1996-12-30"), np.datetime64("1997-01-06") + np.arange(3)]
-    assert against_calendar(series(days), "XTKS") == ()
+    assert compare_with_calendar(series(days), "XTKS") == ()
 
 
-def test_days_that_no_calendar_knows_are_said_to_be_unknown():
-    (finding,) = against_calendar(series(np.datetime64("1801-01-05") + np.arange(3)), "XTKS")
-    assert finding.text.startswith("the calendar XTKS cannot be consulted: ")
+def test_days_before_the_calendar_are_a_warning():
+    (finding,) = compare_with_calendar(series(np.datetime64("1801-01-05") + np.arange(3)), "XTKS")
+    assert finding.text.startswith("the calendar XTKS cannot be used: ")
 
 
-def test_an_unknown_exchange_is_refused_with_the_nearest():
-    with pytest.raises(PriceError, match=r"^--calendar XKRY: no such exchange; .*; did you mean XKRX\?$"):
-        against_calendar(series(SESSIONS), "XKRY")
+def test_an_unknown_exchange_is_an_error_with_a_suggestion():
+    with pytest.raises(PriceError, match=r"^--calendar XKRY: unknown exchange; .*; did you mean XKRX\?$"):
+        compare_with_calendar(series(SESSIONS), "XKRY")
 
 
-def test_one_session_is_no_trouble():
-    assert against_calendar(series(SESSIONS[:1]), "XNYS") == ()
+def test_one_session_has_no_findings():
+    assert compare_with_calendar(series(SESSIONS[:1]), "XNYS") == ()
 
 
 def test_without_the_package_there_is_no_warning():
@@ -70,4 +70,4 @@ def test_without_the_package_there_is_no_warning():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stderr == ""
-    assert "calendar      XNYS: not consulted; pip install exchange_calendars" in found.stdout
+    assert "calendar      XNYS: not compared; pip install exchange_calendars" in found.stdout

@@ -1,4 +1,4 @@
-"""Configurations: frozen, strict, and every wrong value refused where it is made."""
+"""Test the configurations: frozen, strict, and wrong values rejected on creation."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ DEFAULTS = [DataConfig, ValidationConfig, WindowConfig, TrainingConfig]
 
 
 @pytest.mark.parametrize("config", [*DEFAULTS, NetworkConfig])
-def test_a_configuration_is_frozen_and_knows_its_fields(config):
+def test_a_configuration_is_frozen_and_rejects_unknown_fields(config):
     made = config() if config in DEFAULTS else config(architecture="gru")
     name = next(iter(config.model_fields))
     with pytest.raises(ValidationError, match="frozen"):
@@ -33,7 +33,7 @@ def test_a_configuration_is_frozen_and_knows_its_fields(config):
 
 
 @pytest.mark.parametrize("config", [*DEFAULTS, NetworkConfig])
-def test_every_field_says_what_it_is(config):
+def test_every_field_has_a_description(config):
     assert all(field.description for field in config.model_fields.values())
 
 
@@ -65,16 +65,16 @@ def test_every_field_says_what_it_is(config):
         (TrainingConfig, {"loss": "rmse"}),
     ],
 )
-def test_a_wrong_value_is_refused(config, wrong):
+def test_a_wrong_value_is_an_error(config, wrong):
     with pytest.raises(ValidationError):
         config(**wrong)
 
 
-def test_a_sliding_window_needs_its_size_and_an_expanding_one_has_none():
+def test_only_a_sliding_window_has_a_train_size():
     assert ValidationConfig(window="sliding", train_size=500).train_size == 500
     with pytest.raises(ValidationError, match="sliding needs train_size"):
         ValidationConfig(window="sliding")
-    with pytest.raises(ValidationError, match="goes with window: sliding only"):
+    with pytest.raises(ValidationError, match="train_size is only for window: sliding"):
         ValidationConfig(train_size=500)
 
 
@@ -105,32 +105,32 @@ def test_features_are_a_set_a_list_or_a_label(written, columns):
     ("written", "rule"),
     [
         ([], "must be a list of features"),
-        ("", "is no feature"),
+        ("", "is not a feature"),
         (3, "must be a list of features"),
         ({"close": 1}, "must be a list of features"),
         (["close", 1], "must be a list of features"),
         (
             ["close", "price"],
-            "'price' is no feature and no set; features are open, high, low, close, volume, log_return",
+            "'price' is not a feature or a set; features are open, high, low, close, volume, log_return",
         ),
         (["close", "clsoe"], "; did you mean close\\?"),
         (["volatility20"], r"volatility_N, ma_ratio_N \(as in volatility_20\).*; did you mean volatility_20\?"),
         ("weekday", "; did you mean weekday_"),
         ("return", "; did you mean returns\\?"),
         ("xyzzy", "; write one of them"),
-        (["volatility_1"], "looks back over 1 sessions; N in volatility_N is .* from 2 to 500; write volatility_2$"),
+        (["volatility_1"], "uses 1 sessions; N in volatility_N must be .* from 2 to 500; write volatility_2$"),
         (["ma_ratio_501"], "write ma_ratio_500$"),
         (["ma_ratio_05"], "did you mean ma_ratio_5\\?"),
         (["returns", "log_return"], "returns, log_return repeats a feature"),
         (["close", "open", "close"], "repeats a feature"),
     ],
 )
-def test_wrong_features_are_named(written, rule):
+def test_wrong_features_are_errors(written, rule):
     with pytest.raises(ValueError, match=rule):
         parse_features(written)
 
 
-def test_labels_come_back_as_the_same_features():
+def test_labels_are_parsed_to_the_same_features():
     for columns in (*FEATURE_SETS.values(), ("volume",), ("weekday_cos", "weekday_sin"), ("range", "ma_ratio_7")):
         assert parse_features(features_label(columns)) == columns
     assert features_label(COLUMNS) == "ohlcv"
@@ -142,7 +142,7 @@ def others(*also):
     return [(other.source, other.ticker, other.lag, other.name) for other in DataConfig(also=also).also]
 
 
-def test_another_series_is_a_shipped_one_a_file_or_else_a_ticker():
+def test_another_series_is_a_shipped_series_a_file_or_a_ticker():
     assert others("sp500", "data/kospi", "ks.csv.gz", "../World.CSV", "^gspc", "KRW=X", "005930.KS") == [
         ("sp500", None, 1, "sp500"),
         ("data/kospi", None, 1, "kospi"),
@@ -160,13 +160,13 @@ def test_another_series_is_a_shipped_one_a_file_or_else_a_ticker():
 @pytest.mark.parametrize(
     ("also", "words"),
     [
-        (["sp500", "sp500"], "also: sp500 stands twice"),
-        (["a/kospi.csv", "b/kospi.csv"], "also: kospi stands twice.*rename the file"),
-        (["^gspc", "^GSPC"], r"\^GSPC stands twice"),
-        (["close.csv"], "close stands twice, or is a feature's name"),
+        (["sp500", "sp500"], "also: sp500 is repeated"),
+        (["a/kospi.csv", "b/kospi.csv"], "also: kospi is repeated.*rename the file"),
+        (["^gspc", "^GSPC"], r"\^GSPC is repeated"),
+        (["close.csv"], "close is repeated, or is a feature's name"),
         (["volatility_20.csv"], "is a feature's name"),
-        ([{"source": "yahoo"}], "names no ticker; .*; add ticker"),
-        ([{"source": "sp500", "ticker": "^GSPC"}], "goes with source: yahoo"),
+        ([{"source": "yahoo"}], "needs a ticker; .*; add one, for example ticker: "),
+        ([{"source": "sp500", "ticker": "^GSPC"}], "a ticker needs source: yahoo"),
         ([{"lag": 1}], "Field required"),
         ([{"source": "sp500", "lag": -1}], "greater than or equal to 0"),
         ([{"source": "sp500", "lag": 11}], "less than or equal to 10"),
@@ -174,12 +174,12 @@ def test_another_series_is_a_shipped_one_a_file_or_else_a_ticker():
         ("sp500", "valid tuple"),
     ],
 )
-def test_wrong_other_series_are_named(also, words):
+def test_wrong_other_series_are_errors(also, words):
     with pytest.raises(ValidationError, match=words):
         DataConfig(also=also)
 
 
-def test_configurations_are_read_without_anything_heavy():
+def test_configurations_are_imported_without_heavy_packages():
     heavy = "{'torch', 'pandas', 'pyarrow', 'ray', 'optuna', 'yaml'}"
     code = f"import sys, stockrnn.configuration; print(*{heavy} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

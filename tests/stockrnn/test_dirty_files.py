@@ -1,7 +1,7 @@
-"""Thousands of dirty files: each is a clean series, the very numbers that were written, or one line that says why not.
+"""Read thousands of random files with errors: each gives exactly the written numbers, or an error of one line.
 
-STOCKRNN_EXAMPLES sets how many; what a file means is kept beside its text, so that a shifted date, a row out of order
-or a changed value is seen.
+STOCKRNN_EXAMPLES sets their number. Each file comes with the values it represents, so that a shifted date, a misplaced
+row or a changed value is found.
 """
 
 import csv
@@ -47,7 +47,7 @@ DATES = {
     "{0:04}-{1:02}-{2:02}T00:00:00+09:00": "%Y-%m-%dT%H:%M:%S%z",
 }
 YEAR_FIRST = [form for form in DATES if form.startswith("{0")]
-CELLS = {  # what may stand in a cell, and the number it is; None: no number
+CELLS = {  # texts of cells and their numbers; None: not a number
     "": math.nan, "null": math.nan, "NaN": math.nan, "-": math.nan, "0": 0.0, "-5": -5.0, "inf": math.inf,
     "-Infinity": -math.inf, "1e308": 1e308, "5e-324": 5e-324, " 12 ": 12.0, "1e2": 100.0, "-0": 0.0, "1e999": math.inf,
     "text": None, "１２": None, "1_000": None, "0x10": None, "2019-01-03": None, "12 34": None, "'": None, "=1+1": None,
@@ -57,61 +57,61 @@ BAD_DATES = ["", "null", "2019-02-30", "0000-01-01", "30/30/2019", "43469", "noo
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file's bytes and what they mean: `rows` are (date, numbers), None where a cell is neither."""
+    """A file's bytes and the values in it: `rows` are (date, numbers), None for an invalid cell."""
 
     content: bytes
     date_format: str | None
     rows: list[tuple[date | None, list[float | None]]]
     with_volume: bool
-    certain: bool  # neither dirty nor written so that it may mean two things
-    cut: bool
+    valid: bool  # without errors and not ambiguous
+    truncated: bool
 
 
 @st.composite
 def files(draw):
     rows = draw(written_rows())
-    form, told = draw(st.sampled_from(list(DATES))), draw(st.booleans())
-    by, packing = draw(st.sampled_from([",", ";", "\t"])), draw(st.sampled_from(["csv"] * 6 + ["gzip", "parquet"]))
-    # Beside commas a point marks decimals: 1.234 is no thousand there, whatever its writer meant.
+    form, has_format = draw(st.sampled_from(list(DATES))), draw(st.booleans())
+    by, container = draw(st.sampled_from([",", ";", "\t"])), draw(st.sampled_from(["csv"] * 6 + ["gzip", "parquet"]))
+    # With commas between the columns, a point is a decimal mark, so that 1.234 cannot be written as a thousand.
     number = draw(
-        st.sampled_from([name for name in NUMBERS if name != "german" or (by != "," and packing != "parquet")])
+        st.sampled_from([name for name in NUMBERS if name != "german" or (by != "," and container != "parquet")])
     )
     texts = [[form.format(day.year, day.month, day.day), *map(NUMBERS[number], row)] for day, row in rows]
-    meanings = [(day, list(row)) for day, row in rows]
+    values = [(day, list(row)) for day, row in rows]
     dirty = False
     for row, column, cell, bad in draw(dirt(len(rows))):
         dirty = True
         texts[row][column] = bad if column == 0 else cell
-        day, numbers = meanings[row]
-        meanings[row] = (
+        day, numbers = values[row]
+        values[row] = (
             (None, numbers) if column == 0 else (day, [*numbers[: column - 1], CELLS[cell], *numbers[column:]])
         )
     order = draw(orders(len(rows)))
-    texts, meanings = [texts[index] for index in order], [meanings[index] for index in order]
+    texts, values = [texts[index] for index in order], [values[index] for index in order]
     columns = draw(st.permutations(range(6)))
     missing = draw(st.sampled_from([None] * 6 + [1, 4, 5, 5, 5, 0]))
     columns = [column for column in columns if column != missing]
     korean = draw(st.booleans())
-    if packing == "parquet":
+    if container == "parquet":
         content = parquet(texts, columns, KOREAN if korean else NAMES)
     else:
         content = text(texts, columns, by, korean, draw)
-    content = gzip.compress(content, 1) if packing == "gzip" else content
-    keep = draw(st.sampled_from([None] * 9 + [draw(st.integers(0, 400))]))
-    plain = number == "plain" and (packing == "parquet" or by == ",")
+    content = gzip.compress(content, 1) if container == "gzip" else content
+    length = draw(st.sampled_from([None] * 9 + [draw(st.integers(0, 400))]))
+    plain = number == "plain" and (container == "parquet" or by == ",")
     return File(
-        content=content[:keep],
-        date_format=DATES[form] if told else None,
-        rows=meanings,
+        content=content[:length],
+        date_format=DATES[form] if has_format else None,
+        rows=values,
         with_volume=missing != 5,
-        certain=not dirty and missing in (None, 5) and keep is None and plain and (told or form in YEAR_FIRST),
-        cut=keep is not None and keep < len(content),
+        valid=not dirty and missing in (None, 5) and length is None and plain and (has_format or form in YEAR_FIRST),
+        truncated=length is not None and length < len(content),
     )
 
 
 @st.composite
 def written_rows(draw):
-    """Days in order with consistent numbers of up to so many digits."""
+    """Consecutive days with consistent prices of up to 6 decimals."""
     random = np.random.default_rng(draw(st.integers(0, 50)))
     count, digits = draw(st.integers(1, 14)), draw(st.sampled_from([0, 1, 2, 3, 6]))
     start = date(1990, 1, 1) + timedelta(days=draw(st.integers(0, 12_000)))
@@ -133,7 +133,7 @@ def dirt(rows):
 
 
 def orders(rows):
-    """As they are, backwards, mixed, or with rows left out and repeated."""
+    """Orders of rows: unchanged, reversed, shuffled, or with rows left out and repeated."""
     same = list(range(rows))
     return st.sampled_from([same, same[::-1]]) | st.permutations(same) | st.lists(st.integers(0, rows - 1), max_size=16)
 
@@ -171,8 +171,8 @@ def parquet(rows, columns, names):
     return written.getvalue()
 
 
-def meant(file):
-    """The series a file means: {date: numbers}, or None where it means none."""
+def expected_series(file):
+    """Return the series of a file as {date: numbers}, or None if the file must be rejected."""
     width = 5 if file.with_volume else 4
     rows = [(day, numbers[:width]) for day, numbers in file.rows]
     if any(day is None or None in numbers for day, numbers in rows):
@@ -204,28 +204,28 @@ def path(tmp_path_factory):
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(file=files())
-def test_a_dirty_file_is_what_it_means_or_one_line_of_refusal(file, path):
+def test_a_file_gives_its_series_or_an_error_of_one_line(file, path):
     path.write_bytes(file.content)
     try:
         prices = clean(load(SourceConfig(source=str(path), date_format=file.date_format)))
     except PriceError as error:
-        refusal = str(error)
+        message = str(error)
     else:
-        refusal = ""
-    if refusal:
-        assert refusal.startswith(f"{path}:")
-        assert refusal.isprintable(), "one line, whatever the file holds"
-        assert refusal.count("; ") >= 2
+        message = ""
+    if message:
+        assert message.startswith(f"{path}:")
+        assert message.isprintable(), "the error must be one line"
+        assert message.count("; ") >= 2
         closes = {numbers[3] for _, numbers in file.rows}
-        assert not file.certain or len(closes) < 2, refusal
+        assert not file.valid or len(closes) < 2, message
         return
     assert np.isfinite(prices.values).all()
     assert (prices.values[:, :4] > 0).all()
     assert (np.diff(prices.dates) > np.timedelta64(0, "D")).all()
     found = dict(zip(prices.dates.tolist(), prices.values.tolist(), strict=True))
-    if file.cut:
-        told = [(day, numbers[: len(prices.columns)]) for day, numbers in file.rows]
-        changed = [day for day, numbers in found.items() if (day, numbers) not in told]
-        assert len(changed) <= 1, "only the line that was cut off may differ"
+    if file.truncated:
+        written = [(day, numbers[: len(prices.columns)]) for day, numbers in file.rows]
+        changed = [day for day, numbers in found.items() if (day, numbers) not in written]
+        assert len(changed) <= 1, "only the truncated line may differ"
     else:
-        assert found == meant(file)
+        assert found == expected_series(file)

@@ -268,7 +268,7 @@ def test_old_prices_are_warned_about(capsys, written, nasdaq, tmp_path):
 def test_repairs_are_told(capsys, written, nasdaq, tmp_path):
     path = as_csv(nasdaq.rows(np.arange(len(nasdaq))[::-1]), tmp_path / "backwards.csv")
     found, notes = printed(capsys, written, "--prices", path)
-    assert notes == [f"{path}: rows sorted by date"]
+    assert notes == [f"{path}: sorted the rows by date"]
     assert found["prices"]["as_in_the_study"] is True
 
 
@@ -381,7 +381,7 @@ def test_a_tickers_study_forecasts_from_todays_prices(capsys, market, tmp_path):
     again, notes = printed(capsys, study, *cache, "--offline")
     assert len(yahoo.asked) == asked
     assert again["forecast"] == found["forecast"]
-    assert any("offline: the copy of" in note for note in notes)
+    assert any("offline: used the copy of" in note for note in notes)
     printed(capsys, study, *cache, "--refresh")
     assert len(yahoo.asked) > asked
 
@@ -404,9 +404,9 @@ def test_tickers_that_cannot_be_had_are_one_line(capsys, market, tmp_path):
     yahoo, study, _ = market
     cache = ("--cache", tmp_path / "cache")
     assert refused(capsys, study, *cache, "--offline").startswith("yahoo ^KS11: 2023-08-01 to the last day is not in ")
-    assert refused(capsys, study, *cache, "--ticker", "../x").startswith("data.ticker: '../x' is no symbol")
+    assert refused(capsys, study, *cache, "--ticker", "../x").startswith("data.ticker: '../x' is not a Yahoo ticker")
     del yahoo.charts["^GSPC"]
-    assert refused(capsys, study, *cache).startswith("yahoo ^GSPC: Yahoo knows no such ticker")
+    assert refused(capsys, study, *cache).startswith("yahoo ^GSPC: Yahoo does not know this ticker")
     line = "--prices: stands beside --ticker; each excludes the other; drop one"
     assert refused(capsys, study, "--prices", "x.csv", "--ticker", "^KS11") == line
     line = "--offline: stands beside --refresh; each excludes the other; drop one"

@@ -1,4 +1,4 @@
-"""`python -m stockrnn.prices`: what it prints, writes and answers."""
+"""Run `python -m stockrnn.prices`: output, written files and exit codes."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def source(tmp_path):
     return str(path)
 
 
-def test_a_series_is_shown_with_its_findings(source, capsys):
+def test_the_summary_and_the_findings_are_printed(source, capsys):
     assert main([source, *WEEKDAYS]) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -50,35 +50,35 @@ def test_a_series_is_shown_with_its_findings(source, capsys):
     lines = shown.out.splitlines()
     assert {name: line[14:] for line in lines if (name := line[:14].strip()) in expected} == expected
     assert lines[-3:] == [
-        "repaired  rows sorted by date",
-        "repaired  1 repeated row dropped",
-        "look at   Volume is 0 on 1 session: 2019-01-04; the volume can be no feature",
+        "repaired  sorted the rows by date",
+        "repaired  dropped 1 repeated row",
+        "warning   Volume is 0 on 1 session: 2019-01-04; the volume cannot be a feature",
     ]
 
 
 @pytest.mark.parametrize("name", ["nasdaq", "sp500"])
-def test_shipped_series_fit_a_terminal(name, capsys):
+def test_the_output_of_shipped_series_fits_a_terminal(name, capsys):
     assert main([name]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert len([line for line in lines if line.startswith(("repaired", "look at"))]) <= 3
+    assert len([line for line in lines if line.startswith(("repaired", "warning"))]) <= 3
 
 
-def test_what_is_printed_as_json_is_the_same(source, capsys):
+def test_the_json_output_has_the_same_values(source, capsys):
     assert main([source, *WEEKDAYS, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     returns = np.array([12.1 / 11, 11.495 / 12.1, 14 / 11.495]) - 1
     assert found["daily_return"]["mean"] == pytest.approx(returns.mean())
     assert found["daily_return"]["sd"] == pytest.approx(returns.std(ddof=1))
     assert found["daily_return"]["max"] == {"date": "2019-01-07", "value": pytest.approx(returns[2])}
-    assert [(one["check"], one["severity"], one["rows"]) for one in found["findings"]] == [
+    assert [(each["check"], each["severity"], each["rows"]) for each in found["findings"]] == [
         ("order", "repair", 3), ("duplicates", "repair", 1), ("volume", "warning", 1),
     ]  # fmt: skip
-    assert found["volume_unusable"] == "the volume is 0 on 1 of 4 sessions; at most 20 % may be"
+    assert found["volume_unusable"] == "the volume is 0 on 1 of 4 sessions; at most 20 % may be 0"
 
 
 @pytest.mark.parametrize("with_volume", [True, False])
-def test_the_written_series_is_the_same_series(with_volume, synthetic, tmp_path, capsys):
+def test_the_written_series_equals_the_clean_series(with_volume, synthetic, tmp_path, capsys):
     prices = synthetic(300)
     numbers = (",".join(map(repr, row)) for row in prices.values.tolist())
     rows = [HEADER, *(f"{day},{row}" for day, row in zip(prices.dates, numbers, strict=True))]
@@ -90,11 +90,11 @@ def test_the_written_series_is_the_same_series(with_volume, synthetic, tmp_path,
     assert again.sha256 == clean(load(str(path))).sha256
     assert again.columns == prices.columns[: 5 if with_volume else 4]
     assert not [finding for finding in again.findings if finding.severity == "repair"]
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["clean.parquet", "prices.csv"], "nothing left behind"
-    assert f"written       {output}" in capsys.readouterr().out
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["clean.parquet", "prices.csv"], "no temporary files"
+    assert f"written to    {output}" in capsys.readouterr().out
 
 
-def test_days_and_dates_are_chosen(tmp_path, capsys):
+def test_the_period_and_the_date_format_can_be_set(tmp_path, capsys):
     path = tmp_path / "bourse.csv"
     path.write_text("Date;Open;High;Low;Close\n02/01/2019;1,5;1,75;1,25;1,5\n03/01/2019;1,5;2,5;1,25;2,0\n")
     assert main([str(path)]) == 2
@@ -109,19 +109,19 @@ def test_days_and_dates_are_chosen(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ([], "takes a SOURCE or a --ticker; "),
-        (["nasdaq", "--ticker", "^KS11"], "takes a SOURCE or a --ticker; "),
+        ([], "needs either SOURCE or --ticker; "),
+        (["nasdaq", "--ticker", "^KS11"], "needs either SOURCE or --ticker; "),
         (["nowhere.csv"], "nowhere.csv: no such file; "),
-        (["nasdaq", "--start", "2019-13-01"], "--start 2019-13-01: is no day; "),
+        (["nasdaq", "--start", "2019-13-01"], "--start 2019-13-01: is not a date; "),
         (["nasdaq", "--start", "2011-01-01", "--end", "2010-01-01"], "is after data.end"),
         (["nasdaq", "--offline", "--refresh"], "--offline, --refresh: exclude each other; "),
-        (["nasdaq", "--calendar", "XKRY"], "--calendar XKRY: no such exchange; "),
-        (["nasdaq", "--output", "clean.csv"], "--output clean.csv: is no name of a Parquet file; "),
+        (["nasdaq", "--calendar", "XKRY"], "--calendar XKRY: unknown exchange; "),
+        (["nasdaq", "--output", "clean.csv"], "--output clean.csv: is not the name of a Parquet file; "),
         (["nasdaq", "--output", "no/such/folder/x.parquet"], "--output no/such/folder/x.parquet: cannot be written "),
         (["--ticker", "^KS11", "--offline", "--cache", "no/such/folder"], "is not in the cache"),
     ],
 )
-def test_wrong_input_is_one_line(arguments, what, capsys):
+def test_wrong_input_is_an_error_of_one_line(arguments, what, capsys):
     assert main(arguments) == 2
     shown = capsys.readouterr()
     assert shown.out == ""

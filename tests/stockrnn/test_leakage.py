@@ -9,7 +9,7 @@ import torch
 
 from stockrnn.alignment import align
 from stockrnn.baselines import BASELINES, baseline_scores
-from stockrnn.configuration import NAMES, NetworkConfig, TrainingConfig, WindowConfig
+from stockrnn.configuration import FEATURE_NAMES, NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import walk_forward
 from stockrnn.training import train
 from stockrnn.windows import Windows
@@ -65,7 +65,8 @@ def test_what_is_known_on_a_day_does_not_depend_on_later_prices(prices, poisoned
             assert (before[0] != after[0]).flatten(1).any(1).all()
 
 
-EVERY_FEATURE = (*NAMES[:-1], "volatility_5", "ma_ratio_8", "volatility_10")  # without day_of_week, which is two
+# without day_of_week, which is two inputs
+EVERY_FEATURE = (*FEATURE_NAMES[:-1], "volatility_5", "ma_ratio_8", "volatility_10")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Reading daily prices: what is understood as it stands, what is refused, and the line an error names."""
+"""Read daily prices: accepted formats, rejected files, and the line numbers in errors."""
 
 import gzip
 import re
@@ -26,7 +26,7 @@ VALUES = [[10, 12, 9, 11, 1000], [11, 13, 10, 12.5, 1100], [12.5, 14, 12, 13.25,
 
 @pytest.fixture
 def written(tmp_path):
-    """Writes lines (or bytes) to a file and gives its path."""
+    """Write lines (or bytes) to a file and return its path."""
 
     def write(*lines, name="prices.csv"):
         path = tmp_path / name
@@ -49,7 +49,7 @@ def error_of(source):
         load(source)
     text = str(caught.value)
     assert "\n" not in text
-    assert text.count("; ") >= 2, "states what, the rule and the fix"
+    assert text.count("; ") >= 2, "must state the problem, the rule and the fix"
     return text
 
 
@@ -65,7 +65,7 @@ def test_shipped_series(name):
         assert prices.values[0].tolist() == [2207.540039, 2233.570068, 2192.679932, 2208.050049, 936660000]
 
 
-def test_shipped_series_come_without_importing_the_package_that_ships_them():
+def test_shipped_series_are_read_without_importing_the_package_that_ships_them():
     code = (
         "import sys; from stockrnn.prices import load; load('nasdaq'); "
         "print(*{'arch', 'statsmodels', 'pandas', 'torch'} & set(sys.modules))"
@@ -105,11 +105,11 @@ def test_a_csv_is_read_in_any_form(form, written):
     assert prices.sha256 == load(written(CSV)).sha256
 
 
-def test_columns_that_are_not_used_are_noted(written):
+def test_unused_columns_are_a_warning(written):
     path = written(f"{HEADER},VWAP,Adj Close,Trades", *(f"{row},1,{number},3" for number, row in enumerate(ROWS, 11)))
     assert [found.text for found in load(path).findings] == [
         "columns not used: Trades, VWAP",
-        "Adj Close, which differs from Close on 2 rows, is not used: Close is, dividends or not",
+        "Close is used, not Adj Close, which differs on 2 rows; check whether Close includes dividends",
     ]
 
 
@@ -134,15 +134,15 @@ def test_the_three_header_lines_of_yfinance_are_read_as_one(written):
     path = written("Price,Open,High,Low,Close,Volume", "Ticker,SPY,SPY,SPY,SPY,SPY", "Date,,,,,", *ROWS)
     prices = load(path)
     expect_the_series(prices)
-    assert prices.where(0) == f"{path}:4"
-    assert [found.text for found in prices.findings] == ["the 3 header lines of yfinance read as one"]
+    assert prices.location(0) == f"{path}:4"
+    assert [found.text for found in prices.findings] == ["read the 3 header lines of yfinance as one"]
 
 
-def test_each_session_knows_its_line(written):
+def test_sessions_have_line_numbers(written):
     path = written(HEADER, ROWS[2], "", *ROWS[:2])
     prices = load(path)
     assert prices.lines.tolist() == [2, 4, 5]
-    assert prices.rows(np.array([2, 0])).where(1) == f"{path}:2"
+    assert prices.rows(np.array([2, 0])).location(1) == f"{path}:2"
 
 
 FRAME = pd.DataFrame(VALUES, columns=["Open", "High", "Low", "Close", "Volume"], dtype=float)
@@ -169,11 +169,11 @@ def test_parquet_is_read_in_any_form(form, written):
     path = written(PARQUET[form].to_parquet(), name="prices.parquet")
     prices = load(path)
     expect_the_series(prices)
-    assert prices.where(1) == path
+    assert prices.location(1) == path
     assert prices.sha256 == load(written(HEADER, *ROWS)).sha256
 
 
-def test_a_file_is_what_it_holds_not_what_it_is_called(written):
+def test_the_content_of_a_file_decides_its_format_not_its_name(written):
     expect_the_series(load(written(FRAME.assign(Date=INDEX).to_parquet(), name="prices.csv")))
     expect_the_series(load(written(CSV, name="prices.parquet")))
 
@@ -185,16 +185,16 @@ def test_a_file_is_what_it_holds_not_what_it_is_called(written):
         (FRAME.assign(Date=[20190102, 20190103, 43469]), "row 3: Date: '43469' is not a date; "),
         (FRAME.assign(Date=[*INDEX[:2], None]), "row 3: Date: '' is not a date; "),
         (FRAME.assign(Date=INDEX, Low=[True, False, True]), "row 1: Low: 'True' is not a number; "),
-        (FRAME.assign(Date=INDEX, close=1.0), "Close: names two columns; "),
+        (FRAME.assign(Date=INDEX, close=1.0), "Close: is the name of two columns; "),
         (FRAME.assign(Date=INDEX)[:0], "no rows below the header; "),
     ],
 )
-def test_a_wrong_parquet_is_named(frame, what, written):
+def test_a_wrong_parquet_is_an_error(frame, what, written):
     path = written(frame.to_parquet(), name="prices.parquet")
     assert error_of(path).startswith(f"{path}: {what}")
 
 
-def test_the_same_numbers_have_the_same_hash_and_any_change_another(tmp_path, synthetic):
+def test_equal_numbers_have_the_same_hash_and_any_change_has_another(tmp_path, synthetic):
     original = synthetic(50)
     frame = pd.DataFrame(original.values, columns=list(original.columns)).assign(date=original.dates)
     frame.to_csv(tmp_path / "prices.csv", index=False)
@@ -223,13 +223,13 @@ def test_the_same_numbers_have_the_same_hash_and_any_change_another(tmp_path, sy
         (
             "2019-01-03,1,100.5,13,10,12.5,1100",
             3,
-            "7 fields where the header has 6; .* commas stand in quotes",
+            "has 7 fields, but the header has 6; .* commas need quotes",
         ),
-        ("2019-01-03,11,13", 3, "3 fields where the header has 6; "),
+        ("2019-01-03,11,13", 3, "has 3 fields, but the header has 6; "),
         (
             "03/01/2019,11,13,10,12.5,1100",
             3,
-            "Date: '03/01/2019' is not a date; dates are written YYYY-MM-DD",
+            "Date: '03/01/2019' is not a date; a date is YYYY-MM-DD",
         ),
         ("2019-02-30,11,13,10,12.5,1100", 3, "Date: '2019-02-30' is not a date; "),
         ("0000-01-01,11,13,10,12.5,1100", 3, "Date: '0000-01-01' is not a date; "),
@@ -239,15 +239,15 @@ def test_the_same_numbers_have_the_same_hash_and_any_change_another(tmp_path, sy
         ('2019-01-03,11,"13"0,10,12.5,1100', 3, "cannot be read as CSV "),
     ],
 )
-def test_a_wrong_line_is_named(line, number, what, written):
+def test_the_error_has_the_number_of_the_wrong_line(line, number, what, written):
     path = written(HEADER, ROWS[0], line, ROWS[2])
     assert re.match(rf"{re.escape(path)}:{number}: {what}", error_of(path))
 
 
-def test_the_line_is_right_behind_blank_lines_and_how_many_are_wrong_is_said(written):
+def test_the_line_number_counts_blank_lines_and_the_error_counts_wrong_rows(written):
     path = written(HEADER, "", ROWS[0], "", "2019-01-03,x,13,10,12.5,1100", "2019-01-04,x,14,12,13.25,0")
     assert error_of(path).startswith(f"{path}:5: Open: 'x' is not a number")
-    assert error_of(path).endswith("(2 of 3 rows differ)")
+    assert error_of(path).endswith("(2 of 3 rows are wrong)")
 
 
 @pytest.mark.parametrize(
@@ -255,11 +255,11 @@ def test_the_line_is_right_behind_blank_lines_and_how_many_are_wrong_is_said(wri
     [
         ("Date,Open,High,Low,Final,Volume", "Close: missing; "),
         ("Day,Open,High,Low,Last,Volume", "Date, Close: missing; .* the file has 'Day', 'Open', "),
-        ("Date,Open,High,Low,Close,CLOSE,Volume", "Close: names two columns; "),
+        ("Date,Open,High,Low,Close,CLOSE,Volume", "Close: is the name of two columns; "),
         ("Date|Open|High|Low|Close|Volume", "Date, Open, .*: missing; .* the file has 'Date|Open|"),
     ],
 )
-def test_wrong_columns_are_named(header, what, written):
+def test_missing_and_repeated_columns_are_errors(header, what, written):
     path = written(header, ",".join(["1"] * (header.count(",") + 1)))
     assert re.match(rf"{re.escape(path)}:1: {what}", error_of(path))
 
@@ -276,12 +276,12 @@ def test_wrong_columns_are_named(header, what, written):
         ("Date,Öffnung".encode("latin-1"), "is not text"),
         (f"{HEADER}\n".encode("utf-16")[:-1], "is not text"),
         (b"PAR1 and nothing of Parquet", "cannot be read as Parquet"),
-        (b"\x1f\x8b and nothing of gzip", "cannot be unpacked"),
-        (gzip.compress(HEADER.encode(), mtime=0)[:-9], "cannot be unpacked"),
+        (b"\x1f\x8b and nothing of gzip", "cannot be decompressed"),
+        (gzip.compress(HEADER.encode(), mtime=0)[:-9], "cannot be decompressed"),
         (gzip.compress(b"\xff\xfe\x00", mtime=0), "is not text"),
     ],
 )
-def test_a_file_without_prices_is_named(content, what, written):
+def test_a_file_without_prices_is_an_error(content, what, written):
     path = written(content)
     assert re.match(rf"{re.escape(path)}(:1)?: {what}", error_of(path))
 
@@ -296,11 +296,11 @@ def test_a_file_without_prices_is_named(content, what, written):
         ("x" * 5000, "x+: cannot be read "),
     ],
 )
-def test_a_source_that_is_not_there_is_named(source, what):
+def test_a_missing_source_is_an_error(source, what):
     assert re.match(what, error_of(source))
 
 
-def test_a_misspelt_path_and_a_folder_are_named(written, tmp_path):
+def test_a_misspelt_path_and_a_folder_are_errors(written, tmp_path):
     path = written(HEADER, *ROWS, name="Kospi.csv")
     assert error_of(str(tmp_path / "kopsi.csv")).endswith(f"did you mean {path}?")
     assert error_of(f"{path}/x.csv").startswith(f"{path}/x.csv: no such file; ")

@@ -1,4 +1,4 @@
-"""The checks of a series: what is repaired, what is refused and by which line, and nothing in between."""
+"""Check a series: repairs, warnings, and errors with their line numbers."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stockrnn.prices import load
-from stockrnn.quality import clean, usable_volume
+from stockrnn.quality import clean, unusable_volume_reason
 from stockrnn.series import Finding, PriceError
 from stockrnn.sources import SHIPPED
 
@@ -23,7 +23,7 @@ DATES = ["2019-01-02", "2019-01-03", "2019-01-04", "2019-01-07"]
 
 @pytest.fixture
 def loaded(tmp_path):
-    """Writes lines to a CSV and reads them back, unchecked."""
+    """Write lines to a CSV and read them back, unchecked."""
 
     def load_lines(*lines):
         path = tmp_path / "prices.csv"
@@ -38,23 +38,23 @@ def error_of(prices):
         clean(prices)
     text = str(caught.value)
     assert "\n" not in text
-    assert text.count("; ") >= 2, "states what, the rule and the fix"
+    assert text.count("; ") >= 2, "must state the problem, the rule and the fix"
     return text
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_series_need_no_repair_and_say_little(name):
+def test_shipped_series_have_no_repairs_and_few_warnings(name):
     raw = load(name)
     prices = clean(raw)
-    said = {
+    expected = {
         "nasdaq": ["Volume is 0 on 2 sessions: 2015-05-12, 2018-01-09"],
-        "sp500": [],  # whose opens repeat the previous close on 40 % of days: not on most
+        "sp500": [],  # its opens equal the previous close on 40 % of days, below the limit
     }
-    assert [found.text for found in prices.findings] == said[name]
+    assert [found.text for found in prices.findings] == expected[name]
     assert prices.sha256 == raw.sha256
 
 
-def test_a_good_series_is_left_alone(loaded):
+def test_a_clean_series_is_not_changed(loaded):
     prices = clean(loaded(HEADER, *ROWS))
     assert prices.dates.astype(str).tolist() == DATES
     assert prices.lines.tolist() == [2, 3, 4, 5]
@@ -64,37 +64,37 @@ def test_a_good_series_is_left_alone(loaded):
 @pytest.mark.parametrize(
     ("lines", "repairs"),
     [
-        (ROWS[::-1], ("rows sorted by date",)),
-        ((ROWS[2], ROWS[0], ROWS[3], ROWS[1]), ("rows sorted by date",)),
-        ((*ROWS, ROWS[3]), ("1 repeated row dropped",)),
-        ((ROWS[0], *ROWS, ROWS[0]), ("rows sorted by date", "2 repeated rows dropped")),
+        (ROWS[::-1], ("sorted the rows by date",)),
+        ((ROWS[2], ROWS[0], ROWS[3], ROWS[1]), ("sorted the rows by date",)),
+        ((*ROWS, ROWS[3]), ("dropped 1 repeated row",)),
+        ((ROWS[0], *ROWS, ROWS[0]), ("sorted the rows by date", "dropped 2 repeated rows")),
         (
             (ROWS[0], "2019-01-03,null,null,null,null,null", *ROWS[1:]),
-            ("1 row without any price dropped",),
+            ("dropped 1 row without prices",),
         ),
         (
             (*ROWS, "2019-01-08,null,null,null,null,0"),
-            ("1 row without any price dropped, the newest among them (2019-01-08)",),
+            ("dropped 1 row without prices, among them the newest (2019-01-08)",),
         ),
         (
             (*ROWS, "2019-01-08,null,null,null,14,null"),
-            ("the newest bar, 2019-01-08, dropped: it has no Open, High, Low, Volume",),
+            ("dropped the newest bar, 2019-01-08: it has no Open, High, Low, Volume",),
         ),
         (
             ("2019-01-08,13,14,12,null,0", *ROWS[::-1]),
-            ("rows sorted by date", "the newest bar, 2019-01-08, dropped: it has no Close"),
+            ("sorted the rows by date", "dropped the newest bar, 2019-01-08: it has no Close"),
         ),
     ],
 )
-def test_what_needs_no_guess_is_repaired_and_said(lines, repairs, loaded):
+def test_repairs_that_need_no_guess_are_made_and_reported(lines, repairs, loaded):
     prices = clean(loaded(HEADER, *lines))
     assert tuple(found.text for found in prices.findings if found.severity == "repair") == repairs
     assert prices.sha256 == clean(loaded(HEADER, *ROWS)).sha256
 
 
-def test_repairs_of_reading_are_kept(loaded):
-    raw = loaded(HEADER, *ROWS[::-1]).noting(Finding(check="before", severity="repair", text="something before"))
-    assert [found.text for found in clean(raw).findings] == ["something before", "rows sorted by date"]
+def test_findings_of_reading_are_preserved(loaded):
+    raw = loaded(HEADER, *ROWS[::-1]).with_findings(Finding(check="before", severity="repair", text="something before"))
+    assert [found.text for found in clean(raw).findings] == ["something before", "sorted the rows by date"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_repairs_of_reading_are_kept(loaded):
     ],
 )
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
-def test_a_wrong_value_is_named_with_its_line(wrong, what, descending, loaded):
+def test_a_wrong_value_is_an_error_with_its_line(wrong, what, descending, loaded):
     rows = [*ROWS[:2], wrong, ROWS[3]]
     prices = loaded(HEADER, *(rows[::-1] if descending else rows))
     line = 3 if descending else 4
@@ -125,11 +125,11 @@ def test_a_wrong_value_is_named_with_its_line(wrong, what, descending, loaded):
 
 
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
-def test_a_day_with_two_different_rows_is_named_with_the_line_of_the_second(descending, loaded):
+def test_a_day_with_two_different_rows_is_an_error_with_the_line_of_the_second(descending, loaded):
     rows = [ROWS[0], ROWS[1], ROWS[1].replace("12.5", "12.6"), *ROWS[2:]]
     prices = loaded(HEADER, *(rows[::-1] if descending else rows))
     line = 5 if descending else 4
-    assert error_of(prices).startswith(f"{prices.source}:{line}: Date: 2019-01-03 stands twice with different values; ")
+    assert error_of(prices).startswith(f"{prices.source}:{line}: Date: 2019-01-03 has two rows with different values; ")
 
 
 def test_highs_and_lows_may_contradict_on_one_session_in_a_hundred(synthetic):
@@ -145,20 +145,20 @@ def test_highs_and_lows_may_contradict_on_one_session_in_a_hundred(synthetic):
     )
 
 
-def test_highs_that_are_off_by_a_rounding_are_no_contradiction(synthetic):
+def test_rounding_differences_do_not_contradict(synthetic):
     prices = synthetic(200)
     prices.values[:, 1] = np.maximum(prices.values[:, 0], prices.values[:, 3]) * (1 - 1e-7)
     assert clean(prices).findings == ()
 
 
-def test_a_series_that_never_moves_is_refused(synthetic, loaded):
+def test_a_series_that_never_changes_is_an_error(synthetic, loaded):
     prices = synthetic(50)
     prices.values[:, :4] = 0.1
     assert error_of(prices).startswith("synthetic: Close: is 0.1 on every session; ")
     assert "Close: is 11 on every session" in error_of(loaded(HEADER, ROWS[0]))
 
 
-def test_a_series_without_any_price_is_refused(loaded):
+def test_a_series_without_prices_is_an_error(loaded):
     prices = loaded(HEADER, "2019-01-02,,,,,5", "2019-01-03,null,null,null,null,null")
     assert error_of(prices).startswith(f"{prices.source}: Open, High, Low, Close: no row has a price; ")
 
@@ -168,7 +168,7 @@ def quotes_of(prices):
 
 
 def only(prices, check):
-    """The one finding of a check, after cleaning; other checks may have found something too."""
+    """Return the only finding of a check after cleaning; other checks may have findings too."""
     found = [finding for finding in clean(prices).findings if finding.check == check]
     assert len(found) == 1, clean(prices).findings
     assert found[0].severity == "warning"
@@ -180,18 +180,18 @@ def checks_of(prices):
     return {finding.check for finding in clean(prices).findings}
 
 
-def test_an_ordinary_series_says_nothing(synthetic):
+def test_an_ordinary_series_has_no_findings(synthetic):
     assert clean(synthetic(1000)).findings == ()
 
 
-def test_a_row_that_repeats_the_one_before_is_noted(synthetic):
+def test_a_row_equal_to_the_one_before_is_a_warning(synthetic):
     prices = synthetic(200)
     prices.values[[50, 51, 120]] = prices.values[[49, 49, 119]]
     found = only(prices, "stale")
     assert (found.rows, found.dates) == (3, tuple(prices.dates[[50, 51, 120]].astype(str)))
 
 
-def test_bars_with_one_price_are_noted_above_one_per_cent(synthetic):
+def test_flat_bars_are_a_warning_above_one_per_cent(synthetic):
     prices = synthetic(200)
     prices.values[[3, 8], :3] = prices.values[[3, 8], 3:4]
     assert checks_of(prices) == set()
@@ -199,48 +199,48 @@ def test_bars_with_one_price_are_noted_above_one_per_cent(synthetic):
     assert only(prices, "flat bars").rows == 3
 
 
-def test_opens_that_repeat_the_close_before_are_noted_when_most_do(synthetic):
+def test_opens_equal_to_the_close_before_are_a_warning_above_one_half(synthetic):
     prices = synthetic(201)
     quotes = quotes_of(prices)
     quotes[1:101, 0] = quotes[:100, 3]
     quotes[:, 1], quotes[:, 2] = quotes.max(axis=1), quotes.min(axis=1)
-    assert checks_of(prices) == set(), "half of them is not most"
+    assert checks_of(prices) == set(), "exactly half is allowed"
     quotes[101, 0] = quotes[100, 3]
     quotes[:, 1], quotes[:, 2] = quotes.max(axis=1), quotes.min(axis=1)
     assert only(prices, "opens").rows == 101
 
 
-def test_a_volume_of_zero_is_noted_and_refused_as_an_input_above_a_fifth(synthetic):
+def test_a_volume_of_zero_is_a_warning_and_unusable_above_a_fifth(synthetic):
     prices = synthetic(100, zero_volumes=(7,))
     assert only(prices, "volume").text == f"Volume is 0 on 1 session: {prices.dates[7]}"
-    assert usable_volume(synthetic(100, zero_volumes=tuple(range(20)))) is None
-    refused = synthetic(100, zero_volumes=tuple(range(21)))
-    assert usable_volume(refused) == "the volume is 0 on 21 of 100 sessions; at most 20 % may be"
-    assert only(refused, "volume").text.endswith("; the volume can be no feature")
+    assert unusable_volume_reason(synthetic(100, zero_volumes=tuple(range(20)))) is None
+    unusable = synthetic(100, zero_volumes=tuple(range(21)))
+    assert unusable_volume_reason(unusable) == "the volume is 0 on 21 of 100 sessions; at most 20 % may be 0"
+    assert only(unusable, "volume").text.endswith("; the volume cannot be a feature")
 
 
-def test_a_series_without_volume_is_a_series(synthetic, loaded):
+def test_the_volume_is_optional(synthetic, loaded):
     full = synthetic(300)
     prices = replace(full, columns=full.columns[:4], values=quotes_of(full))
-    assert only(prices, "volume").text == "no Volume column: the volume can be no feature"
-    assert usable_volume(prices) == "there is no Volume column"
+    assert only(prices, "volume").text == "there is no Volume column; the volume cannot be a feature"
+    assert unusable_volume_reason(prices) == "there is no Volume column"
     empty = clean(loaded(HEADER, *(f"{row.rpartition(',')[0]},null" for row in ROWS)))
     assert empty.columns == ("open", "high", "low", "close")
     assert [found.check for found in empty.findings] == ["empty volume", "volume"]
     assert len(empty) == len(ROWS)
 
 
-def test_a_volume_in_another_unit_is_noted(synthetic):
+def test_a_change_of_the_volume_unit_is_a_warning(synthetic):
     prices = synthetic(700)
     prices.values[prices.dates >= np.datetime64("2002-01-01"), 4] *= 1000
     found = only(prices, "volume units")
-    assert " in 2002: another unit?" in found.text
+    assert " in 2002; check whether its unit changed" in found.text
     prices.values[prices.dates >= np.datetime64("2002-01-01"), 4] /= 1000 / 30
-    assert checks_of(prices) == set(), "a volume may well grow thirtyfold"
+    assert checks_of(prices) == set(), "a volume may grow thirtyfold"
 
 
 @pytest.mark.parametrize("factor", [1 / 2, 1 / 5, 1 / 10, 1 / 50, 2, 10])
-def test_a_split_is_noted_and_never_mended(factor, synthetic):
+def test_a_split_is_a_warning_and_not_corrected(factor, synthetic):
     prices = synthetic(200)
     prices.values[100:, :4] *= factor * prices.values[99, 3] / prices.values[100, 3]
     found = only(prices, "split")
@@ -248,55 +248,55 @@ def test_a_split_is_noted_and_never_mended(factor, synthetic):
     assert clean(prices).sha256 == prices.sha256
 
 
-@pytest.mark.parametrize(("factor", "noted"), [(1.29, False), (1.32, True), (0.71, False), (0.68, True)])
-def test_a_return_beyond_thirty_per_cent_is_noted(factor, noted, synthetic):
+@pytest.mark.parametrize(("factor", "warned"), [(1.29, False), (1.32, True), (0.71, False), (0.68, True)])
+def test_a_return_beyond_thirty_per_cent_is_a_warning(factor, warned, synthetic):
     prices = synthetic(200)
     prices.values[100:, :4] *= factor * prices.values[99, 3] / prices.values[100, 3]
-    assert ("jump" in checks_of(prices)) is noted
+    assert ("jump" in checks_of(prices)) is warned
 
 
-@pytest.mark.parametrize(("days", "noted"), [(12, False), (13, True)])
-def test_a_gap_of_more_than_twelve_days_is_noted(days, noted, synthetic):
+@pytest.mark.parametrize(("days", "warned"), [(12, False), (13, True)])
+def test_a_gap_of_more_than_twelve_days_is_a_warning(days, warned, synthetic):
     prices = synthetic(200)
     prices.dates[100:] += days - (prices.dates[100] - prices.dates[99]).astype(int)
     weekday = (prices.dates.astype(int) + 3) % 7
     prices = prices.rows(weekday < 5)
-    assert ("gap" in checks_of(prices)) is noted
+    assert ("gap" in checks_of(prices)) is warned
 
 
-def test_weekends_are_noted_but_where_the_exchange_opens_on_them(synthetic):
+def test_weekends_are_a_warning_unless_the_exchange_is_open_then(synthetic):
     prices = synthetic(300)
     prices.dates[4] += 1  # a Friday becomes a Saturday
     found = only(prices, "weekend")
     assert found.dates == ("2001-01-06",)
     every_day = replace(prices, dates=np.datetime64("2001-01-01") + np.arange(300))
     assert checks_of(every_day) == set(), "crypto"
-    assert checks_of(every_day.rows(np.arange(5, 12))) == set(), "a week of it"
+    assert checks_of(every_day.rows(np.arange(5, 12))) == set(), "one week"
     saturdays = every_day.rows((np.arange(300) % 7 != 6) & ((np.arange(300) < 100) | (np.arange(300) % 7 != 5)))
-    assert checks_of(saturdays) == set(), "Saturdays until a day"
+    assert checks_of(saturdays) == set(), "Saturdays in the first part"
 
 
-def test_a_series_that_is_not_daily_is_noted(synthetic):
+def test_a_series_that_is_not_daily_is_a_warning(synthetic):
     weekly = synthetic(1000).rows(np.arange(0, 1000, 5))
     assert "7 days apart" in only(weekly, "spacing").text
 
 
-def test_a_session_of_today_is_noted_and_one_of_the_future_refused(synthetic):
+def test_a_session_of_today_is_a_warning_and_one_of_the_future_an_error(synthetic):
     prices = synthetic(50)
     today = np.datetime64(datetime.now(UTC).date())
     prices.dates[-1] = today
     assert only(prices, "newest bar").dates == (str(today),)
     prices.dates[-1] = today + 3
-    assert error_of(prices).startswith(f"synthetic: Date: {today + 3} lies in the future; ")
+    assert error_of(prices).startswith(f"synthetic: Date: {today + 3} is in the future; ")
     prices.dates[-1] = np.datetime64("9999-12-31")
-    assert "lies in the future" in error_of(prices)
+    assert "is in the future" in error_of(prices)
     prices.dates[0] = np.datetime64("0001-01-01")
     prices.dates[-1] = today
     assert "0001-01-01 is older than any exchange's prices" in error_of(prices)
 
 
 @pytest.mark.parametrize("value", [1e308, 1e16, 5e-324, 1e-13])
-def test_numbers_that_arithmetic_cannot_bear_are_refused(value, synthetic):
+def test_numbers_that_would_overflow_are_errors(value, synthetic):
     prices = synthetic(50)
     prices.values[20, :4] = value
     assert error_of(prices).startswith(f"synthetic: Open: {value:g} on {prices.dates[20]}; a price is a finite ")
@@ -305,15 +305,15 @@ def test_numbers_that_arithmetic_cannot_bear_are_refused(value, synthetic):
     assert "Volume: 1e+308 on" in error_of(prices)
 
 
-def test_one_and_two_sessions_are_no_trouble(synthetic):
-    assert "is 100" in error_of(synthetic(1)) or "never moves" in error_of(synthetic(1))
+def test_series_of_one_and_two_sessions(synthetic):
+    assert "is 100" in error_of(synthetic(1)) or "never changes" in error_of(synthetic(1))
     assert len(clean(synthetic(2))) == 2
     zeros = synthetic(1)
     zeros.values[:] = 0
     assert "a price is a finite number above 0" in error_of(zeros)
 
 
-def test_cleaning_again_says_nothing_twice(synthetic):
+def test_cleaning_again_adds_no_findings(synthetic):
     prices = synthetic(100, zero_volumes=(3, 4))
     once = clean(prices.rows(np.arange(99, -1, -1)))
     assert len(once.findings) == 2

@@ -1,4 +1,4 @@
-"""Files as people have them: every program's export is the same series, and what may mean two things is refused."""
+"""Read the exports of many programs as the same series, and reject ambiguous dates and numbers."""
 
 import gzip
 import re
@@ -31,7 +31,7 @@ def text_of(header=HEADER, dates=DATES, values=VALUES, number=repr, by=","):
 
 @pytest.fixture
 def read(tmp_path):
-    """Writes text or bytes to a file and reads it back, unchecked."""
+    """Write text or bytes to a file and read it back, unchecked."""
 
     def read_content(content, date_format=None, name="prices.csv"):
         path = tmp_path / name
@@ -42,15 +42,15 @@ def read(tmp_path):
 
 
 @pytest.fixture
-def refused(read, tmp_path):
-    """Writes a file that is refused and gives the error's line, without the path."""
+def rejected(read, tmp_path):
+    """Write a file that is rejected and return the error's line, without the path."""
 
     def error_of(content, date_format=None, name="prices.csv"):
         with pytest.raises(PriceError) as caught:
             read(content, date_format, name)
         text = str(caught.value)
         assert "\n" not in text
-        assert text.count("; ") >= 2, "states what, the rule and the fix"
+        assert text.count("; ") >= 2, "must state the problem, the rule and the fix"
         return text.removeprefix(f"{tmp_path / name}:")
 
     return error_of
@@ -84,9 +84,9 @@ def frame_of(dates=DATES):
 
 
 def yfinance_csv(by_ticker=False, tickers=("^KS11",)):
-    """What `yf.download(...).to_csv()` writes: columns of two levels, in three lines of header."""
-    whole = pd.concat(dict.fromkeys(tickers, frame_of()), axis=1, names=["Ticker", "Price"])
-    return (whole if by_ticker else whole.swaplevel(axis=1)).to_csv()
+    """Return what `yf.download(...).to_csv()` writes: columns with two levels, in three header lines."""
+    frame = pd.concat(dict.fromkeys(tickers, frame_of()), axis=1, names=["Ticker", "Price"])
+    return (frame if by_ticker else frame.swaplevel(axis=1)).to_csv()
 
 
 QUOTED = '"Date","Open","High","Low","Close","Volume"'
@@ -97,7 +97,7 @@ QUOTED = '"Date","Open","High","Low","Close","Volume"'
     "{}년 {:02}월 {:02}일", "{}-{:02}-{:02} 09:00:00+09:00", "{}-{:02}-{:02}T23:30:00.000Z", "{}/{}/{} 15:30",
     "{}-{:02}-{:02} 00:00:00-05:00", "{}-{:02}-{:02} 00:00:00 UTC",
 ])  # fmt: skip
-def test_dates_with_the_year_first_mean_one_day(pattern, read):
+def test_dates_with_the_year_first_are_unambiguous(pattern, read):
     prices = read(text_of(dates=in_order(pattern)))
     expect_the_series(prices)
     assert prices.findings == ()
@@ -108,7 +108,7 @@ def test_dates_with_the_year_first_mean_one_day(pattern, read):
     ["30-Jan-2019", "31-JAN-2019", "1-feb-2019", "07-Feb-2019"],
     ["30 January 2019", "31 January 2019", "1 February 2019", "7 February 2019"],
 ])  # fmt: skip
-def test_dates_with_a_month_in_letters_mean_one_day(dates, read):
+def test_dates_with_a_month_in_letters_are_unambiguous(dates, read):
     header = '"' + HEADER.replace(",", '","') + '"'
     expect_the_series(read(text_of(header, [f'"{date}"' for date in dates])))
 
@@ -117,41 +117,41 @@ def test_dates_with_a_month_in_letters_mean_one_day(dates, read):
 @pytest.mark.parametrize(
     ("pattern", "date_format"), [("{2:02}{m}{1:02}{m}{0}", "%d{m}%m{m}%Y"), ("{1}{m}{2}{m}{0}", "%m{m}%d{m}%Y")]
 )
-def test_days_and_months_in_either_order_are_read_where_only_one_fits(mark, pattern, date_format, read):
+def test_days_and_months_are_read_in_the_only_order_that_fits(mark, pattern, date_format, read):
     dates = [pattern.format(*map(int, date.split("-")), m=mark) for date in DATES]
-    wanted = date_format.format(m=mark)
-    inferred, told = read(text_of(dates=dates)), read(text_of(dates=dates), wanted)
-    expect_the_series(inferred)
-    expect_the_series(told)
-    assert told.findings == ()
-    (finding,) = inferred.findings
-    assert finding.text == f"dates read as {wanted}, the only order that fits: {dates[0]} is 2019-01-30"
+    expected = date_format.format(m=mark)
+    detected, given = read(text_of(dates=dates)), read(text_of(dates=dates), expected)
+    expect_the_series(detected)
+    expect_the_series(given)
+    assert given.findings == ()
+    (finding,) = detected.findings
+    assert finding.text == f"read dates as {expected}, the only order that fits: {dates[0]} is 2019-01-30"
 
 
-def test_dates_that_may_mean_two_days_are_refused_with_both(read, refused):
+def test_ambiguous_dates_are_an_error_with_both_meanings(read, rejected):
     dates = ["01/02/2019", "04/02/2019", "05/02/2019", "06/02/2019"]
-    error = refused(text_of(dates=dates))
+    error = rejected(text_of(dates=dates))
     assert error.startswith("2: Date: '01/02/2019' is 2019-02-01 or 2019-01-02; ")
     assert error.endswith(f"set data.date_format to {DMY!r} or {MDY!r}")
     assert read(text_of(dates=dates), DMY).dates.astype(str)[0] == "2019-02-01"
     assert read(text_of(dates=dates), MDY).dates.astype(str)[0] == "2019-01-02"
 
 
-def test_the_two_readings_shown_are_of_a_row_where_they_differ(refused):
+def test_the_error_shows_a_row_where_the_two_meanings_differ(rejected):
     dates = ["02/02/2019", "03/03/2019", "05/04/2019", "06/06/2019"]
-    assert refused(text_of(dates=dates)).startswith("4: Date: '05/04/2019' is 2019-04-05 or 2019-05-04; ")
+    assert rejected(text_of(dates=dates)).startswith("4: Date: '05/04/2019' is 2019-04-05 or 2019-05-04; ")
 
 
-def test_dates_in_both_orders_are_refused_with_one_of_each(refused):
+def test_dates_in_both_orders_are_an_error_with_one_of_each(rejected):
     dates = ["30/01/2019", "01/31/2019", "02/01/2019", "02/07/2019"]
-    error = refused(text_of(dates=dates))
-    assert re.match(r"3: Date: '01/31/2019' is only %m/%d/%Y, '30/01/2019' \(.*:2\) only %d/%m/%Y; ", error)
+    error = rejected(text_of(dates=dates))
+    assert re.match(r"3: Date: '01/31/2019' only fits %m/%d/%Y, '30/01/2019' \(.*:2\) only fits %d/%m/%Y; ", error)
 
 
-def test_an_order_that_fits_but_jumps_back_and_forth_is_refused(read, refused):
+def test_an_order_that_fits_but_does_not_sort_the_rows_is_an_error(read, rejected):
     dates = ["04/01/2019", "02/05/2019", "30/01/2019", "01/02/2019"]
-    error = refused(text_of(dates=dates))
-    assert error.startswith("4: Date: only %d/%m/%Y fits all rows, but then they are not in order of time")
+    error = rejected(text_of(dates=dates))
+    assert error.startswith("4: Date: only %d/%m/%Y fits all rows, but it does not put them in order of time")
     assert len(read(text_of(dates=dates), DMY)) == 4
 
 
@@ -159,33 +159,33 @@ def test_an_order_that_fits_but_jumps_back_and_forth_is_refused(read, refused):
     ("30/01/2019", DMY), ("30.1.19", "%d.%m.%y"), ("Wed 30 Jan 2019", "%a %d %b %Y"), ("20190130", "%Y%m%d"),
     ("2019-030", "%Y-%j"), ("01/30/2019 16:00", "%m/%d/%Y %H:%M"), ("30/01/2019 23:00 -0500", "%d/%m/%Y %H:%M %z"),
 ])  # fmt: skip
-def test_dates_are_read_as_they_are_said_to_be_written(date, date_format, read):
+def test_dates_are_read_with_the_given_format(date, date_format, read):
     assert read(text_of(dates=[date], values=VALUES[:1]), date_format).dates.astype(str).tolist() == ["2019-01-30"]
 
 
 @pytest.mark.parametrize(
     "date_format", ["%d/%m", "%Y", "nothing", "%Q", "%", "%d/%m/%Y%", "%d/%d/%m/%Y", "%-d/%m/%Y", "\0%d%m%Y", "%s"]
 )
-def test_a_date_format_that_tells_no_day_is_refused(date_format, refused):
-    assert refused(text_of(), date_format).startswith(f"data.date_format: {date_format!r} does not tell a day; ")
+def test_a_date_format_that_does_not_define_a_day_is_an_error(date_format, rejected):
+    assert rejected(text_of(), date_format).startswith(f"data.date_format: {date_format!r} does not define a day; ")
 
 
-def test_a_date_that_does_not_fit_the_format_is_named(refused):
+def test_a_date_that_does_not_fit_the_format_is_an_error(rejected):
     dates = ["30/01/2019", "31/01/2019", "02/13/2019", "2019-02-07"]
-    error = refused(text_of(dates=dates), DMY)
+    error = rejected(text_of(dates=dates), DMY)
     assert error.startswith("4: Date: '02/13/2019' does not fit data.date_format '%d/%m/%Y'; ")
-    assert error.endswith("(2 of 4 rows differ)")
+    assert error.endswith("(2 of 4 rows are wrong)")
 
 
 @pytest.mark.parametrize("form", [yfinance_csv(), yfinance_csv(by_ticker=True)])
 def test_the_three_header_lines_of_yfinance_are_read_as_one(form, read):
     prices = read(form)
     expect_the_series(prices)
-    assert texts(prices) == ["the 3 header lines of yfinance read as one"]
+    assert texts(prices) == ["read the 3 header lines of yfinance as one"]
     assert prices.lines.tolist() == [4, 5, 6, 7]
 
 
-def test_other_headers_of_frames_are_understood(read):
+def test_other_headers_of_frames_are_read(read):
     expect_the_series(read(frame_of().to_csv()))
     expect_the_series(read(frame_of().rename_axis(None).to_csv()))
     two_lines = yfinance_csv().split("\n")
@@ -195,22 +195,22 @@ def test_other_headers_of_frames_are_understood(read):
     expect_the_series(read(stamped))
 
 
-def test_several_tickers_in_one_file_are_refused(refused):
+def test_several_tickers_in_one_file_are_an_error(rejected):
     for form in (yfinance_csv(tickers=("SPY", "QQQ")), yfinance_csv(by_ticker=True, tickers=("SPY", "QQQ"))):
-        assert refused(form).startswith(" holds 2 tickers (QQQ, SPY); a series is one; ")
+        assert rejected(form).startswith(" has 2 tickers (QQQ, SPY); a file has one series; ")
 
 
 @pytest.mark.parametrize("by", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-@pytest.mark.parametrize("packed", [False, True])
-def test_separators_and_encodings_make_no_difference(by, encoding, packed, read):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_delimiters_and_encodings_make_no_difference(by, encoding, compressed, read):
     content = text_of(HEADER.replace(",", by), by=by).encode(encoding)
-    prices = read(gzip.compress(content) if packed else content)
+    prices = read(gzip.compress(content) if compressed else content)
     expect_the_series(prices)
     assert prices.findings == ()
 
 
-def test_the_line_with_the_separator_that_excel_writes_is_passed_over(read):
+def test_the_line_with_the_delimiter_that_excel_writes_is_skipped(read):
     prices = read("sep=;\n" + text_of(HEADER.replace(",", ";"), by=";"))
     expect_the_series(prices)
     assert prices.lines.tolist() == [3, 4, 5, 6]
@@ -221,33 +221,33 @@ def test_the_line_with_the_separator_that_excel_writes_is_passed_over(read):
     (",", lambda value: f'"{german(value)}"'), (";", lambda value: repr(value).replace(".", ",")),
     (",", lambda value: f"${value}"),
 ])  # fmt: skip
-def test_thousands_and_decimals_are_read_as_the_file_marks_them(by, number, read):
+def test_thousands_separators_and_decimal_marks_are_detected(by, number, read):
     expect_the_series(read(text_of(HEADER.replace(",", by), number=number, by=by)))
 
 
-def test_whole_prices_in_thousands_are_told_by_their_volumes(read):
+def test_volumes_show_the_thousands_separator_of_whole_prices(read):
     values = [[43200, 43900, 42950, 43500, 345678], [43500, 44000, 43000, 43100, 800]]
     prices = read(text_of(dates=DATES[:2], values=values, number=lambda value: f'"{value:,}"'))
     assert prices.values.tolist() == values
 
 
 @pytest.mark.parametrize(("by", "written"), [(";", "109,345"), (";", "109.345"), (",", '"109,345"'), ("\t", "109,345")])
-def test_numbers_that_may_mean_two_are_refused_with_both(by, written, refused):
+def test_ambiguous_numbers_are_an_error_with_both_meanings(by, written, rejected):
     row = by.join(["2019-01-30", *[written] * 4, "0"])
-    error = refused(f"{HEADER.replace(',', by)}\n{row}\n")
+    error = rejected(f"{HEADER.replace(',', by)}\n{row}\n")
     assert error.startswith(f"2: Open: {written.strip(chr(34))!r} is 109.345 or 109345; ")
 
 
-def test_numbers_that_mark_decimals_in_two_ways_are_refused(refused):
-    error = refused("Date;Open;High;Low;Close\n2019-01-30;12,5;12,6;12,4;12,5\n2019-01-31;12,5;12.6;12,4;12,5\n")
-    assert re.match(r"3: High: '12\.6' and '12,5' \(.*:2\) mark decimals differently; ", error)
+def test_two_decimal_marks_in_one_file_are_an_error(rejected):
+    error = rejected("Date;Open;High;Low;Close\n2019-01-30;12,5;12,6;12,4;12,5\n2019-01-31;12,5;12.6;12,4;12,5\n")
+    assert re.match(r"3: High: '12\.6' and '12,5' \(.*:2\) have different decimal marks; ", error)
 
 
 @pytest.mark.parametrize(
     "wrong", ["1,23,456.5", "1,2345.5", "1.2,3.4", "12,34.5", "1,,234.5", ",5.5", "12.5%", "1 234.5"]
 )
-def test_groups_that_are_no_thousands_are_refused(wrong, refused):
-    assert re.match(r"2: Open: ", refused(text_of().replace("2183.49", f'"{wrong}"')))
+def test_invalid_groups_of_digits_are_an_error(wrong, rejected):
+    assert re.match(r"2: Open: ", rejected(text_of().replace("2183.49", f'"{wrong}"')))
 
 
 def korean(number, dates="{}/{:02}/{:02}"):
@@ -259,15 +259,15 @@ def korean(number, dates="{}/{:02}/{:02}"):
 def test_an_export_of_the_korean_exchange_is_read(encoding, read):
     prices = read(korean(lambda value: f'"{value:,}"').encode(encoding))
     expect_the_series(prices)
-    columns = "columns read by other names: 일자 as Date, 시가 as Open, 고가 as High, 저가 as Low, 종가 as Close, "
-    said = [columns + "거래량 as Volume"]
+    columns = "renamed columns: 일자 to Date, 시가 to Open, 고가 to High, 저가 to Low, 종가 to Close, "
+    expected = [columns + "거래량 to Volume"]
     assert texts(prices) == (
-        said if encoding == "utf-8-sig" else ["read as Korean text (CP949), since it is no UTF-8", *said]
+        expected if encoding == "utf-8-sig" else ["read as Korean text (CP949), since the file is not UTF-8", *expected]
     )
 
 
-def test_other_bytes_are_not_taken_for_korean(refused):
-    assert refused(text_of("Date,Open,High,Low,Schluß,Volume").encode("cp1252")).startswith(" is not text; ")
+def test_other_bytes_are_not_read_as_korean(rejected):
+    assert rejected(text_of("Date,Open,High,Low,Schluß,Volume").encode("cp1252")).startswith(" is not text; ")
 
 
 def test_an_export_of_investing_com_is_read(read):
@@ -280,9 +280,9 @@ def test_an_export_of_investing_com_is_read(read):
     assert np.array_equal(prices.values[:, :4], np.array(VALUES)[2::-1, :4])
     assert np.array_equal(prices.column("volume"), [350_500, 1_200_000, np.nan], equal_nan=True)
     assert texts(prices) == [
-        "columns read by other names: Price as Close",
-        "dates read as %m/%d/%Y, the only order that fits: 01/31/2019 is 2019-01-31",
-        "2 volumes end in K, M or B (1.2M read as 1,200,000), so they are rounded",
+        "renamed columns: Price to Close",
+        "read dates as %m/%d/%Y, the only order that fits: 01/31/2019 is 2019-01-31",
+        "expanded 2 volumes that end in K, M or B (1.2M to 1,200,000); they are rounded",
     ]
 
 
@@ -312,45 +312,45 @@ PARQUET = {
 
 
 @pytest.mark.parametrize("form", PARQUET)
-@pytest.mark.parametrize("packed", [False, True])
-def test_parquet_is_read_in_any_form(form, packed, read):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_parquet_is_read_in_any_form(form, compressed, read):
     content = PARQUET[form].to_parquet()
-    expect_the_series(read(gzip.compress(content) if packed else content, name="prices.parquet"))
+    expect_the_series(read(gzip.compress(content) if compressed else content, name="prices.parquet"))
 
 
-def test_parquet_holds_dates_whatever_the_format_of_dates(read):
+def test_parquet_dates_ignore_the_date_format(read):
     expect_the_series(read(frame_of().to_parquet(), DMY))
     assert (
         read(frame_of().reset_index(drop=True).assign(Date="30/01/2019").to_parquet(), DMY).dates[0].item().month == 1
     )
 
 
-def test_parquet_of_small_floats_keeps_their_value(read):
+def test_parquet_of_32_bit_floats_keeps_their_value(read):
     prices = read(frame_of().astype("float32").to_parquet())
     assert prices.values[0, 0] == float(np.float32(2183.49))
 
 
-def test_several_tickers_in_parquet_are_refused(refused):
+def test_several_tickers_in_parquet_are_an_error(rejected):
     frame = pd.concat({"SPY": frame_of(), "QQQ": frame_of()}, axis=1)
-    assert refused(frame.to_parquet(), name="p.parquet").startswith(" holds 2 tickers (QQQ, SPY); ")
+    assert rejected(frame.to_parquet(), name="p.parquet").startswith(" has 2 tickers (QQQ, SPY); ")
 
 
-def test_a_gzip_file_of_several_parts_is_read_whole(read):
+def test_all_members_of_a_gzip_file_are_read(read):
     content = text_of().encode()
     expect_the_series(read(gzip.compress(content[:60]) + gzip.compress(content[60:])))
 
 
-def test_a_file_that_unpacks_without_end_is_refused(refused):
-    assert refused(gzip.compress(bytes(300 << 20), 1)).startswith(" unpacks to more than 256 MiB; ")
+def test_a_file_that_decompresses_to_too_much_is_an_error(rejected):
+    assert rejected(gzip.compress(bytes(300 << 20), 1)).startswith(" decompresses to more than 256 MiB; ")
 
 
-def test_a_quarter_of_a_century_is_read_and_checked_in_half_a_second(synthetic, tmp_path):
+def test_25_years_are_read_and_checked_in_half_a_second(synthetic, tmp_path):
     from stockrnn.quality import clean
 
     prices = synthetic(6300)
     frame = pd.DataFrame(prices.values, columns=[name.capitalize() for name in prices.columns])
     frame.assign(Date=prices.dates).to_csv(tmp_path / "prices.csv", index=False)
-    begun = time.process_time()
+    started = time.process_time()
     found = clean(load(str(tmp_path / "prices.csv")))
-    assert time.process_time() - begun < 0.5
+    assert time.process_time() - started < 0.5
     assert found.sha256 == prices.sha256
