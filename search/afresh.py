@@ -1,12 +1,13 @@
-"""Retrain the finalists in parallel Ray tasks, each with the resources of its trial."""
+"""Retrain the finalists in parallel on Ray workers, each with the resources of its trial."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import ray
+from ray._private.state import state
 
 from search.finalists import Finalist, Refitted, refit
 from search.ray_watch import outlive_ray
@@ -23,23 +24,36 @@ __all__ = ["train_afresh"]
 LOOK = 0.5  # seconds between two looks
 
 
+class _Worker:
+    """Calls a function on a worker of its own, which Ray can kill whatever it does, and whose start Ray knows."""
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+
 @dataclass(kw_only=True)
 class _Task:
     """A finalist's training on Ray.
 
     Attributes:
         share: of a GPU.
-        reports: what the task yields: None when it has started, then the finalist.
-        stalled: the limit that it exceeded, for which it was cancelled.
+        worker, result: the actor, and what it will return.
+        stalled: the limit that it exceeded, for which its worker was killed.
         failures: how often its worker was lost.
     """
 
     finalist: Finalist
     share: float
-    reports: Any = None
-    started: bool = False
+    worker: Any = None
+    result: Any = None
+    placed: bool = False
     stalled: float | None = None
     failures: int = 0
+
+    def has_worker(self) -> bool:
+        """Whether it has its resources and a worker, which need not have started; else it waits for them."""
+        self.placed = self.placed or bool(state.actor_table(self.worker._actor_id.hex()).get("Pid"))
+        return self.placed
 
 
 def train_afresh(
@@ -65,10 +79,9 @@ def train_afresh(
     def begin(task: _Task) -> None:
         finalist = task.finalist
         cpu = demand(finalist.point).cpu
-        # Ray ends the process of a task that is defined with a GPU, and keeps the others warm.
-        remote = ray.remote(num_cpus=cpu, num_gpus=task.share, max_retries=0)(_refit)
-        task.reports = remote.remote(finalist, *shared, validation[finalist.trial_id], cpu, task.share)
-        task.started, task.stalled = False, None
+        task.worker = ray.remote(num_cpus=cpu, num_gpus=task.share)(_Worker).remote()
+        task.result = task.worker.call.remote(_refit, finalist, *shared, validation[finalist.trial_id], cpu, task.share)
+        task.placed, task.stalled = False, None
 
     limits, watch = StallLimits(space, walk), StallWatch()
     tasks = [_Task(finalist=finalist, share=float(demand(finalist.point).gpu)) for finalist in finalists]
@@ -78,17 +91,16 @@ def train_afresh(
     failed: dict[str, str] = {}
     while tasks:
         if not go_on():
+            for task in tasks:
+                ray.kill(task.worker)
             return [], {}
-        ready, _ = ray.wait([task.reports for task in tasks], num_returns=len(tasks), timeout=LOOK)
-        for task in [task for task in tasks if task.reports in ready]:
+        ready, _ = ray.wait([task.result for task in tasks], num_returns=len(tasks), timeout=LOOK)
+        for task in [task for task in tasks if task.result in ready]:
             name = task.finalist.trial_id
             try:
-                refitted = ray.get(next(task.reports))
-                if refitted is None:
-                    task.started = True
-                else:
-                    done[name] = refitted
+                done[name] = ray.get(task.result)
             except GpuMemoryError:
+                ray.kill(task.worker)
                 task.share = larger(task.share)
                 begin(task)
             except ray.exceptions.RayTaskError as error:  # its own: the others go on
@@ -103,9 +115,11 @@ def train_afresh(
                 else:
                     times = f" ({task.failures} times)" if task.failures > 1 else ""
                     failed[name] = _lost(task, error) + times
-        tasks = [task for task in tasks if task.finalist.trial_id not in done.keys() | failed.keys()]
+            if name in done or name in failed:
+                ray.kill(task.worker)
+                tasks.remove(task)
         if watch.step():
-            _cancel_stalled(tasks, limits, watch)
+            _kill_stalled(tasks, limits, watch)
     for name, one in list(done.items()):
         if not np.isfinite(one.forecasts).all():
             failed[name] = "diverged on the longer training part"
@@ -113,15 +127,16 @@ def train_afresh(
     return [done[finalist.trial_id] for finalist in finalists if finalist.trial_id in done], failed
 
 
-def _cancel_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch) -> None:
-    """Cancel the tasks that take longer than they may; their machine ends the processes after a few seconds."""
-    started = {task.finalist.trial_id: task for task in tasks if task.started}
+def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch) -> None:
+    """Kill the workers that take longer than they may; their machines end the processes after a few seconds."""
+    placed = {task.finalist.trial_id: task for task in tasks if task.has_worker()}
     jobs = {
-        name: Job(worker=task.reports, limits=partial(limits.finalist, task.finalist)) for name, task in started.items()
+        name: Job(worker=task.worker._actor_id, limits=partial(limits.finalist, task.finalist))
+        for name, task in placed.items()
     }
     for name, limit in watch.stalled(jobs).items():
-        started[name].stalled = limit
-        ray.cancel(started[name].reports, force=True)
+        placed[name].stalled = limit
+        ray.kill(placed[name].worker)
 
 
 def _lost(task: _Task, error: Exception) -> str:
@@ -136,14 +151,12 @@ def _lost(task: _Task, error: Exception) -> str:
 def _refit(
     finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray, cpu: float,
     share: float,
-) -> Iterator[Refitted | None]:  # fmt: skip
-    yield None  # it has its resources and runs
-
+) -> Refitted:  # fmt: skip
     import torch
 
     torch.set_num_threads(max(1, int(cpu)))
     try:
-        yield refit(finalist, space, prices, walk, validation, device=claim(share))
+        return refit(finalist, space, prices, walk, validation, device=claim(share))
     except RuntimeError as error:
         if share < 1 and lost_for_memory(error):
             raise GpuMemoryError(f"{error}") from None

@@ -143,8 +143,6 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
     refit = search.afresh._refit
 
     def faulty(finalist, *arguments):
-        reports = refit(finalist, *arguments)
-        yield next(reports)
         first = not list(marks.glob(f"{finalist.trial_id}-*"))
         (marks / f"{finalist.trial_id}-{os.getpid()}").touch()
         if finalist.trial_id == "00001" or (first and finalist.trial_id == "00002"):
@@ -152,10 +150,10 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
             time.sleep(1)
         if first and finalist.trial_id == "00003":
             os.kill(os.getpid(), signal.SIGKILL)
-        yield from reports
+        return refit(finalist, *arguments)
 
     monkeypatch.setattr(search.afresh, "_refit", faulty)
-    monkeypatch.setattr(search.stalls, "FIRST_REPORT", 15.0)
+    monkeypatch.setattr(search.stalls, "FIRST_REPORT", 25.0)
     path = studies.write(tmp_path, GRID, search={"stall_timeout": 1, "max_failures": 1, **studies.FINALIST})
     space, prices = load_space(str(path)), clean(load("nasdaq"))
     walk = space.folds(prices)
@@ -169,10 +167,10 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
             finalists, needs.at, validation, space, prices, walk, go_on=lambda: True, say=said.append
         )
     assert [one.finalist.trial_id for one in refitted] == ["00002", "00003", "00004"]
-    assert failed == {"00001": "no progress for 15 s (2 times)"}
+    assert failed == {"00001": "no progress for 25 s (2 times)"}
     assert sorted(said) == [
-        "finalist 00001: no progress for 15 s; it is trained again",
-        "finalist 00002: no progress for 15 s; it is trained again",
+        "finalist 00001: no progress for 25 s; it is trained again",
+        "finalist 00002: no progress for 25 s; it is trained again",
         "finalist 00003: its worker died; it is trained again",
     ]
     assert len(list(marks.iterdir())) == 7
