@@ -1,21 +1,97 @@
-"""The disk that a study's folder is on: when it is full, read-only or gone, and how that is said."""
+"""Tell whether an error means that the disk of a study's folder is full, read-only or gone."""
 
 import errno
 import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ["DiskError", "cause"]
+__all__ = ["DiskError", "SpareHandles", "cause", "check_present", "remedy", "unwritable"]
 
-FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG, errno.ESTALE)
+FULL = {  # whatever file it was, the next one cannot be written either
+    errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EROFS, errno.ESTALE,
+}  # fmt: skip
+GONE = {  # of a disk only where the path says so: any file may be missing, and any host silent
+    errno.EACCES, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ELOOP, errno.ENODEV, errno.ENOENT, errno.ENOTCONN,
+    errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.ETIMEDOUT,
+}  # fmt: skip
+ARROWS = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)  # Arrow tells the number in words only
+MANIFEST = "manifest.json"
 
 
 class DiskError(ValueError):
     """A folder cannot be written, in one line."""
 
 
-def cause(error: BaseException | None) -> str | None:
-    """What failed of a disk where an exception comes from that, in the words of the system; else None."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FAILURES:
-            return os.strerror(error.errno)  # libraries have words of their own
-        error = error.__cause__ or error.__context__
+class SpareHandles:
+    """File handles held in reserve: a process that has no other left needs some to end cleanly."""
+
+    def __init__(self, count: int) -> None:
+        self._handles = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(count)]
+
+    def release(self) -> None:
+        """Close them all."""
+        while self._handles:
+            os.close(self._handles.pop())
+
+
+def cause(error: BaseException | None, folder: Path) -> str | None:
+    """Return what failed of the disk of a folder where an exception comes from that, in the system's words; else None.
+
+    An error of another path is not the folder's, unless the folder cannot be written at this moment.
+    """
+    for each in _chain(error):
+        if isinstance(each, OSError) and (number := _number(each)) is not None:
+            paths = [path for path in (each.filename, each.filename2) if isinstance(path, str | bytes | os.PathLike)]
+            of_folder = any(_inside(path, folder) for path in paths) or (not paths and str(folder) in str(each))
+            if (number in FULL and (of_folder or not paths)) or (number in GONE and of_folder):
+                return os.strerror(number)  # libraries have words of their own
+    return unwritable(folder)
+
+
+def remedy(why: str) -> str:
+    """Return what the user can do about a disk that failed, by what `cause` returned."""
+    if why in map(os.strerror, (errno.EMFILE, errno.ENFILE)):
+        return "allow more open files (ulimit -n)"
+    return "put it back there" if why in map(os.strerror, GONE - {errno.EACCES, errno.EPERM}) else "make room"
+
+
+def check_present(folder: Path) -> None:
+    """Check that a study's folder is where it was: a file that is open can be written long after it is gone.
+
+    Raises:
+        OSError: it was removed, renamed or unmounted, also where another program has made a folder in its place.
+    """
+    os.stat(folder / MANIFEST)
+
+
+def unwritable(folder: Path) -> str | None:
+    """Return why nothing can be written into a folder at this moment; None: it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno else str(error)
     return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _number(error: OSError) -> int | None:
+    if error.errno is not None:
+        return error.errno
+    found = ARROWS.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _inside(path: str | bytes | os.PathLike[str], folder: Path) -> bool:
+    name = os.path.abspath(os.fsdecode(path))
+    roots = {os.path.abspath(folder), os.path.realpath(folder)}
+    return any(name == root or name.startswith(os.path.join(root, "")) for root in roots)

@@ -10,6 +10,7 @@ import ray
 from ray import tune
 
 from search.actors import MemoryLostError, StalledError
+from search.disk import check_present
 from search.leaderboard import write_csv
 from search.predictions import Predictions
 from search.progress import Progress
@@ -55,7 +56,12 @@ class Board:
         self._next = now + min(wait, LEADERBOARD_LONGEST)
 
     def refresh(self) -> None:
-        """Write it if trials have ended since, and it is time to."""
+        """Write it if trials have ended since, and it is time to.
+
+        Raises:
+            OSError: the study's folder is gone, or cannot be written.
+        """
+        check_present(self._path.parent)
         if len(self._record.ends) != self._ends and time.monotonic() >= self._next:
             self.write()
 

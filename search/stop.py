@@ -71,8 +71,11 @@ class Stop(Stopper):
 
     @property
     def left(self) -> float | None:
-        """Seconds of the time budget that are left, or None."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        """Seconds of the time budget that are left, or None without one."""
+        if self._time_budget is None:
+            return None
+        spent = 0.0 if self.startup is None else self._clock() - self._began - self.startup
+        return max(0.0, self._time_budget - spent)
 
     @property
     def early(self) -> bool:
@@ -82,9 +85,7 @@ class Stop(Stopper):
     def stop_all(self) -> bool:
         if self.early:
             raise Ended(ray_lives=not self.signalled)
-        if self._time_budget is None or self.startup is None:
-            return False
-        return self._clock() - self._began - self.startup >= self._time_budget
+        return self.left == 0.0
 
     @contextmanager
     def on_signals(self, *, nohup: bool = False) -> Iterator[None]:

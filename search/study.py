@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from search.actors import workers_may_die
 from search.arguments import NICENESS
 from search.conclusion import Conclusion
-from search.disk import DiskError, cause
+from search.disk import DiskError, SpareHandles, cause, check_present, remedy
 from search.finalists import choose, chosen_before
 from search.gpus import measured
 from search.lock import locked
@@ -49,6 +49,8 @@ from stockrnn.folds import WalkForward
 from stockrnn.series import Prices
 
 __all__ = ["Options", "Outcome", "run_study"]
+
+SPARE_HANDLES = 24  # with fewer, Ray's own shutdown fails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,8 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         for name, scores in baseline_scores(prices.column("close"), walk.folds, space.data.horizon).items()
     }
     with ExitStack() as stack:
+        spare = SpareHandles(SPARE_HANDLES)
+        stack.callback(spare.release)
         nohup = stack.enter_context(hangups_ignored())
         begun = Begun(manifest={}, events=(), notes=())
         if options.resume:
@@ -135,7 +139,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         stack.enter_context(progress)
         for note in begun.notes:
             progress.say(note)
-        study = _Study(space, prices, walk, options, record, progress, stop)
+        study = _Study(space, prices, walk, options, record, progress, stop, spare)
         openings = begun.manifest.get("test_openings") or []
         goes_on = interrupted(openings) and not options.reopen_test
         opened = bool(openings) and not goes_on and not options.reopen_test
@@ -206,11 +210,11 @@ class _Study:
 
     def __init__(
         self, space: Space, prices: Prices, walk: WalkForward, options: Options, record: Record, progress: Progress,
-        stop: Stop,
+        stop: Stop, spare: SpareHandles,
     ) -> None:  # fmt: skip
         self.space, self.prices, self.walk, self.slots = space, prices, walk, 0
         self.folder, self.place, self.mirror = options.folder, options.place, options.mirror
-        self.record, self.progress, self.stop = record, progress, stop
+        self.record, self.progress, self.stop, self.spare = record, progress, stop, spare
         self.room: Room | None = None
         self.needs: Needs | None = None
         self.checkpoints = self.folder / "checkpoints"
@@ -281,18 +285,28 @@ class _Study:
         try:
             yield
         except Exception as error:
-            if (why := cause(error)) is None:
+            self.spare.release()
+            if (why := self.lost() or cause(error, self.folder)) is None:
                 raise
             self.stop.because(
-                f"{self.folder}: cannot be written ({why}); what had ended by then is kept; make room, "
+                f"{self.folder}: cannot be written ({why}); a study keeps all it finds there; {remedy(why)}, "
                 f"and go on with --resume {self.place}"
             )
+
+    def lost(self) -> str | None:
+        """Return why the study's folder is no longer where it was, in the system's words; None: it is."""
+        try:
+            check_present(self.folder)
+        except OSError as error:
+            return error.strerror
+        return None
 
     def end(self, manifest: Mapping[str, Any]) -> str:
         """Write what the study came to, and return its verdict."""
         said = verdict(self.board.rows(), manifest.get("proof"))
         with self.writing():
             self.record.close()
+            check_present(self.folder)  # else half a study would stand in its place
             self.predictions.flush()
             self.board.write()
             write_manifest(self.folder, {**manifest, "verdict": said})
@@ -318,11 +332,11 @@ def _watched(restarter: Restarter | None, progress: Progress, stop: Stop) -> Ite
 
 @contextmanager
 def _begins(folder: Path) -> Iterator[None]:
-    """Within: a disk that fails is said in one line."""
+    """Within: a disk that fails is said in one line. The folder may still have to be made."""
     try:
         yield
     except OSError as error:
-        if (why := cause(error)) is None:
+        if (why := cause(error, folder if folder.exists() else folder.parent)) is None:
             raise
         raise DiskError(
             f"{folder}: cannot be written ({why}); a study writes all it finds there; make room, or choose "

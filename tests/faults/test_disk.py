@@ -1,6 +1,7 @@
 """A disk that fills while a study runs, or that cannot be written from the start."""
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -11,9 +12,10 @@ import pytest
 import studies
 from studies import GRID, until
 
+from search.disk import cause, check_present, remedy
 from search.record import read_ends
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
 @contextlib.contextmanager
@@ -122,7 +124,7 @@ def test_a_folder_that_disappears_ends_a_study_in_one_line(tmp_path, vanish, why
         assert len(err.splitlines()) == 1, err
         assert "Traceback" not in out
     assert not (folder / "manifest.json").exists()  # no husk of a study stands in its place
-    if vanish in (move, replace):
+    if vanish is move:
         moved = folder.with_name("moved")
         assert len(read_ends(moved / "trials.jsonl")) >= 2
         studies.run("--resume", moved, "--quiet", "--set", "search.finalists=0")
@@ -135,12 +137,14 @@ def test_a_study_without_file_handles_left_ends_in_one_line(tmp_path):
     process = studies.begin(path, "--output", tmp_path, "--quiet")
     until(lambda: studies.ended(folder) >= 2, process)
     _, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (8, hard))  # what is open stays open
+    handles = len(os.listdir(f"/proc/{process.pid}/fd"))
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (handles - 6, hard))  # those that are open stay open
     _, err = studies.finish(process, 1)
     assert err.startswith(f"{folder}: cannot be written (Too many open files); ")
+    assert "ulimit -n" in err
     assert len(err.splitlines()) == 1, err
-    studies.run("--resume", folder, "--quiet")
-    studies.assert_whole(folder, 12)
+    assert json.loads((folder / "manifest.json").read_text())["failure"]
+    assert len(read_ends(folder / "trials.jsonl")) >= 2
 
 
 def test_256_file_handles_are_enough(tmp_path):
@@ -152,3 +156,55 @@ def test_256_file_handles_are_enough(tmp_path):
     _, err = studies.finish(process)
     assert err == ""
     studies.assert_whole(tmp_path / "grid", 12)
+
+
+PATHLESS = ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EFBIG", "ESTALE", "EMFILE", "ENFILE")
+OF_A_PATH = (
+    "ENOENT", "ENOTDIR", "EACCES", "EPERM", "ENODEV", "ENXIO", "ENOTCONN", "ETIMEDOUT", "ELOOP", "EHOSTDOWN",
+    "EHOSTUNREACH",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*PATHLESS, *OF_A_PATH])
+def test_an_error_is_of_the_disk_where_its_path_is_of_the_folder(tmp_path, name):
+    number = getattr(errno, name)
+    folder, why = tmp_path / "s", os.strerror(number)
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    for path in (folder, folder / "a" / "b", str(folder / "a"), os.fsencode(folder / "a"), os.path.relpath(folder)):
+        assert cause(OSError(number, "x", path), folder) == why
+        assert cause(OSError(number, "x", tmp_path / "other", None, path), folder) == why
+    assert cause(OSError(number, "x", folder / "a"), tmp_path / "link") == why
+    for path in (tmp_path, tmp_path / "s2", tmp_path / "s" / ".." / "t", "/etc/x"):
+        assert cause(OSError(number, "x", path), folder) is None
+    assert cause(OSError(number, "x"), folder) == (why if name in PATHLESS else None)
+    wrapped = ValueError("x")
+    wrapped.__cause__ = RuntimeError("x")
+    wrapped.__cause__.__context__ = OSError(number, "x", folder / "a")
+    assert cause(wrapped, folder) == why
+    assert remedy(why) in ("make room", "put it back there", "allow more open files (ulimit -n)")
+
+
+def test_what_arrow_says_of_the_disk_in_words_is_understood(tmp_path):
+    assert cause(OSError("error reading bytes. Detail: [errno 5] Input/output error"), tmp_path) == os.strerror(5)
+    gone = f"Failed to open local file '{tmp_path}/x'. Detail: [errno 2] No such file or directory"
+    assert cause(OSError(gone), tmp_path) == os.strerror(2)
+    assert cause(OSError(gone.replace("/x", "").replace(str(tmp_path), "/etc")), tmp_path) is None
+    assert cause(OSError("no number"), tmp_path) is None
+
+
+def test_whatever_went_wrong_a_folder_that_is_gone_explains_it(tmp_path):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    assert cause(KeyError("x"), folder) is None
+    assert list(folder.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        check_present(folder)
+    (folder / "manifest.json").touch()
+    check_present(folder)
+    shutil.rmtree(folder)
+    assert cause(KeyError("x"), folder) == "No such file or directory"
+    folder.touch()
+    assert cause(KeyError("x"), folder) == "Not a directory"
+    with pytest.raises(NotADirectoryError):
+        check_present(folder)
