@@ -16,7 +16,8 @@ __all__ = ["outlive_ray", "ray_watched"]
 
 CORE = ("gcs_server", "raylet")  # without either of them Ray does nothing any more
 LOOK = 0.1  # seconds between two looks at processes of our own
-KNOCK = 2.0  # seconds between two connections to a cluster's, and the most that one may take
+KNOCK = 5.0  # seconds between two connections to a cluster's, each of which is a line in its log
+TIMEOUT = 2.0  # seconds that one may take
 SILENT = 40.0  # seconds without an answer of a cluster; after 60 Ray ends this process with a line of its own
 SIGNALS = 1.0  # seconds in which a signal that was sent to all processes alike reaches this one
 
@@ -94,7 +95,7 @@ class _Cluster:
 
     def __call__(self) -> str | None:
         with socket.socket(socket.AF_UNIX) as raylet:
-            raylet.settimeout(KNOCK)
+            raylet.settimeout(TIMEOUT)
             try:
                 raylet.connect(self._raylet)
             except TimeoutError:
@@ -102,7 +103,7 @@ class _Cluster:
             except OSError as error:
                 return f"its raylet on this machine is gone: {error.strerror}"
         try:
-            socket.create_connection(self._gcs, timeout=KNOCK).close()
+            socket.create_connection(self._gcs, timeout=TIMEOUT).close()
             self._answered = time.monotonic()
         except OSError:
             if time.monotonic() - self._answered > SILENT:
