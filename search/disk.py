@@ -4,7 +4,9 @@ import errno
 import os
 from pathlib import Path
 
-__all__ = ["DiskError", "cause", "settle"]
+__all__ = ["LOCK_FILES", "DiskError", "TakenError", "cause", "lock_state", "settle", "taken"]
+
+LOCK_FILES = ("lock", "lock.json")  # the lock on a study's folder, and who holds it
 
 FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG, errno.ESTALE)
 
@@ -20,6 +22,32 @@ def cause(error: BaseException | None) -> str | None:
             return os.strerror(error.errno)  # libraries have words of their own
         error = error.__cause__ or error.__context__
     return None
+
+
+class TakenError(OSError):
+    """Another process writes into the study's folder, in one line."""
+
+
+def taken(error: BaseException | None) -> str | None:
+    """What an exception says that comes from a folder that another process writes into; else None."""
+    while error is not None:
+        if isinstance(error, TakenError):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def lock_state(folder: Path) -> tuple[int | None, ...]:
+    """What changes when another process takes the lock on a folder, or the folder is replaced."""
+    state: list[int | None] = []
+    for name in LOCK_FILES:
+        try:
+            found = os.stat(folder / name)
+        except OSError:
+            state += [None, None]
+        else:  # the lock itself is opened, and so touched, by every reader that asks whether it is held
+            state += [found.st_ino, found.st_mtime_ns if name.endswith(".json") else None]
+    return tuple(state)
 
 
 def settle(path: Path) -> None:

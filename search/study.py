@@ -9,7 +9,7 @@ from typing import Any
 
 from search.actors import workers_may_die
 from search.conclusion import Conclusion
-from search.disk import DiskError, cause
+from search.disk import DiskError, cause, taken
 from search.finalists import choose
 from search.gpus import measured
 from search.lock import locked
@@ -223,7 +223,7 @@ class _Study:
         run = tuner(
             self.space, self.prices, self.walk, self.folder,
             self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
-            self.needs, self.searcher, self.begun, self.stop, recorder,
+            self.mirror.lease if self.mirror else None, self.needs, self.searcher, self.begun, self.stop, recorder,
         )  # fmt: skip
         with suppress(Ended), workers_may_die():
             run.fit()
@@ -243,6 +243,9 @@ class _Study:
         try:
             yield
         except Exception as error:
+            if said := taken(error):
+                self.stop.because(said)
+                return
             if (why := cause(error)) is None:
                 raise
             self.stop.because(
@@ -254,6 +257,7 @@ class _Study:
         """Write what the study came to, and return its verdict."""
         said = verdict(self.board.rows(), manifest.get("proof"))
         with self.writing():
+            self.record.check()
             self.record.close()
             self.predictions.flush()
             self.board.write()
