@@ -21,13 +21,14 @@ from typing import Any
 from search.lock import LockedError
 from search.record import now
 from search.wording import one_line
-from stockrnn.conditional import ChangedError, ConditionalFolder
+from stockrnn.conditional import LOCK, ChangedError, ConditionalFolder
 from stockrnn.files import FileError, json_data
 from stockrnn.storage import RemoteFolder, StorageError
 
-__all__ = ["Lease", "LeaseView", "LostError", "leased"]
+__all__ = ["LEFT", "Lease", "LeaseView", "LostError", "leased"]
 
 NAME = "lock.json"
+LEFT = {NAME, LOCK}  # files of a folder in which nobody began a study
 RENEWED = 5.0  # seconds
 VALID = 10.0  # seconds after a renewal in which its owner may write without another one
 DEAD = 20.0  # seconds without a renewal
