@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from search.lease import LEFT
 from search.plan import plan
 from search.space import Space
 from search.wording import one_line
@@ -66,7 +67,7 @@ def _place(options: argparse.Namespace, space: Space) -> str:
         SpaceError: there is something.
     """
     place = joined(options.output, space.name)
-    if RemoteFolder(place).names() if is_url(place) else os.path.lexists(place):
+    if RemoteFolder(place).names().keys() - LEFT if is_url(place) else os.path.lexists(place):
         raise space.error(
             ("name",), f"{place} exists already; each study has a folder of its own; go on with it by --resume "
             f"{place}, choose another name with --name, or remove the folder",

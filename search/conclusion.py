@@ -77,7 +77,7 @@ class Conclusion:
             return {}
         refitted, failed = self._refitted(finalists, validation)
         opening = self._open_test(refitted, validation) if refitted else None
-        if self.stop.signalled and opening is None:
+        if self.stop.early and opening is None:
             return {}
         self.progress.wait_for("the tests of luck")
         proof = prove(
@@ -116,7 +116,7 @@ class Conclusion:
 
         def go_on() -> bool:
             self.progress.look()
-            return not self.stop.signalled
+            return not self.stop.early
 
         return train_afresh(
             finalists, self.needs.at, validation, self.space, self.prices, self.walk, go_on=go_on,

@@ -7,7 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["DiskError", "SpareHandles", "cause", "check_present", "remedy", "unwritable"]
+__all__ = [
+    "LOCK_FILES", "DiskError", "SpareHandles", "TakenError", "cause", "check_present", "lock_state", "remedy", "taken",
+    "unwritable",
+]  # fmt: skip
+
+LOCK_FILES = ("lock", "lock.json")  # the lock on a study's folder, and who holds it
 
 FULL = {  # whatever file it was, the next one cannot be written either
     errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EROFS, errno.ESTALE,
@@ -76,6 +81,32 @@ def unwritable(folder: Path) -> str | None:
     except OSError as error:
         return os.strerror(error.errno) if error.errno else str(error)
     return None
+
+
+class TakenError(OSError):
+    """Another process writes into the study's folder, in one line."""
+
+
+def taken(error: BaseException | None) -> str | None:
+    """What an exception says that comes from a folder that another process writes into; else None."""
+    while error is not None:
+        if isinstance(error, TakenError):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def lock_state(folder: Path) -> tuple[int | None, ...]:
+    """What changes when another process takes the lock on a folder, or the folder is replaced."""
+    state: list[int | None] = []
+    for name in LOCK_FILES:
+        try:
+            found = os.stat(folder / name)
+        except OSError:
+            state += [None, None]
+        else:  # the lock itself is opened, and so touched, by every reader that asks whether it is held
+            state += [found.st_ino, found.st_mtime_ns if name.endswith(".json") else None]
+    return tuple(state)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from search.disk import LOCK_FILES, lock_state
 from search.record import now
 from stockrnn.files import write_atomic
 
-__all__ = ["LockedError", "held", "locked"]
+__all__ = ["LockedError", "check_free", "held", "locked"]
 
-NAME = "lock"
-OWNER = "lock.json"
+NAME, OWNER = LOCK_FILES
 
 
 class LockedError(ValueError):
@@ -34,22 +34,32 @@ def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
         LockedError: somebody writes there already; the line says who.
         OSError: the folder cannot be written.
     """
-    lock = FileLock(folder / NAME)
+    lock, state = FileLock(folder / NAME), None
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise LockedError(
-            f"{folder}: is written by {_owner(folder)}; a study has one writer; wait for it to end, or end it"
-        ) from None
+        raise LockedError(_said(folder)) from None
     try:
         owner = {"pid": os.getpid(), "host": platform.node(), "since": now()}
         write_atomic(folder / OWNER, (json.dumps(owner) + "\n").encode())
+        state = lock_state(folder)
         yield
     finally:
-        for path in (becomes or folder) / OWNER, (becomes or folder) / NAME:
-            with suppress(OSError):  # of a disk that has gone; without an owner they lock nothing
-                path.unlink()
+        if state is None or lock_state(becomes or folder) == state:  # else another process has taken the folder over
+            for path in (becomes or folder) / OWNER, (becomes or folder) / NAME:
+                with suppress(OSError):  # of a disk that has gone; without an owner they lock nothing
+                    path.unlink()
         lock.release()
+
+
+def check_free(folder: Path) -> None:
+    """See that no process of this machine writes into the folder.
+
+    Raises:
+        LockedError: one does; the line says which.
+    """
+    if held(folder):
+        raise LockedError(_said(folder))
 
 
 def held(folder: Path) -> bool:
@@ -64,6 +74,10 @@ def held(folder: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def _said(folder: Path) -> str:
+    return f"{folder}: is written by {_owner(folder)}; a study has one writer; wait for it to end, or end it"
 
 
 def _owner(folder: Path) -> str:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from search.disk import TakenError, lock_state
 from search.shapes import MOST_RECORD, event
 from search.wording import shown
 from stockrnn.files import FileError, no_link, plain_bytes
@@ -87,6 +88,7 @@ class Record:
             if line["event"] == "epoch":
                 self._epochs[line["trial_id"]] = line["epoch"]
         self.ends = [end for end in ends_of(events) if end.status != INTERRUPTED]
+        self._left = self._state() if path.exists() else None
 
     @property
     def running(self) -> dict[str, dict[str, Any]]:
@@ -139,12 +141,34 @@ class Record:
         self._append(line | ({"traceback": report["traceback"]} if "traceback" in report else {}), durable=True)
         return end
 
+    def check(self) -> None:
+        """See that the file is as this record left it, and that the lock on the folder is this process's still.
+
+        Raises:
+            TakenError: neither is sure; another process may write there.
+        """
+        state = self._state()
+        if self._left not in (None, state):
+            raise TakenError(
+                f"{self._path}: is not as this process left it (changed or moved by another one, or its lock was "
+                "removed); a study has one writer; see what is there, and go on with --resume"
+            )
+        self._left = state
+
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
 
+    def _state(self) -> tuple[int | None, ...]:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return (None, 0, *lock_state(self._path.parent))
+        return (found.st_ino, found.st_size, *lock_state(self._path.parent))
+
     def _append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
+        self.check()
         if self._file is None:
             self._file = open(self._path, "ab", buffering=0, opener=no_link)  # noqa: SIM115  # until close
         content = (json.dumps(plain(line), allow_nan=False) + "\n").encode()
@@ -155,6 +179,8 @@ class Record:
         except OSError:
             self._file.truncate(before)
             raise
+        assert self._left
+        self._left = (os.fstat(self._file.fileno()).st_ino, before + len(content), *self._left[2:])
         if durable:
             os.fsync(self._file.fileno())
 

@@ -48,6 +48,7 @@ class Board:
         )  # fmt: skip
 
     def write(self) -> None:
+        self._record.check()
         began = time.monotonic()
         write_csv(self._path, self.rows(), columns(self._space))
         now = time.monotonic()
@@ -85,6 +86,9 @@ class Recorder(tune.Callback):
         """End every trial that is still running as `interrupted`."""
         for trial_id in list(self._record.running):
             self._ended(trial_id, INTERRUPTED)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._record.check()  # before the sampler proposes, which writes its journal
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._progress.look()
@@ -137,6 +141,7 @@ class Recorder(tune.Callback):
 
     def _ended(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:
         """Its forecast first, then its end: a trial that has ended has lost nothing."""
+        self._record.check()
         forecast = self._forecasts.pop(trial_id, None)
         if forecast is not None and status not in UNSCORED and self._record.running[trial_id].get("best"):
             self._predictions.validation(trial_id, self._folds, forecast)

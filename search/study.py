@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from search.actors import workers_may_die
 from search.arguments import NICENESS
 from search.conclusion import Conclusion
-from search.disk import DiskError, SpareHandles, cause, check_present, remedy
+from search.disk import DiskError, SpareHandles, cause, check_present, remedy, taken
 from search.finalists import choose, chosen_before
 from search.gpus import measured
 from search.lock import locked
@@ -263,7 +263,7 @@ class _Study:
         run = tuner(
             self.space, self.prices, self.walk, self.folder,
             self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
-            self.needs, self.searcher, self.begun, self.stop, recorder,
+            self.mirror.lease if self.mirror else None, self.needs, self.searcher, self.begun, self.stop, recorder,
         )  # fmt: skip
         watch = self.progress.watch = StallWatch()
         with suppress(Ended), workers_may_die(StallLimits(self.space, self.walk), watch):
@@ -286,7 +286,11 @@ class _Study:
             yield
         except Exception as error:
             self.spare.release()
-            if (why := self.lost() or cause(error, self.folder)) is None:
+            why = self.lost()
+            if why is None and (message := taken(error)):
+                self.stop.because(message)
+                return
+            if (why := why or cause(error, self.folder)) is None:
                 raise
             self.stop.because(
                 f"{self.folder}: cannot be written ({why}); a study keeps all it finds there; {remedy(why)}, "
@@ -305,6 +309,7 @@ class _Study:
         """Write what the study came to, and return its verdict."""
         said = verdict(self.board.rows(), manifest.get("proof"))
         with self.writing():
+            self.record.check()
             self.record.close()
             check_present(self.folder)  # else half a study would stand in its place
             self.predictions.flush()

@@ -10,13 +10,14 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ray import tune
 
+from search.lease import LeaseView
 from search.space import Space
 from search.standing import EVERY, Keeper, Standing
 from stockrnn.checkpoint import Checkpoints
@@ -53,6 +54,7 @@ class TrialTrainable(tune.Trainable):
         space: Space | None = None,
         checkpoints: str | None = None,
         every: float = EVERY,
+        lease: LeaseView | None = None,
     ) -> None:
         """Take what all trials of the study share, and begin the first.
 
@@ -61,11 +63,12 @@ class TrialTrainable(tune.Trainable):
             prices, folds, space: the study's.
             checkpoints: the folder, or its URL, that holds a folder for each trial's; None: none are written or read.
             every: seconds between two of a trial's, and before its first.
+            lease: on that URL: checkpoints are written as long as it is the study's.
         """
         assert prices is not None
         assert space is not None
         self._prices, self._folds, self._space = prices, folds, space
-        self._checkpoints, self._every = checkpoints, every
+        self._checkpoints, self._every, self._lease = checkpoints, every, lease
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -112,7 +115,14 @@ class TrialTrainable(tune.Trainable):
         torch.set_num_threads(max(1, int(granted.get("CPU", 1))))
         folder = joined(self._checkpoints, config["trial_id"]) if self._checkpoints else None
         self._reports = reports(
-            self._space, self._prices, self._folds, config["point"], folder, self._every, share=self._share
+            self._space,
+            self._prices,
+            self._folds,
+            config["point"],
+            folder,
+            self._every,
+            share=self._share,
+            check=self._lease.check if self._lease else None,
         )
 
     def _release(self) -> None:
@@ -126,7 +136,7 @@ class TrialTrainable(tune.Trainable):
 def reports(
     space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[str, Any],
     checkpoints: str | Path | None = None,
-    every: float = EVERY, *, share: float = 0,
+    every: float = EVERY, *, share: float = 0, check: Callable[[], None] | None = None,
 ) -> Generator[dict[str, Any]]:  # fmt: skip
     """Train one trial, from its newest checkpoint where it has one, and report each epoch.
 
@@ -134,6 +144,7 @@ def reports(
         checkpoints: the trial's own folder of them, which is made when the first is written; its parent must exist.
         every: see `Keeper`.
         share: of a GPU, on which the trial then trains.
+        check: see `Checkpoints`.
 
     Raises:
         GpuError: PyTorch cannot use that share.
@@ -162,7 +173,7 @@ def reports(
     keeper = None
     if checkpoints is not None:
         facts = _facts(space, prices, folds, (window, network, training_config), training)
-        keeper = Keeper(Checkpoints(checkpoints, facts), space.scheduler.rungs, every)
+        keeper = Keeper(Checkpoints(checkpoints, facts, check), space.scheduler.rungs, every)
         standing = keeper.restore(training, standing)
     resumed, before = standing.epoch or None, standing.seconds
     while True:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ray import tune
 
+from search.lease import LeaseView
 from search.needs import Needs
 from search.recorder import Recorder
 from search.resume import Begun
@@ -22,7 +23,8 @@ __all__ = ["asked", "tuner"]
 
 
 def tuner(
-    space: Space, prices: Prices, walk: WalkForward, folder: Path, checkpoints: str, needs: Needs,
+    space: Space, prices: Prices, walk: WalkForward, folder: Path, checkpoints: str,
+    lease: LeaseView | None, needs: Needs,
     searcher: OptunaSearcher, begun: Begun, stop: Stop, recorder: Recorder,
 ) -> tune.Tuner:  # fmt: skip
     """The search, ready to run.
@@ -30,6 +32,7 @@ def tuner(
     Args:
         folder: the study's; Tune's own snapshots go into `ray` in it.
         checkpoints: where trials keep theirs, a folder or a URL.
+        lease: on that URL.
         needs: what each trial asks for.
         begun: what is known of the study where it is resumed.
     """
@@ -40,6 +43,7 @@ def tuner(
             folds=walk.folds,
             space=space,
             checkpoints=checkpoints,
+            lease=lease,
         ),
         partial(asked, needs),
     )

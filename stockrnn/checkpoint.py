@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,16 @@ class Checkpoints:
     Args:
         folder: theirs alone, a path or a URL; it is made by the first, its parent is not.
         facts: whatever decides how the training goes on, as JSON takes it; a checkpoint of other facts is refused.
+        check: raises an OSError where this process must not write any more; called before and after a write.
 
     Attributes:
         refused: of the files that `read` passed over, why: one line each.
     """
 
-    def __init__(self, folder: str | Path, facts: Mapping[str, Any]) -> None:
+    def __init__(self, folder: str | Path, facts: Mapping[str, Any], check: Callable[[], None] | None = None) -> None:
         self.folder = folder
         self._files = folder_at(folder)
+        self._check = check or (lambda: None)
         self.refused: list[str] = []
         self._facts = json.loads(json.dumps(facts))
         self._last: str | None = None
@@ -68,11 +70,19 @@ class Checkpoints:
             OSError: there is no room, or no folder to write to; those before are as they were.
         """
         name = f"{checkpoint.epoch:09d}.safetensors"
-        self._files.write(name, _content(checkpoint, self._facts))
+        content = _content(checkpoint, self._facts)
+        self._check()
+        self._files.write(name, content)
+        try:
+            self._check()
+        except OSError:  # the study became another process's while this one wrote
+            self._files.remove(name)
+            raise
         kept = {name, self._last}
         self._last = name
         for other in self._files.names():
             if other not in kept and (NAME.fullmatch(other) or TEMPORARY.fullmatch(other)):
+                self._check()
                 self._files.remove(other)
 
     def read(self, like: Mapping[str, np.ndarray]) -> Iterator[Checkpoint]:

@@ -245,7 +245,7 @@ class RemoteFolder:
     def _said(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
+        except (FileNotFoundError, FileError, StorageError):
             raise
         except Exception as error:  # of Arrow, of fsspec and of what lies behind it
             raise StorageError(f"{self.place}: {_why(error)}") from None
@@ -277,4 +277,6 @@ def _why(error: Exception) -> str:
     found = re.search(r"AWS Error ([A-Z_]+)(?: \(HTTP status \d+\))? during \w+ operation: (.*)", text)
     if found:
         text = found[2].partition(" (Request ID")[0].partition("; Details:")[0]
+    elif found := re.search("<Message>(.*?)</Message>", text):
+        text = found[1]
     return f"cannot be used ({line(text)})"
