@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 FILES = (
     "manifest.json", "space.yaml", "prices.parquet", "trials.jsonl", "study.journal", "leaderboard.csv", "report.html",
     "lock", "lock.json", "predictions.parquet/.stream.arrows", "predictions.parquet/part-00000.parquet",
-    "predictions.parquet/.part-00001.parquet", "leaderboard.part", f"report.{os.getpid()}.part",
+    "predictions.parquet/.part-00001.parquet", "leaderboard.part", "report.4711.part",
     "checkpoints/00000/000000001.safetensors", "forecasters/1/forecaster.json", "forecasters/1/model.safetensors",
     "wandb/debug.log", "tensorboard/study/events", "notes.txt",
 )  # fmt: skip
