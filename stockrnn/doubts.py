@@ -48,12 +48,11 @@ def unusable_volume_reason(prices: Prices) -> str | None:
 
 
 def contradictory_ranges(prices: Prices) -> np.ndarray:
-    """Return where the high is below open or close, or the low above: bool, shape (sessions,)."""
+    """Return whether the high is below open or close, or the low above: bool, shape (sessions,)."""
     opens, highs, lows, closes = (prices.column(name) for name in PRICE_COLUMNS)
     tolerance = 1e-6 * closes  # files round to different digits
-    above: np.ndarray = lows > np.minimum(opens, closes) + tolerance
-    below: np.ndarray = highs < np.maximum(opens, closes) - tolerance
-    return np.asarray(above | below)
+    bad: np.ndarray = (highs < np.maximum(opens, closes) - tolerance) | (lows > np.minimum(opens, closes) + tolerance)
+    return bad
 
 
 def _warning(prices: Prices, check: str, text: str, selected: np.ndarray, consequence: str = "") -> Finding | None:

@@ -159,7 +159,7 @@ def _to_prices(source: str, answer: dict[str, Any]) -> Prices:
 def _drop_empty(prices: Prices) -> Prices:
     quotes = prices.values[:, :4]
     empty = (np.isnan(quotes) | (quotes == 0)).all(axis=1)
-    text = f"dropped {empty.sum()} of Yahoo's rows, which {'has' if empty.sum() == 1 else 'have'} no prices"
+    text = f"dropped {empty.sum()} row{'' if empty.sum() == 1 else 's'} without prices from Yahoo's answer"
     return _drop(prices, empty, "empty rows", text)
 
 

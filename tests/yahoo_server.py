@@ -1,6 +1,6 @@
-"""Yahoo Finance on loopback: a proxy that speaks TLS for Yahoo's hosts with a certificate of its own.
+"""Run a local Yahoo Finance server: an HTTPS proxy that answers for Yahoo's hosts with its own certificate.
 
-The real yfinance reaches it by the environment alone (`Yahoo.environment`), so it serves tests of command lines too.
+Environment variables (`Yahoo.environment`) direct the real yfinance to it, so that subprocesses can use it too.
 """
 
 import json
@@ -32,14 +32,14 @@ FAULTS = ("404", "429", "500", "401", "html", "truncated", "cut", "null", "reset
 
 
 class Yahoo:
-    """The server and its switches.
+    """The server and its settings.
 
     Attributes:
-        environment: variables that lead yfinance here.
+        environment: variables that direct yfinance to this server.
         charts: symbol -> its rows as (day, open, high, low, close, adjusted close, volume), None where Yahoo has null.
-        session_end: when today's session ends, from now on; None: Yahoo does not say.
-        zone: the exchange's.
-        asked: (symbol, query) of each request of the chart.
+        session_end: end of today's session, from now; None: the answer has no session.
+        zone: time zone of the exchange.
+        chart_requests: (symbol, query) of each request of the chart.
         paths: path of each request.
     """
 
@@ -50,7 +50,7 @@ class Yahoo:
         self.charts: dict[str, list[tuple]] = {}
         self.session_end: timedelta | None = CLOSED
         self.zone = "Asia/Seoul"
-        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.chart_requests: list[tuple[str, dict[str, str]]] = []
         self.paths: list[str] = []
         self._over = threading.Event()
         certificate, self._context = _certificate(folder)
@@ -74,7 +74,7 @@ class Yahoo:
         self._server.server_close()
 
     def list(self, symbol: str, sessions: int, last: str, factor: float = 1.0, seed: int = 0) -> None:
-        """Give a symbol a random walk on weekdays until `last`; adjusted prices are `factor` times the others."""
+        """Create a symbol with a random walk on weekdays to `last`; adjusted prices are `factor` times the others."""
         random = np.random.default_rng(seed)
         days = np.busday_offset(last, np.arange(1 - sessions, 1), roll="backward").astype(str).tolist()
         close = np.round(100 * np.exp(np.cumsum(random.normal(0, 0.01, sessions))), 4).tolist()
@@ -85,7 +85,7 @@ class Yahoo:
 
     @property
     def refused(self) -> str:
-        """An address at which nobody listens."""
+        """Address of a closed port."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             return f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -93,21 +93,24 @@ class Yahoo:
     def fail(
         self, fault: str | None, times: int | None = None, then: str | None = None, symbol: str | None = None
     ) -> None:
-        """Let the chart (of one symbol) fail from now on: always, or so many requests, and after them `then`.
+        """Let requests of the chart fail.
 
         Args:
-            fault: one of FAULTS; None: the chart is good again.
+            fault: one of FAULTS; None: no failure.
+            times: number of requests that fail; None: all.
+            then: fault of the requests after these.
+            symbol: symbol that fails; None: all symbols.
         """
         self.black_hole = fault == "black hole"
         self._faults[symbol] = repeat(fault) if times is None else chain([fault] * times, repeat(then))
 
     def next_fault(self, symbol: str) -> str | None:
-        """How this request of the chart fails."""
+        """Return the fault of the next request, or None."""
         with self._turn:
             return next(self._faults.get(symbol, self._faults.get(None, repeat(None))))
 
     def answer(self, symbol: str, query: dict[str, str]) -> tuple[int, dict]:
-        """Status and JSON of a chart."""
+        """Return status and JSON of a chart."""
         rows = self.charts.get(symbol)
         if rows is None:
             return 404, _chart(None, {"code": "Not Found", "description": "No data found, symbol may be delisted"})
@@ -155,30 +158,30 @@ def _nine(day: str, zone: ZoneInfo) -> datetime:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # closing it waits for them: no test leaves a socket to the next
+    daemon_threads = False  # closing the server waits for them, so that no socket stays open after a test
     yahoo: Yahoo
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away in the middle is what some tests are about."""
+        """Ignore errors: in some tests the client closes the connection early."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 10  # seconds without a word from a client
+    timeout = 10  # seconds without a request
     server: _Server
 
     def finish(self) -> None:
-        """Close what CONNECT has put in the place of the server's own socket."""
+        """Close the TLS connection that CONNECT has created."""
         try:
             super().finish()
         finally:
             self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep the terminal to the tests."""
+        """Print nothing."""
 
     def do_CONNECT(self) -> None:
-        """Become the host that was asked for."""
+        """Start TLS as the requested host."""
         if self.server.yahoo.black_hole:
             self.server.yahoo._over.wait(30)
         self.send_response_only(200, "Connection established")
@@ -187,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", buffering=0)
 
     def do_GET(self) -> None:
-        """One of Yahoo's pages."""
+        """Answer one of Yahoo's pages."""
         yahoo, url = self.server.yahoo, urlsplit(self.path)
         yahoo.paths.append(url.path)
         if url.path == "/v1/test/getcrumb":
@@ -195,9 +198,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path.startswith(CHART):
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
             symbol = unquote(url.path.removeprefix(CHART))
-            yahoo.asked.append((symbol, query))
+            yahoo.chart_requests.append((symbol, query))
             self._chart(yahoo, symbol, query)
-        else:  # the cookie of fc.yahoo.com is a 404 too, and so is the consent page
+        else:  # fc.yahoo.com sends its cookie with a 404 too, like the consent page
             self._send(404, b"{}", cookie=True)
 
     do_POST = do_GET  # noqa: N815
@@ -208,18 +211,18 @@ class _Handler(BaseHTTPRequestHandler):
         fault = yahoo.next_fault(symbol)
         if fault == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.close_connection = True  # which finish() does, and the lingering makes it a reset
+            self.close_connection = True  # finish() closes it, and SO_LINGER makes this a reset
             return
         if fault == "slow":
             self.server.yahoo._over.wait(30)
         if fault in ("404", "429", "500", "401"):
-            said = {
+            bodies = {
                 "429": b"Too Many Requests\r\n",
                 "500": b"Internal Server Error",
                 "404": json.dumps(yahoo.answer("", {})[1]).encode(),
                 "401": b'{"finance":{"result":null,"error":{"code":"Unauthorized","description":"Invalid Crumb"}}}',
             }
-            self._send(int(fault), said[fault])  # fmt: skip
+            self._send(int(fault), bodies[fault])  # fmt: skip
         elif fault == "html":
             self._send(200, HTML, "text/html")
         elif fault == "null":
@@ -247,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for Yahoo's hosts that trusts itself, and the server's side of it."""
+    """Return a self-signed certificate for Yahoo's hosts and the server's TLS context."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "yahoo on loopback")])
     now = datetime.now(UTC)

@@ -56,12 +56,12 @@ def test_a_ticker_is_downloaded_once_and_a_resumed_study_uses_the_same_prices(ma
     data = manifest(folder)["data"]
     assert (data["source"], data["end"], data["sessions"]) == ("yahoo ^KS11", LAST, 400)
     assert data["fetched"]
-    asked = len(markets.asked)
+    requests = len(markets.chart_requests)
 
     markets.list("^KS11", 400, LAST, factor=0.5)  # a dividend changes the whole adjusted history
     again = search("--resume", str(folder), "--num-samples", "3", space=(), output=False)
     assert again.returncode == 0, again.stderr
-    assert len(markets.asked) == asked  # no further requests
+    assert len(markets.chart_requests) == requests  # no further requests
     resumed = manifest(folder)
     assert resumed["data"] == data
     assert len(resumed["resumes"]) == 1

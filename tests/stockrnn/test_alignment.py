@@ -273,6 +273,6 @@ def test_tickers_beside_a_ticker(yahoo, tmp_path):
         for ticker, found in (("^GSPC", known), ("KRW=X", rate)):
             before = max(when for when in closes[ticker] if when < str(day))
             assert found == pytest.approx(closes[ticker][before], rel=1e-6)
-    asked = len(yahoo.asked)
+    requests = len(yahoo.chart_requests)
     assert prepare(data, replace(access, offline=True)).sha256 == prices.sha256
-    assert len(yahoo.asked) == asked
+    assert len(yahoo.chart_requests) == requests

@@ -137,13 +137,13 @@ def test_when_a_copy_expires(end, age, fresh):
 
 def test_a_second_load_makes_no_requests(market, folder):
     first = load_yahoo(folder)
-    asked = len(market.paths)
+    requests = len(market.paths)
     second = load_yahoo(folder)
-    assert len(market.paths) == asked
+    assert len(market.paths) == requests
     assert second.provenance == first.provenance
     assert [path.suffix for path in folder.iterdir()] == [".parquet"]
     assert load_yahoo(folder, adjust=False, end="2024-05-29").dates[-1] == np.datetime64("2024-05-29")
-    assert len(market.paths) > asked
+    assert len(market.paths) > requests
     assert len(list(folder.iterdir())) == 2
 
 
@@ -153,11 +153,11 @@ def test_an_old_copy_is_downloaded_again_unless_its_period_has_ended(market, fol
     assert str(load_yahoo(folder).dates[-1]) == LAST
     closed = Key(ticker=TICKER, start=None, end=date(2001, 3, 1), adjust=True)
     cached(closed)
-    asked = len(market.paths)
+    requests = len(market.paths)
     assert load_yahoo(folder, end="2001-03-01").fetched == THEN
-    assert len(market.paths) == asked
+    assert len(market.paths) == requests
     assert load_yahoo(folder, end="2024-05-31", refresh=True).fetched != THEN
-    assert len(market.paths) > asked
+    assert len(market.paths) > requests
 
 
 def test_a_changed_history_is_a_warning_and_replaces_the_copy(market, folder):
@@ -349,12 +349,12 @@ def test_the_cache_is_in_the_users_cache_folder(market, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("fields", "message"),
     [
         ({"offline": True, "refresh": True}, "exclude each other"),
         ({"time_limit": 0.0}, "time_limit is 0.0; it must be"),
     ],
 )
-def test_contradicting_access_options_are_an_error(fields, what):
-    with pytest.raises(ValueError, match=what):
+def test_contradicting_access_options_are_an_error(fields, message):
+    with pytest.raises(ValueError, match=message):
         Access(**fields)

@@ -376,14 +376,14 @@ def test_a_tickers_study_forecasts_from_todays_prices(capsys, market, tmp_path):
     assert (found["prices"]["start"], found["prices"]["end"]) == (str(prices.dates[0]), "2024-05-28")
     assert found["prices"]["newer_sessions"] == 2
     assert found["last_close"]["close"] == pytest.approx(yahoo.charts["^KS11"][-1][4])
-    assert {symbol for symbol, _ in yahoo.asked} == {"^KS11", "^GSPC"}
-    asked = len(yahoo.asked)
+    assert {symbol for symbol, _ in yahoo.chart_requests} == {"^KS11", "^GSPC"}
+    requests = len(yahoo.chart_requests)
     again, notes = printed(capsys, study, *cache, "--offline")
-    assert len(yahoo.asked) == asked
+    assert len(yahoo.chart_requests) == requests
     assert again["forecast"] == found["forecast"]
     assert any("offline: used the copy of" in note for note in notes)
     printed(capsys, study, *cache, "--refresh")
-    assert len(yahoo.asked) > asked
+    assert len(yahoo.chart_requests) > requests
 
 
 def test_another_ticker_or_a_file_in_its_place(capsys, market, tmp_path, nasdaq):
@@ -392,12 +392,12 @@ def test_another_ticker_or_a_file_in_its_place(capsys, market, tmp_path, nasdaq)
     found, _ = printed(capsys, study, *cache, "--ticker", "^N225")
     assert found["prices"]["source"] == "yahoo ^N225"
     assert found["last_close"]["close"] == pytest.approx(yahoo.charts["^N225"][-1][4])
-    yahoo.asked.clear()
+    yahoo.chart_requests.clear()
     assert refused(capsys, study, *cache, "--prices", "nasdaq").startswith("yahoo ^GSPC: Date: begins on 2023-")
     file = as_csv(replace(nasdaq, dates=np.busday_offset("2024-05-24", np.arange(-5030, 1))), tmp_path / "mine.csv")
     found, _ = printed(capsys, study, *cache, "--prices", file)
     assert found["prices"]["end"] == "2024-05-24"
-    assert {symbol for symbol, _ in yahoo.asked} <= {"^GSPC"}
+    assert {symbol for symbol, _ in yahoo.chart_requests} <= {"^GSPC"}
 
 
 def test_tickers_that_cannot_be_had_are_one_line(capsys, market, tmp_path):

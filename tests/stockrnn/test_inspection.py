@@ -107,7 +107,7 @@ def test_the_period_and_the_date_format_can_be_set(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "what"),
+    ("arguments", "message"),
     [
         ([], "needs either SOURCE or --ticker; "),
         (["nasdaq", "--ticker", "^KS11"], "needs either SOURCE or --ticker; "),
@@ -121,11 +121,11 @@ def test_the_period_and_the_date_format_can_be_set(tmp_path, capsys):
         (["--ticker", "^KS11", "--offline", "--cache", "no/such/folder"], "is not in the cache"),
     ],
 )
-def test_wrong_input_is_an_error_of_one_line(arguments, what, capsys):
+def test_wrong_input_is_an_error_of_one_line(arguments, message, capsys):
     assert main(arguments) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert what in shown.err
+    assert message in shown.err
     assert shown.err.count("\n") == 1
     assert shown.err.count("; ") >= 1
 

@@ -179,7 +179,7 @@ def test_the_content_of_a_file_decides_its_format_not_its_name(written):
 
 
 @pytest.mark.parametrize(
-    ("frame", "what"),
+    ("frame", "message"),
     [
         (FRAME, "Date: missing; "),
         (FRAME.assign(Date=[20190102, 20190103, 43469]), "row 3: Date: '43469' is not a date; "),
@@ -189,9 +189,9 @@ def test_the_content_of_a_file_decides_its_format_not_its_name(written):
         (FRAME.assign(Date=INDEX)[:0], "no rows below the header; "),
     ],
 )
-def test_a_wrong_parquet_is_an_error(frame, what, written):
+def test_a_wrong_parquet_is_an_error(frame, message, written):
     path = written(frame.to_parquet(), name="prices.parquet")
-    assert error_of(path).startswith(f"{path}: {what}")
+    assert error_of(path).startswith(f"{path}: {message}")
 
 
 def test_equal_numbers_have_the_same_hash_and_any_change_has_another(tmp_path, synthetic):
@@ -215,7 +215,7 @@ def test_equal_numbers_have_the_same_hash_and_any_change_has_another(tmp_path, s
 
 
 @pytest.mark.parametrize(
-    ("line", "number", "what"),
+    ("line", "number", "message"),
     [
         ("2019-01-03,11,13,ten,12.5,1100", 3, "Low: 'ten' is not a number; numbers are digits and a point"),
         ('2019-01-03,"1,10.5",13,10,12.5,1100', 3, "Open: '1,10.5' is not a number; "),
@@ -239,9 +239,9 @@ def test_equal_numbers_have_the_same_hash_and_any_change_has_another(tmp_path, s
         ('2019-01-03,11,"13"0,10,12.5,1100', 3, "cannot be read as CSV "),
     ],
 )
-def test_the_error_has_the_number_of_the_wrong_line(line, number, what, written):
+def test_the_error_has_the_number_of_the_wrong_line(line, number, message, written):
     path = written(HEADER, ROWS[0], line, ROWS[2])
-    assert re.match(rf"{re.escape(path)}:{number}: {what}", error_of(path))
+    assert re.match(rf"{re.escape(path)}:{number}: {message}", error_of(path))
 
 
 def test_the_line_number_counts_blank_lines_and_the_error_counts_wrong_rows(written):
@@ -251,7 +251,7 @@ def test_the_line_number_counts_blank_lines_and_the_error_counts_wrong_rows(writ
 
 
 @pytest.mark.parametrize(
-    ("header", "what"),
+    ("header", "message"),
     [
         ("Date,Open,High,Low,Final,Volume", "Close: missing; "),
         ("Day,Open,High,Low,Last,Volume", "Date, Close: missing; .* the file has 'Day', 'Open', "),
@@ -259,13 +259,13 @@ def test_the_line_number_counts_blank_lines_and_the_error_counts_wrong_rows(writ
         ("Date|Open|High|Low|Close|Volume", "Date, Open, .*: missing; .* the file has 'Date|Open|"),
     ],
 )
-def test_missing_and_repeated_columns_are_errors(header, what, written):
+def test_missing_and_repeated_columns_are_errors(header, message, written):
     path = written(header, ",".join(["1"] * (header.count(",") + 1)))
-    assert re.match(rf"{re.escape(path)}:1: {what}", error_of(path))
+    assert re.match(rf"{re.escape(path)}:1: {message}", error_of(path))
 
 
 @pytest.mark.parametrize(
-    ("content", "what"),
+    ("content", "message"),
     [
         (b"", "the file is empty"),
         (b"\n \n\n", "the file is empty"),
@@ -281,13 +281,13 @@ def test_missing_and_repeated_columns_are_errors(header, what, written):
         (gzip.compress(b"\xff\xfe\x00", mtime=0), "is not text"),
     ],
 )
-def test_a_file_without_prices_is_an_error(content, what, written):
+def test_a_file_without_prices_is_an_error(content, message, written):
     path = written(content)
-    assert re.match(rf"{re.escape(path)}(:1)?: {what}", error_of(path))
+    assert re.match(rf"{re.escape(path)}(:1)?: {message}", error_of(path))
 
 
 @pytest.mark.parametrize(
-    ("source", "what"),
+    ("source", "message"),
     [
         ("nasdac", "nasdac: no such file; .*; did you mean nasdaq?"),
         ("NASDAQ", "NASDAQ: no such file; .*; did you mean nasdaq?"),
@@ -296,8 +296,8 @@ def test_a_file_without_prices_is_an_error(content, what, written):
         ("x" * 5000, "x+: cannot be read "),
     ],
 )
-def test_a_missing_source_is_an_error(source, what):
-    assert re.match(what, error_of(source))
+def test_a_missing_source_is_an_error(source, message):
+    assert re.match(message, error_of(source))
 
 
 def test_a_misspelt_path_and_a_folder_are_errors(written, tmp_path):

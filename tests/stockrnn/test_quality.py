@@ -98,7 +98,7 @@ def test_findings_of_reading_are_preserved(loaded):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "what"),
+    ("wrong", "message"),
     [
         ("2019-01-04,0,14,12,13.25,0", "Open: 0 on 2019-01-04; a price is a finite number above 0; "),
         ("2019-01-04,12.5,14,-12,13.25,0", "Low: -12 on 2019-01-04; "),
@@ -116,11 +116,11 @@ def test_findings_of_reading_are_preserved(loaded):
     ],
 )
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
-def test_a_wrong_value_is_an_error_with_its_line(wrong, what, descending, loaded):
+def test_a_wrong_value_is_an_error_with_its_line(wrong, message, descending, loaded):
     rows = [*ROWS[:2], wrong, ROWS[3]]
     prices = loaded(HEADER, *(rows[::-1] if descending else rows))
     line = 3 if descending else 4
-    assert error_of(prices).startswith(f"{prices.source}:{line}: {what}")
+    assert error_of(prices).startswith(f"{prices.source}:{line}: {message}")
     assert error_of(prices).endswith("(1 such row)")
 
 

@@ -88,7 +88,7 @@ def test_the_start_and_the_end_are_included(start, end, first, last, sessions, m
     assert (str(prices.dates[0]), str(prices.dates[-1]), len(prices)) == (first, last, sessions)
     if end == "2024-05-29":
         midnight = datetime(2024, 5, 30, tzinfo=ZoneInfo("Asia/Seoul"))
-        assert int(market.asked[-1][1]["period2"]) == midnight.timestamp()
+        assert int(market.chart_requests[-1][1]["period2"]) == midnight.timestamp()
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Auckland"])
@@ -105,16 +105,16 @@ def zone_at_noon():
 
 
 @pytest.mark.parametrize(
-    ("ends_in", "kept"),
+    ("ends_in", "is_over"),
     [(timedelta(hours=1), False), (None, False), (timedelta(minutes=-10), False), (timedelta(hours=-1), True)],
 )
-def test_an_unfinished_session_is_dropped(ends_in, kept, market):
+def test_an_unfinished_session_is_dropped(ends_in, is_over, market):
     market.zone, today = zone_at_noon()
     market.session_end = ends_in
     market.charts[TICKER].append((str(today), 10, 12, 9, 11, 11, 5))
     prices = fetch()
-    assert len(prices) == 60 + kept
-    found = [] if kept else [("unfinished session", "repair", 1, (str(today),))]
+    assert len(prices) == 60 + is_over
+    found = [] if is_over else [("unfinished session", "repair", 1, (str(today),))]
     assert [(each.check, each.severity, each.rows, each.dates) for each in prices.findings] == found
 
 
@@ -179,7 +179,7 @@ def test_a_temporary_failure_is_retried(fault, failing):
     server, outcomes = failing
     prices, _ = outcomes[f"TEMPORARY-{fault}"]
     assert len(prices) == 23
-    assert [symbol for symbol, _ in server.asked].count(f"TEMPORARY-{fault.upper()}") == TEMPORARY[fault] + 2
+    assert [symbol for symbol, _ in server.chart_requests].count(f"TEMPORARY-{fault.upper()}") == TEMPORARY[fault] + 2
 
 
 @pytest.mark.parametrize("fault", PERMANENT)
@@ -224,7 +224,7 @@ def test_an_unknown_certificate_is_not_retried(market, monkeypatch):
 @pytest.mark.parametrize("ticker", ["KRW=X", "M&M.NS"])
 def test_an_unknown_ticker_is_an_error(ticker, market):
     assert failure(ticker=ticker).startswith(f"yahoo {ticker}: Yahoo does not know this ticker")
-    assert {symbol for symbol, _ in market.asked} == {ticker}
+    assert {symbol for symbol, _ in market.chart_requests} == {ticker}
     market.list(ticker, 5, LAST)
     assert len(fetch(ticker=ticker)) == 5
 
@@ -237,7 +237,7 @@ def test_an_invalid_ticker_is_an_error_without_a_request(ticker, market, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("fields", "message"),
     [
         (
             {"source": "yahoo"},
@@ -262,10 +262,10 @@ def test_an_invalid_ticker_is_an_error_without_a_request(ticker, market, tmp_pat
         ),
     ],
 )
-def test_settings_that_contradict_are_errors(fields, what, tmp_path):
+def test_settings_that_contradict_are_errors(fields, message, tmp_path):
     with pytest.raises(PriceError) as caught:
         load(SourceConfig(**fields), Access(cache=tmp_path))
-    assert str(caught.value).startswith(what)
+    assert str(caught.value).startswith(message)
     assert str(caught.value).count("; ") == 2
 
 
