@@ -11,7 +11,7 @@ from search.shares import Demand, larger
 from search.space import Space
 from search.trial import GpuMemoryError, lost_for_memory
 from stockrnn.folds import WalkForward
-from stockrnn.memory import claim
+from stockrnn.memory import claim_gpu
 from stockrnn.series import Prices
 
 __all__ = ["train_afresh"]
@@ -77,7 +77,7 @@ def _refit(
 
     torch.set_num_threads(max(1, int(cpu)))
     try:
-        return refit(finalist, space, prices, walk, validation, device=claim(share))
+        return refit(finalist, space, prices, walk, validation, device=claim_gpu(share))
     except RuntimeError as error:
         if share < 1 and lost_for_memory(error):
             raise GpuMemoryError(f"{error}") from None

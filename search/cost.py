@@ -148,7 +148,7 @@ def work(
     directions, gates = 1 + network.bidirectional, ARCHITECTURES[network.architecture].gates
     inputs = [len(window.inputs), *[hidden * directions] * (network.num_layers - 1)]
     width = hidden * directions
-    head = HEADS[network.head].products(width, length)
+    head = HEADS[network.head].multiply_adds(width, length)
     a_window = length * directions * gates * hidden * sum(size + hidden for size in inputs) + head
     counts = [max(1, sessions - horizon - length + 1) for sessions in trained]
     batches = math.ceil(max(counts) / training.batch_size)

@@ -14,7 +14,7 @@ from search.record import DamagedError, TrialEnd
 from search.space import Space
 from search.wording import shown
 from stockrnn.folds import Fold, WalkForward
-from stockrnn.intervals import conformal
+from stockrnn.intervals import conformal_intervals
 from stockrnn.series import Prices
 
 if TYPE_CHECKING:
@@ -121,12 +121,12 @@ def refit(
     windows = Windows(prices, [walk.final], window, horizon, device=device)
     *_, last = train(
         windows, network, training, seeds=finalist.seeds, max_epochs=finalist.epochs,
-        study_seed=space.seed, forecast_from=finalist.epochs, form=space.form,
+        study_seed=space.seed, forecast_from=finalist.epochs, mode=space.form,
     )  # fmt: skip
     actual, previous = validation_days(prices, walk.folds, horizon)
     forecaster = Forecaster.trained(
         windows, last.members,
-        intervals=conformal(validation, actual), persistence_intervals=conformal(previous, actual),
+        intervals=conformal_intervals(validation, actual), persistence_intervals=conformal_intervals(previous, actual),
         rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,
         span=(str(prices.dates[walk.before_test.start]), str(prices.dates[walk.before_test.stop - 1])),
         provenance=prices.provenance, asked=space.data,

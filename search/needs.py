@@ -8,7 +8,7 @@ from search.settings import AUTO
 from search.shares import Demand, least_share
 from search.space import Space
 from stockrnn.folds import Fold, WalkForward
-from stockrnn.memory import Shape, gpu_bytes
+from stockrnn.memory import TrainingShape, gpu_bytes
 
 __all__ = ["Needs"]
 
@@ -50,8 +50,8 @@ class Needs:
         return replace(demand, gpu=0.0) if demand.gpu == AUTO and self._memory is None else demand
 
 
-def _shape(folds: tuple[Fold, ...], seeds: int, sessions: int) -> Shape:
-    return Shape(
+def _shape(folds: tuple[Fold, ...], seeds: int, sessions: int) -> TrainingShape:
+    return TrainingShape(
         train=tuple(len(fold.train) for fold in folds), days=max(len(fold.validation) for fold in folds), seeds=seeds,
         sessions=sessions,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 
 from search.opening import Opening
 from stockrnn.folds import WalkForward
-from stockrnn.selection import Undefined, backtest_overfitting, spa
+from stockrnn.selection import UndefinedTestError, backtest_overfitting, spa
 from stockrnn.series import Prices
 
 __all__ = ["prove"]
@@ -42,7 +42,7 @@ def prove(
     def add(name: str, test: Any) -> None:
         try:
             proof[name] = test()
-        except Undefined as reason:
+        except UndefinedTestError as reason:
             proof[name], reasons[name] = None, str(reason)
 
     add("spa_p", lambda: spa(losses, rival, horizon=horizon))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stockrnn.architectures import ARCHITECTURES, Architecture
-from stockrnn.features import COLUMNS, DERIVED, LONGEST, ROLLING, SHORTEST, rolling
+from stockrnn.features import COLUMNS, DERIVED, MAX_ROLLING_SESSIONS, MIN_ROLLING_SESSIONS, ROLLING, parse_rolling
 from stockrnn.heads import HEADS, Head
 from stockrnn.sources import SOURCES, YAHOO, with_tickers
 
@@ -74,12 +74,13 @@ def features_label(features: tuple[str, ...]) -> str:
 
 def _check_rolling(name: str) -> None:
     """Raise ValueError for what is no rolling feature, with the nearest name that is a feature."""
-    if found := rolling(name):
+    if found := parse_rolling(name):
         base, sessions = found
-        if not SHORTEST <= sessions <= LONGEST:
+        if not MIN_ROLLING_SESSIONS <= sessions <= MAX_ROLLING_SESSIONS:
             raise ValueError(
-                f"{name!r} looks back over {sessions} sessions; N in {base}_N is a whole number from {SHORTEST} to "
-                f"{LONGEST}; write {base}_{min(max(sessions, SHORTEST), LONGEST)}"
+                f"{name!r} looks back over {sessions} sessions; N in {base}_N is a whole number from "
+                f"{MIN_ROLLING_SESSIONS} to {MAX_ROLLING_SESSIONS}; "
+                f"write {base}_{min(max(sessions, MIN_ROLLING_SESSIONS), MAX_ROLLING_SESSIONS)}"
             )
         return
     sessions_named = "".join(re.findall("[0-9]", name)).lstrip("0") or "20"
@@ -220,7 +221,7 @@ class DataConfig(SourceConfig):
     def _other_names_are_their_own(self) -> "DataConfig":
         taken = {*NAMES, *FEATURE_SETS}
         for other in self.also:
-            if other.name in taken or rolling(other.name):
+            if other.name in taken or parse_rolling(other.name):
                 raise ValueError(
                     f"also: {other.name} stands twice, or is a feature's name; each input has a name of its own "
                     f"(a ticker, or a file's name without its ending); drop it or rename the file"
@@ -283,7 +284,7 @@ else:
 
 
 def _meanings(entries: Mapping[str, Architecture] | Mapping[str, Head]) -> str:
-    return "; ".join(f"{name}: {entry.means}" for name, entry in entries.items())
+    return "; ".join(f"{name}: {entry.description}" for name, entry in entries.items())
 
 
 class NetworkConfig(Configuration):

@@ -85,7 +85,7 @@ def test_operations_are_those_that_pytorch_counts(small_space, architecture, hea
     said = work(window, network, training, [len(fold.train) for fold in walk.folds], 30, 2, space.data.horizon)
     in_place = {torch.ops.aten.baddbmm_: lambda _, left, right, **__: 2 * math.prod(left) * right[2]}
     with FlopCounterMode(display=False, custom_mapping=in_place) as counted:
-        next(train(windows, network, training, seeds=2, max_epochs=1, form="batched"))
+        next(train(windows, network, training, seeds=2, max_epochs=1, mode="batched"))
     assert said.operations == pytest.approx(counted.get_total_flops(), rel=0.25)
 
 

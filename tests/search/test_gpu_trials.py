@@ -187,7 +187,7 @@ def test_a_study_goes_on_where_pytorch_sees_no_gpu_and_names_what_failed(cluster
     assert {size: end["status"] for size, end in ends.items()} == {
         SMALL: "complete", 5: "complete", 6: "complete", 7: "complete", LARGE: "failed",
     }  # fmt: skip
-    assert ends[LARGE]["message"].startswith("GpuError: a share of 0.25 of a GPU was given, but PyTorch sees none")
+    assert ends[LARGE]["message"].startswith("GpuError: a share of 0.25 of a GPU was given, but PyTorch finds no GPU")
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""What several tests share: synthetic daily series, clean and with the future overwritten."""
+"""Fixtures: synthetic daily series, clean and with an overwritten future."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ def synthetic_prices(sessions: int, seed: int = 0, zero_volumes: tuple[int, ...]
 
 
 def poisoned_prices(prices: Prices, last_known: int) -> Prices:
-    """The same series, but all prices and volumes after session `last_known` are up to 1000 times larger."""
+    """Multiply all prices and volumes after session `last_known` by 1 to 1000."""
     values = prices.values.copy()
     future = values[last_known + 1 :]
     future *= np.random.default_rng(1).uniform(1, 1000, future.shape)
@@ -37,11 +37,11 @@ def poisoned_prices(prices: Prices, last_known: int) -> Prices:
 
 @pytest.fixture(scope="session")
 def synthetic() -> Callable[..., Prices]:
-    """Makes a synthetic series: `synthetic(sessions, seed=0, zero_volumes=())`."""
+    """Function that makes a synthetic series: `synthetic(sessions, seed=0, zero_volumes=())`."""
     return synthetic_prices
 
 
 @pytest.fixture(scope="session")
 def poisoned() -> Callable[[Prices, int], Prices]:
-    """Overwrites the future of a series: `poisoned(prices, last_known)`."""
+    """Function that overwrites the future of a series: `poisoned(prices, last_known)`."""
     return poisoned_prices
