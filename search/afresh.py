@@ -21,7 +21,7 @@ LOOK = 0.5  # seconds between two looks
 
 def train_afresh(
     finalists: Sequence[Finalist], demand: Callable[[Mapping[str, Any]], Demand], validation: Mapping[str, np.ndarray],
-    space: Space, prices: Prices, walk: WalkForward, *, go_on: Callable[[], bool],
+    space: Space, prices: Prices, splits: WalkForward, *, go_on: Callable[[], bool],
 ) -> tuple[list[Refitted], dict[str, str]]:  # fmt: skip
     """Train the finalists on everything before the test block.
 
@@ -35,7 +35,7 @@ def train_afresh(
     Returns:
         The finalists, and why some could not be trained, by their trials' ids; neither where it was broken off.
     """
-    shared = ray.put(space), ray.put(prices), ray.put(walk)
+    shared = ray.put(space), ray.put(prices), ray.put(splits)
 
     def begin(finalist: Finalist, share: float) -> Any:
         cpu = demand(finalist.point).cpu
@@ -70,14 +70,14 @@ def train_afresh(
 
 
 def _refit(
-    finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray, cpu: float,
+    finalist: Finalist, space: Space, prices: Prices, splits: WalkForward, validation: np.ndarray, cpu: float,
     share: float,
 ) -> Refitted:  # fmt: skip
     import torch
 
     torch.set_num_threads(max(1, int(cpu)))
     try:
-        return refit(finalist, space, prices, walk, validation, device=claim_gpu(share))
+        return refit(finalist, space, prices, splits, validation, device=claim_gpu(share))
     except RuntimeError as error:
         if share < 1 and lost_for_memory(error):
             raise GpuMemoryError(f"{error}") from None

@@ -96,15 +96,15 @@ class Cost:
         return self.operations / fast, self.operations / slow
 
 
-def estimate(space: Space, walk: WalkForward | None) -> Cost | None:
+def estimate(space: Space, splits: WalkForward | None) -> Cost | None:
     """What a study will cost; None where its training parts are not known without the prices.
 
     Args:
-        walk: the folds; None where there are no prices.
+        splits: the folds; None where there are no prices.
     """
     validation = space.validation
-    if walk is not None:
-        trained, before = [len(fold.train) for fold in walk.folds], len(walk.before_test)
+    if splits is not None:
+        trained, before = [len(fold.train) for fold in splits.folds], len(splits.before_test)
     elif validation.train_size is not None:
         trained, before = [validation.train_size] * validation.folds, validation.train_size
     else:

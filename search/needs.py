@@ -17,16 +17,16 @@ class Needs:
     """What each trial asks for, by its point alone: never by what else runs.
 
     Args:
-        space, walk: the study's.
+        space, splits: the study's.
         sessions: of its prices.
         memory: bytes of the smallest GPU that a trial may land on; None where there is none, and `auto` is the CPU.
     """
 
-    def __init__(self, space: Space, walk: WalkForward, sessions: int, memory: int | None) -> None:
+    def __init__(self, space: Space, splits: WalkForward, sessions: int, memory: int | None) -> None:
         self._space, self._rules, self._memory = space, space.demands, memory
-        self._shapes = [_shape(walk.folds, space.validation.seeds, sessions)]
+        self._shapes = [_shape(splits.folds, space.validation.seeds, sessions)]
         if space.search.finalists:
-            self._shapes.append(_shape((walk.final,), space.search.finalist_seeds, sessions))
+            self._shapes.append(_shape((splits.final,), space.search.finalist_seeds, sessions))
 
     @property
     def kinds(self) -> tuple[Demand, ...]:

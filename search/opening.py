@@ -40,7 +40,11 @@ class Opening:
 
 
 def open_block(
-    refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray], prices: Prices, walk: WalkForward, horizon: int
+    refitted: Sequence[Refitted],
+    validation: Mapping[str, np.ndarray],
+    prices: Prices,
+    splits: WalkForward,
+    horizon: int,
 ) -> Opening:
     """Score the finalists' seed-average forecasts, their average and every baseline.
 
@@ -48,7 +52,7 @@ def open_block(
         refitted: the finalists, best first.
         validation: what their trials forecast on the validation days of all folds, each (days,), by trial id.
     """
-    closes, fold = prices.column("close"), walk.final
+    closes, fold = prices.column("close"), splits.final
     actual, previous, earlier = _days(closes, fold.validation, horizon)
     forecasts = {one.finalist.trial_id: one.forecasts.mean(axis=0) for one in refitted}
     earlier_forecasts = {name: validation[name] for name in forecasts}
@@ -56,7 +60,7 @@ def open_block(
     if len(refitted) > 1:
         forecasts[ENSEMBLE] = np.mean([*forecasts.values()], axis=0)
         together = np.stack([*earlier_forecasts.values()])
-        ensemble = score(_by_fold(together, walk.folds), closes, walk.folds, horizon).as_dict()
+        ensemble = score(_by_fold(together, splits.folds), closes, splits.folds, horizon).as_dict()
         earlier_forecasts[ENSEMBLE] = together.mean(axis=0)
     for name, baseline in BASELINES.items():
 
@@ -65,8 +69,8 @@ def open_block(
             return np.asarray(baseline(closes, fold.train, origins, horizon))
 
         forecasts[name] = of(fold)
-        earlier_forecasts[name] = np.concatenate([of(each) for each in walk.folds])
-    known, _ = validation_days(prices, walk.folds, horizon)
+        earlier_forecasts[name] = np.concatenate([of(each) for each in splits.folds])
+    known, _ = validation_days(prices, splits.folds, horizon)
     scores: dict[str, dict[str, Any]] = {}
     opening = Opening(forecasts=forecasts, scores=scores, ensemble=ensemble)
     for name, forecast in forecasts.items():

@@ -22,7 +22,7 @@ __all__ = ["asked", "tuner"]
 
 
 def tuner(
-    space: Space, prices: Prices, walk: WalkForward, folder: Path, checkpoints: str, needs: Needs,
+    space: Space, prices: Prices, splits: WalkForward, folder: Path, checkpoints: str, needs: Needs,
     searcher: OptunaSearcher, begun: Begun, stop: Stop, recorder: Recorder,
 ) -> tune.Tuner:  # fmt: skip
     """The search, ready to run.
@@ -37,7 +37,7 @@ def tuner(
         tune.with_parameters(
             TrialTrainable,
             prices=prices,
-            folds=walk.folds,
+            folds=splits.folds,
             space=space,
             checkpoints=checkpoints,
         ),
