@@ -62,9 +62,9 @@ class Head(ABC):
 
 
 class Last(Head):
-    """The last step's states."""
+    """State of the last step."""
 
-    description, reads_last, peak_tensors = "the last step's states", True, 2
+    description, reads_last, peak_tensors = "the last state", True, 2
 
     def pool(self, states: "Tensor", weights: Mapping[str, "Tensor"]) -> "Tensor":
         return states[:, -1]
@@ -76,7 +76,7 @@ class Last(Head):
 class Flatten(Head):
     """Concatenation of all steps' states, so that the output layer has weights for each step."""
 
-    description, peak_tensors = "all side by side", 2
+    description, peak_tensors = "all states, concatenated", 2
 
     def size(self, width: int, sequence: int) -> int:
         return width * sequence
@@ -92,7 +92,7 @@ class Flatten(Head):
 class Mean(Head):
     """Mean of all steps' states."""
 
-    description, peak_tensors = "their mean", 2
+    description, peak_tensors = "the mean of all states", 2
 
     def pool(self, states: "Tensor", weights: Mapping[str, "Tensor"]) -> "Tensor":
         return states.mean(1)
@@ -104,7 +104,7 @@ class Mean(Head):
 class Attention(Head):
     """Mean of the steps' states, weighted by the softmax of their products with a learned query."""
 
-    description = "a learned query's attention over them"
+    description = "the mean of all states, weighted by attention with a learned query"
 
     def weights(self, width: int, sequence: int) -> Mapping[str, tuple[int, ...]]:
         return {"query": (width,)}
