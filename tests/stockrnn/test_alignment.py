@@ -124,7 +124,7 @@ def test_a_window_sees_the_changes_between_the_sessions(synthetic):
     assert (np.diff(closes)[[9, 10]] == 0).any()  # on the other's holidays nothing new is known
 
 
-# What is said
+# Findings and errors
 
 
 def findings(prices):
