@@ -17,7 +17,7 @@ from scipy.optimize import nnls
 from search.cost import Work, draw, work
 from search.space import load_space
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
-from stockrnn.lockstep import Members, form_for
+from stockrnn.lockstep import NetworkEnsemble, choose_mode
 from stockrnn.optimizer import Optimizer
 from stockrnn.training import LOSSES
 
@@ -27,8 +27,8 @@ def step_seconds(
 ) -> float:
     """The shortest mean time of a training step of some members; on the CPU of this thread, whatever else runs."""
     length, inputs = window.sequence_length, len(window.inputs)
-    form = form_for(network, length, training.batch_size, members, device)
-    trained = Members(network, inputs, length, range(members), form=form, device=device)
+    mode = choose_mode(network, length, training.batch_size, members, device)
+    trained = NetworkEnsemble(network, inputs, length, range(members), mode=mode, device=device)
     optimizer = Optimizer(trained.parameters, trained.gradients, training)
     windows = torch.randn(members, training.batch_size, length, inputs, device=device)
     targets = torch.randn(members, training.batch_size, device=device)

@@ -1,9 +1,9 @@
-"""Members in lockstep against the same members trained one after another with `nn`; and the two forms by shape.
+"""Members in lockstep against the same members trained one after another with `nn`; and the two modes by shape.
 
-    python -m benchmarks.lockstep [--rounds 5] [--epochs 2] [--forms [--members 6]] [--drawn 60]
+    python -m benchmarks.lockstep [--rounds 5] [--epochs 2] [--modes [--members 6]] [--drawn 60]
 
 Both sides run in this process, one thread, in turn. The plain side is what a careful user writes: `nn` layers, tensors
-indexed directly, `torch.optim.Adam(fused=True)`, the validation block forecast after every epoch. `--forms` prints how
+indexed directly, `torch.optim.Adam(fused=True)`, the validation block forecast after every epoch. `--modes` prints how
 long a step takes batched and looped, the table that the rule in `stockrnn/lockstep.py` is read off.
 """
 
@@ -22,7 +22,7 @@ from search.parameters import Parameter, Value
 from search.space import load_space
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import walk_forward
-from stockrnn.lockstep import Members, form_for
+from stockrnn.lockstep import NetworkEnsemble, choose_mode
 from stockrnn.optimizer import Optimizer
 from stockrnn.prices import load
 from stockrnn.quality import clean
@@ -35,8 +35,8 @@ FOLDS, SEEDS, BATCH = 5, 5, 64
 def windows_of(sequence_length: int) -> Windows:
     """Five folds of the Nasdaq series."""
     prices = clean(load("nasdaq"))
-    walk = walk_forward(len(prices), folds=FOLDS, fold_size=150, test_size=250, longest_sequence=sequence_length)
-    return Windows(prices, walk.folds, WindowConfig(scaling="standard", sequence_length=sequence_length), 1)
+    splits = walk_forward(len(prices), folds=FOLDS, fold_size=150, test_size=250, longest_sequence=sequence_length)
+    return Windows(prices, splits.folds, WindowConfig(scaling="standard", sequence_length=sequence_length), 1)
 
 
 class Plain(nn.Module):
@@ -76,7 +76,7 @@ def one_after_another(windows: Windows, architecture: str, hidden: int, layers: 
 
 
 def in_lockstep(windows: Windows, architecture: str, hidden: int, layers: int, epochs: int) -> None:
-    """The same by this project, with its own choice of form."""
+    """The same by this project, with its own choice of mode."""
     network = NetworkConfig.model_validate({"architecture": architecture, "hidden_size": hidden, "num_layers": layers})
     for _ in train(windows, network, TrainingConfig(batch_size=BATCH), seeds=SEEDS, max_epochs=epochs):
         pass
@@ -106,7 +106,7 @@ def trials(rounds: int, epochs: int) -> None:
             )
 
 
-def forms(rounds: int, members: int) -> None:
+def modes(rounds: int, members: int) -> None:
     """One step of some members, batched and looped, over a grid of shapes."""
     print(f"one step of {members} members, 2 layers: batched ms, looped ms, ratio; * where the rule says batched")
     shapes = itertools.product(("rnn", "gru", "lstm"), (4, 8, 16, 32, 64), (5, 20, 60), (32, 128))
@@ -148,7 +148,7 @@ def _compare(rounds: int, members: int, shapes: list[tuple[dict[str, Any], int, 
     for network, length, batch in shapes:
         config = NetworkConfig.model_validate(network)
         times = _step_times(config, length, batch, members, rounds)
-        chosen = form_for(config, length, batch, members)
+        chosen = choose_mode(config, length, batch, members)
         worst = min(worst, min(times.values()) / times[chosen])
         print(
             f"{'*' if chosen == 'batched' else ' '} {config.architecture:4} {config.head:9} layers {config.num_layers} "
@@ -156,28 +156,28 @@ def _compare(rounds: int, members: int, shapes: list[tuple[dict[str, Any], int, 
             f"{times['batched']:8.2f} {times['looped']:8.2f} {times['looped'] / times['batched']:6.2f}x",
             flush=True,
         )
-    print(f"the rule's choice is at least {worst:.2f}x as fast as the better form")
+    print(f"the rule's choice is at least {worst:.2f}x as fast as the better mode")
 
 
 def _step_times(config: NetworkConfig, length: int, batch: int, count: int, rounds: int) -> dict[str, float]:
     inputs, targets = torch.randn(count, batch, length, 5), torch.randn(count, batch)
     steps = {}
-    for form in ("batched", "looped"):
-        members = Members(config, 5, length, range(count), form=form)  # type: ignore[arg-type]
+    for mode in ("batched", "looped"):
+        members = NetworkEnsemble(config, 5, length, range(count), mode=mode)  # type: ignore[arg-type]
         optimizer = Optimizer(members.parameters, members.gradients, TrainingConfig())
 
-        def step(members: Members = members, optimizer: Optimizer = optimizer) -> None:
+        def step(members: NetworkEnsemble = members, optimizer: Optimizer = optimizer) -> None:
             members.backward(inputs, targets, [batch] * count, LOSSES["mse"])
             optimizer.step(count)
 
         step()
-        steps[form] = step
-    times: dict[str, list[float]] = {form: [] for form in steps}
+        steps[mode] = step
+    times: dict[str, list[float]] = {mode: [] for mode in steps}
     for _ in range(rounds):
-        for form, step in steps.items():
+        for mode, step in steps.items():
             repeats = max(1, int(0.05 / seconds(step)))
-            times[form].append(1000 * seconds(lambda: [step() for _ in range(repeats)] and None) / repeats)  # noqa: B023
-    return {form: statistics.median(values) for form, values in times.items()}
+            times[mode].append(1000 * seconds(lambda: [step() for _ in range(repeats)] and None) / repeats)  # noqa: B023
+    return {mode: statistics.median(values) for mode, values in times.items()}
 
 
 def main() -> None:
@@ -185,13 +185,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--forms", action="store_true", help="print the table of the two forms instead")
+    parser.add_argument("--modes", action="store_true", help="print the table of the two modes instead")
     parser.add_argument("--members", type=int, default=6, help="of that table")
-    parser.add_argument("--drawn", type=int, default=0, help="as many shapes of spaces/all.yaml, in both forms")
+    parser.add_argument("--drawn", type=int, default=0, help="as many shapes of spaces/all.yaml, in both modes")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.forms:
-        forms(options.rounds, options.members)
+    if options.modes:
+        modes(options.rounds, options.members)
     elif options.drawn:
         drawn(options.rounds, options.drawn)
     else:

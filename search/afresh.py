@@ -16,7 +16,7 @@ from search.space import Space
 from search.stalls import Job, StallLimits, StallWatch, no_progress
 from search.trial import GpuMemoryError, lost_for_memory
 from stockrnn.folds import WalkForward
-from stockrnn.memory import claim
+from stockrnn.memory import claim_gpu
 from stockrnn.series import Prices
 
 __all__ = ["train_afresh"]
@@ -58,7 +58,7 @@ class _Task:
 
 def train_afresh(
     finalists: Sequence[Finalist], demand: Callable[[Mapping[str, Any]], Demand], validation: Mapping[str, np.ndarray],
-    space: Space, prices: Prices, walk: WalkForward, *, go_on: Callable[[], bool], say: Callable[[str], None],
+    space: Space, prices: Prices, splits: WalkForward, *, go_on: Callable[[], bool], say: Callable[[str], None],
 ) -> tuple[list[Refitted], dict[str, str]]:  # fmt: skip
     """Train the finalists on everything before the test block.
 
@@ -74,7 +74,7 @@ def train_afresh(
     Returns:
         The finalists, and why some could not be trained, by their trials' ids; neither where it was broken off.
     """
-    shared = ray.put(space), ray.put(prices), ray.put(walk)
+    shared = ray.put(space), ray.put(prices), ray.put(splits)
 
     def begin(task: _Task) -> None:
         finalist = task.finalist
@@ -83,7 +83,7 @@ def train_afresh(
         task.result = task.worker.call.remote(_refit, finalist, *shared, validation[finalist.trial_id], cpu, task.share)
         task.placed, task.stalled = False, None
 
-    limits, watch = StallLimits(space, walk), StallWatch()
+    limits, watch = StallLimits(space, splits), StallWatch()
     tasks = [_Task(finalist=finalist, share=float(demand(finalist.point).gpu)) for finalist in finalists]
     for task in tasks:
         begin(task)
@@ -149,14 +149,14 @@ def _lost(task: _Task, error: Exception) -> str:
 
 
 def _refit(
-    finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray, cpu: float,
+    finalist: Finalist, space: Space, prices: Prices, splits: WalkForward, validation: np.ndarray, cpu: float,
     share: float,
 ) -> Refitted:  # fmt: skip
     import torch
 
     torch.set_num_threads(max(1, int(cpu)))
     try:
-        return refit(finalist, space, prices, walk, validation, device=claim(share))
+        return refit(finalist, space, prices, splits, validation, device=claim_gpu(share))
     except RuntimeError as error:
         if share < 1 and lost_for_memory(error):
             raise GpuMemoryError(f"{error}") from None

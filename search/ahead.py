@@ -31,16 +31,16 @@ def planned(options: argparse.Namespace, space: Space, access: Access) -> Plan:
     """
     prices = prepare(space.data, access)
     fitting = space.fitting(prices)
-    walk = fitting.folds(prices)
+    splits = fitting.folds(prices)
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
         if fitting != space:
             print(f"{prices.source}: no usable volume, so the features are ohlc", file=sys.stderr)
     if options.dry_run:
-        print(plan(fitting, prices, walk))
+        print(plan(fitting, prices, splits))
     place = _place(options, space)
-    return fitting, prices, walk, place
+    return fitting, prices, splits, place
 
 
 def show_plans(options: argparse.Namespace, studies: Sequence[Space], access: Access) -> None:

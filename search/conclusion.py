@@ -37,7 +37,7 @@ class Conclusion:
 
     space: Space
     prices: Prices
-    walk: WalkForward
+    splits: WalkForward
     folder: Path
     record: Record
     predictions: Predictions
@@ -81,7 +81,7 @@ class Conclusion:
             return {}
         self.progress.wait_for("the tests of luck")
         proof = prove(
-            validation, opening, [one.finalist.trial_id for one in refitted], self.prices, self.walk,
+            validation, opening, [one.finalist.trial_id for one in refitted], self.prices, self.splits,
             self.space.data.horizon,
         )  # fmt: skip
         found = {"proof": proof, "failed_finalists": failed}
@@ -94,7 +94,7 @@ class Conclusion:
     def prove_again(self, proof: Mapping[str, Any]) -> dict[str, Any]:
         """Ask again, of more trials, whether the best is only lucky; the test block says what it said."""
         self.progress.wait_for("the tests of luck")
-        again = prove(self._validation(), None, [], self.prices, self.walk, self.space.data.horizon)
+        again = prove(self._validation(), None, [], self.prices, self.splits, self.space.data.horizon)
         said = {name: why for name, why in (proof.get("reasons") or {}).items() if name == "test_spa_p"}
         reasons = {name: why for name, why in again["reasons"].items() if name != "test_spa_p"} | said
         return {"proof": again | {"test_spa_p": proof.get("test_spa_p"), "reasons": reasons}}
@@ -119,17 +119,17 @@ class Conclusion:
             return not self.stop.early
 
         return train_afresh(
-            finalists, self.needs.at, validation, self.space, self.prices, self.walk, go_on=go_on,
+            finalists, self.needs.at, validation, self.space, self.prices, self.splits, go_on=go_on,
             say=self.progress.say,
         )  # fmt: skip
 
     def _open_test(self, refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray]) -> Opening:
         """Score the test block and write what it was forecast by."""
-        opening = open_block(refitted, validation, self.prices, self.walk, self.space.data.horizon)
+        opening = open_block(refitted, validation, self.prices, self.splits, self.space.data.horizon)
         self.board.test, self.board.ensemble = opening.scores, opening.ensemble
         self.predictions.forget_test()  # of an earlier opening
         for name, forecast in opening.forecasts.items():
-            self.predictions.test(name, self.walk.test, forecast)
+            self.predictions.test(name, self.splits.test, forecast)
         self.predictions.flush()
         shutil.rmtree(self.folder / "forecasters", ignore_errors=True)
         for one in refitted:

@@ -107,15 +107,15 @@ class TrainingParts:
     before_test: int
 
 
-def estimate(space: Space, walk: WalkForward | None) -> Cost | None:
+def estimate(space: Space, splits: WalkForward | None) -> Cost | None:
     """What a study will cost; None where its training parts are not known without the prices.
 
     Args:
-        walk: the folds; None where there are no prices.
+        splits: the folds; None where there are no prices.
     """
-    if walk is None and space.validation.train_size is None:
+    if splits is None and space.validation.train_size is None:
         return None
-    parts = training_parts(space, walk)
+    parts = training_parts(space, splits)
     random, found = Random(space.seed), epochs(space)
     finalists = space.search.finalists * space.scheduler.max_epochs
     operations = seconds = 0.0
@@ -139,10 +139,10 @@ def epochs(space: Space) -> Epochs:
     return Epochs(least=trials * first, likely=likely, most=trials * scheduler.max_epochs)
 
 
-def training_parts(space: Space, walk: WalkForward | None) -> TrainingParts:
+def training_parts(space: Space, splits: WalkForward | None) -> TrainingParts:
     """Return the training parts of the folds, or those that the space declares where there are no prices yet."""
-    if walk is not None:
-        return TrainingParts(folds=[len(fold.train) for fold in walk.folds], before_test=len(walk.before_test))
+    if splits is not None:
+        return TrainingParts(folds=[len(fold.train) for fold in splits.folds], before_test=len(splits.before_test))
     size = space.validation.train_size
     assert size is not None
     return TrainingParts(folds=[size] * space.validation.folds, before_test=size)
@@ -176,7 +176,7 @@ def work(
     directions, gates = 1 + network.bidirectional, ARCHITECTURES[network.architecture].gates
     inputs = [len(window.inputs), *[hidden * directions] * (network.num_layers - 1)]
     width = hidden * directions
-    head = HEADS[network.head].products(width, length)
+    head = HEADS[network.head].multiply_adds(width, length)
     a_window = length * directions * gates * hidden * sum(size + hidden for size in inputs) + head
     counts = [max(1, sessions - horizon - length + 1) for sessions in trained]
     batches = math.ceil(max(counts) / training.batch_size)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from search.parameters import FIELDS, Parameter, Value, exact
 from search.wording import explain, shown, suggestion
 from stockrnn.configuration import FEATURE_NAMES, FEATURE_SETS, features_label
-from stockrnn.features import rolling
+from stockrnn.features import parse_rolling
 
 __all__ = ["DomainError", "parse_parameter", "parse_value"]
 
@@ -97,7 +97,7 @@ def _choice(name: str, raw: list[Any], when: Condition, *key: str | int) -> Para
         raise DomainError("the list is empty; a choice needs at least one value; add values", *key)
     if len(raw) > MOST_VALUES:
         raise DomainError(f"has {len(raw):,} values; a choice has at most {MOST_VALUES:,}; write a range", *key)
-    if name == "features" and all(item in FEATURE_NAMES or rolling(str(item)) for item in raw):
+    if name == "features" and all(item in FEATURE_NAMES or parse_rolling(str(item)) for item in raw):
         raise DomainError(
             f"a list in a space is a choice, here among single features; choose among lists or sets "
             f"({', '.join(FEATURE_SETS)}); write [[{', '.join(raw)}]] for these inputs together",

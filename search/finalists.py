@@ -14,7 +14,7 @@ from search.record import DamagedError, TrialEnd
 from search.space import Space
 from search.wording import shown
 from stockrnn.folds import Fold, WalkForward
-from stockrnn.intervals import conformal
+from stockrnn.intervals import conformal_intervals
 from stockrnn.series import Prices
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def validation_days(prices: Prices, folds: Sequence[Fold], horizon: int) -> tupl
 
 
 def refit(
-    finalist: Finalist, space: Space, prices: Prices, walk: WalkForward, validation: np.ndarray, *,
+    finalist: Finalist, space: Space, prices: Prices, splits: WalkForward, validation: np.ndarray, *,
     device: str = "cpu",
 ) -> Refitted:  # fmt: skip
     """Train a finalist on everything before the test block and forecast that block.
@@ -118,17 +118,17 @@ def refit(
 
     window, network, training = space.configurations(finalist.point)
     horizon = space.data.horizon
-    windows = Windows(prices, [walk.final], window, horizon, device=device)
+    windows = Windows(prices, [splits.final], window, horizon, device=device)
     *_, last = train(
         windows, network, training, seeds=finalist.seeds, max_epochs=finalist.epochs,
-        study_seed=space.seed, forecast_from=finalist.epochs, form=space.form,
+        study_seed=space.seed, forecast_from=finalist.epochs, mode=space.form,
     )  # fmt: skip
-    actual, previous = validation_days(prices, walk.folds, horizon)
+    actual, previous = validation_days(prices, splits.folds, horizon)
     forecaster = Forecaster.trained(
         windows, last.members,
-        intervals=conformal(validation, actual), persistence_intervals=conformal(previous, actual),
+        intervals=conformal_intervals(validation, actual), persistence_intervals=conformal_intervals(previous, actual),
         rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,
-        span=(str(prices.dates[walk.before_test.start]), str(prices.dates[walk.before_test.stop - 1])),
+        span=(str(prices.dates[splits.before_test.start]), str(prices.dates[splits.before_test.stop - 1])),
         provenance=prices.provenance, asked=space.data,
     )  # fmt: skip
     return Refitted(finalist=finalist, forecasts=last.forecasts[0], forecaster=forecaster)

@@ -8,7 +8,7 @@ from search.settings import AUTO
 from search.shares import Demand, least_share
 from search.space import Space
 from stockrnn.folds import Fold, WalkForward
-from stockrnn.memory import Shape, gpu_bytes
+from stockrnn.memory import TrainingShape, gpu_bytes
 
 __all__ = ["Needs"]
 
@@ -17,16 +17,16 @@ class Needs:
     """What each trial asks for, by its point alone: never by what else runs.
 
     Args:
-        space, walk: the study's.
+        space, splits: the study's.
         sessions: of its prices.
         memory: bytes of the smallest GPU that a trial may land on; None where there is none, and `auto` is the CPU.
     """
 
-    def __init__(self, space: Space, walk: WalkForward, sessions: int, memory: int | None) -> None:
+    def __init__(self, space: Space, splits: WalkForward, sessions: int, memory: int | None) -> None:
         self._space, self._rules, self._memory = space, space.demands, memory
-        self._shapes = [_shape(walk.folds, space.validation.seeds, sessions)]
+        self._shapes = [_shape(splits.folds, space.validation.seeds, sessions)]
         if space.search.finalists:
-            self._shapes.append(_shape((walk.final,), space.search.finalist_seeds, sessions))
+            self._shapes.append(_shape((splits.final,), space.search.finalist_seeds, sessions))
 
     @property
     def kinds(self) -> tuple[Demand, ...]:
@@ -50,8 +50,8 @@ class Needs:
         return replace(demand, gpu=0.0) if demand.gpu == AUTO and self._memory is None else demand
 
 
-def _shape(folds: tuple[Fold, ...], seeds: int, sessions: int) -> Shape:
-    return Shape(
+def _shape(folds: tuple[Fold, ...], seeds: int, sessions: int) -> TrainingShape:
+    return TrainingShape(
         train=tuple(len(fold.train) for fold in folds), days=max(len(fold.validation) for fold in folds), seeds=seeds,
         sessions=sessions,
     )  # fmt: skip

@@ -12,9 +12,9 @@ from search.ranking import ENSEMBLE
 from stockrnn import metrics, significance
 from stockrnn.baselines import BASELINES
 from stockrnn.folds import Fold, WalkForward
-from stockrnn.intervals import conformal, coverage
+from stockrnn.intervals import conformal_intervals, coverage
 from stockrnn.scores import score
-from stockrnn.selection import Undefined, model_confidence_set
+from stockrnn.selection import UndefinedTestError, model_confidence_set
 from stockrnn.series import Prices
 
 __all__ = ["Opening", "open_block"]
@@ -40,7 +40,11 @@ class Opening:
 
 
 def open_block(
-    refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray], prices: Prices, walk: WalkForward, horizon: int
+    refitted: Sequence[Refitted],
+    validation: Mapping[str, np.ndarray],
+    prices: Prices,
+    splits: WalkForward,
+    horizon: int,
 ) -> Opening:
     """Score the finalists' seed-average forecasts, their average and every baseline.
 
@@ -48,7 +52,7 @@ def open_block(
         refitted: the finalists, best first.
         validation: what their trials forecast on the validation days of all folds, each (days,), by trial id.
     """
-    closes, fold = prices.column("close"), walk.final
+    closes, fold = prices.column("close"), splits.final
     actual, previous, earlier = _days(closes, fold.validation, horizon)
     forecasts = {one.finalist.trial_id: one.forecasts.mean(axis=0) for one in refitted}
     earlier_forecasts = {name: validation[name] for name in forecasts}
@@ -56,7 +60,7 @@ def open_block(
     if len(refitted) > 1:
         forecasts[ENSEMBLE] = np.mean([*forecasts.values()], axis=0)
         together = np.stack([*earlier_forecasts.values()])
-        ensemble = score(_by_fold(together, walk.folds), closes, walk.folds, horizon).as_dict()
+        ensemble = score(_by_fold(together, splits.folds), closes, splits.folds, horizon).as_dict()
         earlier_forecasts[ENSEMBLE] = together.mean(axis=0)
     for name, baseline in BASELINES.items():
 
@@ -65,12 +69,12 @@ def open_block(
             return np.asarray(baseline(closes, fold.train, origins, horizon))
 
         forecasts[name] = of(fold)
-        earlier_forecasts[name] = np.concatenate([of(each) for each in walk.folds])
-    known, _ = validation_days(prices, walk.folds, horizon)
+        earlier_forecasts[name] = np.concatenate([of(each) for each in splits.folds])
+    known, _ = validation_days(prices, splits.folds, horizon)
     scores: dict[str, dict[str, Any]] = {}
     opening = Opening(forecasts=forecasts, scores=scores, ensemble=ensemble)
     for name, forecast in forecasts.items():
-        intervals = conformal(earlier_forecasts[name], known, LEVELS)
+        intervals = conformal_intervals(earlier_forecasts[name], known, LEVELS)
         scores[name] = {
             **_columns(forecast, actual, previous, earlier, horizon),
             **{
@@ -88,7 +92,7 @@ def open_block(
             for column, value in columns.items()
             if not math.isfinite(value)
         }
-        if isinstance(inside, Undefined):
+        if isinstance(inside, UndefinedTestError):
             reasons["in_mcs"] = str(inside)
         else:
             columns["in_mcs"] = bool(inside[index])
@@ -125,13 +129,15 @@ def _columns(
     }
 
 
-def _confidence_set(forecasts: Mapping[str, np.ndarray], actual: np.ndarray, horizon: int) -> np.ndarray | Undefined:
+def _confidence_set(
+    forecasts: Mapping[str, np.ndarray], actual: np.ndarray, horizon: int
+) -> np.ndarray | UndefinedTestError:
     """Which of the forecasts the data cannot tell from the best, or why that is unknown."""
     try:
         return model_confidence_set(
             np.stack([(forecast - actual) ** 2 for forecast in forecasts.values()]), horizon=horizon
         )
-    except Undefined as reason:
+    except UndefinedTestError as reason:
         return reason
 
 
@@ -143,8 +149,8 @@ def _reason(forecast: np.ndarray, actual: np.ndarray, previous: np.ndarray) -> s
         return "the forecast is persistence itself"
     if np.array_equal(actual, previous):
         return "the price never moves in the test block"
-    if len(actual) < significance.DAYS:
-        return f"{len(actual)} days, at least {significance.DAYS} are needed"
+    if len(actual) < significance.MIN_DAYS:
+        return f"{len(actual)} days, at least {significance.MIN_DAYS} are needed"
     if np.ptp(forecast - previous) < 1e-9 * np.abs(forecast).max():
         return "the forecast change is the same every day"
     return "not defined on these days"

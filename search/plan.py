@@ -11,15 +11,15 @@ __all__ = ["plan"]
 INDENT = " " * 8
 
 
-def plan(space: Space, prices: Prices | None, walk: WalkForward | None) -> str:
+def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str:
     """The space with its defaults, the folds with their dates, the size of the study and what it will cost.
 
     Args:
-        prices, walk: None where there are no prices yet.
+        prices, splits: None where there are no prices yet.
     """
     validation, scheduler = space.validation, space.scheduler
     networks = validation.folds * validation.seeds
-    lines = [space.as_yaml(), *_folds(space, prices, walk)]
+    lines = [space.as_yaml(), *_folds(space, prices, splits)]
     rungs = at_epochs(scheduler.rungs)
     lines.append(
         f"study:  {space.num_samples} trials of {networks} networks ({validation.folds} folds x {validation.seeds} "
@@ -30,11 +30,11 @@ def plan(space: Space, prices: Prices | None, walk: WalkForward | None) -> str:
     if space.search.finalists:
         count, seeds = space.search.finalists, space.search.finalist_seeds
         lines.append(f"then:   {count} finalists of {seeds} networks each on the test block, once")
-    return "\n".join([*lines, *_cost(space, estimate(space, walk))])
+    return "\n".join([*lines, *_cost(space, estimate(space, splits))])
 
 
-def _folds(space: Space, prices: Prices | None, walk: WalkForward | None) -> list[str]:
-    if prices is None or walk is None:
+def _folds(space: Space, prices: Prices | None, splits: WalkForward | None) -> list[str]:
+    if prices is None or splits is None:
         validation = space.validation
         trained = "all sessions" if validation.train_size is None else f"the {validation.train_size} sessions"
         return [
@@ -50,9 +50,9 @@ def _folds(space: Space, prices: Prices | None, walk: WalkForward | None) -> lis
         one_line(f"prices: {prices.source}") + f", {len(prices)} sessions, {prices.dates[0]} to {prices.dates[-1]}",
         *(
             f"fold {number}: train {dates(fold.train)}, validate {dates(fold.validation)}"
-            for number, fold in enumerate(walk.folds, start=1)
+            for number, fold in enumerate(splits.folds, start=1)
         ),
-        f"test:   {dates(walk.test)}, untouched by the search",
+        f"test:   {dates(splits.test)}, untouched by the search",
     ]
 
 

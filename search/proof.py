@@ -7,7 +7,7 @@ import numpy as np
 
 from search.opening import Opening
 from stockrnn.folds import WalkForward
-from stockrnn.selection import Undefined, backtest_overfitting, spa
+from stockrnn.selection import UndefinedTestError, backtest_overfitting, spa
 from stockrnn.series import Prices
 
 __all__ = ["prove"]
@@ -18,7 +18,7 @@ def prove(
     opening: Opening | None,
     finalists: list[str],
     prices: Prices,
-    walk: WalkForward,
+    splits: WalkForward,
     horizon: int,
 ) -> dict[str, Any]:
     """Tests over all trials on validation, and over the finalists on the test block.
@@ -34,15 +34,15 @@ def prove(
         of each; None where undefined, and then `reasons` says why.
     """
     closes = prices.column("close")
-    targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in walk.folds])
+    targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in splits.folds])
     losses, rival = _losses(validation, closes[targets], closes[targets - horizon])
-    proof: dict[str, Any] = {"trials": len(validation), "validation_days": len(targets), "test_days": len(walk.test)}
+    proof: dict[str, Any] = {"trials": len(validation), "validation_days": len(targets), "test_days": len(splits.test)}
     reasons: dict[str, str] = {}
 
     def add(name: str, test: Any) -> None:
         try:
             proof[name] = test()
-        except Undefined as reason:
+        except UndefinedTestError as reason:
             proof[name], reasons[name] = None, str(reason)
 
     add("spa_p", lambda: spa(losses, rival, horizon=horizon))
@@ -50,7 +50,7 @@ def prove(
     if opening is None:
         proof["test_spa_p"], reasons["test_spa_p"] = None, "the test block was not opened"
     else:
-        block = walk.test
+        block = splits.test
         forecasts = {name: opening.forecasts[name] for name in finalists}
         test_losses, test_rival = _losses(
             forecasts, closes[block.start : block.stop], closes[block.start - horizon : block.stop - horizon]

@@ -160,7 +160,7 @@ def _studies(
 
 
 def _begin(
-    options: argparse.Namespace, space: "Space", prices: "Prices", walk: "WalkForward", place: str,
+    options: argparse.Namespace, space: "Space", prices: "Prices", splits: "WalkForward", place: str,
     budget: float | None, most: str | None,
 ) -> int:  # fmt: skip
     """A study that is new, in a folder or behind a URL."""
@@ -168,10 +168,10 @@ def _begin(
     from stockrnn.storage import is_url
 
     if not is_url(place):
-        return _study(options, space, prices, walk, Path(place), budget, most)
+        return _study(options, space, prices, splits, Path(place), budget, most)
     with mirrored(place, _show) as mirror:
         mirror.clear()
-        return _study(options, space, prices, walk, mirror.folder, budget, most, mirror)
+        return _study(options, space, prices, splits, mirror.folder, budget, most, mirror)
 
 
 def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) -> int:
@@ -226,16 +226,16 @@ def _resume(
             + f"\n--resume {options.resume}: a study goes on as it began, or its trials cannot be compared; "
             "undo this, begin another study, or add --force"
         )
-    walk = space.folds(prices)
+    splits = space.folds(prices)
     if options.dry_run:
-        print(plan(space, prices, walk))
+        print(plan(space, prices, splits))
         return DONE
     _check_writable(folder)
-    return _study(options, space, prices, walk, folder, budget, most, mirror)
+    return _study(options, space, prices, splits, folder, budget, most, mirror)
 
 
 def _study(
-    options: argparse.Namespace, space: "Space", prices: "Prices", walk: "WalkForward", folder: Path,
+    options: argparse.Namespace, space: "Space", prices: "Prices", splits: "WalkForward", folder: Path,
     budget: float | None, most: str | None, mirror: "Mirror | None" = None,
 ) -> int:  # fmt: skip
     from search.disk import DiskError
@@ -257,7 +257,7 @@ def _study(
     ) if options.restart.alone else None  # fmt: skip
     try:
         outcome = study.run_study(
-            space, prices, walk,
+            space, prices, splits,
             study.Options(
                 folder=folder, mirror=mirror,
                 command=without_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),

@@ -11,7 +11,7 @@ from stockrnn.features import ROLLING
 __all__ = ["schema", "schema_text"]
 
 FEATURE_SET = {"enum": list(FEATURE_SETS)}
-SESSIONS = "([2-9]|[1-9][0-9]|[1-4][0-9][0-9]|500)"  # from SHORTEST to LONGEST
+SESSIONS = "([2-9]|[1-9][0-9]|[1-4][0-9][0-9]|500)"  # from MIN_ROLLING_SESSIONS to MAX_ROLLING_SESSIONS
 FEATURE = {
     "anyOf": [
         {"enum": [*FEATURE_NAMES, *FEATURE_SETS]},

@@ -46,9 +46,9 @@ class StallLimits:
     The predictions are those of `search.cost` for the CPU; a job that has a tenth of a core is given ten times as long.
     """
 
-    def __init__(self, space: Space, walk: WalkForward) -> None:
+    def __init__(self, space: Space, splits: WalkForward) -> None:
         self._space, self._timeout = space, space.search.stall_timeout
-        self._parts = training_parts(space, walk)
+        self._parts = training_parts(space, splits)
 
     def trial(self, point: Mapping[str, Any]) -> Limits:
         """Return the limits of a running trial, which reports every epoch."""

@@ -13,7 +13,7 @@ from stockrnn.files import FileError, line
 from stockrnn.scores import Scores
 
 if TYPE_CHECKING:
-    from stockrnn.training import Training
+    from stockrnn.training import Trainer
 
 __all__ = ["EVERY", "Keeper", "Standing"]
 
@@ -95,7 +95,7 @@ class Keeper:
         self._cost = 0.0
         self._errors: list[str] = []
 
-    def restore(self, training: "Training", beginning: Standing) -> Standing:
+    def restore(self, training: "Trainer", beginning: Standing) -> Standing:
         """Bring a training to the newest checkpoint that is whole, if there is one, and say where it stands then."""
         standing = beginning
         for checkpoint in self._checkpoints.read(training.state() | beginning.arrays()):
@@ -112,7 +112,7 @@ class Keeper:
             self._errors.append(f"{'; '.join(self._checkpoints.refused)}; the trial {on}")
         return standing
 
-    def keep(self, training: "Training", standing: Standing) -> None:
+    def keep(self, training: "Trainer", standing: Standing) -> None:
         """Write a checkpoint if it is time for one; what goes wrong is noted, and the trial trains on."""
         if self._clock() - self._last < self._wait(standing.epoch):
             return

@@ -107,7 +107,7 @@ class Outcome:
     before: int = 0
 
 
-def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options) -> Outcome:
+def run_study(space: Space, prices: Prices, splits: WalkForward, options: Options) -> Outcome:
     """Run a study to its end, its time budget or an interrupt; the results folder is complete either way.
 
     Raises:
@@ -122,7 +122,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
     began, start = time.monotonic(), now()
     baselines = {
         name: scores.as_dict()
-        for name, scores in baseline_scores(prices.column("close"), walk.folds, space.data.horizon).items()
+        for name, scores in baseline_scores(prices.column("close"), splits.folds, space.data.horizon).items()
     }
     with ExitStack() as stack:
         spare = SpareHandles(SPARE_HANDLES)
@@ -139,7 +139,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         stack.enter_context(progress)
         for note in begun.notes:
             progress.say(note)
-        study = _Study(space, prices, walk, options, record, progress, stop, spare)
+        study = _Study(space, prices, splits, options, record, progress, stop, spare)
         openings = begun.manifest.get("test_openings") or []
         goes_on = interrupted(openings) and not options.reopen_test
         opened = bool(openings) and not goes_on and not options.reopen_test
@@ -150,7 +150,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         if left or (not opened and (goes_on or choose(begun.ends, space))):
             stack.enter_context(ray_running(options.address, insecure=options.insecure, niceness=options.niceness))
             watch.enter_context(_watched(options.restarter, progress, stop))
-            study.needs = needs = Needs(space, walk, len(prices), measured(space, progress.say))
+            study.needs = needs = Needs(space, splits, len(prices), measured(space, progress.say))
             study.slots = slots(space, needs.kinds, options.max_concurrent, options.address)
             if options.address and options.mirror is None:
                 check_reach(options.folder if options.resume else options.folder.parent)
@@ -160,7 +160,7 @@ def run_study(space: Space, prices: Prices, walk: WalkForward, options: Options)
         manifest = begun.resumed(start, options.command, space, prices)
         with _begins(options.folder):
             if not manifest:
-                manifest = opening(space, prices, walk, options.command, start, baselines)
+                manifest = opening(space, prices, splits, options.command, start, baselines)
                 stack.enter_context(make_folder(options.folder, space, prices, manifest))
             study.begin(manifest, begun, baselines)
         if options.mirror:
@@ -209,10 +209,10 @@ class _Study:
     """A study on a running Ray: its folder, its search and its finalists."""
 
     def __init__(
-        self, space: Space, prices: Prices, walk: WalkForward, options: Options, record: Record, progress: Progress,
+        self, space: Space, prices: Prices, splits: WalkForward, options: Options, record: Record, progress: Progress,
         stop: Stop, spare: SpareHandles,
     ) -> None:  # fmt: skip
-        self.space, self.prices, self.walk, self.slots = space, prices, walk, 0
+        self.space, self.prices, self.splits, self.slots = space, prices, splits, 0
         self.folder, self.place, self.mirror = options.folder, options.place, options.mirror
         self.record, self.progress, self.stop, self.spare = record, progress, stop, spare
         self.room: Room | None = None
@@ -233,7 +233,7 @@ class _Study:
             if self.mirror is None or end.trial_id in self.mirror.kept:
                 self.forget(end.trial_id)
         scored = {end.trial_id for end in begun.ends if end.scores}
-        self.predictions.keep(scored, folds=len(self.walk.folds), test=bool(opened))
+        self.predictions.keep(scored, folds=len(self.splits.folds), test=bool(opened))
         self.board.write()
         self.tracking = Tracking(self.space, self.folder)
         self.tracking.begin(manifest)
@@ -255,18 +255,18 @@ class _Study:
     def search(self) -> None:
         """Run the trials; when this returns, every trial has ended, or goes on when the study is resumed."""
         recorder = Recorder(
-            self.record, self.board, self.progress, self.predictions, self.walk.folds, self.tracking, self.searcher,
+            self.record, self.board, self.progress, self.predictions, self.splits.folds, self.tracking, self.searcher,
             self.forget, self.stop,
         )  # fmt: skip
         self.progress.wait_for(f"{self.slots} workers to start")
         assert self.needs
         run = tuner(
-            self.space, self.prices, self.walk, self.folder,
+            self.space, self.prices, self.splits, self.folder,
             self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
             self.mirror.lease if self.mirror else None, self.needs, self.searcher, self.begun, self.stop, recorder,
         )  # fmt: skip
         watch = self.progress.watch = StallWatch()
-        with suppress(Ended), workers_may_die(StallLimits(self.space, self.walk), watch):
+        with suppress(Ended), workers_may_die(StallLimits(self.space, self.splits), watch):
             run.fit()
         self.progress.watch = None
         recorder.interrupt()
@@ -275,7 +275,7 @@ class _Study:
     def conclusion(self) -> Conclusion:
         """What follows the search."""
         return Conclusion(
-            space=self.space, prices=self.prices, walk=self.walk, folder=self.folder, record=self.record,
+            space=self.space, prices=self.prices, splits=self.splits, folder=self.folder, record=self.record,
             predictions=self.predictions, board=self.board, progress=self.progress, stop=self.stop, needs=self.needs,
         )  # fmt: skip
 

@@ -23,13 +23,13 @@ from search.standing import EVERY, Keeper, Standing
 from stockrnn.checkpoint import Checkpoints
 from stockrnn.configuration import Configuration
 from stockrnn.folds import Fold
-from stockrnn.memory import claim
+from stockrnn.memory import claim_gpu
 from stockrnn.scores import score
 from stockrnn.series import Prices
 from stockrnn.storage import joined
 
 if TYPE_CHECKING:
-    from stockrnn.training import Training
+    from stockrnn.training import Trainer
     from stockrnn.windows import Windows
 
 __all__ = ["GpuMemoryError", "TrialTrainable", "lost_for_memory", "reports"]
@@ -160,14 +160,14 @@ def reports(
 
         A trial restored behind its last epoch, because the space allows fewer now, reports that epoch again as its end.
     """
-    from stockrnn.training import Training
+    from stockrnn.training import Trainer
     from stockrnn.windows import Windows
 
     began = time.perf_counter()
     window, network, training_config = space.configurations(point)
-    windows = Windows(prices, folds, window, space.data.horizon, device=claim(share))
-    training = Training(
-        windows, network, training_config, seeds=space.validation.seeds, study_seed=space.seed, form=space.form
+    windows = Windows(prices, folds, window, space.data.horizon, device=claim_gpu(share))
+    training = Trainer(
+        windows, network, training_config, seeds=space.validation.seeds, study_seed=space.seed, mode=space.form
     )
     standing = Standing(forecast=np.full(sum(len(fold.validation) for fold in folds), np.nan, dtype=np.float32))
     keeper = None
@@ -192,7 +192,7 @@ def reports(
             "forecast": standing.forecast if told_now else None,
             "scores": standing.scores.as_dict() if standing.scores else {},
             "loss": standing.loss,
-            "form": training.members.form,
+            "form": training.members.mode,
             "parameters": training.members.parameters.shape[1],
             "seconds": standing.seconds,
             "worker": os.getpid(),
@@ -206,8 +206,8 @@ def reports(
             keeper.keep(training, standing)
 
 
-def _train_epoch(training: "Training", windows: "Windows", standing: Standing, space: Space) -> None:
-    epoch, metric = training.advance(), space.search.metric
+def _train_epoch(training: "Trainer", windows: "Windows", standing: Standing, space: Space) -> None:
+    epoch, metric = training.train_epoch(), space.search.metric
     scores = score(epoch.forecasts, windows.closes, windows.folds, space.data.horizon) if epoch.finite else None
     standing.epoch, standing.scores, standing.loss = epoch.number, scores, float(np.mean(epoch.losses))
     best = getattr(standing.best, metric) if standing.best else None
@@ -246,7 +246,7 @@ def _may_pass(error: Exception) -> bool:
 
 def _facts(
     space: Space, prices: Prices, folds: tuple[Fold, ...], configurations: tuple[Configuration, ...],
-    training: "Training",
+    training: "Trainer",
 ) -> dict[str, Any]:  # fmt: skip
     """All that decides how a trial goes on; epochs and patience only decide when it ends."""
     parameters = training.members.parameters
@@ -257,7 +257,7 @@ def _facts(
         **{name: value for each in configurations for name, value in each.model_dump(mode="json").items()},
         "seeds": space.validation.seeds,
         "seed": space.seed,
-        "form": training.members.form,
+        "form": training.members.mode,
         "dtype": str(parameters.dtype),
         "device": parameters.device.type,
         "metric": space.search.metric,

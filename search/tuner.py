@@ -23,7 +23,7 @@ __all__ = ["asked", "tuner"]
 
 
 def tuner(
-    space: Space, prices: Prices, walk: WalkForward, folder: Path, checkpoints: str,
+    space: Space, prices: Prices, splits: WalkForward, folder: Path, checkpoints: str,
     lease: LeaseView | None, needs: Needs,
     searcher: OptunaSearcher, begun: Begun, stop: Stop, recorder: Recorder,
 ) -> tune.Tuner:  # fmt: skip
@@ -40,7 +40,7 @@ def tuner(
         tune.with_parameters(
             TrialTrainable,
             prices=prices,
-            folds=walk.folds,
+            folds=splits.folds,
             space=space,
             checkpoints=checkpoints,
             lease=lease,

@@ -7,7 +7,7 @@ import numpy as np
 from search.chart import DASHES, HUES, Chart, axis, layout, shown, vertical
 from search.findings import Days, Findings, finite
 from search.ranking import ENSEMBLE
-from stockrnn.intervals import conformal
+from stockrnn.intervals import conformal_intervals
 from stockrnn.metrics import theils_u
 
 __all__ = ["advantages", "forecasts", "spread"]
@@ -192,7 +192,7 @@ def _half_width(days: Days | None) -> float | None:
     """Of the interval, in natural log units, as the opening of the test block computes it."""
     if days is None or not len(days.dates):
         return None
-    (interval,) = conformal(days.forecast, days.actual, (LEVEL,))
+    (interval,) = conformal_intervals(days.forecast, days.actual, (LEVEL,))
     return interval.half_width
 
 

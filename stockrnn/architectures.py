@@ -1,9 +1,9 @@
-"""The architectures: the recurrent cells, each by the equations of one step.
+"""Define the recurrent cells (RNN, GRU, LSTM) by the equations of one step.
 
-An architecture is a class, and an entry of ARCHITECTURES: spaces, their schema and messages, networks in both forms,
-forecasters, and the sums of memory and cost know it from there. The equations alone make it work, by the loops of
-`stockrnn.stepping`; PyTorch's own layers (`stockrnn.networks`) and cells with a backward pass written by hand
-(`stockrnn.recurrence`) are faster forms of some. PyTorch is not imported here, so that a space is read without it.
+To add an architecture, write a class and add it to ARCHITECTURES: spaces, their schema and error messages, networks,
+forecasters, and the estimates of memory and cost read this dictionary. The equations are enough: `stockrnn.stepping`
+loops over them. Some cells have faster implementations: PyTorch's layers (`stockrnn.networks`) and hand-written
+backward passes (`stockrnn.recurrence`). This module does not import PyTorch, so spaces can be read without it.
 """
 
 from abc import ABC, abstractmethod
@@ -19,43 +19,43 @@ class Architecture(ABC):
     """A recurrent cell.
 
     Attributes:
-        means: the cell in a few words, for the schema of space files.
-        gates: products of the input, and as many of the state, that a step takes.
-        carried: tensors that go from step to step; the first is the state, what is read and multiplied.
-        kept: tensors of a state's size that the forward pass of a layer keeps for each step, at most.
-        spent: such tensors that its backward pass takes, at most.
+        description: the cell in a few words, for the schema of space files.
+        gates: number of gates; each has one product with the input and one with the state.
+        carried: number of tensors passed from step to step; the first is the state that the next layer reads.
+        forward_tensors: upper bound of the state-sized tensors that a layer's forward pass stores per step.
+        backward_tensors: upper bound of the state-sized tensors that its backward pass allocates per step.
     """
 
-    means: str
+    description: str
     gates: int
     carried = 1
-    kept = 24  # of four gates, if PyTorch's own backward pass is used
-    spent = 16
+    forward_tensors = 24  # for four gates with PyTorch's backward pass
+    backward_tensors = 16
 
     @abstractmethod
     def step(
         self, x: tuple["Tensor", ...], h: tuple["Tensor", ...], before: tuple["Tensor", ...]
     ) -> tuple["Tensor", ...]:
-        """One step, elementwise: all tensors have the state's shape, whatever that is.
+        """Compute one step elementwise; all tensors have the shape of the state.
 
         Args:
-            x: of each gate, its weights times the input, and bias.
-            h: of each gate, its weights times the state before, and bias.
-            before: what is carried, zeros before the first step.
+            x: for each gate, the product of its weights and the input, plus bias.
+            h: for each gate, the product of its weights and the previous state, plus bias.
+            before: the tensors passed from the previous step; zeros at the first step.
 
         Returns:
-            What is carried on.
+            The tensors passed to the next step.
         """
 
     def is_faster_batched(self, sequence: int, batch: int, members: int, hidden: int) -> bool:
-        """Whether the batched form of a shape outruns the looped one on a CPU, by `benchmarks.lockstep --forms`."""
+        """Return whether batched mode is faster than looped mode on a CPU, by `benchmarks.lockstep --modes`."""
         return True
 
 
 class RNN(Architecture):
     """PyTorch's RNN."""
 
-    means, gates, kept, spent = "tanh of input and state", 1, 1, 2
+    description, gates, forward_tensors, backward_tensors = "tanh of input and state", 1, 1, 2
 
     def step(
         self, x: tuple["Tensor", ...], h: tuple["Tensor", ...], before: tuple["Tensor", ...]
@@ -63,14 +63,14 @@ class RNN(Architecture):
         return ((x[0] + h[0]).tanh(),)
 
     def is_faster_batched(self, sequence: int, batch: int, members: int, hidden: int) -> bool:
-        """Always, but for a single small one on a short sequence."""
+        """Return False only for a single small network on a short sequence."""
         return members > 1 or sequence >= 10 or batch * hidden >= 4096
 
 
 class GRU(Architecture):
-    """PyTorch's GRU; its gates are r, z and n. Always faster batched."""
+    """PyTorch's GRU; its gates are r, z and n. Batched mode is always faster."""
 
-    means, gates, kept, spent = "gated recurrent unit", 3, 5, 7
+    description, gates, forward_tensors, backward_tensors = "gated recurrent unit", 3, 5, 7
 
     def step(
         self, x: tuple["Tensor", ...], h: tuple["Tensor", ...], before: tuple["Tensor", ...]
@@ -83,7 +83,7 @@ class GRU(Architecture):
 class LSTM(Architecture):
     """PyTorch's LSTM; its gates are i, f, g and o."""
 
-    means, gates, carried, kept, spent = "long short-term memory", 4, 2, 7, 6
+    description, gates, carried, forward_tensors, backward_tensors = "long short-term memory", 4, 2, 7, 6
 
     def step(
         self, x: tuple["Tensor", ...], h: tuple["Tensor", ...], before: tuple["Tensor", ...]
@@ -93,7 +93,7 @@ class LSTM(Architecture):
         return o.sigmoid() * cell.tanh(), cell
 
     def is_faster_batched(self, sequence: int, batch: int, members: int, hidden: int) -> bool:
-        """Of many members: PyTorch's own is oneDNN's, which pays no overhead a step on long sequences."""
+        """Return True for many members; PyTorch's looped LSTM (oneDNN) has no overhead per step on long sequences."""
         return members > 1 and members * batch >= sequence * (2 if hidden < 16 else 6)
 
 

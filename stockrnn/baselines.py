@@ -1,8 +1,8 @@
-"""Forecasts that cost nothing: what every network must be compared with.
+"""Compute baseline forecasts (persistence, drift, AR(1)) to compare networks with.
 
-Each baseline is fitted on a fold's training sessions and forecasts the close `horizon` sessions after each
-origin. All take `closes` (sessions,) in price points, `train` (positions fitted on) and `origins` (positions
-at which the forecasts are made), and return forecasts of shape (origins,) in price points.
+Each baseline is fitted on a fold's training sessions and forecasts the close `horizon` sessions after each origin. The
+arguments are `closes` (sessions,) in price points, `train` (positions to fit on) and `origins` (positions at which the
+forecasts are made); the result has shape (origins,), in price points.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,24 +14,26 @@ from stockrnn.scores import Scores, score
 
 __all__ = ["BASELINES", "ar1", "baseline_scores", "drift", "persistence"]
 
-ROUNDING = 1e-12  # log returns closer together than this are equal but for rounding
+ROUNDING = 1e-12  # smaller differences of log returns are rounding errors
 
 
 def persistence(closes: np.ndarray, train: range, origins: np.ndarray, horizon: int) -> np.ndarray:
-    """The close stays where it is."""
-    return closes[origins]
+    """Forecast the last close."""
+    forecasts: np.ndarray = closes[origins]
+    return forecasts
 
 
 def drift(closes: np.ndarray, train: range, origins: np.ndarray, horizon: int) -> np.ndarray:
-    """The close grows by the training sessions' mean log return: a random walk with drift."""
-    return closes[origins] * np.exp(horizon * np.mean(_log_returns(closes, train)))
+    """Forecast a random walk with drift: the last close grows by the mean log return of the training sessions."""
+    forecasts: np.ndarray = closes[origins] * np.exp(horizon * np.mean(_log_returns(closes, train)))
+    return forecasts
 
 
 def ar1(closes: np.ndarray, train: range, origins: np.ndarray, horizon: int) -> np.ndarray:
-    """Log returns follow r(t+1) = a + b r(t), fitted by least squares and iterated to the horizon.
+    """Forecast log returns by r(t+1) = a + b r(t), fitted by least squares and iterated to the horizon.
 
-    The slope b is kept within -1..1, beyond which an iterated forecast explodes. Where there are fewer than
-    three returns, or they do not vary, there is no slope to fit and the forecast is that of `drift`.
+    The slope b is clipped to -1..1, because iterated forecasts diverge outside. With fewer than three returns, or
+    returns that do not vary, the result is that of `drift`.
     """
     returns = _log_returns(closes, train)
     if len(returns) < 3 or np.ptp(returns[:-1]) < ROUNDING:
@@ -45,7 +47,8 @@ def ar1(closes: np.ndarray, train: range, origins: np.ndarray, horizon: int) -> 
     for _ in range(horizon):
         ahead = intercept + slope * ahead
         total += ahead
-    return closes[origins] * np.exp(total)
+    forecasts: np.ndarray = closes[origins] * np.exp(total)
+    return forecasts
 
 
 def _log_returns(closes: np.ndarray, train: range) -> np.ndarray:
@@ -60,7 +63,7 @@ BASELINES: dict[str, Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]]
 
 
 def baseline_scores(closes: np.ndarray, folds: Sequence[Fold], horizon: int) -> dict[str, Scores]:
-    """Every baseline scored on the validation sessions of the folds, as a trial is."""
+    """Score every baseline on the folds' validation sessions, in the same way as a trial."""
     scores = {}
     for name, baseline in BASELINES.items():
         forecasts = []

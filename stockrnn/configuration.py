@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stockrnn.architectures import ARCHITECTURES, Architecture
-from stockrnn.features import COLUMNS, DERIVED, LONGEST, ROLLING, SHORTEST, rolling
+from stockrnn.features import COLUMNS, DERIVED, MAX_ROLLING_SESSIONS, MIN_ROLLING_SESSIONS, ROLLING, parse_rolling
 from stockrnn.heads import HEADS, Head
 from stockrnn.sources import SOURCES, YAHOO, sources_with_tickers
 
@@ -80,12 +80,13 @@ def features_label(features: tuple[str, ...]) -> str:
 
 def _check_rolling(name: str) -> None:
     """Raise ValueError unless `name` is a rolling feature such as volatility_20."""
-    if found := rolling(name):
+    if found := parse_rolling(name):
         base, sessions = found
-        if not SHORTEST <= sessions <= LONGEST:
+        if not MIN_ROLLING_SESSIONS <= sessions <= MAX_ROLLING_SESSIONS:
             raise ValueError(
-                f"{name!r} uses {sessions} sessions; N in {base}_N must be a whole number from {SHORTEST} to "
-                f"{LONGEST}; write {base}_{min(max(sessions, SHORTEST), LONGEST)}"
+                f"{name!r} uses {sessions} sessions; N in {base}_N must be a whole number from "
+                f"{MIN_ROLLING_SESSIONS} to {MAX_ROLLING_SESSIONS}; "
+                f"write {base}_{min(max(sessions, MIN_ROLLING_SESSIONS), MAX_ROLLING_SESSIONS)}"
             )
         return
     digits = "".join(re.findall("[0-9]", name)).lstrip("0") or "20"
@@ -229,7 +230,7 @@ class DataConfig(SourceConfig):
     def _other_names_are_unique(self) -> "DataConfig":
         taken = {*FEATURE_NAMES, *FEATURE_SETS}
         for other in self.also:
-            if other.name in taken or rolling(other.name):
+            if other.name in taken or parse_rolling(other.name):
                 raise ValueError(
                     f"also: {other.name} is repeated, or is a feature's name; each input needs a unique name "
                     f"(a ticker, or a file's name without its extension); remove it or rename the file"
@@ -293,7 +294,7 @@ else:
 
 
 def _describe(entries: Mapping[str, Architecture] | Mapping[str, Head]) -> str:
-    return "; ".join(f"{name}: {entry.means}" for name, entry in entries.items())
+    return "; ".join(f"{name}: {entry.description}" for name, entry in entries.items())
 
 
 class NetworkConfig(Configuration):

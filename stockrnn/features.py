@@ -1,8 +1,8 @@
-"""Features of a session: what a network may see of it, all known at the day's close.
+"""Compute features, the network inputs of a session, from a price series.
 
-A feature looks back and never ahead. Where it looks back beyond the first session it has no value; those sessions are
-its warm-up, and no window holds one. A new one is an entry of DERIVED or ROLLING: spaces, their schema and messages
-know it from there.
+A feature of a session uses prices up to the close of that session, never later ones. It is undefined in its warm-up,
+the first sessions of a series; no window contains a session of the warm-up. To add a feature, add an entry to DERIVED
+or ROLLING: spaces, their schema and error messages read these dictionaries.
 """
 
 import re
@@ -14,27 +14,28 @@ import numpy as np
 from stockrnn.series import Prices
 
 __all__ = [
-    "COLUMNS", "DERIVED", "LEVELS", "LONGEST", "ROLLING", "SHORTEST", "Feature", "RollingFeature", "change",
-    "columns_needed", "missing_columns", "relative_factor", "rolling", "values", "warm_up",
+    "COLUMNS", "DERIVED", "MAX_ROLLING_SESSIONS", "MIN_ROLLING_SESSIONS", "PRICE_COLUMNS", "ROLLING", "Feature",
+    "RollingFeature", "columns_needed", "feature_values", "log_change", "missing_columns", "parse_rolling",
+    "relative_factor", "warm_up",
 ]  # fmt: skip
 
-COLUMNS = ("open", "high", "low", "close", "volume")  # of a series; features as they are
-LEVELS = ("open", "high", "low", "close")  # prices, which relative scaling states against the window's last close
-SHORTEST, LONGEST = 2, 500  # sessions of a rolling feature
+COLUMNS = ("open", "high", "low", "close", "volume")  # of a series; each is also a feature
+PRICE_COLUMNS = ("open", "high", "low", "close")  # `scaling: relative` divides these by the window's last close
+MIN_ROLLING_SESSIONS, MAX_ROLLING_SESSIONS = 2, 500  # N of a rolling feature
 PERCENT = 100.0
-MOST_CHANGE = float(np.log(100))  # a volume that grows or shrinks a hundredfold, as to or from 0, reads as that
-LOG_OF_ZERO = -1e4  # stands for log(0) before the clipping, finite so that 0 after 0 is no change
+MAX_VOLUME_CHANGE = float(np.log(100))  # larger changes of volume, such as those from or to 0, are clipped to this
+LOG_OF_ZERO = -1e4  # replaces log(0) before clipping; finite, so that a change from 0 to 0 is 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """A feature by its name.
+    """A feature with a fixed name.
 
     Attributes:
-        needs: columns of a series that it is made of.
-        values: of every session, float64, shape (sessions,); NaN in the warm-up and nowhere else.
-        warm_up: sessions at the start of a series for which it is not defined.
-        factor: what brings it to order one without any fitting.
+        needs: columns of a series that the feature is computed from.
+        values: function that returns the feature of every session, float64, shape (sessions,); NaN in the warm-up only.
+        warm_up: number of sessions at the start of a series for which the feature is undefined.
+        factor: multiplier that scales the feature to order one without fitting.
     """
 
     needs: tuple[str, ...]
@@ -45,7 +46,7 @@ class Feature:
 
 @dataclass(frozen=True, kw_only=True)
 class RollingFeature:
-    """A feature over the last N sessions, named NAME_N; as `Feature`, but `values` and `warm_up` are told N."""
+    """A feature of the last N sessions, named NAME_N; like `Feature`, but `values` and `warm_up` take N."""
 
     needs: tuple[str, ...]
     values: Callable[[Prices, int], np.ndarray]
@@ -53,8 +54,8 @@ class RollingFeature:
     factor: float = PERCENT
 
 
-def rolling(feature: str) -> tuple[str, int] | None:
-    """`volatility_20` -> (volatility, 20); None for a feature that does not look back over N sessions."""
+def parse_rolling(feature: str) -> tuple[str, int] | None:
+    """Split the name of a rolling feature, `volatility_20` -> (volatility, 20); None for any other name."""
     base, _, sessions = feature.rpartition("_")
     if base not in ROLLING or not re.fullmatch(r"[1-9][0-9]{0,8}", sessions):
         return None
@@ -62,24 +63,24 @@ def rolling(feature: str) -> tuple[str, int] | None:
 
 
 def columns_needed(feature: str) -> tuple[str, ...]:
-    """The columns of a series that a feature is made of."""
+    """Return the columns of a series that a feature is computed from."""
     if feature in COLUMNS:
         return (feature,)
-    found = rolling(feature)
+    found = parse_rolling(feature)
     return ROLLING[found[0]].needs if found else DERIVED[feature].needs
 
 
 def missing_columns(prices: Prices, features: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The features that a series has not all columns for, each with the columns it lacks."""
-    lacking = {
+    """Return the features that cannot be computed from a series, each with the columns that are missing."""
+    missing = {
         feature: tuple(name for name in columns_needed(feature) if name not in prices.columns) for feature in features
     }
-    return {feature: names for feature, names in lacking.items() if names}
+    return {feature: names for feature, names in missing.items() if names}
 
 
 def warm_up(feature: str) -> int:
-    """Sessions at the start of a series for which a feature, or the change of another series, is not defined."""
-    if found := rolling(feature):
+    """Return the number of initial sessions for which a feature, or the change of another series, is undefined."""
+    if found := parse_rolling(feature):
         return ROLLING[found[0]].warm_up(found[1])
     if feature in COLUMNS:
         return 0
@@ -87,71 +88,74 @@ def warm_up(feature: str) -> int:
 
 
 def relative_factor(feature: str) -> float:
-    """What brings a feature that is no price or volume to order one without any fitting: mostly to per cent."""
-    if found := rolling(feature):
+    """Return the multiplier that scales a feature other than a price or volume to order one, usually 100."""
+    if found := parse_rolling(feature):
         return ROLLING[found[0]].factor
     return DERIVED[feature].factor if feature in DERIVED else PERCENT
 
 
-def values(feature: str, prices: Prices) -> np.ndarray:
-    """A feature of every session, float64, shape (sessions,); NaN in the warm-up and nowhere else."""
+def feature_values(feature: str, prices: Prices) -> np.ndarray:
+    """Return a feature of every session, float64, shape (sessions,); NaN in the warm-up only."""
     if feature in COLUMNS:
         return prices.column(feature)
-    if found := rolling(feature):
+    if found := parse_rolling(feature):
         return ROLLING[found[0]].values(prices, found[1])
     return DERIVED[feature].values(prices)
 
 
-def change(column: np.ndarray) -> np.ndarray:
-    """Log return of a column from session to session, shape (sessions,); NaN for the first."""
-    return np.r_[np.nan, np.log(column[1:] / column[:-1])]
+def log_change(column: np.ndarray) -> np.ndarray:
+    """Return the log change of a column from session to session, shape (sessions,); NaN for the first session."""
+    return np.concatenate(([np.nan], np.log(column[1:] / column[:-1])))
 
 
 def _log_return(prices: Prices) -> np.ndarray:
     """Log of close over the previous close."""
-    return change(prices.column("close"))
+    return log_change(prices.column("close"))
 
 
 def _range(prices: Prices) -> np.ndarray:
     """Log of high over low."""
-    return np.log(prices.column("high") / prices.column("low"))
+    ranges: np.ndarray = np.log(prices.column("high") / prices.column("low"))
+    return ranges
 
 
 def _gap(prices: Prices) -> np.ndarray:
     """Log of open over the previous close."""
-    return np.r_[np.nan, np.log(prices.column("open")[1:] / prices.column("close")[:-1])]
+    return np.concatenate(([np.nan], np.log(prices.column("open")[1:] / prices.column("close")[:-1])))
 
 
 def _volume_change(prices: Prices) -> np.ndarray:
-    """Log of volume over the previous volume, at most a hundredfold either way; 0 from 0 to 0."""
+    """Log of volume over the previous volume, clipped to a factor of 100; 0 from 0 to 0."""
     volume = prices.column("volume")
     logs = np.log(volume, out=np.full(len(volume), LOG_OF_ZERO), where=volume > 0)
-    return np.r_[np.nan, np.diff(logs).clip(-MOST_CHANGE, MOST_CHANGE)]
+    return np.concatenate(([np.nan], np.diff(logs).clip(-MAX_VOLUME_CHANGE, MAX_VOLUME_CHANGE)))
 
 
 def _weekday(prices: Prices) -> np.ndarray:
-    """The day of the week as an angle: Monday 0, 7 days a turn."""
+    """Day of the week as an angle: Monday is 0, a full turn is 7 days."""
     days = (prices.dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-    return 2 * np.pi / 7 * days
+    angles: np.ndarray = 2 * np.pi / 7 * days
+    return angles
 
 
 def _volatility(prices: Prices, sessions: int) -> np.ndarray:
     """Standard deviation (over N, not N - 1) of the last N log returns."""
-    return _over_last(change(prices.column("close")), sessions, np.std)
+    return _over_last(log_change(prices.column("close")), sessions, np.std)
 
 
 def _ma_ratio(prices: Prices, sessions: int) -> np.ndarray:
     """Log of close over the mean of the last N closes."""
     close = prices.column("close")
-    return np.log(close / _over_last(close, sessions, np.mean))
+    ratios: np.ndarray = np.log(close / _over_last(close, sessions, np.mean))
+    return ratios
 
 
-def _over_last(column: np.ndarray, sessions: int, of: Callable[..., np.ndarray]) -> np.ndarray:
-    """`of` (mean or std) the last `sessions` values up to each position; NaN where there are fewer."""
-    found = np.full(len(column), np.nan)
+def _over_last(column: np.ndarray, sessions: int, statistic: Callable[..., np.ndarray]) -> np.ndarray:
+    """Mean or std of the last `sessions` values at each position; NaN where there are fewer values."""
+    result = np.full(len(column), np.nan)
     if len(column) >= sessions:
-        found[sessions - 1 :] = of(np.lib.stride_tricks.sliding_window_view(column, sessions), axis=1)
-    return found
+        result[sessions - 1 :] = statistic(np.lib.stride_tricks.sliding_window_view(column, sessions), axis=1)
+    return result
 
 
 DERIVED: dict[str, Feature] = {

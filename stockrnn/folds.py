@@ -1,4 +1,4 @@
-"""Walk-forward folds and the locked test block, as positions of sessions only.
+"""Split sessions into walk-forward folds and a test block, as positions of sessions.
 
 ::
 
@@ -7,10 +7,10 @@
      fold 2: train up to here ..........................^
      fold 3: train up to here ......................................^
 
-A position is that of a session whose close is a *target*. The forecast of session t is made `horizon`
-sessions earlier. So `horizon - 1` sessions (the gap) lie between the last training target and the first
-validation target, and between the last validation target and the first test target: what is fitted or chosen
-on one block is known on the day of the next block's first forecast. At horizon 1 there is no gap.
+A position is the position of a session whose close is a *target*. Its forecast is made `horizon` sessions earlier.
+So a gap of `horizon - 1` sessions separates the last training target from the first validation target, and the last
+validation target from the first test target. Thus everything that is fitted or selected on one block is known when
+the next block's first forecast is made. With horizon 1 there is no gap.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = ["Fold", "FoldError", "WalkForward", "walk_forward"]
 
 
 class FoldError(ValueError):
-    """Too few sessions for the folds asked for; names the number needed."""
+    """There are too few sessions for the folds; `needed` is the required number."""
 
     def __init__(self, message: str, needed: int) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class FoldError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Positions of the sessions trained on, and of the sessions whose forecasts are scored."""
+    """Positions of the training sessions and of the sessions whose forecasts are scored."""
 
     train: range
     validation: range
@@ -36,7 +36,7 @@ class Fold:
 
 @dataclass(frozen=True, kw_only=True)
 class WalkForward:
-    """The folds, oldest first, and the final split: everything before the test block, and the test block."""
+    """The folds, oldest first, the test block, and the training sessions before the test block."""
 
     folds: tuple[Fold, ...]
     test: range
@@ -44,7 +44,7 @@ class WalkForward:
 
     @property
     def final(self) -> Fold:
-        """Train on everything before the test block, forecast the test block."""
+        """Fold that trains on everything before the test block and forecasts the test block."""
         return Fold(train=self.before_test, validation=self.test)
 
 
@@ -59,20 +59,20 @@ def walk_forward(
     longest_sequence: int = 1,
     warm_up: int = 0,
 ) -> WalkForward:
-    """Cut `sessions` positions into folds and a test block.
+    """Return the folds and the test block of a series.
 
     Args:
         sessions: length of the series.
-        folds: validation blocks, each `fold_size` sessions, one directly after the other.
+        folds: number of validation blocks, each directly after the one before.
         fold_size: sessions in a validation block.
-        test_size: sessions at the end that no fold touches.
-        horizon: sessions ahead that are forecast; the gap is `horizon - 1`.
-        train_size: sessions trained on (a sliding window); None trains on everything before (expanding).
-        longest_sequence: the longest window that must fit into the first training part with its target.
-        warm_up: sessions at the start of the series that no window may hold.
+        test_size: sessions in the test block at the end.
+        horizon: sessions between a forecast and its target; the gap is `horizon - 1`.
+        train_size: training sessions of a fold (sliding window); None for all sessions before (expanding window).
+        longest_sequence: length of the longest window; the first training part must hold it and its target.
+        warm_up: number of initial sessions that windows must not contain.
 
     Raises:
-        FoldError: the series or the training part is too short; `needed` is the number of sessions needed.
+        FoldError: the series or the training part is too short.
     """
     gap = horizon - 1
     shortest_train = longest_sequence + horizon
@@ -93,11 +93,11 @@ def walk_forward(
         )
     test_start = sessions - test_size
     first_validation = test_start - gap - folds * fold_size
-    cut = []
+    result = []
     for number in range(folds):
         start = first_validation + number * fold_size
         stop = start - gap
         train = range(0 if train_size is None else stop - train_size, stop)
-        cut.append(Fold(train=train, validation=range(start, start + fold_size)))
+        result.append(Fold(train=train, validation=range(start, start + fold_size)))
     before = range(0 if train_size is None else test_start - gap - train_size, test_start - gap)
-    return WalkForward(folds=tuple(cut), test=range(test_start, sessions), before_test=before)
+    return WalkForward(folds=tuple(result), test=range(test_start, sessions), before_test=before)

@@ -1,4 +1,4 @@
-"""The command line of a study's forecaster: `python -m stockrnn.forecast results/STUDY`."""
+"""Forecast the next close with a study's finalist: `python -m stockrnn.forecast results/STUDY`."""
 
 import argparse
 import difflib
@@ -12,142 +12,144 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stockrnn.files import line, read_object
-from stockrnn.forecast_text import LONGEST, text
+from stockrnn.forecast_text import MAX_TEXT_LENGTH, text
 from stockrnn.storage import StorageError, copied
 
 if TYPE_CHECKING:
     from stockrnn.configuration import DataConfig
-    from stockrnn.forecaster import Data, Forecaster
+    from stockrnn.forecaster import Data, Facts, Forecaster
     from stockrnn.intervals import Interval
     from stockrnn.prices import Access
-    from stockrnn.series import Prices
+    from stockrnn.series import Finding, Prices
 
 __all__ = ["main"]
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
-MOST_MANIFEST = 4_000_000  # bytes
+MAX_MANIFEST_BYTES = 4_000_000
 RANK = r"[1-9][0-9]{0,8}"
 EXAMPLES = """\
 examples:
   python -m stockrnn.forecast results/nasdaq
-      the close after the last one of the study's own prices, or of today's
-      where the study's came from Yahoo
+      forecast from the study's own prices, or from today's prices
+      if the study used Yahoo
   python -m stockrnn.forecast results/nasdaq --prices today.csv
-      after the last close of a newer file (Yahoo's columns; dates YYYY-MM-DD)
+      forecast from a newer file (Yahoo's columns; dates as YYYY-MM-DD)
   python -m stockrnn.forecast results/nasdaq --rank 2 --json
-      by the second finalist, as one JSON object
+      use the second finalist; print one JSON object
 
-exit codes: 0 done, 2 wrong input, 130 interrupted
+exit codes: 0 success, 2 wrong input, 130 interrupted
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     options = _parser().parse_args(arguments)
     if options.study is None:
-        print("python -m stockrnn.forecast: a study is missing; name its folder, as in results/nasdaq", file=sys.stderr)
+        message = "a study is missing; give its folder, for example results/nasdaq"
+        print(f"python -m stockrnn.forecast: {message}", file=sys.stderr)
         return WRONG_INPUT
     try:
-        with copied(options.study, _needed) as folder:
+        with copied(options.study, _is_needed) as folder:
             try:
-                found = _found(options, str(folder))
+                report = _report(options, str(folder))
             except _OptionError as error:
                 raise _OptionError(str(error).replace(str(folder), options.study)) from None
     except _OptionError as error:
-        print(line(error, LONGEST), file=sys.stderr)
+        print(line(error, MAX_TEXT_LENGTH), file=sys.stderr)
         return WRONG_INPUT
     except StorageError as error:
-        print(f"{line(error, LONGEST)}; check the URL, its keys and the way to it", file=sys.stderr)
+        print(f"{line(error, MAX_TEXT_LENGTH)}; check the URL, the credentials and the network", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
-    for warning in found["warnings"]:
-        print(line(warning, LONGEST), file=sys.stderr)
+    for warning in report["warnings"]:
+        print(line(warning, MAX_TEXT_LENGTH), file=sys.stderr)
     try:
-        print(json.dumps(found, indent=2, allow_nan=False) if options.json else text(found), flush=True)
-    except BrokenPipeError:  # whoever reads has seen enough; Python would complain once more as it ends
+        print(json.dumps(report, indent=2, allow_nan=False) if options.json else text(report), flush=True)
+    except BrokenPipeError:  # the reader closed the pipe; without this, Python reports the error again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
 
 
-def _needed(name: str) -> bool:
+def _is_needed(name: str) -> bool:
     return name == "manifest.json" or name.startswith("forecasters/")
 
 
 class _OptionError(ValueError):
-    """A wrong option or file, in one line."""
+    """An invalid option or file; the message is one line."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stockrnn.forecast",
-        description="Forecast the next close with a finalist of a study, beside 'tomorrow equals\n"
-        "today' and what the study says about the two.",
+        description="Forecast the next close with a finalist of a study, and compare it with\n"
+        "persistence ('tomorrow equals today') and the study's verdict.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("study", nargs="?", metavar="FOLDER", help="the study's folder, as in results/nasdaq")
-    parser.add_argument("--rank", default="1", metavar="N", help="which finalist (default: 1, the best on validation)")
+    parser.add_argument("study", nargs="?", metavar="FOLDER", help="the study's folder, for example results/nasdaq")
     parser.add_argument(
-        "--prices", metavar="FILE", help="prices to forecast from: a CSV or Parquet file, nasdaq or sp500; "
-        "default: those of the study, or today's where they came from Yahoo",
+        "--rank", default="1", metavar="N", help="rank of the finalist (default: 1, the best on validation)"
+    )
+    parser.add_argument(
+        "--prices", metavar="FILE", help="forecast from these prices: a CSV or Parquet file, nasdaq or sp500 "
+        "(default: the study's prices, or today's if the study used Yahoo)",
     )  # fmt: skip
-    parser.add_argument("--ticker", metavar="T", help="prices to forecast from: Yahoo's of a ticker, as in ^KS11")
-    parser.add_argument("--cache", metavar="DIR", help="where downloads are kept (default: the user's cache folder)")
-    parser.add_argument("--offline", action="store_true", help="only what the cache holds")
-    parser.add_argument("--refresh", action="store_true", help="download anew, whatever the cache holds")
+    parser.add_argument("--ticker", metavar="T", help="forecast from Yahoo's prices of this ticker, for example ^KS11")
+    parser.add_argument("--cache", metavar="DIR", help="folder for downloads (default: the user's cache folder)")
+    parser.add_argument("--offline", action="store_true", help="use only cached downloads")
+    parser.add_argument("--refresh", action="store_true", help="download again, even if the cache has the prices")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
-def _found(options: argparse.Namespace, study: str) -> dict[str, Any]:
-    """All that is printed, by name."""
+def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
+    """Return everything that is printed, by name."""
     for one, other in (("prices", "ticker"), ("offline", "refresh")):
         if getattr(options, one) and getattr(options, other):
-            raise _OptionError(f"--{one}: stands beside --{other}; each excludes the other; drop one")
+            raise _OptionError(f"--{one}: conflicts with --{other}; only one of them is allowed; remove the other")
     try:
         folder = _folder(study, options.rank)
     except OSError as error:
         raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
-    # What follows costs seconds: not before a misspelt folder has been found.
+    # These imports take seconds, so the folder is checked first.
     from stockrnn.alignment import prepare
     from stockrnn.forecaster import Forecaster, ForecasterError
     from stockrnn.series import PriceError
 
     try:
         forecaster = Forecaster.load(folder)
-        said = _said(Path(study) / "manifest.json", forecaster.facts.trial_id)
-        asked = _asked(options, forecaster.facts.asked)
-        prices = prepare(asked, _access(options))
+        results = _study_results(Path(study) / "manifest.json", forecaster.facts.trial_id)
+        prices = prepare(_data_config(options, forecaster.facts.asked), _access(options))
         closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
     except (ForecasterError, PriceError) as error:
         raise _OptionError(str(error)) from None
-    return _described(options, forecaster, prices, closes.tolist()) | said
+    return _forecast_report(options, forecaster, prices, closes.tolist()) | results
 
 
 def _folder(study: str, rank: str) -> Path:
-    """The folder of a study's forecaster; both as typed."""
+    """Return the forecaster's folder for a study and a rank as the user typed them."""
     folder = Path(study)
     if not folder.is_dir():
-        beside = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        close = difflib.get_close_matches(folder.name, beside, n=1)
+        siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        close = difflib.get_close_matches(folder.name, siblings, n=1)
         fix = f"did you mean {folder.parent / close[0]}?" if close else "check the path"
-        raise _OptionError(f"{study}: no such folder; a study is named by its folder, as in results/nasdaq; {fix}")
+        raise _OptionError(f"{study}: no such folder; a study is a folder, for example results/nasdaq; {fix}")
     forecasters = folder / "forecasters"
     for path in (forecasters, forecasters / rank if re.fullmatch(RANK, rank) else forecasters):
         if path.is_symlink():
-            raise _OptionError(f"{path}: is a link; a study's files lie in its folder; copy the folder itself there")
+            raise _OptionError(f"{path}: is a link; a study's files must be inside its folder; copy the folder there")
     entries = forecasters.iterdir() if forecasters.is_dir() else ()
     ranks = sorted(int(entry.name) for entry in entries if re.fullmatch(RANK, entry.name))
     if not ranks:
         raise _OptionError(
-            f"{study}: has no forecasters; a study that ends with a finalist keeps them, one that was interrupted "
-            f"or found none does not; go on with python -m search.run --resume {study}"
+            f"{study}: has no forecasters; a study saves them when it ends with at least one finalist; "
+            f"finish it with python -m search.run --resume {study}"
         )
     if not re.fullmatch(RANK, rank) or int(rank) not in ranks:
         known = ", ".join(map(str, ranks))
-        raise _OptionError(f"--rank {rank}: is no rank of {study}; its forecasters are {known}; choose one of them")
+        raise _OptionError(f"--rank {rank}: is not a rank of {study}; its ranks are {known}; choose one of them")
     return forecasters / rank
 
 
@@ -158,16 +160,16 @@ def _access(options: argparse.Namespace) -> "Access":
     return Access(cache=cache, offline=options.offline, refresh=options.refresh)
 
 
-def _asked(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
-    """The prices that the options ask for: the study's own, newer ones of its ticker, or others."""
+def _data_config(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
+    """Return the prices to load: the study's own, newer prices of its ticker, or other prices."""
     from stockrnn.sources import SOURCES, YAHOO, sources_with_tickers
 
     if options.prices is not None:
         if options.prices in sources_with_tickers():
             source = SOURCES[options.prices]
             raise _OptionError(
-                f"--prices {options.prices}: names no series; {source.owner} have tickers; "
-                f"write --ticker {source.example_ticker}, say"
+                f"--prices {options.prices}: is not a series; {source.owner} series are selected by ticker; "
+                f"use for example --ticker {source.example_ticker}"
             )
         changes = {"source": options.prices, "ticker": None, "start": None, "end": None}
     elif options.ticker is not None:
@@ -180,77 +182,60 @@ def _asked(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
         changes = {"end": None}
     else:
         changes = {}
-        _check_file(study.source, "the study's prices were there; name prices with --prices FILE")
+        _check_file(study.source, "the study read its prices from it; give prices with --prices FILE")
     for other in study.also:
-        _check_file(other.source, f"the forecaster reads its input {other.name} from it; put it there again")
-    if changes:  # not the study's own days: the other series go on, too
+        _check_file(other.source, f"the forecaster reads its input {other.name} from it; restore the file")
+    if changes:  # the prices may end later than the study's, so the other series must, too
         changes["also"] = tuple(other.model_copy(update={"end": None}) for other in study.also)
     return study.model_copy(update=changes)
 
 
 def _check_file(source: str, advice: str) -> None:
-    """Refuse what was a study's file and is none now."""
+    """Raise _OptionError if a source is a file that no longer exists."""
     from stockrnn.sources import SOURCES
 
     if source not in SOURCES and not os.path.isfile(os.path.expanduser(source)):
         raise _OptionError(f"{source}: no such file; {advice}")
 
 
-def _said(path: Path, trial_id: str) -> dict[str, Any]:
-    """What the study's manifest says: its verdict in sentences, and the share of test days in each interval.
+def _study_results(path: Path, trial_id: str) -> dict[str, Any]:
+    """Read a study's verdict and a trial's interval coverage on the test block from its manifest.
 
-    `verdict` is None where it has none; `held` is by level, of the forecaster's trial.
+    Returns:
+        `verdict`: sentences, or None if the study has no verdict; `held`: share of test days by interval level.
     """
-    manifest = read_object(path, MOST_MANIFEST) if path.exists() else {}
-    found = manifest.get("verdict")
-    sentences = [found] if isinstance(found, str) else found or []
+    manifest = read_object(path, MAX_MANIFEST_BYTES) if path.exists() else {}
+    verdict = manifest.get("verdict")
+    sentences = [verdict] if isinstance(verdict, str) else verdict or []
     if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
-        raise _OptionError(f"{path}: verdict: is neither text nor a list of sentences; copy the study's folder again")
+        raise _OptionError(f"{path}: verdict: must be a text or a list of texts; copy the study's folder again")
     openings = manifest.get("test_openings")
-    scored = [found for one in (openings if isinstance(openings, list) else []) if (found := _within(one, "scores"))]
-    scores = _within(scored[-1], trial_id) if scored else None  # an opening that was interrupted has none yet
-    held = {level: _within(scores, f"test_coverage_{level}") for level in (80, 95)}
-    shares = {level: share for level, share in held.items() if isinstance(share, float) and 0 <= share <= 1}
+    scored = [scores for one in (openings if isinstance(openings, list) else []) if (scores := _get(one, "scores"))]
+    scores = _get(scored[-1], trial_id) if scored else None  # an interrupted opening has no scores
+    coverages = {level: _get(scores, f"test_coverage_{level}") for level in (80, 95)}
+    shares = {level: share for level, share in coverages.items() if isinstance(share, float) and 0 <= share <= 1}
     return {"verdict": [sentence for sentence in sentences if sentence.strip()] or None, "held": shares}
 
 
-def _within(found: Any, name: Any) -> Any:
-    return found.get(name) if isinstance(found, dict) else None
+def _get(mapping: Any, name: str) -> Any:
+    return mapping.get(name) if isinstance(mapping, dict) else None
 
 
-def _described(
+def _forecast_report(
     options: argparse.Namespace, forecaster: "Forecaster", prices: "Prices", closes: list[float]
 ) -> dict[str, Any]:
-    """All that is printed but the verdict; `closes` are the seeds' forecasts."""
+    """Return everything that is printed except the study's results; `closes` are the seeds' forecasts."""
     import numpy as np
 
     facts, network, provenance = forecaster.facts, forecaster.network, prices.provenance
     forecast, last = sum(closes) / len(closes), float(prices.column("close")[-1])
     if not all(math.isfinite(close) for close in closes) or forecast <= 0:
         raise _OptionError(
-            f"{prices.source}: the forecast is {forecast:g}, which is no price; its prices lie too far from those "
-            f"trained on ({facts.trained_from} to {facts.trained_to}); run a study on them"
+            f"{prices.source}: the forecast is {forecast:g}, not a finite price above 0; these prices differ too much "
+            f"from the training prices ({facts.trained_from} to {facts.trained_to}); run a study on them"
         )
     same = provenance.sha256 == facts.data.sha256
-    # What is odd in the study's own series, the study has said.
-    told = [note for note in prices.findings if not same or note.severity == "repair" or note.check == "cache"]
-    warnings = [f"{prices.source}: {note.text}" for note in told]
-    newer = _newer(prices, facts.data)
-    if provenance.end < facts.trained_to:
-        warnings.append(
-            f"{prices.source}: ends on {provenance.end}, before the training did ({facts.trained_to}); "
-            f"the forecaster has seen what it forecasts"
-        )
-    elif provenance.end < facts.data.end:
-        warnings.append(
-            f"{prices.source}: ends on {provenance.end}, before the study's prices did ({facts.data.end}); "
-            f"the study has seen what is forecast"
-        )
-    elif not same and newer is None:
-        warnings.append(
-            f"{prices.source}: differs from the study's prices ({facts.data.source}) on the study's own days; "
-            f"neither the forecaster nor its intervals know this series"
-        )
+    newer = _newer_sessions(prices, facts.data)
     target = np.busday_offset(prices.dates[-1], forecaster.horizon, roll="backward")
     return {
         "study": options.study,
@@ -282,12 +267,38 @@ def _described(
         "forecast_for": str(target),
         "forecast": _side(forecast, last, forecaster.intervals) | {"seeds": closes},
         "persistence": _side(last, last, forecaster.persistence_intervals),
-        "warnings": warnings,
+        "warnings": _warnings(forecaster.facts, prices, newer),
     }
 
 
-def _newer(prices: "Prices", data: "Data") -> int | None:
-    """How many sessions follow the study's; None where the series are not the same up to there."""
+def _warnings(facts: "Facts", prices: "Prices", newer: int | None) -> list[str]:
+    provenance = prices.provenance
+    same = provenance.sha256 == facts.data.sha256
+
+    def is_new(finding: "Finding") -> bool:  # the study reports the other findings of its own series
+        return not same or finding.severity == "repair" or finding.check == "cache"
+
+    warnings = [f"{prices.source}: {finding.text}" for finding in prices.findings if is_new(finding)]
+    if provenance.end < facts.trained_to:
+        warnings.append(
+            f"{prices.source}: ends on {provenance.end}, before the end of the training data ({facts.trained_to}); "
+            f"the forecaster was trained on the days that it forecasts"
+        )
+    elif provenance.end < facts.data.end:
+        warnings.append(
+            f"{prices.source}: ends on {provenance.end}, before the end of the study's prices ({facts.data.end}); "
+            f"the study has already used the days that are forecast"
+        )
+    elif not same and newer is None:
+        warnings.append(
+            f"{prices.source}: differs from the study's prices ({facts.data.source}) on the same days; "
+            f"the forecaster was not trained on this series, nor were its intervals calibrated on it"
+        )
+    return warnings
+
+
+def _newer_sessions(prices: "Prices", data: "Data") -> int | None:
+    """Return the number of sessions after the study's last one; None if the series differ before that session."""
     import numpy as np
 
     known = (prices.dates >= np.datetime64(data.start)) & (prices.dates <= np.datetime64(data.end))
@@ -297,7 +308,7 @@ def _newer(prices: "Prices", data: "Data") -> int | None:
 
 
 def _side(forecast: float, last: float, intervals: Sequence["Interval"]) -> dict[str, Any]:
-    """A forecast, its change from the last close, and its intervals: `low` and `high` are null where unbounded."""
+    """Return a forecast, its change from the last close, and its intervals; unbounded intervals have null bounds."""
     bounds = [(interval, interval.bounds(forecast) or (None, None)) for interval in intervals]
     return {
         "close": forecast,

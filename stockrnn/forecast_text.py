@@ -1,4 +1,4 @@
-"""A forecast as the terminal shows it: by which network, from which prices, beside persistence, and how sure."""
+"""Format a forecast for the terminal: network, prices, forecast and persistence with intervals, and verdict."""
 
 import math
 import textwrap
@@ -7,85 +7,89 @@ from typing import Any
 
 from stockrnn.files import line
 
-__all__ = ["LONGEST", "text"]
+__all__ = ["MAX_TEXT_LENGTH", "text"]
 
-COLUMNS = 80
-LONGEST = 100_000  # characters of a text that is shown
+LINE_WIDTH = 80
+MAX_TEXT_LENGTH = 100_000  # characters
 UNBOUNDED = "unbounded"
 
 
-def text(found: Mapping[str, Any]) -> str:
-    """What is printed, at most COLUMNS wide where names are not longer."""
-    by, last, steps = found["forecaster"], found["last_close"], found["horizon"]
-    layers = "1 layer" if by["num_layers"] == 1 else f"{by['num_layers']} layers"
-    form = _form(last["close"])
-    what = f"{by['architecture']}, head {by['head']}, {layers} of {by['hidden_size']}, window {by['sequence_length']}"
-    until = "the next weekday" if steps == 1 else f"{steps} weekdays later"
+def text(report: Mapping[str, Any]) -> str:
+    """Return the text of a report, with lines of at most LINE_WIDTH characters unless a name is longer."""
+    facts, last, steps = report["forecaster"], report["last_close"], report["horizon"]
+    layers = "1 layer" if facts["num_layers"] == 1 else f"{facts['num_layers']} layers"
+    network = f"{facts['architecture']}, head {facts['head']}, {layers} of {facts['hidden_size']} units"
+    digits = _price_format(last["close"])
+    target = "the next weekday" if steps == 1 else f"{steps} weekdays later"
     days = [
-        ("last close", last["date"], f"{last['close']:{form}}"),
-        ("forecast for", found["forecast_for"], f"{until}; holidays are not known"),
+        ("last close", last["date"], f"{last['close']:{digits}}"),
+        ("forecast for", report["forecast_for"], f"{target}; holidays are ignored"),
     ]
-    sides = [_cells(found[name], form) for name in ("forecast", "persistence")]
-    names = ["close", "change", "change, %", *(_level(one["level"]) for one in found["forecast"]["intervals"])]
-    rows = list(zip(["", *names], ["forecast", *sides[0]], ["persistence", *sides[1]], strict=True))
+    columns = [_column(report[name], digits) for name in ("forecast", "persistence")]
+    names = ["close", "change", "change, %", *(_level(one["level"]) for one in report["forecast"]["intervals"])]
+    rows = list(zip(["", *names], ["forecast", *columns[0]], ["persistence", *columns[1]], strict=True))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(
         [
-            _filled(
-                f"{found['study']}, rank {by['rank']} ({by['trial_id']}): {what}; the mean of {by['seeds']} seeds, "
-                f"trained on {by['trained_from']} to {by['trained_to']}"
+            _wrapped(
+                f"{report['study']}, rank {facts['rank']} ({facts['trial_id']}): {network}, window of "
+                f"{facts['sequence_length']} sessions; mean of {facts['seeds']} seeds, trained on "
+                f"{facts['trained_from']} to {facts['trained_to']}"
             ),
-            _filled(_about_prices(found)),
+            _wrapped(_about_prices(report)),
             "",
             *(f"{name:14}{day}  {note}" for name, day, note in days),
             "",
             *(f"{name:{widths[0]}}  {one:{widths[1]}}  {two}".rstrip() for name, one, two in rows),
             "",
-            *(_filled(note) for note in _about_intervals(found)),
-            _filled(f"Verdict: {' '.join(found['verdict'])}" if found["verdict"] else "The study has no verdict."),
+            *(_wrapped(note) for note in _about_intervals(report)),
+            _wrapped(f"Verdict: {' '.join(report['verdict'])}" if report["verdict"] else "The study has no verdict."),
         ]
     )
 
 
-def _form(close: float) -> str:
-    """How prices of this size are written: two digits behind the point, or as many as make five that count."""
+def _price_format(close: float) -> str:
+    """Return the format of prices of this size: two decimals, or as many as give five significant digits."""
     return f".{max(2, 4 - math.floor(math.log10(close)))}f" if 1e-6 <= close < 1e9 else ".6g"
 
 
-def _cells(side: Mapping[str, Any], form: str) -> list[str]:
+def _column(side: Mapping[str, Any], digits: str) -> list[str]:
     intervals = [
-        UNBOUNDED if one["low"] is None else f"{one['low']:{form}} to {one['high']:{form}}" for one in side["intervals"]
+        UNBOUNDED if one["low"] is None else f"{one['low']:{digits}} to {one['high']:{digits}}"
+        for one in side["intervals"]
     ]
-    return [f"{side['close']:{form}}", f"{side['change']:+{form}}", f"{side['change_percent']:+.3f}", *intervals]
+    return [f"{side['close']:{digits}}", f"{side['change']:+{digits}}", f"{side['change_percent']:+.3f}", *intervals]
 
 
 def _level(level: float) -> str:
     return f"{100 * level:g} % interval"
 
 
-def _about_prices(found: Mapping[str, Any]) -> str:
-    here, there = found["prices"], found["study_prices"]
-    said = f"Prices: {here['source']}, {here['start']} to {here['end']}"
-    if here["as_in_the_study"]:
-        return f"{said}, those of the study."
-    differ = f"{said}. They differ from the study's ({there['source']}, {there['start']} to {there['end']})"
-    if here["newer_sessions"] is None:
-        return f"{differ} in more than newer sessions."
-    return f"{differ} by {here['newer_sessions']} newer sessions only."
+def _about_prices(report: Mapping[str, Any]) -> str:
+    used, study = report["prices"], report["study_prices"]
+    prices = f"Prices: {used['source']}, {used['start']} to {used['end']}"
+    if used["as_in_the_study"]:
+        return f"{prices}, the same as in the study."
+    newer = used["newer_sessions"]
+    difference = "The series differ." if newer is None else f"The only difference: {newer} newer sessions."
+    return f"{prices}. The study used {study['source']}, {study['start']} to {study['end']}. {difference}"
 
 
-def _about_intervals(found: Mapping[str, Any]) -> list[str]:
-    intervals = [*found["forecast"]["intervals"], *found["persistence"]["intervals"]]
+def _about_intervals(report: Mapping[str, Any]) -> list[str]:
+    intervals = [*report["forecast"]["intervals"], *report["persistence"]["intervals"]]
     if not intervals:
         return []
     counts = "/".join(map(str, sorted({one["residuals"] for one in intervals})))
-    said = f"Intervals: split conformal, from the errors on {counts} validation days; right while days are like these."
-    if held := found["held"]:
-        shares = ", ".join(f"{100 * share:.0f} % in the {level} % interval" for level, share in held.items())
-        said += f" Of the days of the test block: {shares}."
-    few = "Unbounded: those days are too few for the level, or had forecasts that are no prices."
-    return [said, *([few] if any(one["low"] is None for one in intervals) else []), ""]
+    note = (
+        f"Intervals: split conformal prediction from the errors on {counts} validation days; valid while new days "
+        f"resemble these."
+    )
+    if coverage := report["held"]:
+        shares = ", ".join(f"{100 * share:.0f} % in the {level} % interval" for level, share in coverage.items())
+        note += f" Share of test days: {shares}."
+    unbounded = "Unbounded: too few validation days for the level, or validation forecasts that are not valid prices."
+    return [note, *([unbounded] if any(one["low"] is None for one in intervals) else []), ""]
 
 
-def _filled(said: str) -> str:
-    return textwrap.fill(line(said, LONGEST), COLUMNS, break_long_words=False, break_on_hyphens=False)
+def _wrapped(paragraph: str) -> str:
+    return textwrap.fill(line(paragraph, MAX_TEXT_LENGTH), LINE_WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -25,11 +25,11 @@ from stockrnn.folds import Fold
 from stockrnn.intervals import Interval
 from stockrnn.networks import Network
 from stockrnn.series import Prices, Provenance
-from stockrnn.weights import shapes
+from stockrnn.weights import parameter_shapes
 from stockrnn.windows import Scaling, Windows
 
 if TYPE_CHECKING:
-    from stockrnn.lockstep import Members
+    from stockrnn.lockstep import NetworkEnsemble
 
 __all__ = [
     "DOCUMENT",
@@ -79,14 +79,14 @@ class Forecaster:
         check_parts(self.window, self.scaling, self.intervals, self.persistence_intervals, self.facts)
         first = next(iter(self.weights.values()), torch.empty(0))
         seeds = first.shape[0] if first.ndim else 0
-        wanted = shapes(self.network, len(self.window.inputs), self.window.sequence_length)
+        wanted = parameter_shapes(self.network, len(self.window.inputs), self.window.sequence_length)
         _check_weights(self.weights, wanted, seeds)
 
     @classmethod
     def trained(
         cls,
         windows: Windows,
-        members: "Members",
+        members: "NetworkEnsemble",
         *,
         intervals: Sequence[Interval],
         persistence_intervals: Sequence[Interval],
@@ -103,7 +103,7 @@ class Forecaster:
         Args:
             windows: those trained on, of one fold.
             members: that fold's, one per seed, as they stand now.
-            intervals, persistence_intervals: of the forecasts' and of persistence's residuals, see `conformal`.
+            intervals, persistence_intervals: see `conformal_intervals`; of the forecasts and of persistence.
             rank, trial_id, epochs: see `Facts`.
             span: first and last day of the training part, YYYY-MM-DD.
             provenance: of the prices after cleaning.
@@ -244,7 +244,7 @@ class Forecaster:
             )
         except ForecasterError as error:
             raise ForecasterError(f"{path}: {error}; {AGAIN}") from None
-        wanted = shapes(document.network, len(document.window.inputs), document.window.sequence_length)
+        wanted = parameter_shapes(document.network, len(document.window.inputs), document.window.sequence_length)
         # The sizes are those of the document, so a false one costs no memory: the file must be as large.
         count = document.seeds * sum(math.prod(shape) for shape in wanted.values())
         content = read_plain(weights_path, min(count * 8 + MOST_HEADER, MOST_WEIGHTS))

@@ -1,4 +1,4 @@
-"""A training step as a CUDA graph: small networks on a GPU wait for kernel launches, and a graph is one launch."""
+"""Capture training steps as CUDA graphs, so that a step of small networks needs one launch instead of many."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -6,36 +6,36 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Graphs"]
+__all__ = ["CudaGraphs"]
 
-Work = Callable[[Tensor], None]  # of an input tensor, on the GPU, without returning to the host
+Work = Callable[[Tensor], None]  # function of an input tensor that runs on the GPU without synchronization
 
 logger = logging.getLogger(__name__)
 
 
-class Graphs:
-    """Runs a piece of work of one shape again and again: first as it is, then as the graph captured from it.
+class CudaGraphs:
+    """Runs functions repeatedly, from the second call on as captured CUDA graphs.
 
-    The first call of a key runs the work itself, which also warms up the libraries; the second captures it. Where
-    capture fails, everything runs as it is from then on.
+    The first call with a key runs the function itself, which also initializes the libraries; the second call captures
+    it. If a capture fails, no further function is captured.
 
     Args:
-        generators: random generators on the GPU that the work draws from.
+        generators: random generators on the GPU that the functions use.
     """
 
     def __init__(self, generators: Sequence[torch.Generator] = ()) -> None:
         self._generators = generators
         self._seen: set[object] = set()
         self._graphs: dict[object, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
-        self._works = True
+        self._can_capture = True
 
     def run(self, key: object, work: Work, argument: Tensor) -> None:
-        """Do the work with this argument; calls of one key differ in the argument's values alone."""
+        """Run `work` with an argument; calls with the same key may differ only in the argument's values."""
         if key in self._graphs:
             graph, static = self._graphs[key]
             static.copy_(argument)
             graph.replay()
-        elif self._works and key in self._seen and self._capture(key, work, argument):
+        elif self._can_capture and key in self._seen and self._capture(key, work, argument):
             self._graphs[key][0].replay()
         else:
             self._seen.add(key)
@@ -50,8 +50,8 @@ class Graphs:
             with torch.cuda.graph(graph):
                 work(static)
         except RuntimeError as error:
-            logger.warning("this step cannot be captured as a CUDA graph and runs without: %s", error)
-            self._works = False
+            logger.warning("training runs without CUDA graphs, because a step could not be captured: %s", error)
+            self._can_capture = False
             return False
         self._graphs[key] = graph, static
         return True

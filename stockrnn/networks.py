@@ -1,4 +1,6 @@
-"""One recurrent network and its head: the plain form, which the batched form in `lockstep` must equal."""
+"""Build one recurrent network with its head: the plain implementation that the batched one in `lockstep` must equal."""
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -6,23 +8,23 @@ from torch import nn
 from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig
 from stockrnn.heads import HEADS
-from stockrnn.stepping import SteppedLayer
+from stockrnn.stepping import UnrolledLayer
 
 __all__ = ["Network"]
 
-LAYERS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}  # PyTorch's; others are made from their steps
+TORCH_LAYERS: dict[str, Callable[..., nn.Module]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class Network(nn.Module):
-    """A stack of recurrent layers, PyTorch's own where it has them, a head over the steps, and one linear output.
+    """A stack of recurrent layers, a head over the steps, and one linear output.
 
-    Parameters are drawn in the order in which `nn.RNN(num_layers=n)` and the output `nn.Linear` draw theirs, so equal
-    seeds give PyTorch's own networks.
+    The layers are PyTorch's where PyTorch has the architecture. Parameters are initialized in the order of
+    `nn.RNN(num_layers=n)` followed by `nn.Linear`, so that equal seeds give the same networks as PyTorch.
 
     Args:
         config: architecture, head and sizes.
-        input_size: features of a session.
-        sequence_length: sessions of a window; a head may have weights for each.
+        input_size: features per session.
+        sequence_length: sessions in a window; a head may have weights for each.
     """
 
     def __init__(self, config: NetworkConfig, input_size: int, sequence_length: int) -> None:
@@ -37,8 +39,8 @@ class Network(nn.Module):
         if config.output_init == "zero":
             nn.init.zeros_(self.output.weight)
             nn.init.zeros_(self.output.bias)
-        self._of_head = head.weights(width, sequence_length)
-        for name, shape in self._of_head.items():
+        self._head_shapes = head.weights(width, sequence_length)
+        for name, shape in self._head_shapes.items():
             self.register_parameter(name, nn.Parameter(torch.randn(shape) / shape[-1] ** 0.5))
 
     def forward(self, windows: torch.Tensor, dropout: list[torch.Tensor] | None = None) -> torch.Tensor:
@@ -46,8 +48,8 @@ class Network(nn.Module):
 
         Args:
             windows: shape (batch, sequence, features).
-            dropout: one mask per layer but the last, shape (batch, sequence, width), already divided by the share
-                kept; None when not training.
+            dropout: one mask per layer except the last, shape (batch, sequence, width), already divided by the
+                share of kept outputs; None when not training.
 
         Returns:
             Shape (batch,).
@@ -57,12 +59,12 @@ class Network(nn.Module):
             states, _ = layer(states)
             if dropout is not None and index < len(dropout):
                 states = states * dropout[index]
-        pooled = HEADS[self.config.head].pooled(states, {name: self.get_parameter(name) for name in self._of_head})
+        pooled = HEADS[self.config.head].pool(states, {name: self.get_parameter(name) for name in self._head_shapes})
         scaled = self.output(pooled).squeeze(-1)
         return torch.sigmoid(scaled) if self.config.output == "sigmoid" else scaled
 
 
 def _layer(config: NetworkConfig, input_size: int) -> nn.Module:
-    if own := LAYERS.get(config.architecture):
-        return own(input_size, config.hidden_size, batch_first=True, bidirectional=config.bidirectional)
-    return SteppedLayer(ARCHITECTURES[config.architecture], input_size, config.hidden_size, config.bidirectional)
+    if torch_layer := TORCH_LAYERS.get(config.architecture):
+        return torch_layer(input_size, config.hidden_size, batch_first=True, bidirectional=config.bidirectional)
+    return UnrolledLayer(ARCHITECTURES[config.architecture], input_size, config.hidden_size, config.bidirectional)

@@ -1,7 +1,7 @@
-"""One optimiser step for all members at once, on their stacked parameters.
+"""Update the parameters of all members in one optimizer step.
 
-PyTorch's functional optimisers are called directly: their states are plain stacked tensors here, and the first
-`torch.optim.Adam(...)` of a process would import `torch._dynamo`, over a second.
+The step calls PyTorch's functional optimizers: their state is stacked like the parameters, and the first
+`torch.optim.Adam(...)` of a process would import `torch._dynamo`, which takes over a second.
 """
 
 import torch
@@ -14,12 +14,12 @@ __all__ = ["Optimizer"]
 
 
 class Optimizer:
-    """Adam, AdamW, RMSprop or SGD with PyTorch's defaults; each member has its own states and step count.
+    """Adam, AdamW, RMSprop or SGD with PyTorch's defaults; each member has its own state and step count.
 
     Args:
         parameters: shape (members, parameters), updated in place.
-        gradients: same shape, read at each step.
-        config: which optimiser, learning rate and weight decay.
+        gradients: shape (members, parameters), read at each step.
+        config: optimizer, learning rate, weight decay and gradient clipping.
     """
 
     def __init__(self, parameters: torch.Tensor, gradients: torch.Tensor, config: TrainingConfig) -> None:
@@ -29,7 +29,7 @@ class Optimizer:
         self.second = torch.zeros_like(parameters)  # Adam's and RMSprop's mean of squared gradients
         self.steps = torch.zeros(members, device=parameters.device)
         self._gradients = gradients
-        # A row is a member: the update is elementwise, so one tensor holds all of a member's weights.
+        # One tensor per member is enough, because the updates are elementwise.
         self._rows = [list(tensor.unbind()) for tensor in (parameters, gradients, self.first, self.second, self.steps)]
 
     @torch.no_grad()

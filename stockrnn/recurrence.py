@@ -1,19 +1,19 @@
-"""One recurrent layer of many members at once: PyTorch's RNN (tanh), GRU and LSTM equations, batched over members.
+"""Compute one recurrent layer of many members at once, with PyTorch's RNN (tanh), GRU and LSTM equations.
 
-Three things make it fast where PyTorch's own layers are not, that is for many small networks:
+For many small networks this is faster than PyTorch's layers, for three reasons:
 
-- the batch is the last axis and every step is one contiguous block: products are as wide as the batch (a result
-  8 columns wide takes four times as long as one of 64), are accumulated in place, and a gate is a block of rows;
-- the backward pass is written by hand: what does not depend on the incoming gradient is computed for all steps in
-  one go, which leaves two to five operations a step;
-- buffers are used again at every training step: fresh memory costs a page fault for each 4 KB.
+- The batch is the last axis and every step is one contiguous block. Products are as wide as the batch (a result with
+  8 columns takes four times as long as one with 64) and accumulate in place, and a gate is a block of rows.
+- The backward pass is written by hand. Factors that do not depend on the incoming gradient are computed for all
+  steps at once, which leaves two to five operations per step.
+- Training steps reuse their buffers. New memory costs a page fault for each 4 KB.
 
-Hyperbolic tangents are taken as tanh(x) = 2 sigmoid(2 x) - 1, a fifth of the time of `torch.tanh` on the CPU; the
-doubling is done once, in the weights, and `torch.add(MINUS_ONE, s, alpha=2)` is 2 s - 1 in one operation.
+The hyperbolic tangent is computed as tanh(x) = 2 sigmoid(2 x) - 1, which takes a fifth of the time of `torch.tanh`
+on the CPU. The weights are doubled once, and `torch.add(MINUS_ONE, s, alpha=2)` gives 2 s - 1 in one operation.
 
 Shapes: `inputs` (sequence, members, features, batch), `w_ih` (members, gates x hidden, features),
 `w_hh` (members, gates x hidden, hidden), `b_ih`, `b_hh` (members, gates x hidden);
-outputs (sequence, members, hidden, batch). Gates stand in PyTorch's order: r z n (GRU), i f g o (LSTM).
+outputs (sequence, members, hidden, batch). Gates are in PyTorch's order: r z n (GRU), i f g o (LSTM).
 
 Equations: the documentation of `torch.nn.RNN`, `torch.nn.GRU` and `torch.nn.LSTM`.
 """
@@ -27,26 +27,26 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["CELLS", "Workspace"]
 
-NARROW = 16  # columns
+MIN_FAST_COLUMNS = 16  # of a product; narrower results are slow to compute
 MINUS_ONE = torch.tensor(-1.0)
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # gradient * (1 - s) * s
 tanh_backward = torch.ops.aten.tanh_backward.grad_input  # gradient * (1 - t * t)
 
 
 class Workspace:
-    """A layer's buffers, kept from one training step to the next.
+    """A layer's buffers, reused in every training step.
 
-    A layer's backward pass must be done before its next forward pass. What a layer returns lies in its workspace and
-    holds until then.
+    A layer must finish its backward pass before its next forward pass. The tensors that a layer returns are buffers
+    of its workspace, and are valid until then.
     """
 
     def __init__(self) -> None:
         self._memory: dict[str, Tensor] = {}
 
-    def room(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """A contiguous buffer of this shape, of unknown content; one of the same name shares its memory.
+    def buffer(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """Return a contiguous, uninitialized buffer of this shape; buffers of one name share their memory.
 
-        On a GPU it is always fresh: PyTorch's allocator is fast there, and a captured graph keeps its own memory.
+        On a GPU the buffer is always new: PyTorch's allocator is fast there, and a captured graph has its own memory.
         """
         if like.is_cuda:
             return like.new_empty(shape)
@@ -58,53 +58,53 @@ class Workspace:
 
 
 def _states(workspace: Workspace, name: str, inputs: Tensor, hidden: int) -> Tensor:
-    """Room for the states before and after every step, (sequence + 1, members, hidden, batch); the first are zero."""
+    """Return a buffer of states, (sequence + 1, members, hidden, batch), in which the initial states are zero."""
     sequence, members, _, batch = inputs.shape
-    states = workspace.room(name, inputs, sequence + 1, members, hidden, batch)
+    states = workspace.buffer(name, inputs, sequence + 1, members, hidden, batch)
     states[0] = 0
     return states
 
 
 def _doubled(weights: Tensor, first: int, last: int) -> Tensor:
-    """The weights with the rows of the gate that is a tangent doubled."""
+    """Return the weights with the rows of the tanh gate doubled."""
     doubled = weights.clone()
     doubled[:, first:last] *= 2
     return doubled
 
 
-class _Sum:
-    """The gradient of a weight (members, gates x hidden, n), summed over the steps.
-
-    A result fewer than 16 columns wide is slow to compute (`NARROW`), so it is then computed transposed.
-    """
+class _WeightGradient:
+    """Gradient of a weight (members, gates x hidden, n), summed over the steps; narrow ones are computed transposed."""
 
     def __init__(self, workspace: Workspace, name: str, weight: Tensor) -> None:
-        self._narrow = weight.shape[2] < NARROW
+        self._narrow = weight.shape[2] < MIN_FAST_COLUMNS
         shape = weight.transpose(1, 2).shape if self._narrow else weight.shape
-        self._sum = workspace.room(name, weight, *shape).zero_()
+        self._sum = workspace.buffer(name, weight, *shape).zero_()
 
     def add(self, d_gates: Tensor, factor: Tensor) -> None:
-        """A step: gradients (members, gates x hidden, batch) of products with `factor` (members, n, batch)."""
+        """Add a step: gradients (members, gates x hidden, batch) of products with `factor` (members, n, batch)."""
         left, right = (factor, d_gates) if self._narrow else (d_gates, factor)
         self._sum.baddbmm_(left, right.transpose(1, 2))
 
     @property
     def value(self) -> Tensor:
-        """The sum, in the weight's shape."""
+        """Sum in the weight's shape."""
         return self._sum.transpose(1, 2) if self._narrow else self._sum
 
 
-class _Gradients:
-    """Of a layer's weights and inputs, from the gates' gradients step by step, last step first."""
+class _LayerGradients:
+    """Gradients of a layer's weights and inputs, computed from the gates' gradients step by step, last step first."""
 
     def __init__(self, ctx: Any, inputs: Tensor, states: Tensor, w_ih: Tensor, w_hh: Tensor) -> None:
         self._inputs, self._states = inputs.unbind(0), states.unbind(0)
-        self._w_ih, self._w_hh = _Sum(ctx.workspace, "d_w_ih", w_ih), _Sum(ctx.workspace, "d_w_hh", w_hh)
+        self._w_ih, self._w_hh = (
+            _WeightGradient(ctx.workspace, "d_w_ih", w_ih),
+            _WeightGradient(ctx.workspace, "d_w_hh", w_hh),
+        )
         self._by_input = w_ih.transpose(1, 2)
-        self.inputs = ctx.workspace.room("d_inputs", inputs, *inputs.shape) if ctx.needs_input_grad[0] else None
+        self.inputs = ctx.workspace.buffer("d_inputs", inputs, *inputs.shape) if ctx.needs_input_grad[0] else None
 
     def add(self, step: int, by_input: Tensor, by_hidden: Tensor) -> None:
-        """A step's gradients of the input and the hidden products, (members, gates x hidden, batch)."""
+        """Add a step's gradients of the input and hidden products, (members, gates x hidden, batch)."""
         self._w_ih.add(by_input, self._inputs[step])
         if step:  # the states before the first step are zero
             self._w_hh.add(by_hidden, self._states[step])
@@ -117,13 +117,13 @@ class _Gradients:
         return self._w_ih.value, self._w_hh.value
 
 
-def _above(gradient: Tensor, sequence: int, last: bool) -> list[Tensor | None]:
-    """What each step's state gets from above: from the layer or the head that reads it, not from the step after."""
+def _output_gradients(gradient: Tensor, sequence: int, last: bool) -> list[Tensor | None]:
+    """Return the gradient of each step's state from the next layer or the head, without the next step's share."""
     return [None] * (sequence - 1) + [gradient] if last else list(gradient)
 
 
-def _added_product(above: Tensor | None, left: Tensor, right: Tensor, out: Tensor) -> Tensor:
-    """Above + left right, into `out`."""
+def _add_product(above: Tensor | None, left: Tensor, right: Tensor, out: Tensor) -> Tensor:
+    """Compute above + left @ right into `out`."""
     return torch.bmm(left, right, out=out) if above is None else torch.baddbmm(above, left, right, out=out)
 
 
@@ -147,7 +147,7 @@ class _RNN(torch.autograd.Function):
     ) -> Tensor:
         states = _states(workspace, "states", inputs, w_hh.shape[2])
         by_input, by_hidden, bias = 2 * w_ih, 2 * w_hh, (2 * (b_ih + b_hh))[:, :, None]
-        now = workspace.room("now", inputs, *states.shape[1:])
+        now = workspace.buffer("now", inputs, *states.shape[1:])
         for step, (x, before, after) in enumerate(zip(inputs, states, states[1:], strict=False)):
             torch.baddbmm(bias, by_input, x, out=now)
             if step:
@@ -161,12 +161,12 @@ class _RNN(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, w_ih, w_hh, states = ctx.saved_tensors
-        room = ctx.workspace.room
-        d_pre = room("d_pre", inputs, *states[1:].shape)
-        d_state = room("d_state", inputs, *states.shape[1:])
+        buffer = ctx.workspace.buffer
+        d_pre = buffer("d_pre", inputs, *states[1:].shape)
+        d_state = buffer("d_state", inputs, *states.shape[1:])
         by_hidden = w_hh.transpose(1, 2)
-        sums = _Gradients(ctx, inputs, states, w_ih, w_hh)
-        above = _above(gradient, len(inputs), ctx.last)
+        sums = _LayerGradients(ctx, inputs, states, w_ih, w_hh)
+        above = _output_gradients(gradient, len(inputs), ctx.last)
         steps = list(zip(states[1:], d_pre, strict=True))
         incoming = gradient if ctx.last else gradient[-1]
         for index in range(len(steps) - 1, -1, -1):
@@ -174,7 +174,7 @@ class _RNN(torch.autograd.Function):
             tanh_backward(incoming, after, grad_input=d_now)
             sums.add(index, d_now, d_now)
             if index:
-                incoming = _added_product(above[index - 1], by_hidden, d_now, d_state)
+                incoming = _add_product(above[index - 1], by_hidden, d_now, d_state)
         d_bias = _bias_gradient(d_pre)
         return sums.inputs, *sums.weights, d_bias, d_bias, None, None
 
@@ -201,9 +201,9 @@ class _GRU(torch.autograd.Function):
             for bias in ((b_ih + b_hh)[:, : 2 * hidden], 2 * b_ih[:, 2 * hidden :], 2 * b_hh[:, 2 * hidden :])
         )
         states = _states(workspace, "states", inputs, hidden)
-        gates = workspace.room("gates", inputs, sequence, members, 2 * hidden, batch)  # r, z
-        products = workspace.room("products", inputs, sequence, members, hidden, batch)  # 2 (W_hn h + b_hn)
-        news = workspace.room("news", inputs, sequence, members, hidden, batch)
+        gates = workspace.buffer("gates", inputs, sequence, members, 2 * hidden, batch)  # r, z
+        products = workspace.buffer("products", inputs, sequence, members, hidden, batch)  # 2 (W_hn h + b_hn)
+        news = workspace.buffer("news", inputs, sequence, members, hidden, batch)
         steps = zip(
             inputs, gates, gates[:, :, :hidden], gates[:, :, hidden:], products, news, states[:-1], states[1:],
             strict=True,
@@ -227,14 +227,14 @@ class _GRU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, w_ih, w_hh, states, gates, products, news = ctx.saved_tensors
-        room = ctx.workspace.room
+        buffer = ctx.workspace.buffer
         r, z = gates.chunk(2, 2)
-        # What each pre-activation's gradient is per unit of the state's gradient, for all steps; then, step by step,
-        # the gradients themselves. In the order n (hidden product), r, z, n (input product): the gradients of the
-        # hidden products are the first three, those of the input products the last three.
-        d_gates = room("d_gates", inputs, *news.shape[:2], 4, *news.shape[2:])
+        # First, for all steps: each pre-activation's gradient per unit of the state's gradient. Then, step by step:
+        # the gradients themselves. The order is n (hidden product), r, z, n (input product): the first three are the
+        # gradients of the hidden products, the last three those of the input products.
+        d_gates = buffer("d_gates", inputs, *news.shape[:2], 4, *news.shape[2:])
         f_hn, f_r, f_z, f_xn = d_gates.unbind(2)
-        spare = room("spare", inputs, *news.shape)
+        spare = buffer("spare", inputs, *news.shape)
         tanh_backward(torch.sub(1, z, out=spare), news, grad_input=f_xn)
         torch.mul(f_xn, r, out=f_hn)
         torch.mul(f_xn, products, out=spare).div_(2)
@@ -242,12 +242,12 @@ class _GRU(torch.autograd.Function):
         sigmoid_backward(torch.sub(states[:-1], news, out=spare), z, grad_input=f_z)
         hidden = w_hh.shape[2]
         by_gate = torch.cat([w_hh[:, 2 * hidden :], w_hh[:, : 2 * hidden]], 1).transpose(1, 2)
-        sums = _Gradients(ctx, inputs, states, w_ih, w_hh)
-        above = _above(gradient, len(inputs), ctx.last)
+        sums = _LayerGradients(ctx, inputs, states, w_ih, w_hh)
+        above = _output_gradients(gradient, len(inputs), ctx.last)
         steps = list(
             zip(
                 z, d_gates, d_gates[:, :, :3].flatten(2, 3), d_gates[:, :, 1:].flatten(2, 3),
-                room("d_states", inputs, *news.shape), strict=True,
+                buffer("d_states", inputs, *news.shape), strict=True,
             )
         )  # fmt: skip
         d_state = gradient if ctx.last else gradient[-1]
@@ -274,7 +274,7 @@ class _GRU(torch.autograd.Function):
 
 
 class _LSTM(torch.autograd.Function):
-    """i, f, o = sigmoid(...); g = tanh(...); c' = f c + i g; h' = o tanh(c'). Cells are kept doubled."""
+    """i, f, o = sigmoid(...); g = tanh(...); c' = f c + i g; h' = o tanh(c'). Cells are stored doubled."""
 
     @staticmethod
     def forward(
@@ -292,8 +292,8 @@ class _LSTM(torch.autograd.Function):
         by_input, by_hidden = _doubled(w_ih, *tangent), _doubled(w_hh, *tangent)
         bias = _doubled(b_ih + b_hh, *tangent)[:, :, None]
         states, cells = (_states(workspace, name, inputs, hidden) for name in ("states", "cells"))
-        gates = workspace.room("gates", inputs, sequence, members, 4 * hidden, batch)
-        squashed = workspace.room("squashed", inputs, sequence, members, hidden, batch)  # tanh(c')
+        gates = workspace.buffer("gates", inputs, sequence, members, 4 * hidden, batch)
+        squashed = workspace.buffer("squashed", inputs, sequence, members, hidden, batch)  # tanh(c')
         steps = zip(
             inputs, gates, *gates.chunk(4, 2), cells[:-1], cells[1:], squashed, states[:-1], states[1:], strict=True
         )
@@ -315,24 +315,24 @@ class _LSTM(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, w_ih, w_hh, states, cells, gates, squashed = ctx.saved_tensors
-        room = ctx.workspace.room
+        buffer = ctx.workspace.buffer
         hidden = w_hh.shape[2]
         i, f, g, o = gates.chunk(4, 2)
-        # Per unit of the cell's gradient (i, f, g) and of the state's (o), for all steps; then the gradients.
-        d_gates = room("d_gates", inputs, *gates.shape)
+        # First the gradients per unit of the cell's gradient (i, f, g) and the state's (o); then the gradients.
+        d_gates = buffer("d_gates", inputs, *gates.shape)
         f_i, f_f, f_g, f_o = d_gates.chunk(4, 2)
-        spare = room("spare", inputs, *squashed.shape)
+        spare = buffer("spare", inputs, *squashed.shape)
         sigmoid_backward(g, i, grad_input=f_i)
         sigmoid_backward(torch.div(cells[:-1], 2, out=spare), f, grad_input=f_f)
         tanh_backward(i, g, grad_input=f_g)
         sigmoid_backward(squashed, o, grad_input=f_o)
         to_cell = tanh_backward(o, squashed, grad_input=spare)
         by_hidden = w_hh.transpose(1, 2)
-        sums = _Gradients(ctx, inputs, states, w_ih, w_hh)
-        above = _above(gradient, len(inputs), ctx.last)
+        sums = _LayerGradients(ctx, inputs, states, w_ih, w_hh)
+        above = _output_gradients(gradient, len(inputs), ctx.last)
         of_cell = d_gates[:, :, : 3 * hidden].unflatten(2, (3, hidden))
         steps = list(zip(to_cell, f, of_cell, f_o, d_gates, strict=True))
-        d_buffer, d_cell = (room(name, inputs, *squashed.shape[1:]) for name in ("d_state", "d_cell"))
+        d_buffer, d_cell = (buffer(name, inputs, *squashed.shape[1:]) for name in ("d_state", "d_cell"))
         d_state = gradient if ctx.last else gradient[-1]
         d_cell.zero_()
         for index in range(len(steps) - 1, -1, -1):
@@ -342,7 +342,7 @@ class _LSTM(torch.autograd.Function):
             d_o *= d_state
             sums.add(index, d_now, d_now)
             if index:
-                d_state = _added_product(above[index - 1], by_hidden, d_now, d_buffer)
+                d_state = _add_product(above[index - 1], by_hidden, d_now, d_buffer)
                 d_cell *= f_now
         d_bias = _bias_gradient(d_gates)
         return sums.inputs, *sums.weights, d_bias, d_bias, None, None

@@ -1,4 +1,4 @@
-"""The score of a trial or a baseline: the seed-average forecast of every fold, in price units."""
+"""Score a trial or a baseline on the validation blocks of all folds, by the mean forecast over seeds."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from stockrnn.metrics import direction_accuracy, mae, rmse, theils_u
 
 __all__ = ["METRICS", "Scores", "score"]
 
-METRICS = {  # what a study may rank by, and which way is better
+METRICS = {  # scores that a study can rank by, and whether lower or higher is better
     "val_theils_u": "min",
     "val_worst_fold": "min",
     "val_rmse": "min",
@@ -26,11 +26,11 @@ class Scores:
 
     Attributes:
         val_theils_u: RMSE over that of persistence, on the days of all folds together.
-        val_theils_u_sd: standard deviation of the Theil's U of the single members (each fold, each seed).
-        val_worst_fold: the largest Theil's U of a single fold. Folds without a Theil's U, on whose days the
-            price never moves, count in neither.
-        val_rmse, val_mae: in price points, over the days of all folds.
-        val_direction_accuracy: share of days whose direction was forecast; NaN for persistence.
+        val_theils_u_sd: standard deviation of Theil's U over single members (each fold, each seed).
+        val_worst_fold: largest Theil's U of a fold. This and the standard deviation leave out folds without a Theil's
+            U, in which the price never changes.
+        val_rmse, val_mae: in price points, on the days of all folds together.
+        val_direction_accuracy: share of days with a correctly forecast direction; NaN for persistence.
     """
 
     val_theils_u: float
@@ -41,7 +41,7 @@ class Scores:
     val_direction_accuracy: float
 
     def as_dict(self) -> dict[str, float]:
-        """The scores by name."""
+        """Return the scores by name."""
         return asdict(self)
 
 
@@ -49,12 +49,12 @@ def score(forecasts: Sequence[np.ndarray], closes: np.ndarray, folds: Sequence[F
     """Score the forecasts of all folds.
 
     Args:
-        forecasts: per fold, shape (seeds, days), price points; the mean over seeds is what is scored.
+        forecasts: per fold, shape (seeds, days), price points; the mean over seeds is scored.
         closes: the series, shape (sessions,).
-        folds: their validation positions.
+        folds: the folds; only their validation blocks are used.
         horizon: sessions between a forecast and its target.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # an exploding forecast scores inf; the caller names it
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverged forecast scores inf; the caller reports it
         return _score(forecasts, closes, folds, horizon)
 
 

@@ -1,6 +1,7 @@
-"""A recurrent layer from the equations of its step, in both forms; the backward pass is PyTorch's.
+"""Unroll a cell's step equations into a recurrent layer, for looped and batched mode; PyTorch does the backward pass.
 
-Several times slower than a layer of PyTorch's or of `stockrnn.recurrence`, which take its place where there is one.
+These layers are several times slower than those of PyTorch and of `stockrnn.recurrence`, and serve only architectures
+that have none there.
 """
 
 from collections.abc import Callable
@@ -11,17 +12,17 @@ from torch import Tensor, nn
 
 from stockrnn.architectures import Architecture
 
-__all__ = ["SteppedLayer", "stepped"]
+__all__ = ["UnrolledLayer", "unrolled_cell"]
 
 
-class SteppedLayer(nn.Module):
-    """The plain form of one layer; its parameters are named, shaped and drawn as in `nn.GRU`.
+class UnrolledLayer(nn.Module):
+    """One layer of one network; its parameters have the names, shapes and initialization of `nn.GRU`.
 
     Args:
         architecture: the cell.
-        input_size: features of a step.
+        input_size: features per step.
         hidden_size: units.
-        bidirectional: a second set of weights reads the window backwards.
+        bidirectional: whether a second set of weights reads the window backwards.
     """
 
     def __init__(self, architecture: Architecture, input_size: int, hidden_size: int, bidirectional: bool) -> None:
@@ -36,7 +37,7 @@ class SteppedLayer(nn.Module):
                 self.register_parameter(f"{name}_l0{direction}", nn.Parameter(weight))
 
     def forward(self, windows: Tensor) -> tuple[Tensor, None]:
-        """States of all steps, as PyTorch's layers give them: (batch, sequence, n) -> (batch, sequence, width)."""
+        """Return the states of all steps like PyTorch's layers: (batch, sequence, n) -> (batch, sequence, width)."""
         read = [self._read(windows, ""), *(self._read(windows.flip(1), way).flip(1) for way in self._directions[1:])]
         return torch.cat(read, dim=2), None
 
@@ -53,8 +54,8 @@ class SteppedLayer(nn.Module):
         return torch.stack(states, dim=1)
 
 
-def stepped(architecture: Architecture) -> Callable[..., Tensor]:
-    """The batched form of one layer: called, shaped and answering as the cells of `stockrnn.recurrence`."""
+def unrolled_cell(architecture: Architecture) -> Callable[..., Tensor]:
+    """Return one layer of many members, a function with the signature of the cells in `stockrnn.recurrence`."""
 
     def cell(
         inputs: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor, last: bool, workspace: object
@@ -72,5 +73,5 @@ def stepped(architecture: Architecture) -> Callable[..., Tensor]:
 
 
 def _step(architecture: Architecture, x: Tensor, h: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Gates stand side by side in the second dimension, in both forms."""
+    """Split the second dimension into gates and compute one step."""
     return architecture.step(x.chunk(architecture.gates, 1), h.chunk(architecture.gates, 1), before)

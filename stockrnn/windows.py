@@ -1,9 +1,9 @@
-"""Windows of a fold: scaled inputs, scaled targets, and the way back to price units.
+"""Cut a series into windows with scaled inputs and targets, and convert network outputs back to prices.
 
-The scaled series is held once per fold; a window is a view by its origin, the position of its last session.
-A window of origin t sees sessions t - sequence_length + 1 .. t and is asked for the close of session
-t + horizon. Scalers see a fold's training part only, all of which is past on the day of the fold's first
-validation forecast. A trained forecaster is applied with the scalers it was trained with, on whatever prices.
+The origin of a window is the position of its last session. The window of origin t has the inputs of sessions
+t - sequence_length + 1 .. t; its target is the close of session t + horizon. Windows are views of one scaled series
+per fold. Scalings are fitted on a fold's training part only, which is past at the fold's first validation forecast.
+A saved forecaster uses the scalings of its training on any prices.
 """
 
 from collections.abc import Sequence
@@ -12,25 +12,25 @@ import numpy as np
 import torch
 
 from stockrnn.configuration import Configuration, WindowConfig
-from stockrnn.features import LEVELS, change, relative_factor, values, warm_up
+from stockrnn.features import PRICE_COLUMNS, feature_values, log_change, relative_factor, warm_up
 from stockrnn.folds import Fold
 from stockrnn.series import Prices
 
 __all__ = ["Scaling", "Windows"]
 
-PERCENT = 100.0  # relative prices and returns are in per cent: of order one without any fitting
-VOLUME_FLOOR = float(np.log(0.01))  # a volume below 1 % of its window's mean (0 above all) reads as 1 %
-LOG_OF_ZERO = -1e4  # stands for log(0) before the floor is applied, finite so that 0 / 0 volume gives 0
+PERCENT = 100.0  # relative prices and returns are in per cent, which is of order one without fitting
+VOLUME_FLOOR = float(np.log(0.01))  # smaller volumes, relative to the window's mean, are raised to this
+LOG_OF_ZERO = -1e4  # replaces log(0) before the floor is applied; finite, so that 0 / 0 volume gives 0
 
 
 class Scaling(Configuration):
-    """What brings one fold's columns and targets to order one: scaled = (value - offset) / scale.
+    """Offsets and scales of one fold's inputs and target: scaled = (value - offset) / scale.
 
-    The defaults are those of `scaling: relative`, which fits nothing: no features, targets in per cent.
+    The defaults are the scaling of `scaling: relative`, which fits nothing and gives targets in per cent.
 
     Attributes:
-        offsets, scales: of each input, in the order of the configuration's inputs.
-        target_offset, target_scale: of the target: the close in price points, or its log return.
+        offsets, scales: one per input, in the order of the configuration's inputs.
+        target_offset, target_scale: for the target, which is the close in price points or its log return.
     """
 
     offsets: tuple[float, ...] = ()
@@ -39,33 +39,33 @@ class Scaling(Configuration):
     target_scale: float = 1 / PERCENT
 
     def check(self, config: WindowConfig) -> None:
-        """Raise ValueError where this cannot be the scaling of windows of this configuration."""
+        """Raise ValueError if the scaling does not fit a window configuration."""
         if config.scaling == "relative":
             if self != Scaling():
                 raise ValueError("scaling: relative fits nothing, but there are offsets and scales")
             return
-        wanted, offsets, scales = len(config.inputs), len(self.offsets), len(self.scales)
-        if not offsets == scales == wanted:
-            raise ValueError(f"{wanted} inputs need {wanted} offsets and scales, not {offsets} and {scales}")
+        inputs, offsets, scales = len(config.inputs), len(self.offsets), len(self.scales)
+        if not offsets == scales == inputs:
+            raise ValueError(f"{inputs} inputs need {inputs} offsets and scales, not {offsets} and {scales}")
         numbers = (*self.offsets, *self.scales, self.target_offset, self.target_scale)
         if not np.isfinite(numbers).all() or min(*self.scales, self.target_scale) <= 0:
-            raise ValueError("offsets are finite numbers, and scales finite numbers above 0")
+            raise ValueError("offsets must be finite numbers, and scales finite numbers above 0")
 
 
 class Windows:
-    """All windows of all folds of one series under one window configuration.
+    """All windows of all folds of one series for one window configuration.
 
     Args:
         prices: the series.
         folds: training and validation positions of each fold.
-        config: features, other series, target, scaling and sequence length; the series has their columns.
-        horizon: sessions ahead.
-        scalings: of each fold, used as they are; None fits them on the folds' training parts.
-        dtype, device: of the tensors that networks see.
+        config: features, other series, target, scaling and sequence length; the series must have the columns.
+        horizon: sessions between origin and target.
+        scalings: one per fold; None fits them on the folds' training parts.
+        dtype, device: of the returned tensors.
 
     Attributes:
-        scalings: of each fold.
-        warm_up: sessions at the start of the series for which not all inputs are defined; no window holds one.
+        scalings: one per fold.
+        warm_up: number of initial sessions with undefined inputs; no window contains them.
     """
 
     def __init__(
@@ -83,16 +83,16 @@ class Windows:
         self.config = config
         self.horizon = horizon
         self.closes = prices.column("close")
-        columns = [values(name, prices) for name in config.features]
-        columns += [change(prices.column(name)) for name in config.others]
+        columns = [feature_values(name, prices) for name in config.features]
+        columns += [log_change(prices.column(name)) for name in config.others]
         self.warm_up = max(map(warm_up, config.inputs))
         value = self._target_values()
-        self.scalings = self._fitted(columns, value) if scalings is None else self._given(scalings)
-        self._anchor: torch.Tensor | None = None  # what is subtracted from an origin's window
-        self._floor: torch.Tensor | None = None  # what its inputs do not fall below
+        self.scalings = self._fit_scalings(columns, value) if scalings is None else self._check_scalings(scalings)
+        self._anchor: torch.Tensor | None = None  # subtracted from the window of each origin
+        self._floor: torch.Tensor | None = None  # lower bound of each input
         if config.scaling == "relative":
             series, anchor = self._relative(columns)
-            if {*LEVELS, "volume"} & {*config.features}:
+            if {*PRICE_COLUMNS, "volume"} & {*config.features}:
                 self._anchor = torch.from_numpy(anchor).to(device=device, dtype=dtype)
             if "volume" in config.features:
                 floor = [VOLUME_FLOOR if name == "volume" else -np.inf for name in config.inputs]
@@ -100,7 +100,7 @@ class Windows:
         else:
             series = self._scaled(columns)
         self._sessions = len(prices)
-        # Row t of the unfolded view is the window that begins at session t: overlapping, nothing is copied.
+        # Row t of this view is the window that begins at session t. Rows overlap; nothing is copied.
         length, features = config.sequence_length, len(columns)
         flat = torch.from_numpy(series).to(device=device, dtype=dtype).contiguous()
         self._starts = flat.as_strided((flat.shape[0] * self._sessions - length + 1, length * features), (features, 1))
@@ -110,29 +110,29 @@ class Windows:
 
     @property
     def device(self) -> torch.device:
-        """Where the windows lie."""
+        """Device of the windows."""
         return self._starts.device
 
     def train_origins(self, fold: int) -> range:
-        """Origins whose window, after the warm-up, and target lie in the fold's training part.
+        """Return the origins whose windows and targets lie in the fold's training part, after the warm-up.
 
-        What a feature looks back over may lie before that part: it is past on each of these days.
+        The sessions that a feature looks back on may lie before the training part; they are past at each origin.
         """
         train = self.folds[fold].train
         first = max(train.start, self.warm_up)
         return range(first + self.config.sequence_length - 1, train.stop - self.horizon)
 
     def validation_origins(self, fold: int) -> range:
-        """Origins whose target lies in the fold's validation block; windows may look back into training."""
+        """Return the origins whose targets form the fold's validation block; windows may reach into training."""
         block = self.folds[fold].validation
         return range(block.start - self.horizon, block.stop - self.horizon)
 
     def inputs(self, folds: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
-        """Windows by origin.
+        """Return scaled windows by origin.
 
         Args:
             folds: int64, shape (members,): the fold of each row of `origins`.
-            origins: int64, shape (members, batch); the last session of the series may be one.
+            origins: int64, shape (members, batch); may include the last session of the series.
 
         Returns:
             Shape (members, batch, sequence, inputs).
@@ -149,35 +149,35 @@ class Windows:
         return windows
 
     def targets(self, folds: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
-        """Scaled targets of origins, shape (members, batch); NaN where the future is not in the series."""
+        """Return the scaled targets of origins, shape (members, batch); NaN if the target is after the series."""
         positions = origins + folds[:, None] * self._sessions
         return self._target.view(-1).index_select(0, positions.view(-1)).view(origins.shape)
 
     def to_prices(self, fold: int, origins: Sequence[int] | np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        """Network outputs (..., origins) of a fold -> forecast closes in price points, same shape."""
+        """Convert a fold's network outputs, shape (..., origins), to forecast closes in price points, same shape."""
         scaling = self.scalings[fold]
         value = outputs.astype(float) * scaling.target_scale + scaling.target_offset
         if self._target_is_return:
-            # An output that explodes is an infinite price; the caller finds and names it: no warning here.
+            # A diverged output gives an infinite price. The caller reports it, so there is no warning here.
             with np.errstate(over="ignore"):
                 return self.closes[np.asarray(origins, dtype=np.int64)] * np.exp(value)
         return value
 
     @property
     def _target_is_return(self) -> bool:
-        # Relative scaling states every price as a log ratio to the window's last close, the target's too.
+        # Relative scaling expresses every price, including the target, as a log ratio to the window's last close.
         return self.config.target == "log_return" or self.config.scaling == "relative"
 
     def _relative(self, columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs of order one, shape (1, sessions, inputs); and what is subtracted from an origin's window.
+        """Return relative inputs, shape (1, sessions, inputs), and the anchors of origins, shape (sessions, inputs).
 
-        The latter has the shape (sessions, inputs): logs of close and of mean volume, 0 for other inputs.
+        An origin's anchor is subtracted from its window: the log of the close or mean volume, 0 for other inputs.
         """
         log_close = np.log(self.closes)
-        base = log_close[0]  # cancels out; keeps the float32 differences exact to 1e-5 per cent
+        base = log_close[0]  # cancels out; keeps float32 differences exact to 1e-5 per cent
         series, anchors = [], []
         for name, column in zip(self.config.inputs, columns, strict=True):
-            if name in LEVELS:
+            if name in PRICE_COLUMNS:
                 series.append(PERCENT * (np.log(column) - base))
                 anchors.append(PERCENT * (log_close - base))
             elif name == "volume":
@@ -189,7 +189,7 @@ class Windows:
         return np.column_stack(series)[None], np.column_stack(anchors)
 
     def _scaled(self, columns: list[np.ndarray]) -> np.ndarray:
-        """Inputs scaled for each fold, shape (folds, sessions, inputs)."""
+        """Return the inputs scaled for each fold, shape (folds, sessions, inputs)."""
         scaled = np.empty((len(self.folds), len(self.closes), len(columns)))
         for number, scaling in enumerate(self.scalings):
             for index, column in enumerate(columns):
@@ -197,20 +197,20 @@ class Windows:
         return scaled
 
     def _target_values(self) -> np.ndarray:
-        """Targets of origins before scaling, shape (sessions,); NaN where the future is not in the series."""
+        """Return the unscaled targets of origins, shape (sessions,); NaN if the target is after the series."""
         ahead = np.full(len(self.closes), np.nan)
         ahead[: -self.horizon] = self.closes[self.horizon :]
         return np.log(ahead / self.closes) if self._target_is_return else ahead
 
-    def _given(self, scalings: Sequence[Scaling]) -> tuple[Scaling, ...]:
+    def _check_scalings(self, scalings: Sequence[Scaling]) -> tuple[Scaling, ...]:
         if len(scalings) != len(self.folds):
             raise ValueError(f"each of {len(self.folds)} folds needs a scaling; there are {len(scalings)}")
         for scaling in scalings:
             scaling.check(self.config)
         return tuple(scalings)
 
-    def _fitted(self, columns: list[np.ndarray], value: np.ndarray) -> tuple[Scaling, ...]:
-        """The scaling of each fold, fitted on its training part: `columns` and target values (sessions,)."""
+    def _fit_scalings(self, columns: list[np.ndarray], value: np.ndarray) -> tuple[Scaling, ...]:
+        """Fit the scaling of each fold on its training part; columns and target values have shape (sessions,)."""
         if self.config.scaling == "relative":
             return (Scaling(),) * len(self.folds)
         scalings = []
@@ -224,10 +224,10 @@ class Windows:
         return tuple(scalings)
 
     def _fit(self, known: np.ndarray) -> tuple[float, float]:
-        """Offset and scale that bring known values to 0..1 (minmax), or to mean 0, deviation 1 (standard)."""
-        known = known[~np.isnan(known)]  # a feature is not defined in its warm-up
+        """Return the offset and scale that map values to 0..1 (minmax), or to mean 0 and deviation 1 (standard)."""
+        known = known[~np.isnan(known)]  # features are NaN in their warm-up
         spread = float(np.ptp(known))
-        if spread == 0:  # tested before the deviation, which rounding keeps from being exactly zero
+        if spread == 0:  # because of rounding, the deviation of constant values may differ from zero
             return float(known[0]), 1.0
         if self.config.scaling == "minmax":
             return float(known.min()), spread
@@ -235,11 +235,12 @@ class Windows:
 
 
 def _log_or_floor(volume: np.ndarray) -> np.ndarray:
-    return np.log(volume, out=np.full(len(volume), LOG_OF_ZERO), where=volume > 0)
+    logs: np.ndarray = np.log(volume, out=np.full(len(volume), LOG_OF_ZERO), where=volume > 0)
+    return logs
 
 
 def _rolling_mean(column: np.ndarray, length: int) -> np.ndarray:
-    """Mean of the last `length` values up to each position, shape (sessions,); NaN where there are fewer."""
+    """Return the mean of the last `length` values at each position, shape (sessions,); NaN for fewer values."""
     means = np.full(len(column), np.nan)
     means[length - 1 :] = np.lib.stride_tricks.sliding_window_view(column, length).mean(axis=1)
     return means

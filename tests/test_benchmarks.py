@@ -38,10 +38,10 @@ PAGE = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
 
 def test_everybody_validates_and_forecasts_the_days_of_the_study():
     space = load_space(str(ROOT / "benchmarks/twenty.yaml"), [("validation.folds", "3", "--set")])
-    walk = space.folds(prepare(space.data))
+    splits = space.folds(prepare(space.data))
     end = len(table())
-    assert walk.test == range(end - BLOCK, end)
-    assert [fold.validation for fold in walk.folds] == [
+    assert splits.test == range(end - BLOCK, end)
+    assert [fold.validation for fold in splits.folds] == [
         range(end - BLOCK * (2 + fold), end - BLOCK * (1 + fold)) for fold in (2, 1, 0)
     ]
     assert len(space.search.initial) == space.num_samples == len(points()) == 20

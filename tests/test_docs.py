@@ -205,8 +205,8 @@ def test_the_levels_that_honesty_names_are_those_of_the_tests():
     from stockrnn import selection, significance
 
     page = read("honesty.md")
-    assert f"fewer than {selection.DAYS} days, or than 8 × H" in page
-    assert f"fewer than {significance.DAYS} days" in page
+    assert f"fewer than {selection.MIN_DAYS} days, or than 8 × H" in page
+    assert f"fewer than {significance.MIN_DAYS} days" in page
     assert f"each {LEVEL} or less" in page
     assert f"{selection.REPLICATIONS:,} times" in page
 

@@ -25,13 +25,13 @@ def finished(tmp_path_factory):
     (place / "s.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
     space = load_space(str(place / "s.yaml"))
     prices = prepare(space.data)
-    walk = space.folds(prices)
-    baselines = baseline_scores(prices.column("close"), walk.folds, space.data.horizon)
+    splits = space.folds(prices)
+    baselines = baseline_scores(prices.column("close"), splits.folds, space.data.horizon)
     scores = {name: found.as_dict() for name, found in baselines.items()}
     folder = place / "s"
-    with make_folder(folder, space, prices, opening(space, prices, walk, "", "2026-01-01T00:00:00+00:00", scores)):
+    with make_folder(folder, space, prices, opening(space, prices, splits, "", "2026-01-01T00:00:00+00:00", scores)):
         predictions = Predictions(folder / "predictions.parquet", prices, 1)
-        predictions.validation("00000", walk.folds, np.full(200, 5000.0))
+        predictions.validation("00000", splits.folds, np.full(200, 5000.0))
         predictions.flush()
         record = Record(folder / "trials.jsonl")
         record.start("00000", {"architecture": "rnn"})

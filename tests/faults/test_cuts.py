@@ -40,7 +40,7 @@ def copy(killed, tmp_path):
     folder = tmp_path / "grid"
     shutil.copytree(killed, folder)
     space, prices = load_space(str(folder / "space.yaml"), []), read_prices(folder / "prices.parquet")[0]
-    walk = space.folds(prices)
+    splits = space.folds(prices)
 
     def reopen():
         """All that a resumed study reads before its first trial; what it says of damage, or None."""
@@ -48,7 +48,7 @@ def copy(killed, tmp_path):
             begun = read_begun(folder)
             searcher = OptunaSearcher(space, folder / "study.journal", begun.ends, begun.broken_off)
             scored = {end.trial_id for end in begun.ends if end.scores}
-            Predictions(folder / "predictions.parquet", prices, 1).keep(scored, folds=len(walk.folds), test=False)
+            Predictions(folder / "predictions.parquet", prices, 1).keep(scored, folds=len(splits.folds), test=False)
             FiniteASHA(space, begun.events)
             Record(folder / "trials.jsonl", begun.events)
         except ValueError as error:

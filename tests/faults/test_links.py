@@ -156,13 +156,13 @@ def test_a_file_that_is_replaced_may_have_a_second_name_which_stays_as_it_is(stu
 def test_forecasts_are_not_written_through_a_hard_link(finished, tmp_path):
     space = load_space(str(finished / "space.yaml"))
     prices = prepare(space.data)
-    walk = space.folds(prices)
+    splits = space.folds(prices)
     folder = tmp_path / "predictions.parquet"
     folder.mkdir()
     (tmp_path / "canary").write_text("kept")
     os.link(tmp_path / "canary", folder / ".stream.arrows")
     predictions = Predictions(folder, prices, 1)
-    predictions.validation("00000", walk.folds, np.full(200, 5000.0))
+    predictions.validation("00000", splits.folds, np.full(200, 5000.0))
     predictions.flush()
     assert (tmp_path / "canary").read_text() == "kept"
 

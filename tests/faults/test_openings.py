@@ -93,10 +93,10 @@ def test_a_second_signal_among_the_finalists_leaves_the_opening_counted(study):
 def conclusion(study):
     space = load_space(str(study / "space.yaml"))
     prices = prepare(space.data, Access())
-    walk = space.folds(prices)
+    splits = space.folds(prices)
     record = Record(study / "trials.jsonl", studies.events(study))
     return Conclusion(
-        space=space, prices=prices, walk=walk, folder=study, record=record,
+        space=space, prices=prices, splits=splits, folder=study, record=record,
         predictions=Predictions(study / "predictions.parquet", prices, 1),
         board=Board(study / "leaderboard.csv", space, record, {}),
         progress=Progress(space, record, {}, quiet=True), stop=Stop(None, lambda: None), needs=None,

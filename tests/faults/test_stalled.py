@@ -156,15 +156,15 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
     monkeypatch.setattr(search.stalls, "FIRST_REPORT", 25.0)
     path = studies.write(tmp_path, GRID, search={"stall_timeout": 1, "max_failures": 1, **studies.FINALIST})
     space, prices = load_space(str(path)), clean(load("nasdaq"))
-    walk = space.folds(prices)
+    splits = space.folds(prices)
     point = {"architecture": "rnn", "hidden_size": 4, "sequence_length": 5}
     finalists = [Finalist(rank=rank, trial_id=f"{rank:05d}", point=point, epochs=1) for rank in (1, 2, 3, 4)]
     validation = {finalist.trial_id: np.full(200, 2000.0) for finalist in finalists}
     said = []
     with ray_running(None):
-        needs = Needs(space, walk, len(prices), None)
+        needs = Needs(space, splits, len(prices), None)
         refitted, failed = search.afresh.train_afresh(
-            finalists, needs.at, validation, space, prices, walk, go_on=lambda: True, say=said.append
+            finalists, needs.at, validation, space, prices, splits, go_on=lambda: True, say=said.append
         )
     assert [one.finalist.trial_id for one in refitted] == ["00002", "00003", "00004"]
     assert failed == {"00001": "no progress for 25 s (2 times)"}

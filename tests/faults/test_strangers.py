@@ -268,7 +268,7 @@ def test_a_forecaster_does_not_lead_out_of_its_folder(study, tmp_path, capsys):
     assert "is a link" in line
     assert "hunter2" not in line
     for rank in ("..", "../..", "/etc", "1/../..", "0x1", "\x1b[2J", "9" * 5000):
-        assert "is no rank" in refused(capsys, forecast.main, study, "--rank", rank)
+        assert "is not a rank" in refused(capsys, forecast.main, study, "--rank", rank)
 
 
 def test_a_folder_of_forecasters_is_no_link(study, tmp_path, capsys):

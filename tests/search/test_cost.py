@@ -77,15 +77,15 @@ def test_patience_may_end_trials_before_the_first_rung(small_space):
 def test_operations_are_those_that_pytorch_counts(small_space, architecture, head):
     space = small_space(space={"architecture": architecture, "head": head, "hidden_size": 24, "num_layers": 2})
     prices = load("nasdaq").rows(np.arange(600))
-    walk = space.folds(prices)
+    splits = space.folds(prices)
     window, network, training = space.configurations(
         {"architecture": architecture, "head": head, "hidden_size": 24, "num_layers": 2}
     )
-    windows = Windows(prices, walk.folds, window, space.data.horizon)
-    said = work(window, network, training, [len(fold.train) for fold in walk.folds], 30, 2, space.data.horizon)
+    windows = Windows(prices, splits.folds, window, space.data.horizon)
+    said = work(window, network, training, [len(fold.train) for fold in splits.folds], 30, 2, space.data.horizon)
     in_place = {torch.ops.aten.baddbmm_: lambda _, left, right, **__: 2 * math.prod(left) * right[2]}
     with FlopCounterMode(display=False, custom_mapping=in_place) as counted:
-        next(train(windows, network, training, seeds=2, max_epochs=1, form="batched"))
+        next(train(windows, network, training, seeds=2, max_epochs=1, mode="batched"))
     assert said.operations == pytest.approx(counted.get_total_flops(), rel=0.25)
 
 

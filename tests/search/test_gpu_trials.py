@@ -117,17 +117,17 @@ def prices():
 
 def searched(trainable, sizes, space, prices, folder, max_failures=0):
     """Run a trial for each hidden size, numbered in their order."""
-    walk = space.folds(prices)
-    needs = Needs(space, walk, len(prices), None)
+    splits = space.folds(prices)
+    needs = Needs(space, splits, len(prices), None)
     watching = Watching()
     points = [
         {"trial_id": f"{number:05d}", "point": {"architecture": "gru", "hidden_size": size, "sequence_length": 3}}
         for number, size in enumerate(sizes)
     ]
-    with workers_may_die(StallLimits(space, walk), StallWatch()):
+    with workers_may_die(StallLimits(space, splits), StallWatch()):
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(trainable, prices=prices, folds=walk.folds, space=space), partial(asked, needs)
+                tune.with_parameters(trainable, prices=prices, folds=splits.folds, space=space), partial(asked, needs)
             ),
             param_space=tune.grid_search(points),
             tune_config=tune.TuneConfig(scheduler=FiniteASHA(space), reuse_actors=True),
@@ -188,7 +188,7 @@ def test_a_study_goes_on_where_pytorch_sees_no_gpu_and_names_what_failed(cluster
     assert {size: end["status"] for size, end in ends.items()} == {
         SMALL: "complete", 5: "complete", 6: "complete", 7: "complete", LARGE: "failed",
     }  # fmt: skip
-    assert ends[LARGE]["message"].startswith("GpuError: a share of 0.25 of a GPU was given, but PyTorch sees none")
+    assert ends[LARGE]["message"].startswith("GpuError: a share of 0.25 of a GPU was given, but PyTorch finds no GPU")
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -248,8 +248,8 @@ def test_more_than_there_is_is_refused_with_its_key(cluster, space_file, tmp_pat
 
 
 def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(cluster, mixed, prices):
-    walk = mixed.folds(prices)
-    needs = Needs(mixed, walk, len(prices), None)
+    splits = mixed.folds(prices)
+    needs = Needs(mixed, splits, len(prices), None)
     finalists = [
         Finalist(
             rank=rank, trial_id=f"{rank:05d}", point={"architecture": "gru", "hidden_size": size}, epochs=1, seeds=1
@@ -257,9 +257,11 @@ def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(clu
         for rank, size in ((1, LARGE), (2, SMALL))
     ]
     forecasts = {finalist.trial_id: prices.column("close")[-60:] for finalist in finalists}
-    refitted, failed = train_afresh(finalists, needs.at, forecasts, mixed, prices, walk, go_on=lambda: True, say=print)
+    refitted, failed = train_afresh(
+        finalists, needs.at, forecasts, mixed, prices, splits, go_on=lambda: True, say=print
+    )
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
-    assert len(refitted[0].forecasts[0]) == len(walk.final.validation)
+    assert len(refitted[0].forecasts[0]) == len(splits.final.validation)
     assert failed["00001"].startswith("GpuError: a share of 0.25 of a GPU was given")
 
 

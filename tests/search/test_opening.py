@@ -39,8 +39,8 @@ def knowing(prices, block, share, seed=0, horizon=1):
     return closes[targets - horizon] * np.exp(share * np.log(closes[targets] / closes[targets - horizon]) + noise)
 
 
-def validation_of(prices, walk, share, seed=0):
-    return np.concatenate([knowing(prices, fold.validation, share, seed + 10) for fold in walk.folds])
+def validation_of(prices, splits, share, seed=0):
+    return np.concatenate([knowing(prices, fold.validation, share, seed + 10) for fold in splits.folds])
 
 
 def refitted(number, forecasts):
@@ -49,19 +49,19 @@ def refitted(number, forecasts):
 
 
 def opened(shares=(0.2, -0.1), **how):
-    prices, walk = market(**how)
+    prices, splits = market(**how)
     finalists = [
-        refitted(number, [knowing(prices, walk.test, share, seed) for seed in range(3)])
+        refitted(number, [knowing(prices, splits.test, share, seed) for seed in range(3)])
         for number, share in enumerate(shares)
     ]
-    validation = {f"{number:05d}": validation_of(prices, walk, share) for number, share in enumerate(shares)}
-    return prices, walk, finalists, validation, open_block(finalists, validation, prices, walk, 1)
+    validation = {f"{number:05d}": validation_of(prices, splits, share) for number, share in enumerate(shares)}
+    return prices, splits, finalists, validation, open_block(finalists, validation, prices, splits, 1)
 
 
 def test_finalists_their_average_and_the_baselines_are_scored_on_the_same_days():
-    prices, walk, finalists, _, opening = opened()
+    prices, splits, finalists, _, opening = opened()
     assert list(opening.scores) == ["00000", "00001", "ensemble", *BASELINES]
-    closes, block = prices.column("close"), walk.test
+    closes, block = prices.column("close"), splits.test
     actual, previous = closes[block.start : block.stop], closes[block.start - 1 : block.stop - 1]
     average = np.mean([one.forecasts.mean(axis=0) for one in finalists], axis=0)
     np.testing.assert_allclose(opening.forecasts["ensemble"], average)
@@ -76,9 +76,9 @@ def test_finalists_their_average_and_the_baselines_are_scored_on_the_same_days()
 
 
 def test_the_average_is_scored_on_validation_as_a_trial_is():
-    prices, walk, _, validation, opening = opened(shares=(0.2, 0.2))
+    prices, splits, _, validation, opening = opened(shares=(0.2, 0.2))
     closes = prices.column("close")
-    targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in walk.folds])
+    targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in splits.folds])
     average = (validation["00000"] + validation["00001"]) / 2
     assert opening.ensemble["val_theils_u"] == pytest.approx(
         metrics.theils_u(average, closes[targets], closes[targets - 1])
@@ -119,44 +119,44 @@ def test_every_column_that_is_not_known_says_why():
 def test_prices_that_never_move_give_no_made_up_number():
     moving = 100 * np.exp(np.cumsum(0.01 * np.random.default_rng(0).normal(size=500)))
     closes = np.concatenate([moving, np.full(121, moving[-1])])[: 500 + 120]
-    prices, walk = market(closes=closes)
-    finalists = [refitted(0, [closes[walk.test.start : walk.test.stop] * 1.001] * 2)]
-    validation = {"00000": validation_of(prices, walk, 0.1)}
-    opening = open_block(finalists, validation, prices, walk, 1)
+    prices, splits = market(closes=closes)
+    finalists = [refitted(0, [closes[splits.test.start : splits.test.stop] * 1.001] * 2)]
+    validation = {"00000": validation_of(prices, splits, 0.1)}
+    opening = open_block(finalists, validation, prices, splits, 1)
     assert "test_theils_u" in unknown(opening.scores["00000"])
     assert opening.reasons["00000"]["test_theils_u"]
 
 
 def test_a_constant_forecast_change_is_named():
-    prices, walk = market()
+    prices, splits = market()
     closes = prices.column("close")
-    finalists = [refitted(0, [closes[walk.test.start - 1 : walk.test.stop - 1] + 1.0] * 2)]
-    opening = open_block(finalists, {"00000": validation_of(prices, walk, 0.1)}, prices, walk, 1)
+    finalists = [refitted(0, [closes[splits.test.start - 1 : splits.test.stop - 1] + 1.0] * 2)]
+    opening = open_block(finalists, {"00000": validation_of(prices, splits, 0.1)}, prices, splits, 1)
     assert opening.reasons["00000"]["test_lag_correlation"] == "the forecast change is the same every day"
 
 
 def test_a_search_of_knowing_trials_is_proven_and_one_of_noise_is_not():
-    prices, walk = market()
+    prices, splits = market()
     finalists = ["00000", "00001"]
     *_, opening = opened(shares=(0.3, 0.2))
-    noise = {f"{n:05d}": validation_of(prices, walk, 0.0, seed=100 + n) for n in range(20)}
-    lucky = prove(noise, opening, finalists, prices, walk, 1)
+    noise = {f"{n:05d}": validation_of(prices, splits, 0.0, seed=100 + n) for n in range(20)}
+    lucky = prove(noise, opening, finalists, prices, splits, 1)
     assert lucky["trials"] == 20
     assert lucky["spa_p"] > 0.1
     assert 0.1 < lucky["pbo"] <= 1
     assert lucky["test_spa_p"] < 0.05
     assert lucky["reasons"] == {}
-    knowing_one = prove({**noise, "00000": validation_of(prices, walk, 0.3)}, opening, finalists, prices, walk, 1)
+    knowing_one = prove({**noise, "00000": validation_of(prices, splits, 0.3)}, opening, finalists, prices, splits, 1)
     assert knowing_one["spa_p"] < 0.05
     assert knowing_one["pbo"] < 0.1
 
 
 def test_what_cannot_be_tested_is_unknown_and_says_why():
-    prices, walk = market()
-    nothing = prove({}, None, [], prices, walk, 1)
+    prices, splits = market()
+    nothing = prove({}, None, [], prices, splits, 1)
     assert (nothing["spa_p"], nothing["pbo"], nothing["test_spa_p"]) == (None, None, None)
     assert set(nothing["reasons"]) == {"spa_p", "pbo", "test_spa_p"}
-    one = prove({"00000": validation_of(prices, walk, 0.1)}, None, [], prices, walk, 1)
+    one = prove({"00000": validation_of(prices, splits, 0.1)}, None, [], prices, splits, 1)
     assert one["spa_p"] is not None
     assert one["pbo"] is None
     assert "one trial" in one["reasons"]["pbo"]

@@ -13,7 +13,7 @@ from search.parameters import FIELDS, Parameter, Value, grid_points, grid_size
 from search.plain_yaml import yaml_text
 from search.space import Space, SpaceError, load_space
 from stockrnn.configuration import FEATURE_NAMES, FEATURE_SETS
-from stockrnn.features import LONGEST, ROLLING, SHORTEST
+from stockrnn.features import MAX_ROLLING_SESSIONS, MIN_ROLLING_SESSIONS, ROLLING
 
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("*.yaml"))
 ROUND_TRIP = settings(deadline=None, database=None, max_examples=100)
@@ -167,7 +167,9 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
     """Values that a parameter takes."""
     schema = FIELDS[name].model_json_schema()["properties"][name]
     if name == "features":
-        rolling = st.builds("{}_{}".format, st.sampled_from(list(ROLLING)), st.integers(SHORTEST, LONGEST))
+        rolling = st.builds(
+            "{}_{}".format, st.sampled_from(list(ROLLING)), st.integers(MIN_ROLLING_SESSIONS, MAX_ROLLING_SESSIONS)
+        )
         features = st.lists(st.sampled_from(FEATURE_NAMES[:-3] + FEATURE_NAMES[-1:]) | rolling, min_size=1, unique=True)
         return st.sampled_from(sorted(FEATURE_SETS)) | features
     if name == "gradient_clip":

@@ -18,7 +18,7 @@ def prices():
 
 
 @pytest.fixture(scope="module")
-def walk(prices):
+def splits(prices):
     return walk_forward(len(prices), folds=2, fold_size=30, test_size=20)
 
 
@@ -26,11 +26,11 @@ def forecast(seed, days=60):
     return (5000 + np.random.default_rng(seed).normal(size=days)).astype(np.float32)
 
 
-def test_every_day_stands_with_its_date_and_the_two_closes_it_is_judged_by(prices, walk, tmp_path):
+def test_every_day_stands_with_its_date_and_the_two_closes_it_is_judged_by(prices, splits, tmp_path):
     horizon = 2
     predictions = Predictions(tmp_path / "predictions.parquet", prices, horizon)
-    predictions.validation("00000", walk.folds, forecast(0))
-    predictions.test("persistence", walk.test, forecast(1, 20))
+    predictions.validation("00000", splits.folds, forecast(0))
+    predictions.test("persistence", splits.test, forecast(1, 20))
     predictions.flush()
     table = pd.read_parquet(tmp_path / "predictions.parquet")
     assert list(table.columns) == ["trial_id", "split", "fold", "date", "forecast", "actual", "previous"]
@@ -46,12 +46,12 @@ def test_every_day_stands_with_its_date_and_the_two_closes_it_is_judged_by(price
     assert table["forecast"].to_numpy()[:60].tolist() == forecast(0).tolist()
 
 
-def test_a_part_is_written_when_there_is_enough_and_half_a_part_is_never_read(prices, walk, tmp_path, monkeypatch):
+def test_a_part_is_written_when_there_is_enough_and_half_a_part_is_never_read(prices, splits, tmp_path, monkeypatch):
     monkeypatch.setattr(search.predictions, "PART_ROWS", 120)
     folder = tmp_path / "predictions.parquet"
     predictions = Predictions(folder, prices, 1)
     for number in range(5):
-        predictions.validation(f"{number:05d}", walk.folds, forecast(number))
+        predictions.validation(f"{number:05d}", splits.folds, forecast(number))
     assert sorted(path.name for path in folder.iterdir()) == [
         ".stream.arrows", "part-00000.parquet", "part-00001.parquet"
     ]  # fmt: skip
@@ -71,21 +71,21 @@ def test_a_study_without_predictions_has_an_empty_table(tmp_path):
     assert forecasts.size == 0
 
 
-def written(tmp_path, prices, walk, *names):
+def written(tmp_path, prices, splits, *names):
     """A study that was killed: these trials' forecasts stand in the stream."""
     predictions = Predictions(tmp_path / "predictions.parquet", prices, 1)
     for number, name in enumerate(names):
-        predictions.validation(name, walk.folds, forecast(number))
+        predictions.validation(name, splits.folds, forecast(number))
     return predictions
 
 
-def test_what_had_ended_is_kept_once_and_what_had_not_is_dropped(prices, walk, tmp_path):
+def test_what_had_ended_is_kept_once_and_what_had_not_is_dropped(prices, splits, tmp_path):
     folder = tmp_path / "predictions.parquet"
-    first = written(tmp_path, prices, walk, "00000", "00001")
+    first = written(tmp_path, prices, splits, "00000", "00001")
     first.flush()
-    first.validation("00002", walk.folds, forecast(2))
-    first.validation("00001", walk.folds, forecast(1))  # as if it had been killed between part and stream
-    first.test("persistence", walk.test, forecast(9, 20))
+    first.validation("00002", splits.folds, forecast(2))
+    first.validation("00001", splits.folds, forecast(1))  # as if it had been killed between part and stream
+    first.test("persistence", splits.test, forecast(9, 20))
     (folder / f".{7:032x}.part").write_bytes(b"PAR1 torn")
     Predictions(folder, prices, 1).keep({"00001", "00002"}, folds=2, test=False)
     names, forecasts = validation_forecasts(folder)
@@ -96,26 +96,26 @@ def test_what_had_ended_is_kept_once_and_what_had_not_is_dropped(prices, walk, t
     first._file.close()
 
 
-def test_a_forecast_that_is_lost_is_named(prices, walk, tmp_path):
-    predictions = written(tmp_path, prices, walk, "00000")
+def test_a_forecast_that_is_lost_is_named(prices, splits, tmp_path):
+    predictions = written(tmp_path, prices, splits, "00000")
     with pytest.raises(DamagedError, match=r"lacks forecasts of 1 trials that ended \(00004\); all are needed"):
         Predictions(tmp_path / "predictions.parquet", prices, 1).keep({"00000", "00004"}, folds=2, test=False)
     predictions._file.close()
 
 
-def test_a_damaged_part_is_named(prices, walk, tmp_path):
-    written(tmp_path, prices, walk, "00000").flush()
+def test_a_damaged_part_is_named(prices, splits, tmp_path):
+    written(tmp_path, prices, splits, "00000").flush()
     part = tmp_path / "predictions.parquet" / "part-00000.parquet"
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(DamagedError, match=r"part-00000.parquet: is damaged \("):
         Predictions(tmp_path / "predictions.parquet", prices, 1).keep({"00000"}, folds=2, test=False)
 
 
-def test_the_test_block_has_the_forecasts_of_its_last_opening_alone(prices, walk, tmp_path):
-    predictions = written(tmp_path, prices, walk, "00000")
-    predictions.test("persistence", walk.test, forecast(1, 20))
+def test_the_test_block_has_the_forecasts_of_its_last_opening_alone(prices, splits, tmp_path):
+    predictions = written(tmp_path, prices, splits, "00000")
+    predictions.test("persistence", splits.test, forecast(1, 20))
     predictions.forget_test()
-    predictions.test("persistence", walk.test, forecast(2, 20))
+    predictions.test("persistence", splits.test, forecast(2, 20))
     predictions.flush()
     table = read_predictions(tmp_path / "predictions.parquet", "test")
     assert table["forecast"].to_pylist() == forecast(2, 20).tolist()

@@ -179,8 +179,8 @@ AUTO = SPACE[: SPACE.index("resources")] + "resources: {gpu: auto}\n"
 
 def needs(folder, memory, text=AUTO):
     space = space_of(folder, text)
-    walk = walk_forward(3000, folds=3, fold_size=250, test_size=250)
-    return Needs(space, walk, 3000, memory)
+    splits = walk_forward(3000, folds=3, fold_size=250, test_size=250)
+    return Needs(space, splits, 3000, memory)
 
 
 def test_auto_is_the_cpu_where_there_is_no_gpu(tmp_path):

@@ -551,9 +551,9 @@ def space_with(path: Path, space: str, data: str = "", validation: str = "") -> 
 def test_folds_count_the_deepest_warm_up(tmp_path: Path, space: str, data: str, warm_up: int) -> None:
     read = space_with(tmp_path / "space.yaml", space + "  sequence_length: [3, 5]\n", data)
     needed = warm_up + 5 + 1 + 2 * 10 + 20  # the warm-up, a window, its target, the folds and the test block
-    walk = read.folds(prices_of(needed))
+    splits = read.folds(prices_of(needed))
     assert read.deepest_warm_up == warm_up
-    assert walk.folds[0].train == range(warm_up + 6)
+    assert splits.folds[0].train == range(warm_up + 6)
     with pytest.raises(SpaceError) as caught:
         read.folds(prices_of(needed - 1))
     (problem,) = caught.value.problems
@@ -566,8 +566,8 @@ def test_folds_count_the_deepest_warm_up(tmp_path: Path, space: str, data: str, 
 def test_a_sliding_part_may_be_shorter_than_what_features_look_back_over(tmp_path: Path) -> None:
     sliding = ", window: sliding, train_size: 10"
     read = space_with(tmp_path / "space.yaml", "  features: volatility_50\n  sequence_length: 5\n", "", sliding)
-    walk = read.folds(prices_of(50 + 6 + 2 * 10 + 20))
-    assert walk.folds[0].train == range(46, 56)  # windows begin at session 50
+    splits = read.folds(prices_of(50 + 6 + 2 * 10 + 20))
+    assert splits.folds[0].train == range(46, 56)  # windows begin at session 50
     with pytest.raises(SpaceError, match="volatility_50 is not defined on the first 50 sessions"):
         read.folds(prices_of(50 + 5 + 2 * 10 + 20))
 

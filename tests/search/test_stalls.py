@@ -114,9 +114,9 @@ def test_the_prediction_is_that_of_the_dry_run(small_space):
         space=point, search={"num_samples": 3, "finalists": 0, "stall_timeout": 1}, resources={"cpu": 0.01},
         scheduler={"max_epochs": 1000, "grace_period": 1000},
     )  # fmt: skip
-    walk = space.folds(clean(load("nasdaq")))
-    said = estimate(space, walk)
-    epoch = StallLimits(space, walk).trial(point).later / 20 * 0.01
+    splits = space.folds(clean(load("nasdaq")))
+    said = estimate(space, splits)
+    epoch = StallLimits(space, splits).trial(point).later / 20 * 0.01
     assert epoch * said.epochs.likely == pytest.approx(said.seconds)
 
 

@@ -182,16 +182,16 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
     """One gets validation forecasts of too few days, from which its intervals cannot be read."""
     space = small_space()
     prices = clean(load("nasdaq"))
-    walk = space.folds(prices)
+    splits = space.folds(prices)
     finalists = [
         Finalist(rank=rank, trial_id=f"{rank:05d}", point={"architecture": "rnn", "hidden_size": 4}, epochs=1, seeds=1)
         for rank in (1, 2)
     ]
     with ray_running(None):
-        needs = Needs(space, walk, len(prices), None)
+        needs = Needs(space, splits, len(prices), None)
         validation = {"00001": np.ones(3), "00002": np.full(60, 2000.0)}
         refitted, failed = train_afresh(
-            finalists, needs.at, validation, space, prices, walk, go_on=lambda: True, say=print
+            finalists, needs.at, validation, space, prices, splits, go_on=lambda: True, say=print
         )
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert list(failed) == ["00001"]

@@ -31,11 +31,11 @@ def prices():
 
 
 def told(space, prices, point=POINT):
-    walk = space.folds(prices)
+    splits = space.folds(prices)
     return [
         {key: value for key, value in report.items() if key not in ("seconds", "worker", "forecast")}
         | {"forecast": None if report["forecast"] is None else report["forecast"].tolist()}
-        for report in reports(space, prices, walk.folds, point)
+        for report in reports(space, prices, splits.folds, point)
     ]
 
 
@@ -111,8 +111,8 @@ def poisoned(prices, first):
 
 def test_the_test_block_tells_the_search_nothing_and_the_finalists_only_their_test_columns(small_space, prices):
     space = small_space()
-    walk = space.folds(prices)
-    other = poisoned(prices, walk.test.start)
+    splits = space.folds(prices)
+    other = poisoned(prices, splits.test.start)
     assert told(space, prices) == told(space, other)
     clean, spoilt = (refitted(space, series) for series in (prices, other))
     assert not np.array_equal(clean.forecasts, spoilt.forecasts)  # the poison is there
@@ -130,10 +130,10 @@ def test_training_of_a_finalist_never_sees_the_test_block(small_space, prices):
 
 def refitted(space, prices):
     """The finalist of the point, with what its trial forecast on validation."""
-    walk = space.folds(prices)
-    told_best = [report["forecast"] for report in reports(space, prices, walk.folds, POINT)]
+    splits = space.folds(prices)
+    told_best = [report["forecast"] for report in reports(space, prices, splits.folds, POINT)]
     validation = [forecast for forecast in told_best if forecast is not None][-1]
-    return refit(choose([ended(0, 0.99, 2)], space)[0], space, prices, walk, validation)
+    return refit(choose([ended(0, 0.99, 2)], space)[0], space, prices, splits, validation)
 
 
 def ended(number, score, best_epoch, **point):
@@ -159,9 +159,9 @@ def test_finalists_are_the_best_distinct_configurations_for_their_best_epochs(sm
 
 def test_a_trial_reports_the_forecasts_of_its_best_epoch(small_space, prices):
     space = small_space()
-    walk = space.folds(prices)
-    actual, previous = validation_days(prices, walk.folds, 1)
-    for report in reports(space, prices, walk.folds, POINT):
+    splits = space.folds(prices)
+    actual, previous = validation_days(prices, splits.folds, 1)
+    for report in reports(space, prices, splits.folds, POINT):
         assert (report["forecast"] is not None) == (report["best_epoch"] == report["epoch"])
         if report["forecast"] is not None:
             assert theils_u(report["forecast"], actual, previous) == pytest.approx(report["score"], rel=1e-5)
@@ -169,13 +169,13 @@ def test_a_trial_reports_the_forecasts_of_its_best_epoch(small_space, prices):
 
 def test_a_finalist_is_trained_for_its_epochs_on_its_seeds_and_leaves_its_forecaster(small_space, prices):
     space = small_space()
-    walk = space.folds(prices)
+    splits = space.folds(prices)
     one = refitted(space, prices)
-    facts, block = one.forecaster.facts, walk.test
+    facts, block = one.forecaster.facts, splits.test
     assert one.forecasts.shape == (2, 40)
     assert (facts.rank, facts.trial_id, facts.epochs) == (1, "00000", 2)
     assert (facts.trained_from, facts.trained_to) == (
-        str(prices.dates[walk.before_test.start]),
+        str(prices.dates[splits.before_test.start]),
         str(prices.dates[block.start - 1]),
     )
     origins = range(block.start - 1, block.stop - 1)
@@ -238,8 +238,8 @@ from search.space import load_space
 from search.trial import reports
 from stockrnn.prices import load
 space, prices = load_space(sys.argv[1]), load("nasdaq").rows(np.arange(600))
-walk = space.folds(prices)
-for report in reports(space, prices, walk.folds, json.loads(sys.argv[2]), Path(sys.argv[3]), 0.0):
+splits = space.folds(prices)
+for report in reports(space, prices, splits.folds, json.loads(sys.argv[2]), Path(sys.argv[3]), 0.0):
     kept = report | {"forecast": None if report["forecast"] is None else report["forecast"].tolist()}
     print(json.dumps(kept), flush=True)
 """
@@ -354,8 +354,8 @@ def test_a_full_disk_costs_a_trial_its_checkpoints_and_nothing_else(small_space,
 
 
 def test_a_short_trial_writes_no_checkpoint(small_space, prices, tmp_path):
-    walk = small_space().folds(prices)
-    list(reports(small_space(), prices, walk.folds, POINT, tmp_path / "t"))
+    splits = small_space().folds(prices)
+    list(reports(small_space(), prices, splits.folds, POINT, tmp_path / "t"))
     assert not (tmp_path / "t").exists()
 
 

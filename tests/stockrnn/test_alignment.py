@@ -1,4 +1,4 @@
-"""Other series beside the forecast one: dates by hand, poisoned closes, files and a Yahoo on loopback."""
+"""Test the alignment of other series: hand-written dates, future closes, files, and a local Yahoo server."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def series(days, source="seoul", closes=None):
-    """A series of these dates; its closes are 1, 2, 3, ... unless given."""
+    """Return a series of these dates; the default closes are 1, 2, 3, ..."""
     close = np.arange(1.0, len(days) + 1) if closes is None else np.array(closes, dtype=float)
     return Prices(
         source=source,
@@ -35,7 +35,7 @@ def weekdays(first, count):
     return np.busday_offset(first, np.arange(count), roll="forward")
 
 
-# What is known when
+# Which close is known at each session
 
 
 # Seoul is closed on the Wednesday, New York on the Thursday; the second Monday follows a weekend.
@@ -66,7 +66,7 @@ def test_the_last_close_of_an_earlier_date_is_known(lag, known):
 
 
 def plain(sessions, dates, closes, lag):
-    """The last close of a date at least `lag` days before each session, by a loop."""
+    """Find the last close at least `lag` days before each session, by a loop."""
     found = []
     for day in sessions:
         known = [close for when, close in zip(dates, closes, strict=True) if when <= day - lag]
@@ -79,13 +79,13 @@ DAYS = st.lists(st.integers(0, 60), min_size=1, max_size=25, unique=True).map(so
 
 @settings(deadline=None, database=None, max_examples=200)
 @given(DAYS, DAYS, st.integers(0, 10))
-def test_any_two_calendars_align_as_a_plain_loop_says(sessions, dates, lag):
+def test_the_alignment_of_any_two_calendars_equals_a_slow_loop(sessions, dates, lag):
     closes = np.arange(100.0, 100 + len(dates))
     expected = plain(sessions, dates, closes, lag)
     target, other = (series(np.datetime64("2024-01-01") + np.array(days)) for days in (sessions, dates))
     other = replace(other, values=np.column_stack([closes] * 4))
     if expected[-1] is None:
-        with pytest.raises(PriceError, match="no close of it is known"):
+        with pytest.raises(PriceError, match="too late for the last session"):
             align(target, [("other", other, lag)])
         return
     aligned = align(target, [("other", other, lag)])
@@ -94,7 +94,7 @@ def test_any_two_calendars_align_as_a_plain_loop_says(sessions, dates, lag):
 
 
 @pytest.mark.parametrize("lag", [0, 1, 2])
-def test_closes_that_are_not_known_yet_change_nothing(synthetic, lag):
+def test_closes_that_are_not_known_yet_have_no_effect(synthetic, lag):
     target, other = synthetic(60), replace(synthetic(80, seed=3), source="other")
     aligned = align(target, [("other", other, lag)])
     for at, day in enumerate(aligned.dates):
@@ -102,7 +102,7 @@ def test_closes_that_are_not_known_yet_change_nothing(synthetic, lag):
         poison = replace(other, values=np.where(unknown[:, None], 1e6 + at, other.values))
         dirty = align(target, [("other", poison, lag)])
         assert np.array_equal(dirty.values[: at + 1], aligned.values[: at + 1])
-        # The control: the very close that is known moves it.
+        # Control: the known close has an effect.
         known = replace(other, values=np.where(unknown[:, None], other.values, other.values * 2))
         assert align(target, [("other", known, lag)]).column("other")[at] == 2 * aligned.column("other")[at]
 
@@ -124,7 +124,7 @@ def test_a_window_sees_the_changes_between_the_sessions(synthetic):
     assert (np.diff(closes)[[9, 10]] == 0).any()  # on the other's holidays nothing new is known
 
 
-# What is said
+# Findings and errors
 
 
 def findings(prices):
@@ -140,7 +140,7 @@ def test_sessions_before_the_first_known_close_are_dropped():
     assert aligned.column("close")[0] == 9
     (found,) = aligned.findings
     assert (found.check, found.severity, found.rows) == ("first known close", "repair", 8)
-    assert found.text == "8 sessions before 2024-01-11 dropped: no close of late was known then"
+    assert found.text == "8 sessions before 2024-01-11 dropped: late has no known close for them"
     assert found.dates == ("2024-01-01", "2024-01-02", "2024-01-03")
 
 
@@ -148,13 +148,13 @@ def test_a_series_that_begins_too_late_is_one_line():
     target, late = series(weekdays("2024-01-01", 5)), series(weekdays("2024-01-05", 5), "tokyo.csv")
     with pytest.raises(PriceError) as caught:
         align(target, [("tokyo", late, 1)])
-    assert str(caught.value).startswith("tokyo.csv: Date: begins on 2024-01-05, and no close of it is known by ")
+    assert str(caught.value).startswith("tokyo.csv: Date: begins on 2024-01-05, too late for ")
     assert str(caught.value).count("; ") == 2
     assert "\n" not in str(caught.value)
     assert align(target, [("tokyo", late, 0)]).column("tokyo").tolist() == [1]
 
 
-def test_a_hole_in_another_series_is_told():
+def test_a_gap_in_another_series_is_reported():
     days = weekdays("2024-01-01", 60)
     holed = series(np.delete(days, np.arange(20, 35)))
     aligned = align(series(days[5:]), [("other", holed, 1)])
@@ -164,17 +164,17 @@ def test_a_hole_in_another_series_is_told():
     assert found.text == "other: its last known close is more than 12 days old on 8 sessions, first on 2024-02-08"
 
 
-def test_a_series_that_ends_early_is_told():
+def test_a_series_that_ends_early_is_reported():
     target = series(weekdays("2024-01-02", 40))
     ended = series(weekdays("2024-01-01", 31))  # until 2024-02-12
     aligned = align(target, [("other", ended, 1)])
     (found,) = aligned.findings
     assert (found.check, found.rows, found.dates[0]) == ("early end", 9, "2024-02-14")
-    assert found.text == "other: ends on 2024-02-12; 9 sessions after that see no newer close"
+    assert found.text == "other: ends on 2024-02-12; 9 sessions after that use this last close"
 
 
 @pytest.mark.parametrize("days", [0, 1, 2, 3])
-def test_a_weekend_is_no_early_end(days):
+def test_a_weekend_is_not_an_early_end(days):
     target = series(weekdays("2024-01-02", 10 + days))
     aligned = align(target, [("other", series(weekdays("2024-01-01", 10)), 1)])
     assert aligned.findings == ()
@@ -190,10 +190,10 @@ def test_another_series_changes_the_hash(synthetic):
     assert align(target, []) is target
 
 
-def test_a_name_stands_once(synthetic):
+def test_column_names_must_be_unique(synthetic):
     target = synthetic(10)
     for name in ("close", "other"):
-        with pytest.raises(ValueError, match="a name stands twice"):
+        with pytest.raises(ValueError, match="a name is used twice"):
             align(target, [("other", target, 0), (name, target, 0)])
 
 
@@ -214,7 +214,7 @@ def test_shipped_series_and_files(synthetic, tmp_path):
     data = DataConfig(source="nasdaq", also=["sp500", {"source": file, "lag": 0}])
     prices = prepare(data)
     assert prices.columns == ("open", "high", "low", "close", "volume", "sp500", "world")
-    assert len(prices) == len(nasdaq) - 1  # of the first day no close of the S&P 500 is known
+    assert len(prices) == len(nasdaq) - 1  # the S&P 500 has no known close on the first day
     assert np.array_equal(prices.column("sp500")[1:], prices.column("world")[:-1])
     assert prices.source == "nasdaq"
     assert not [found for found in prices.findings if found.severity == "warning" and found.check != "volume"]
@@ -230,11 +230,11 @@ def test_only_the_closes_of_another_series_are_checked(synthetic, tmp_path):
     prices = prepare(DataConfig(source=target, also=[file]))
     assert np.array_equal(prices.column("other"), other.column("close")[:-1])
     assert [found.text for found in prices.findings if "other" in found.text] == [
-        "1 session before 2001-01-02 dropped: no close of other was known then"
+        "1 session before 2001-01-02 dropped: other has no known close for them"
     ]
 
 
-def test_what_was_found_in_another_series_bears_its_name(synthetic, tmp_path):
+def test_findings_of_another_series_begin_with_its_name(synthetic, tmp_path):
     file = write(synthetic(60).rows(np.arange(60)[::-1]), tmp_path / "other.csv")
     target = write(synthetic(60), tmp_path / "target.csv")
     prices = prepare(DataConfig(source=target, also=[file]))

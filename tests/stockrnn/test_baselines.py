@@ -1,4 +1,4 @@
-"""Baselines by hand, on simulated series whose truth is known, and against plain loops."""
+"""Test baselines against values by hand, slow loops, and simulated series with known parameters."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_drift_by_hand(horizon):
 
 
 def test_ar1_by_hand():
-    # Returns 1, 2, 4, 8 per cent: each is twice the one before, but a slope is kept within 1.
+    # Returns 1, 2, 4, 8 per cent: each is twice the one before, but the slope is clipped to 1.
     closes = closes_of([0.01, 0.02, 0.04, 0.08])
     # The line through (1, 2), (2, 4), (4, 8) has slope 2; at slope 1 the intercept is the mean change, 7/3.
     forecast = ar1(closes, range(5), np.array([4]), 1)
@@ -87,13 +87,13 @@ def test_ar1_is_drift_where_there_is_no_slope_to_fit(closes):
     np.testing.assert_array_equal(ar1(closes, range(3), origins, 3), drift(closes, range(3), origins, 3))
 
 
-def test_ar1_does_not_explode_over_a_long_horizon():
+def test_ar1_does_not_diverge_over_a_long_horizon():
     closes = closes_of([0.01, 0.02, 0.04, 0.08])
     assert np.isfinite(ar1(closes, range(5), np.array([4]), 50)).all()
 
 
 @pytest.mark.parametrize("horizon", [1, 4])
-def test_every_baseline_is_scored_as_a_trial_is(synthetic, horizon):
+def test_every_baseline_is_scored_like_a_trial(synthetic, horizon):
     closes = synthetic(200).column("close")
     folds = walk_forward(200, folds=3, fold_size=20, test_size=20, horizon=horizon).folds
     scores = baseline_scores(closes, folds, horizon)

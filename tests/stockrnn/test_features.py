@@ -1,4 +1,4 @@
-"""Features against a slow, plain loop; what they need, where they begin, and that they never look ahead."""
+"""Test features against slow loops: values, needed columns, warm-ups, and independence of later prices."""
 
 import itertools
 import math
@@ -13,15 +13,15 @@ from stockrnn.features import (
     COLUMNS,
     DERIVED,
     ROLLING,
-    change,
     columns_needed,
+    feature_values,
+    log_change,
     missing_columns,
     relative_factor,
-    values,
     warm_up,
 )
 
-EVERY = (*COLUMNS, *DERIVED, *(f"{base}_{sessions}" for base in ROLLING for sessions in (2, 7, 20)))
+ALL_FEATURES = (*COLUMNS, *DERIVED, *(f"{base}_{sessions}" for base in ROLLING for sessions in (2, 7, 20)))
 ZERO_VOLUMES = (0, 10, 11, 40)
 
 
@@ -36,7 +36,7 @@ def ratio_of_volumes(now, before):
     return min(max(now / before if before else math.inf, 0.01), 100.0)
 
 
-def turned(turn):
+def of_weekday_angle(turn):
     return lambda day, before: turn(day.date.weekday() * 2 * math.pi / 7)
 
 
@@ -46,23 +46,23 @@ def deviation(days):
     return math.sqrt(sum((each - mean) ** 2 for each in returns) / len(returns))
 
 
-DEFINITIONS = {  # in words, of a session and the one before
+DEFINITIONS = {  # in terms of a session and the session before
     **{name: lambda day, before, name=name: getattr(day, name) for name in COLUMNS},
     "log_return": lambda day, before: math.log(day.close / before.close),
     "range": lambda day, before: math.log(day.high / day.low),
     "gap": lambda day, before: math.log(day.open / before.close),
     "volume_change": lambda day, before: math.log(ratio_of_volumes(day.volume, before.volume)),
-    "weekday_sin": turned(math.sin),
-    "weekday_cos": turned(math.cos),
+    "weekday_sin": of_weekday_angle(math.sin),
+    "weekday_cos": of_weekday_angle(math.cos),
 }
-OVER_LAST = {  # of N + 1 sessions, the last included
+OVER_LAST = {  # in terms of the last N + 1 sessions
     "volatility": deviation,
     "ma_ratio": lambda days: math.log(days[-1].close / (sum(day.close for day in days[1:]) / (len(days) - 1))),
 }
 
 
 def plain(feature, prices, at):
-    """The feature of one session, by its definition in words."""
+    """Compute the feature of one session from its definition."""
 
     def session(at):
         numbers = dict(zip(prices.columns, prices.values[max(at, 0)].tolist(), strict=True))
@@ -74,9 +74,9 @@ def plain(feature, prices, at):
     return OVER_LAST[base]([session(day) for day in range(at - int(sessions), at + 1)])
 
 
-@pytest.mark.parametrize("feature", EVERY)
-def test_a_feature_is_what_its_definition_says_and_begins_after_its_warm_up(prices, feature):
-    found, first = values(feature, prices), warm_up(feature)
+@pytest.mark.parametrize("feature", ALL_FEATURES)
+def test_a_feature_equals_its_definition_after_its_warm_up(prices, feature):
+    found, first = feature_values(feature, prices), warm_up(feature)
     assert found.shape == (80,)
     assert found.dtype == np.float64
     assert np.isnan(found[:first]).all()
@@ -84,15 +84,15 @@ def test_a_feature_is_what_its_definition_says_and_begins_after_its_warm_up(pric
     np.testing.assert_allclose(found[first:], expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("feature", EVERY)
+@pytest.mark.parametrize("feature", ALL_FEATURES)
 def test_a_feature_does_not_depend_on_later_sessions(prices, poisoned, feature):
     first = warm_up(feature)
     for day in (first, 30, 78):
-        clean, dirty = values(feature, prices), values(feature, poisoned(prices, day))
+        clean, dirty = feature_values(feature, prices), feature_values(feature, poisoned(prices, day))
         assert np.array_equal(clean[: day + 1], dirty[: day + 1], equal_nan=True)
-        cut = values(feature, prices.rows(np.arange(day + 1)))
+        cut = feature_values(feature, prices.rows(np.arange(day + 1)))
         assert np.array_equal(clean[: day + 1], cut, equal_nan=True)
-        if not feature.startswith("weekday"):  # the control
+        if not feature.startswith("weekday"):  # control
             assert (clean[day + 1 :] != dirty[day + 1 :]).any()
 
 
@@ -104,19 +104,19 @@ def test_warm_ups_by_hand():
     assert {feature: warm_up(feature) for feature in expected} == expected
 
 
-@pytest.mark.parametrize("feature", EVERY)
+@pytest.mark.parametrize("feature", ALL_FEATURES)
 def test_a_series_shorter_than_the_warm_up_has_no_value(prices, feature):
     for sessions in {1, max(warm_up(feature), 1)}:
-        found = values(feature, prices.rows(np.arange(sessions)))
+        found = feature_values(feature, prices.rows(np.arange(sessions)))
         assert np.isnan(found).sum() == min(sessions, warm_up(feature))
 
 
-@pytest.mark.parametrize("feature", EVERY)
-def test_a_feature_needs_the_columns_it_says_and_no_other(prices, feature):
+@pytest.mark.parametrize("feature", ALL_FEATURES)
+def test_a_feature_needs_only_its_columns(prices, feature):
     needed = columns_needed(feature)
-    kept = [prices.columns.index(name) for name in needed]
-    bare = replace(prices, columns=needed, values=prices.values[:, kept])
-    assert np.array_equal(values(feature, bare), values(feature, prices), equal_nan=True)
+    indices = [prices.columns.index(name) for name in needed]
+    bare = replace(prices, columns=needed, values=prices.values[:, indices])
+    assert np.array_equal(feature_values(feature, bare), feature_values(feature, prices), equal_nan=True)
     assert missing_columns(bare, [feature]) == {}
     for name in needed:
         less = replace(prices, columns=tuple(column for column in COLUMNS if column != name))
@@ -130,7 +130,7 @@ def test_sets_without_volume_are_for_markets_without_it(prices):
 
 
 def test_a_volume_of_zero_is_a_hundredfold_change(prices):
-    found = values("volume_change", prices)
+    found = feature_values("volume_change", prices)
     hundredfold = math.log(100)
     assert found[1] == pytest.approx(hundredfold)  # from 0
     assert found[10] == pytest.approx(-hundredfold)  # to 0
@@ -139,9 +139,9 @@ def test_a_volume_of_zero_is_a_hundredfold_change(prices):
     assert np.abs(found[13:40]).max() < hundredfold
 
 
-def test_monday_is_where_the_week_begins(prices):
+def test_the_week_begins_on_monday(prices):
     assert str(prices.dates[0]) == "2001-01-01"  # a Monday
-    sines, cosines = values("weekday_sin", prices), values("weekday_cos", prices)
+    sines, cosines = feature_values("weekday_sin", prices), feature_values("weekday_cos", prices)
     assert (sines[0], cosines[0]) == (0, 1)
     angles = np.arctan2(sines[:5], cosines[:5])
     np.testing.assert_allclose(np.diff(angles[:4]), 2 * math.pi / 7)
@@ -151,13 +151,13 @@ def test_monday_is_where_the_week_begins(prices):
 
 def test_features_are_of_order_one_without_fitting(synthetic):
     prices = synthetic(2000)
-    for feature in EVERY:
+    for feature in ALL_FEATURES:
         if feature not in COLUMNS:
-            spread = np.nanstd(relative_factor(feature) * values(feature, prices))
+            spread = np.nanstd(relative_factor(feature) * feature_values(feature, prices))
             assert 0.1 < spread < 10, feature
 
 
 def test_a_change_is_a_log_return():
-    found = change(np.array([100.0, 110.0, 99.0]))
+    found = log_change(np.array([100.0, 110.0, 99.0]))
     assert np.isnan(found[0])
     np.testing.assert_allclose(found[1:], [math.log(1.1), math.log(0.9)])

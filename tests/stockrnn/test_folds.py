@@ -1,4 +1,4 @@
-"""Folds against positions and dates written by hand, and the properties every cut must have."""
+"""Test folds against hand-written positions and dates, and the properties of all splits."""
 
 import numpy as np
 import pytest
@@ -32,15 +32,15 @@ BY_HAND = {
 @pytest.mark.parametrize("name", BY_HAND)
 def test_positions_are_those_written_by_hand(name):
     sessions, options, folds, test, before_test = BY_HAND[name]
-    walk = walk_forward(sessions, **options)
-    assert [(fold.train, fold.validation) for fold in walk.folds] == [
+    splits = walk_forward(sessions, **options)
+    assert [(fold.train, fold.validation) for fold in splits.folds] == [
         (range(*train), range(*validation)) for train, validation in folds
     ]
-    assert walk.test == range(*test)
-    assert walk.before_test == range(*before_test)
+    assert splits.test == range(*test)
+    assert splits.before_test == range(*before_test)
 
 
-# Read off the file's lines with head and tail: first and last day of each training part and validation block.
+# First and last day of each training part and validation block, read from the file with head and tail.
 NASDAQ = {
     "one day ahead": (
         {},
@@ -77,11 +77,11 @@ def nasdaq_dates():
 @pytest.mark.parametrize("name", NASDAQ)
 def test_nasdaq_dates_are_those_written_by_hand(name, nasdaq_dates):
     options, expected = NASDAQ[name]
-    walk = walk_forward(len(nasdaq_dates), folds=3, fold_size=250, test_size=250, **options)
-    edges = [[fold.train[0], fold.train[-1], fold.validation[0], fold.validation[-1]] for fold in walk.folds]
+    splits = walk_forward(len(nasdaq_dates), folds=3, fold_size=250, test_size=250, **options)
+    edges = [[fold.train[0], fold.train[-1], fold.validation[0], fold.validation[-1]] for fold in splits.folds]
     assert [tuple(nasdaq_dates[edge].astype(str)) for edge in edges] == expected
-    assert str(nasdaq_dates[walk.test[0]]) == "2018-01-03"
-    assert str(nasdaq_dates[walk.test[-1]]) == "2018-12-31"
+    assert str(nasdaq_dates[splits.test[0]]) == "2018-01-03"
+    assert str(nasdaq_dates[splits.test[-1]]) == "2018-12-31"
 
 
 # 3 folds of 4 and a test block of 3 are 15 sessions; the rest is training and two gaps.
@@ -97,8 +97,8 @@ def test_nasdaq_dates_are_those_written_by_hand(name, nasdaq_dates):
     ],
 )
 def test_the_number_needed_is_enough_and_one_fewer_is_not(options, needed):
-    walk = walk_forward(needed, folds=3, fold_size=4, test_size=3, **options)
-    assert walk.folds[0].train.start == 0
+    splits = walk_forward(needed, folds=3, fold_size=4, test_size=3, **options)
+    assert splits.folds[0].train.start == 0
     with pytest.raises(FoldError, match=rf"^{needed - 1} sessions are too few; .* need {needed}$") as caught:
         walk_forward(needed - 1, folds=3, fold_size=4, test_size=3, **options)
     assert caught.value.needed == needed
@@ -131,22 +131,22 @@ def test_every_cut_is_honest(spare, folds, fold_size, test_size, horizon, longes
     with pytest.raises(FoldError) as caught:
         walk_forward(1, **options)
     sessions = caught.value.needed + spare
-    walk = walk_forward(sessions, **options)
+    splits = walk_forward(sessions, **options)
 
-    assert walk.test == range(sessions - test_size, sessions)
-    assert len(walk.folds) == folds
-    for fold in walk.folds:
+    assert splits.test == range(sessions - test_size, sessions)
+    assert len(splits.folds) == folds
+    for fold in splits.folds:
         assert len(fold.validation) == fold_size
         assert fold.validation.start - fold.train.stop == horizon - 1
         assert fold.train.start >= 0
         assert len(fold.train) >= longest_sequence + horizon
         first_origin = fold.validation.start - horizon
         assert fold.train[-1] <= first_origin
-    for one, after in zip(walk.folds, walk.folds[1:], strict=False):
+    for one, after in zip(splits.folds, splits.folds[1:], strict=False):
         assert one.validation.stop == after.validation.start
-    assert walk.test.start - walk.folds[-1].validation.stop == horizon - 1
-    assert walk.before_test.stop == walk.folds[-1].validation.stop
-    trains = [*(fold.train for fold in walk.folds), walk.before_test]
+    assert splits.test.start - splits.folds[-1].validation.stop == horizon - 1
+    assert splits.before_test.stop == splits.folds[-1].validation.stop
+    trains = [*(fold.train for fold in splits.folds), splits.before_test]
     assert {train.start for train in trains} == {0} if train_size is None else True
     assert {len(train) for train in trains} == {train_size} if train_size is not None else True
     assert np.all(np.diff([train.stop for train in trains[:-1]]) == fold_size)

@@ -1,4 +1,4 @@
-"""The command line that forecasts with a study's forecaster: what it prints, exit codes, imports and time."""
+"""Test `python -m stockrnn.forecast`: output, errors, exit codes, imports and time."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from stockrnn.configuration import DataConfig, NetworkConfig, TrainingConfig, Wi
 from stockrnn.folds import Fold
 from stockrnn.forecast import main
 from stockrnn.forecaster import DOCUMENT, WEIGHTS, Forecaster
-from stockrnn.intervals import conformal
+from stockrnn.intervals import conformal_intervals
 from stockrnn.prices import Access, load
 from stockrnn.quality import clean
 from stockrnn.training import train
@@ -27,13 +27,13 @@ from stockrnn.windows import Windows
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-MOST_SECONDS = 15  # under three on a machine that does nothing else
+MAX_SECONDS = 15  # below 3 on an idle machine
 VERDICT = [
     "On validation nothing beats 'tomorrow equals today': the best of 40 trials has a Theil's U of 1.0003.",
     "On the test block it does not either.",
 ]
 ODD = "Volume is 0 on 2 sessions: 2015-05-12, 2018-01-09"  # in the shipped series
-DRIVER = """
+CHECK_IMPORTS = """
 import sys
 from stockrnn.forecast import main
 try:
@@ -60,14 +60,14 @@ def finalist(prices, rank, horizon=1, **window):
     closes = prices.column("close")
     actual, previous = closes[4300:4400], closes[4300 - horizon : 4400 - horizon]
     return Forecaster.trained(
-        windows, last.members, intervals=conformal(last.forecasts[0].mean(0), actual),
-        persistence_intervals=conformal(previous, actual), rank=rank, trial_id=f"t{rank:05}", epochs=2,
+        windows, last.members, intervals=conformal_intervals(last.forecasts[0].mean(0), actual),
+        persistence_intervals=conformal_intervals(previous, actual), rank=rank, trial_id=f"t{rank:05}", epochs=2,
         span=(str(prices.dates[4000]), str(prices.dates[4299])), provenance=prices.provenance, asked=DataConfig(),
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def written(nasdaq, tmp_path_factory):
+def saved(nasdaq, tmp_path_factory):
     """A study's folder as a study leaves it, as far as forecasts need it."""
     study = tmp_path_factory.mktemp("results") / "nasdaq"
     for rank, made in ((1, finalist(nasdaq, 1)), (2, finalist(nasdaq, 2, 5, scaling="minmax", target="close"))):
@@ -77,19 +77,19 @@ def written(nasdaq, tmp_path_factory):
 
 
 @pytest.fixture
-def study(written, tmp_path):
+def study(saved, tmp_path):
     """A copy that a test may spoil."""
-    return Path(shutil.copytree(written, tmp_path / "results" / "nasdaq"))
+    return Path(shutil.copytree(saved, tmp_path / "results" / "nasdaq"))
 
 
-def run(*arguments, driver=False, cwd=ROOT):
-    entry = ["-c", DRIVER] if driver else ["-m", "stockrnn.forecast"]
+def run(*arguments, check_imports=False, cwd=ROOT):
+    entry = ["-c", CHECK_IMPORTS] if check_imports else ["-m", "stockrnn.forecast"]
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, *entry, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False,
         env=os.environ | {"COLUMNS": "80"},
     )  # fmt: skip
-    assert time.monotonic() - began < MOST_SECONDS
+    assert time.monotonic() - began < MAX_SECONDS
     return done
 
 
@@ -129,20 +129,20 @@ def longer(prices, sessions, factor=1.0):
     )
 
 
-# As a user meets it
+# The command as a user runs it
 
 
-def test_the_page_fits_80_columns_and_nothing_heavy_but_torch_is_imported(written):
-    done = run(written.name, driver=True, cwd=written.parent)
+def test_the_page_fits_80_columns_and_nothing_heavy_but_torch_is_imported(saved):
+    done = run(saved.name, check_imports=True, cwd=saved.parent)
     assert (done.returncode, done.stderr) == (0, "True\n")
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert not any(line != line.rstrip() for line in lines)
     for beginning in (
-        "nasdaq, rank 1 (t00001): gru, head last, 1 layer of 4, window 5",
-        "Prices: nasdaq, 1999-01-04 to 2018-12-31, those of the study.",
+        "nasdaq, rank 1 (t00001): gru, head last, 1 layer of 4 units, window of 5",
+        "Prices: nasdaq, 1999-01-04 to 2018-12-31, the same as in the study.",
         "last close    2018-12-31  6635.28",
-        "forecast for  2019-01-01  the next weekday; holidays are not known",
+        "forecast for  2019-01-01  the next weekday; holidays are ignored",
         "close ", "change ", "change, % ", "80 % interval ", "95 % interval ",
         "Verdict: On validation nothing beats 'tomorrow equals today': ",
     ):  # fmt: skip
@@ -150,9 +150,9 @@ def test_the_page_fits_80_columns_and_nothing_heavy_but_torch_is_imported(writte
     assert " ".join(VERDICT) in " ".join(lines)
 
 
-def test_json_of_newer_prices(written, nasdaq, tmp_path):
+def test_json_of_newer_prices(saved, nasdaq, tmp_path):
     newer = as_csv(longer(nasdaq, 3, 1.01), tmp_path / "newer.csv")
-    done = run(written, "--prices", newer, "--rank", 2, "--json")
+    done = run(saved, "--prices", newer, "--rank", 2, "--json")
     assert (done.returncode, done.stderr) == (0, f"{newer}: {ODD}\n")
     found = json.loads(done.stdout, parse_constant=pytest.fail)
     assert found["prices"]["newer_sessions"] == 3
@@ -160,15 +160,15 @@ def test_json_of_newer_prices(written, nasdaq, tmp_path):
     assert found["verdict"] == VERDICT
 
 
-def test_help_and_mistakes_import_no_torch(written):
-    done = run("--help", driver=True)
+def test_help_and_mistakes_import_no_torch(saved):
+    done = run("--help", check_imports=True)
     assert (done.returncode, done.stderr) == (0, "False\n")
     assert "--prices FILE" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
-    done = run(written / "absent", driver=True)
+    done = run(saved / "absent", check_imports=True)
     assert (done.returncode, done.stdout) == (2, "")
     line, torch_imported = done.stderr.splitlines()
-    assert line.startswith(f"{written / 'absent'}: no such folder; ")
+    assert line.startswith(f"{saved / 'absent'}: no such folder; ")
     assert torch_imported == "False"
 
 
@@ -180,21 +180,21 @@ def test_a_mistake_is_one_line_and_no_traceback(study):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_leaves_early_is_no_error(written):
-    command = f"{sys.executable} -m stockrnn.forecast {written} --json | true; echo ${{PIPESTATUS[0]}}"
+def test_a_reader_that_leaves_early_is_no_error(saved):
+    command = f"{sys.executable} -m stockrnn.forecast {saved} --json | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
-# What it says
+# Output
 
 
-def test_the_numbers_are_the_forecasters(capsys, written, nasdaq):
-    made = Forecaster.load(written / "forecasters" / "1")
+def test_the_numbers_are_the_forecasters(capsys, saved, nasdaq):
+    made = Forecaster.load(saved / "forecasters" / "1")
     seeds = made.forecast(nasdaq, [len(nasdaq) - 1])[:, 0]
-    found, notes = printed(capsys, written)
+    found, notes = printed(capsys, saved)
     assert notes == []
-    assert found["study"] == str(written)
+    assert found["study"] == str(saved)
     assert found["forecaster"]["rank"] == 1
     assert found["forecaster"]["seeds"] == 3
     assert found["prices"]["as_in_the_study"] is True
@@ -215,10 +215,10 @@ def test_the_numbers_are_the_forecasters(capsys, written, nasdaq):
             assert shown["high"] == pytest.approx(side["close"] * math.exp(interval.half_width))
 
 
-def test_the_day_forecast_for(capsys, written, nasdaq, tmp_path):
+def test_the_day_forecast_for(capsys, saved, nasdaq, tmp_path):
     def day(last, *options):
         prices = nasdaq.rows(nasdaq.dates <= np.datetime64(last))
-        found, _ = printed(capsys, written, "--prices", as_csv(prices, tmp_path / "prices.csv"), *options)
+        found, _ = printed(capsys, saved, "--prices", as_csv(prices, tmp_path / "prices.csv"), *options)
         assert found["last_close"]["date"] == last
         return found["forecast_for"]
 
@@ -226,56 +226,57 @@ def test_the_day_forecast_for(capsys, written, nasdaq, tmp_path):
     assert day("2018-12-27") == "2018-12-28"
     assert day("2018-12-28", "--rank", "2") == "2019-01-04"  # five weekdays
     sunday = replace(nasdaq, dates=np.append(nasdaq.dates[:-1], np.datetime64("2019-01-06")))
-    found, _ = printed(capsys, written, "--prices", as_csv(sunday, tmp_path / "sunday.csv"))
+    found, _ = printed(capsys, saved, "--prices", as_csv(sunday, tmp_path / "sunday.csv"))
     assert found["forecast_for"] == "2019-01-07"
 
 
 @pytest.mark.parametrize(
     ("change", "newer", "words"),
     [
-        (lambda prices: prices, 0, "those of the study."),
-        (lambda prices: longer(prices, 4), 4, "by 4 newer sessions only."),
-        (lambda prices: prices.rows(np.arange(len(prices) - 1)), None, "in more than newer sessions."),
-        (lambda prices: replace(prices, values=prices.values * 2), None, "in more than newer sessions."),
-        (lambda prices: replace(prices, dates=prices.dates + 700), None, "in more than newer sessions."),
+        (lambda prices: prices, 0, ", the same as in the study."),
+        (lambda prices: longer(prices, 4), 4, "The only difference: 4 newer sessions."),
+        (lambda prices: prices.rows(np.arange(len(prices) - 1)), None, "The series differ."),
+        (lambda prices: replace(prices, values=prices.values * 2), None, "The series differ."),
+        (lambda prices: replace(prices, dates=prices.dates + 700), None, "The series differ."),
     ],
 )
-def test_how_prices_differ_from_the_studys(capsys, written, nasdaq, tmp_path, change, newer, words):
+def test_how_prices_differ_from_the_studys(capsys, saved, nasdaq, tmp_path, change, newer, words):
     path = as_csv(change(nasdaq), tmp_path / "prices.csv")
-    found, notes = printed(capsys, written, "--prices", path)
+    found, notes = printed(capsys, saved, "--prices", path)
     assert found["prices"]["newer_sessions"] == newer
     assert found["prices"]["as_in_the_study"] is (newer == 0)
     assert found["prices"]["sha256"] != found["study_prices"]["sha256"] or newer == 0
     odd = any(note.startswith(f"{path}: Volume is 0 on 2 sessions") for note in notes)
-    assert odd is (newer != 0)  # what is odd in the study's own series, the study has said
-    assert main([str(written), "--prices", str(path)]) == 0
+    assert odd is (newer != 0)  # the study reports the findings of its own series
+    assert main([str(saved), "--prices", str(path)]) == 0
     page = " ".join(capsys.readouterr().out.split())
     assert words in page
-    strange = [note for note in notes if "before the study's prices did" in note or "know this series" in note]
+    texts = ("before the end of the study's prices", "was not trained on this series")
+    strange = [note for note in notes if any(text in note for text in texts)]
     assert strange == [note for note in found["warnings"] if note in strange]
     assert len(strange) == (newer is None)
     assert f"Prices: {path}, {found['prices']['start']} to {found['prices']['end']}" in page
 
 
-def test_old_prices_are_warned_about(capsys, written, nasdaq, tmp_path):
+def test_old_prices_are_warned_about(capsys, saved, nasdaq, tmp_path):
     path = as_csv(nasdaq.rows(np.arange(300)), tmp_path / "old.csv")
-    found, notes = printed(capsys, written, "--prices", path)
+    found, notes = printed(capsys, saved, "--prices", path)
     assert found["warnings"] == notes
     assert len(notes) == 1
-    assert notes[0].startswith(f"{path}: ends on 2000-03-10, before the training did (2016-02-04); ")
+    assert notes[0].startswith(f"{path}: ends on 2000-03-10, before the end of the training data (2016-02-04); ")
 
 
-def test_repairs_are_told(capsys, written, nasdaq, tmp_path):
+def test_repairs_are_reported(capsys, saved, nasdaq, tmp_path):
     path = as_csv(nasdaq.rows(np.arange(len(nasdaq))[::-1]), tmp_path / "backwards.csv")
-    found, notes = printed(capsys, written, "--prices", path)
+    found, notes = printed(capsys, saved, "--prices", path)
     assert notes == [f"{path}: sorted the rows by date"]
     assert found["prices"]["as_in_the_study"] is True
 
 
-def test_too_few_validation_days_are_said(capsys, study, nasdaq):
+def test_too_few_validation_days_are_reported(capsys, study, nasdaq):
     made = Forecaster.load(study / "forecasters" / "1")
     closes = nasdaq.column("close")
-    few = conformal(closes[:10], closes[1:11])
+    few = conformal_intervals(closes[:10], closes[1:11])
     replace(made, intervals=few, persistence_intervals=few).save(study / "forecasters" / "1")
     found, _ = printed(capsys, study)
     assert [one["low"] is None for one in found["forecast"]["intervals"]] == [False, True]
@@ -283,16 +284,16 @@ def test_too_few_validation_days_are_said(capsys, study, nasdaq):
     page = capsys.readouterr().out
     assert "95 % interval  unbounded" in page
     assert "10 validation days" in page
-    assert "Unbounded: those days are too few for the level" in " ".join(page.split())
+    assert "Unbounded: too few validation days for the level" in " ".join(page.split())
     replace(made, intervals=(), persistence_intervals=()).save(study / "forecasters" / "1")
     assert main([str(study)]) == 0
     assert "nterval" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e-5, 1e4, 1e11])
-def test_prices_of_any_size_fit_the_page(capsys, written, nasdaq, tmp_path, factor):
+def test_prices_of_any_size_fit_the_page(capsys, saved, nasdaq, tmp_path, factor):
     path = as_csv(replace(nasdaq, values=nasdaq.values * [*[factor] * 4, 1]), tmp_path / "prices.csv")
-    assert main([str(written), "--prices", str(path)]) == 0
+    assert main([str(saved), "--prices", str(path)]) == 0
     page = capsys.readouterr().out
     assert max(len(line) for line in page.splitlines() if str(tmp_path) not in line) <= 80
     assert "inf" not in page
@@ -325,24 +326,24 @@ def test_the_verdict(capsys, study, manifest, words):
     ("opening", "words"),
     [
         ({"scores": {"t00001": {"test_coverage_80": 0.496, "test_coverage_95": 0.744}}},
-         "Of the days of the test block: 50 % in the 80 % interval, 74 % in the 95 % interval."),
+         "Share of test days: 50 % in the 80 % interval, 74 % in the 95 % interval."),
         ({"scores": {"t00001": {"test_coverage_80": "all"}, "other": {"test_coverage_80": 0.5}}}, None),
         ({"scores": None}, None),
         ("opened", None),
     ],
 )  # fmt: skip
-def test_what_the_intervals_held_of_the_test_block_is_said(capsys, study, opening, words):
+def test_the_coverage_of_the_intervals_on_the_test_block(capsys, study, opening, words):
     (study / "manifest.json").write_text(json.dumps({"test_openings": [{}, opening]}))
     assert main([str(study)]) == 0
     page = " ".join(capsys.readouterr().out.split())
-    assert ("Of the days of the test block" in page) == (words is not None)
+    assert ("Share of test days" in page) == (words is not None)
     assert words is None or words in page
 
 
 # Prices of a ticker, and other series
 
 
-def kept(study, prices, asked, **window):
+def saved_study(study, prices, asked, **window):
     """A study's folder with one forecaster of these prices, trained a little."""
     fold = Fold(train=range(150), validation=range(150, 180))
     windows = Windows(prices, [fold], WindowConfig(sequence_length=5, **window), 1)
@@ -362,7 +363,7 @@ def market(yahoo, tmp_path):
     for seed, ticker in enumerate(("^KS11", "^GSPC", "^N225")):
         yahoo.list(ticker, 260, "2024-05-24", seed=seed)
     prices = prepare(asked, Access(cache=tmp_path / "then"))
-    study = kept(tmp_path / "study", prices, asked, features="returns", others=("^GSPC",))
+    study = saved_study(tmp_path / "study", prices, asked, features="returns", others=("^GSPC",))
     for ticker, rows in yahoo.charts.items():
         yahoo.charts[ticker] = [*rows, *((str(day), *rows[-1][1:]) for day in ("2024-05-27", "2024-05-28"))]
     return yahoo, study, prices
@@ -407,30 +408,30 @@ def test_tickers_that_cannot_be_had_are_one_line(capsys, market, tmp_path):
     assert refused(capsys, study, *cache, "--ticker", "../x").startswith("data.ticker: '../x' is not a Yahoo ticker")
     del yahoo.charts["^GSPC"]
     assert refused(capsys, study, *cache).startswith("yahoo ^GSPC: Yahoo does not know this ticker")
-    line = "--prices: stands beside --ticker; each excludes the other; drop one"
+    line = "--prices: conflicts with --ticker; only one of them is allowed; remove the other"
     assert refused(capsys, study, "--prices", "x.csv", "--ticker", "^KS11") == line
-    line = "--offline: stands beside --refresh; each excludes the other; drop one"
+    line = "--offline: conflicts with --refresh; only one of them is allowed; remove the other"
     assert refused(capsys, study, "--offline", "--refresh") == line
-    assert refused(capsys, study, "--prices", "yahoo").endswith("write --ticker ^KS11, say")
+    assert refused(capsys, study, "--prices", "yahoo").endswith("use for example --ticker ^KS11")
 
 
 def test_another_series_in_a_file_that_moved(capsys, tmp_path, monkeypatch, nasdaq):
     monkeypatch.chdir(tmp_path)
     as_csv(clean(load("sp500")), tmp_path / "world.csv")
     asked = DataConfig(also=["world.csv"])
-    study = kept(tmp_path / "study", prepare(asked), asked, features="returns", others=("world",))
+    study = saved_study(tmp_path / "study", prepare(asked), asked, features="returns", others=("world",))
     found, _ = printed(capsys, study)
     assert found["prices"]["as_in_the_study"] is True
     newer = as_csv(longer(nasdaq, 1, 1.01), tmp_path / "newer.csv")
     found, _ = printed(capsys, study, "--prices", newer)
     assert found["prices"]["newer_sessions"] == 1
     (tmp_path / "world.csv").unlink()
-    line = "world.csv: no such file; the forecaster reads its input world from it; put it there again"
+    line = "world.csv: no such file; the forecaster reads its input world from it; restore the file"
     assert refused(capsys, study) == line
     assert refused(capsys, study, "--prices", newer) == line
 
 
-# What it refuses
+# Errors
 
 
 def test_no_study(capsys):
@@ -440,7 +441,7 @@ def test_no_study(capsys):
 def test_a_misspelt_study(capsys, study):
     wrong = study.parent / "nasdak"
     assert refused(capsys, wrong) == (
-        f"{wrong}: no such folder; a study is named by its folder, as in results/nasdaq; did you mean {study}?"
+        f"{wrong}: no such folder; a study is a folder, for example results/nasdaq; did you mean {study}?"
     )
     assert refused(capsys, study.parent / "a" / "b").endswith("; check the path")
     assert refused(capsys, study / "manifest.json").startswith(f"{study / 'manifest.json'}: no such folder; ")
@@ -460,7 +461,7 @@ def test_a_rank_that_is_not_there(capsys, study, rank):
     (study / "forecasters" / "10").mkdir()
     line = refused(capsys, study, f"--rank={rank}")
     assert line.startswith(f"--rank {rank}".strip())
-    assert line.endswith("its forecasters are 1, 2, 10; choose one of them")
+    assert line.endswith("its ranks are 1, 2, 10; choose one of them")
 
 
 def test_a_forecaster_that_is_damaged(capsys, study):
@@ -477,18 +478,16 @@ def test_a_manifest_that_is_damaged(capsys, study, text):
     assert refused(capsys, study).startswith(f"{study / 'manifest.json'}: ")
 
 
-def test_prices_that_cannot_be_used(capsys, written, nasdaq, tmp_path):
-    assert refused(capsys, written, "--prices", tmp_path / "no.csv").startswith(
-        f"{tmp_path / 'no.csv'}: no such file; "
-    )
+def test_prices_that_cannot_be_used(capsys, saved, nasdaq, tmp_path):
+    assert refused(capsys, saved, "--prices", tmp_path / "no.csv").startswith(f"{tmp_path / 'no.csv'}: no such file; ")
     short = as_csv(nasdaq.rows(np.arange(4)), tmp_path / "short.csv")
-    assert refused(capsys, written, "--prices", short).startswith(f"{short}: 4 sessions are too few; ")
+    assert refused(capsys, saved, "--prices", short).startswith(f"{short}: 4 sessions are too few; ")
     bare = as_csv(nasdaq, tmp_path / "bare.csv", columns=("Open", "High", "Low", "Close"))
-    assert refused(capsys, written, "--prices", bare).startswith(f"{bare}: volume: missing; this forecaster reads ")
+    assert refused(capsys, saved, "--prices", bare).startswith(f"{bare}: volume: missing; this forecaster reads ")
     holes = replace(nasdaq, values=nasdaq.values.copy())
     holes.values[7, 3] = math.nan
     path = as_csv(holes, tmp_path / "holes.csv")
-    assert refused(capsys, written, "--prices", path).startswith(f"{path}:9: Close: missing on 1999-01-13; ")
+    assert refused(capsys, saved, "--prices", path).startswith(f"{path}:9: Close: missing on 1999-01-13; ")
 
 
 def test_a_forecast_that_is_no_price(capsys, study, nasdaq, tmp_path):
@@ -499,7 +498,7 @@ def test_a_forecast_that_is_no_price(capsys, study, nasdaq, tmp_path):
     bias = {**made.weights, "output.bias": made.weights["output.bias"] + 3e38}
     log_return = Forecaster.load(study / "forecasters" / "1")
     replace(log_return, weights=bias).save(study / "forecasters" / "1")
-    assert refused(capsys, study).startswith("nasdaq: the forecast is inf, which is no price; ")
+    assert refused(capsys, study).startswith("nasdaq: the forecast is inf, not a finite price above 0; ")
 
 
 def test_the_studys_prices_moved(capsys, study, nasdaq, tmp_path, monkeypatch):
@@ -511,9 +510,9 @@ def test_the_studys_prices_moved(capsys, study, nasdaq, tmp_path, monkeypatch):
     assert found["prices"]["source"] == "mine.csv"
     assert found["prices"]["as_in_the_study"] is True
     path.unlink()
-    expected = "mine.csv: no such file; the study's prices were there; name prices with --prices FILE"
+    expected = "mine.csv: no such file; the study read its prices from it; give prices with --prices FILE"
     assert refused(capsys, study) == expected
-    os.mkfifo(path)  # a stranger's source is not waited for
+    os.mkfifo(path)  # the command must not wait for a pipe
     assert refused(capsys, study) == expected
     found, _ = printed(capsys, study, "--prices", "nasdaq")
     assert found["study_prices"]["source"] == "mine.csv"

@@ -1,4 +1,4 @@
-"""Forecasters saved and read back, against their own training; strangers' folders; intervals against a plain form."""
+"""Test saved forecasters against their training, damaged and hostile folders, and intervals against a plain formula."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ from stockrnn.networks import Network
 from stockrnn.prices import load
 from stockrnn.quality import clean
 from stockrnn.training import train
-from stockrnn.weights import shapes
+from stockrnn.weights import parameter_shapes
 from stockrnn.windows import Windows
 
 FOLD = Fold(train=range(200), validation=range(200, 230))
@@ -45,13 +45,13 @@ def prices():
     return clean(load("nasdaq")).rows(np.arange(300))
 
 
-def trained(prices, *, horizon=1, seeds=2, form=None, dtype=torch.float32, network=None, asked=NOTHING_ELSE, **window):
+def trained(prices, *, horizon=1, seeds=2, mode=None, dtype=torch.float32, network=None, asked=NOTHING_ELSE, **window):
     """A forecaster after two epochs, and what its training forecast for the validation block."""
     windows = Windows(prices, [FOLD], WindowConfig(**({"sequence_length": 5} | window)), horizon, dtype=dtype)
     shape = {"architecture": "gru", "hidden_size": 4, "output_init": "uniform"}
     config = NetworkConfig(**(shape | (network or {})))
     training = TrainingConfig(learning_rate=1e-2, batch_size=64)
-    *_, last = train(windows, config, training, seeds=seeds, max_epochs=2, form=form, dtype=dtype)
+    *_, last = train(windows, config, training, seeds=seeds, max_epochs=2, mode=mode, dtype=dtype)
     made = Forecaster.trained(
         windows, last.members, intervals=INTERVALS, persistence_intervals=INTERVALS, rank=2, trial_id="t0007",
         epochs=2, span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=asked,
@@ -99,7 +99,7 @@ def test_a_forecaster_read_back_forecasts_what_its_training_did(tmp_path, prices
     assert sorted(os.listdir(tmp_path / "results" / "1")) == sorted([DOCUMENT, WEIGHTS])
 
 
-@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize("mode", ["batched", "looped"])
 @pytest.mark.parametrize(
     ("network", "window"),
     [
@@ -110,8 +110,8 @@ def test_a_forecaster_read_back_forecasts_what_its_training_did(tmp_path, prices
         ({"hidden_size": 1, "output_init": "zero"}, {"sequence_length": 1}),
     ],
 )
-def test_other_shapes_and_both_forms(tmp_path, prices, network, window, form):
-    made, expected = trained(prices, network=network, form=form, seeds=3, **window)
+def test_other_shapes_and_both_modes(tmp_path, prices, network, window, mode):
+    made, expected = trained(prices, network=network, mode=mode, seeds=3, **window)
     made.save(tmp_path)
     np.testing.assert_allclose(Forecaster.load(tmp_path).forecast(prices, origins()), expected, rtol=1e-6)
 
@@ -249,7 +249,7 @@ def test_shapes_are_those_of_the_networks():
             architecture=architecture, head=head, num_layers=layers, bidirectional=bidirectional, hidden_size=hidden
         )
         plain = {name: tuple(p.shape) for name, p in Network(config, 3, 6).named_parameters()}
-        assert shapes(config, 3, 6) == plain
+        assert parameter_shapes(config, 3, 6) == plain
 
 
 # What can be wrong with a folder
@@ -464,8 +464,8 @@ def test_a_forecaster_comes_from_one_fold(prices):
         ({"window__features": ["close", "volatility_501"]}, "window.features: "),
         ({"window__scaling": "relative"}, "scaling: relative fits nothing"),
         ({"scaling__scales": [1.0] * 4}, "scaling: 5 inputs need 5 offsets and scales, not 5 and 4"),
-        ({"scaling__scales": [0.0] * 5}, "scaling: offsets are finite numbers, and scales finite numbers above 0"),
-        ({"scaling__target_scale": -1.0}, "scaling: offsets are finite"),
+        ({"scaling__scales": [0.0] * 5}, "scaling: offsets must be finite numbers, and scales finite numbers above 0"),
+        ({"scaling__target_scale": -1.0}, "scaling: offsets must be finite"),
         ({"scaling__target_scale": True}, "scaling.target_scale: "),
         ({"scaling__offsets": "none"}, "scaling.offsets: "),
         ({"scaling": None}, "scaling: "),

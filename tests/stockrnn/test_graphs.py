@@ -1,4 +1,4 @@
-"""CUDA graphs of the training step: equal to the plain step on a GPU, a clean fallback where there is none."""
+"""Test CUDA graphs of training steps: equal to plain steps on a GPU, and a fallback without a GPU."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
 from stockrnn.folds import walk_forward
-from stockrnn.graphs import Graphs
+from stockrnn.graphs import CudaGraphs
 from stockrnn.prices import load
 from stockrnn.quality import clean
 from stockrnn.training import train
@@ -16,8 +16,8 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU: the fallback")
-def test_where_nothing_can_be_captured_every_call_still_does_the_work(caplog):
-    graphs, done = Graphs(), []
+def test_every_call_runs_the_work_if_capture_fails(caplog):
+    graphs, done = CudaGraphs(), []
     for value in (1.0, 2.0, 3.0):
         graphs.run("step", lambda given: done.append(given.item()), torch.tensor(value))
     assert done == [1.0, 2.0, 3.0]
@@ -29,21 +29,21 @@ def test_where_nothing_can_be_captured_every_call_still_does_the_work(caplog):
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_captured_steps_train_as_plain_ones(architecture, optimizer, dropout, monkeypatch):
-    """Losses and forecasts of three epochs, with graphs and with capture switched off."""
+    """Compare losses and forecasts of three epochs with and without graphs."""
     prices = clean(load("nasdaq"))
-    walk = walk_forward(len(prices), folds=2, fold_size=100, test_size=100)
+    splits = walk_forward(len(prices), folds=2, fold_size=100, test_size=100)
     network = NetworkConfig(architecture=architecture, hidden_size=8, num_layers=2, dropout=dropout)
     training = TrainingConfig(optimizer=optimizer, gradient_clip=1.0)
     replays = []
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", _counted(torch.cuda.CUDAGraph.replay, replays))
 
     def run():
-        windows = Windows(prices, walk.folds, WindowConfig(sequence_length=5), 1, device="cuda")
-        return list(train(windows, network, training, seeds=3, max_epochs=3, form="batched"))
+        windows = Windows(prices, splits.folds, WindowConfig(sequence_length=5), 1, device="cuda")
+        return list(train(windows, network, training, seeds=3, max_epochs=3, mode="batched"))
 
     captured = run()
     assert len(replays) > 100
-    monkeypatch.setattr(Graphs, "_capture", lambda *_: False)
+    monkeypatch.setattr(CudaGraphs, "_capture", lambda *_: False)
     plain = run()
     if dropout:  # the masks are drawn in another order
         assert captured[-1].finite
@@ -58,11 +58,11 @@ def test_captured_steps_train_as_plain_ones(architecture, optimizer, dropout, mo
 @needs_cuda
 def test_the_gpu_trains_as_the_cpu_does():
     prices = clean(load("nasdaq"))
-    walk = walk_forward(len(prices), folds=2, fold_size=100, test_size=100)
+    splits = walk_forward(len(prices), folds=2, fold_size=100, test_size=100)
     network = NetworkConfig(architecture="gru", hidden_size=8, num_layers=2)
     results = []
     for device in ("cpu", "cuda"):
-        windows = Windows(prices, walk.folds, WindowConfig(sequence_length=5), 1, device=device)
+        windows = Windows(prices, splits.folds, WindowConfig(sequence_length=5), 1, device=device)
         results.append(list(train(windows, network, TrainingConfig(), seeds=2, max_epochs=2))[-1].losses)
     torch.testing.assert_close(torch.tensor(results[0]), torch.tensor(results[1]), rtol=1e-3, atol=1e-4)
 

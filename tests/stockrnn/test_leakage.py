@@ -1,4 +1,4 @@
-"""Nothing known on a day may depend on a later one: the future is overwritten, and the past must not move."""
+"""Test that nothing depends on later prices: overwriting the future must not change the past."""
 
 import itertools
 from dataclasses import replace
@@ -36,7 +36,7 @@ def make(prices, folds, scaling, target, horizon):
 
 
 def seen(windows, fold, origins):
-    """Inputs, targets and back-transformed prices of a fold's origins."""
+    """Return inputs, targets and back-transformed prices of a fold's origins."""
     which, columns = torch.tensor([fold]), torch.tensor([list(origins)])
     inputs, targets = windows.inputs(which, columns)[0], windows.targets(which, columns)[0]
     outputs = np.linspace(-1, 1, len(origins))
@@ -58,7 +58,7 @@ def test_what_is_known_on_a_day_does_not_depend_on_later_prices(prices, poisoned
             assert torch.equal(before[0], after[0])
             assert torch.equal(before[1][:-horizon], after[1][:-horizon])
             assert np.array_equal(before[2], after[2])
-            # The control: what lies after the day, and the targets it decides, do move.
+            # Control: the later inputs and the targets that depend on them must change.
             assert (before[1][-horizon:] != after[1][-horizon:]).all()
             later = range(day + 1, day + 5)
             before, after = seen(clean, number, later), seen(dirty, number, later)
@@ -71,21 +71,21 @@ EVERY_FEATURE = (*FEATURE_NAMES[:-1], "volatility_5", "ma_ratio_8", "volatility_
 
 @pytest.fixture(scope="module")
 def with_others(prices, synthetic):
-    """The series with another one beside it, which began earlier and misses some sessions."""
+    """Return the series with a column of another series, which begins earlier and lacks some sessions."""
     other = synthetic(SESSIONS, seed=4).rows(np.arange(SESSIONS) % 9 != 3)
     return align(prices, [("^OTHER", replace(other, dates=other.dates - 1), 1)])
 
 
 def make_all(prices, folds, scaling, target, horizon):
     config = WindowConfig(
-        features=EVERY_FEATURE, others=("^OTHER",), target=target, scaling=scaling, sequence_length=LENGTH
+        features=ALL_FEATURES, others=("^OTHER",), target=target, scaling=scaling, sequence_length=LENGTH
     )
     return Windows(prices, folds, config, horizon)
 
 
 @pytest.mark.parametrize("train_size", [None, 40], ids=["expanding", "sliding"])
 @pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
-def test_no_feature_knows_later_prices(with_others, poisoned, scaling, target, horizon, train_size):
+def test_no_feature_depends_on_later_prices(with_others, poisoned, scaling, target, horizon, train_size):
     folds = cut(horizon, train_size).folds
     clean = make_all(with_others, folds, scaling, target, horizon)
     for day in (folds[0].train[-1], folds[1].train[-1], folds[2].validation[-1]):
@@ -97,7 +97,7 @@ def test_no_feature_knows_later_prices(with_others, poisoned, scaling, target, h
             assert torch.equal(before[0], after[0])
             assert torch.equal(before[1][:-horizon], after[1][:-horizon])
             assert np.array_equal(before[2], after[2])
-            # The control: every input but the day of the week moves afterwards.
+            # Control: every later input except the day of the week must change.
             moved = (seen(clean, number, later)[0] != seen(dirty, number, later)[0]).flatten(0, 1).any(0)
             weekdays = [name.startswith("weekday") for name in clean.config.inputs]
             assert moved.tolist() == [not weekday for weekday in weekdays]
@@ -135,10 +135,10 @@ def test_baseline_forecasts_do_not_depend_on_later_prices(prices, poisoned, name
 
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_scores_of_past_folds_do_not_depend_on_later_prices(prices, poisoned, horizon):
-    walk = cut(horizon)
+    splits = cut(horizon)
     closes = prices.column("close")
     for last in range(1, 4):
-        past = walk.folds[:last]
+        past = splits.folds[:last]
         day = past[-1].validation[-1]
         clean, same, moved = (
             baseline_scores(series, past, horizon)
@@ -152,7 +152,7 @@ def test_scores_of_past_folds_do_not_depend_on_later_prices(prices, poisoned, ho
 
 
 def forecasts(prices, folds, scaling, target, make=make):
-    """Two epochs of a small trial: losses and forecasts of every fold."""
+    """Train a small trial for two epochs; return losses and forecasts of every fold."""
     epochs = train(
         make(prices, folds, scaling, target, 1),
         NetworkConfig(architecture="gru", hidden_size=4, output_init="uniform"),
@@ -166,7 +166,7 @@ def forecasts(prices, folds, scaling, target, make=make):
 @pytest.mark.parametrize(
     ("scaling", "target"), [("minmax", "close"), ("standard", "log_return"), ("relative", "log_return")]
 )
-def test_a_trial_forecasts_a_fold_the_same_whatever_comes_after_it(prices, poisoned, scaling, target):
+def test_forecasts_of_a_fold_do_not_depend_on_later_prices(prices, poisoned, scaling, target):
     folds = cut(1).folds
     clean = forecasts(prices, folds, scaling, target)
     dirty = forecasts(poisoned(prices, folds[0].validation[-1]), folds, scaling, target)
@@ -181,9 +181,9 @@ def test_a_trial_forecasts_a_fold_the_same_whatever_comes_after_it(prices, poiso
 
 @pytest.mark.parametrize("inputs", [make, make_all], ids=["levels", "all features and another series"])
 def test_a_trial_does_not_depend_on_the_test_block(with_others, poisoned, inputs):
-    walk = cut(1)
-    clean = forecasts(with_others, walk.folds, "minmax", "close", inputs)
-    dirty = forecasts(poisoned(with_others, walk.test[0] - 1), walk.folds, "minmax", "close", inputs)
+    splits = cut(1)
+    clean = forecasts(with_others, splits.folds, "minmax", "close", inputs)
+    dirty = forecasts(poisoned(with_others, splits.test[0] - 1), splits.folds, "minmax", "close", inputs)
     for (losses, days), (dirty_losses, dirty_days) in zip(clean, dirty, strict=True):
         assert np.array_equal(losses, dirty_losses)
         assert all(map(np.array_equal, days, dirty_days))

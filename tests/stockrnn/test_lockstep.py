@@ -1,4 +1,4 @@
-"""The batched and the looped form of many members against plain networks trained one after another."""
+"""Test batched and looped mode against plain networks trained one after another."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from torch import nn
 from stockrnn.architectures import ARCHITECTURES
 from stockrnn.configuration import NetworkConfig, TrainingConfig
 from stockrnn.heads import HEADS
-from stockrnn.lockstep import Members, _mask, form_for
+from stockrnn.lockstep import NetworkEnsemble, _mask, choose_mode
 from stockrnn.networks import Network
 from stockrnn.optimizer import Optimizer
 
@@ -40,17 +40,17 @@ def flat(tensors):
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
-@pytest.mark.parametrize(("form", "group"), [("batched", None), ("batched", 2), ("looped", None)])
+@pytest.mark.parametrize(("mode", "group"), [("batched", None), ("batched", 2), ("looped", None)])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_outputs_and_gradients_equal_plain_networks(architecture, head, num_layers, bidirectional, form, group):
+def test_outputs_and_gradients_equal_plain_networks(architecture, head, num_layers, bidirectional, mode, group):
     config = NetworkConfig(
         architecture=architecture, head=head, num_layers=num_layers, bidirectional=bidirectional, hidden_size=5,
         output="sigmoid" if head == "mean" else "linear", output_init="uniform",
     )  # fmt: skip
-    members = Members(config, FEATURES, SEQUENCE, SEEDS, form=form, group=group, dtype=torch.float64)
+    members = NetworkEnsemble(config, FEATURES, SEQUENCE, SEEDS, mode=mode, group=group, dtype=torch.float64)
     windows, targets = batch()
     counts = [BATCH, BATCH - 2, 1]
     losses = members.backward(windows, targets, counts, squared)
@@ -65,7 +65,7 @@ def test_outputs_and_gradients_equal_plain_networks(architecture, head, num_laye
         torch.testing.assert_close(members.gradients[index], gradients, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize("mode", ["batched", "looped"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize(
     ("optimizer", "plain"),
@@ -77,16 +77,16 @@ def test_outputs_and_gradients_equal_plain_networks(architecture, head, num_laye
     ],
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 1e-4)])
-def test_ten_steps_equal_a_plain_loop(architecture, form, optimizer, plain, dtype, tolerance):
+def test_ten_steps_equal_a_plain_loop(architecture, mode, optimizer, plain, dtype, tolerance):
     config = NetworkConfig(architecture=architecture, head="attention", num_layers=2, hidden_size=5)
     training = TrainingConfig(optimizer=optimizer, learning_rate=1e-2, weight_decay=1e-2, gradient_clip=0.5)
-    members = Members(config, FEATURES, SEQUENCE, SEEDS, form=form, dtype=dtype)
+    members = NetworkEnsemble(config, FEATURES, SEQUENCE, SEEDS, mode=mode, dtype=dtype)
     stepper = Optimizer(members.parameters, members.gradients, training)
     networks = plain_networks(config, dtype)
     optimizers = [plain(list(network.parameters())) for network in networks]
     for step in range(10):
         windows, targets = batch(dtype, seed=step)
-        active = 2 if step % 3 == 2 else 3  # the last member pauses: its states and steps must not move
+        active = 2 if step % 3 == 2 else 3  # the last member pauses: its optimizer state must not change
         members.backward(windows[:active], targets[:active], [BATCH] * active, squared)
         stepper.step(active)
         for index in range(active):
@@ -101,7 +101,7 @@ def test_ten_steps_equal_a_plain_loop(architecture, form, optimizer, plain, dtyp
 
 
 @pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
-def test_plain_network_is_pytorchs_own(architecture):
+def test_a_network_equals_pytorchs(architecture):
     config = NetworkConfig(
         architecture=architecture, num_layers=2, hidden_size=8, head="flatten", output_init="uniform"
     )
@@ -115,15 +115,15 @@ def test_plain_network_is_pytorchs_own(architecture):
     torch.testing.assert_close(network(windows), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize("mode", ["batched", "looped"])
 @pytest.mark.parametrize(("architecture", "dropout"), list(itertools.product(ARCHITECTURES, (0.0, 0.3))))
-def test_a_member_is_the_same_alone_and_among_others(architecture, dropout, form):
+def test_a_member_is_the_same_alone_and_among_others(architecture, dropout, mode):
     config = NetworkConfig(architecture=architecture, num_layers=2, hidden_size=8, dropout=dropout)
     windows, targets = batch()
 
     def trained(rows):
         seeds = [SEEDS[row] for row in rows]
-        members = Members(config, FEATURES, SEQUENCE, seeds, form=form, dtype=torch.float64)
+        members = NetworkEnsemble(config, FEATURES, SEQUENCE, seeds, mode=mode, dtype=torch.float64)
         stepper = Optimizer(members.parameters, members.gradients, TrainingConfig(learning_rate=1e-2))
         for _ in range(5):
             members.backward(windows[rows], targets[rows], [BATCH] * len(rows), squared)
@@ -137,10 +137,10 @@ def test_a_member_is_the_same_alone_and_among_others(architecture, dropout, form
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_buffers_used_again_carry_nothing_over(architecture, bidirectional):
-    """Larger forecasts, smaller batches and fewer members between two equal steps change nothing."""
+def test_reused_buffers_do_not_change_results(architecture, bidirectional):
+    """Larger forecasts, smaller batches and fewer members between two equal steps have no effect."""
     config = NetworkConfig(architecture=architecture, num_layers=2, hidden_size=8, bidirectional=bidirectional)
-    members = Members(config, FEATURES, SEQUENCE, SEEDS, form="batched", dtype=torch.float64)
+    members = NetworkEnsemble(config, FEATURES, SEQUENCE, SEEDS, mode="batched", dtype=torch.float64)
     windows, targets = batch()
     counts = [BATCH] * len(SEEDS)
     losses = members.backward(windows, targets, counts, squared)
@@ -155,9 +155,9 @@ def test_buffers_used_again_carry_nothing_over(architecture, bidirectional):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_large_activations_saturate_as_in_pytorch(architecture):
-    """The tangents are computed from sigmoids: at both ends, and beyond what an exponential can hold."""
+    """Hyperbolic tangents are computed from sigmoids; check both ends, and inputs whose exponential overflows."""
     config = NetworkConfig(architecture=architecture, num_layers=1, hidden_size=8, output_init="uniform")
-    members = Members(config, FEATURES, SEQUENCE, SEEDS, form="batched", dtype=torch.float32)
+    members = NetworkEnsemble(config, FEATURES, SEQUENCE, SEEDS, mode="batched", dtype=torch.float32)
     windows, targets = batch(torch.float32)
     for scale in (1e-4, 1.0, 1e2, 1e5):
         members.backward(windows * scale, targets, [BATCH] * len(SEEDS), squared)
@@ -171,7 +171,7 @@ def test_large_activations_saturate_as_in_pytorch(architecture):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "hidden", "sequence", "batch_size", "members", "form"),
+    ("architecture", "hidden", "sequence", "batch_size", "members", "mode"),
     [
         ("gru", 64, 5, 128, 6, "batched"),
         ("rnn", 8, 5, 64, 25, "batched"),
@@ -183,29 +183,29 @@ def test_large_activations_saturate_as_in_pytorch(architecture):
         ("lstm", 32, 60, 128, 6, "batched"),
     ],
 )
-def test_the_form_is_the_faster_one_of_the_measured_table(architecture, hidden, sequence, batch_size, members, form):
+def test_the_mode_is_the_faster_one_of_the_measured_table(architecture, hidden, sequence, batch_size, members, mode):
     config = NetworkConfig(architecture=architecture, hidden_size=hidden)
-    assert form_for(config, sequence, batch_size, members) == form
-    assert form_for(config, sequence, batch_size, members, "cuda") == "batched"
+    assert choose_mode(config, sequence, batch_size, members) == mode
+    assert choose_mode(config, sequence, batch_size, members, "cuda") == "batched"
 
 
-def test_dropout_is_the_same_in_both_forms():
+def test_dropout_is_the_same_in_both_modes():
     config = NetworkConfig(architecture="gru", num_layers=3, hidden_size=8, dropout=0.4, output_init="uniform")
     windows, targets = batch()
     results = []
-    for form in ("batched", "looped"):
-        members = Members(config, FEATURES, SEQUENCE, SEEDS, form=form, dtype=torch.float64)
+    for mode in ("batched", "looped"):
+        members = NetworkEnsemble(config, FEATURES, SEQUENCE, SEEDS, mode=mode, dtype=torch.float64)
         losses = members.backward(windows, targets, [BATCH, 3, BATCH], squared)
         results.append((losses, members.gradients))
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-10)
     assert not torch.equal(losses, members.backward(windows, targets, [BATCH, 3, BATCH], squared))
 
 
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 1.0])
-def test_dropout_keeps_the_share_and_the_mean(kept):
-    mask = _mask((100, 33, 61), kept, torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.float64))
-    assert set(mask.unique().tolist()) <= {0.0, 1 / kept}
-    assert (mask > 0).double().mean().item() == pytest.approx(kept, abs=0.005)
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 1.0])
+def test_dropout_keeps_the_share_and_the_mean(keep):
+    mask = _mask((100, 33, 61), keep, torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.float64))
+    assert set(mask.unique().tolist()) <= {0.0, 1 / keep}
+    assert (mask > 0).double().mean().item() == pytest.approx(keep, abs=0.005)
     assert mask.mean().item() == pytest.approx(1, abs=0.02)
     by_column = (mask > 0).double().mean((0, 1))
     assert by_column.std().item() < 0.02  # no column is favoured

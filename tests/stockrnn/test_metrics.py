@@ -1,4 +1,4 @@
-"""Metrics and scores against slow, plain loops and against values worked out by hand."""
+"""Test metrics and scores against slow loops and values computed by hand."""
 
 import math
 import statistics
@@ -61,11 +61,11 @@ def test_a_perfect_forecast_explains_every_return():
 
 
 def test_repeating_yesterday_shows_in_the_lag_correlation():
-    walk = 100 + np.cumsum(np.random.default_rng(1).normal(size=300))
-    earlier, previous, actual = walk[:-2], walk[1:-1], walk[2:]
+    splits = 100 + np.cumsum(np.random.default_rng(1).normal(size=300))
+    earlier, previous, actual = splits[:-2], splits[1:-1], splits[2:]
     assert lag_correlation(earlier, previous, earlier) == pytest.approx(-1)  # yesterday's close
     assert lag_correlation(2 * previous - earlier, previous, earlier) == pytest.approx(1)  # yesterday's move
-    assert abs(lag_correlation(actual, previous, earlier)) < 0.15  # what happens next is another matter
+    assert abs(lag_correlation(actual, previous, earlier)) < 0.15  # the next change is independent
 
 
 @pytest.mark.parametrize("step", [0.1, -0.3])
@@ -92,7 +92,7 @@ def test_a_close_of_zero_has_no_percentage_error():
     assert math.isnan(mape(np.array([1.0, 2.0]), np.array([0.0, 2.0])))
 
 
-def test_an_exploding_forecast_scores_without_a_warning():
+def test_a_diverged_forecast_scores_without_a_warning():
     forecast, actual = np.array([1e308, 5.0, -1e308]), np.array([1e-3, 5.0, 6.0])
     assert mape(forecast, actual) == math.inf
     assert r2_oos(np.full(3, math.inf), actual, actual[::-1]) == -math.inf

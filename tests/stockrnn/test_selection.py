@@ -1,4 +1,4 @@
-"""The tests of many trials against slow plain forms and `arch`, and on simulated searches where the truth is known."""
+"""Test the multiple-testing functions against slow loops, `arch`, and simulated searches with a known truth."""
 
 import itertools
 import math
@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from stockrnn import selection
-from stockrnn.selection import Undefined, backtest_overfitting, model_confidence_set, spa
+from stockrnn.selection import UndefinedTestError, backtest_overfitting, model_confidence_set, spa
 
 pytestmark = pytest.mark.slow
 
 
 def search(seed, trials=40, days=750, signal=0.0, shared=0.2, own=0.2):
-    """Squared errors of a search's trials and of persistence, on a random walk with returns of variance one.
+    """Return squared errors of a search's trials and of persistence, on a random walk with returns of variance one.
 
-    The trials forecast noise, in part the same noise. With a signal, trial 7 knows that share of the variance.
+    The trials forecast noise, which is partly shared. With a signal, trial 7 knows that share of the variance.
     """
     rng = np.random.default_rng(seed)
     known = math.sqrt(signal) * rng.normal(size=days)
@@ -31,10 +31,10 @@ def search(seed, trials=40, days=750, signal=0.0, shared=0.2, own=0.2):
 
 
 def equally_good(seed, trials=40, days=750, share=0.05):
-    """Squared errors of trials whose expected error is exactly that of persistence, and of persistence.
+    """Return squared errors of trials that are exactly as good as persistence in expectation, and of persistence.
 
-    Each knows the predictable share of the return and adds as much noise of its own: what the knowledge gains
-    is what the noise costs. Returns have fat tails (Student's t, 5 degrees of freedom).
+    Each trial knows the predictable share of the return and adds as much independent noise, so that both effects
+    cancel. Returns have fat tails (Student's t, 5 degrees of freedom).
     """
     rng = np.random.default_rng(seed)
     deviation = math.sqrt(share)
@@ -57,7 +57,7 @@ def run_and_widening(days, horizon):
 
 
 def slow_spa(losses, rival, horizon, seed, replications):
-    """Hansen's consistent p-value of leads over their standard deviation, and how many forecasts it left out."""
+    """Return Hansen's consistent p-value of standardized leads, and the number of forecasts that it left out."""
     days = len(rival)
     run, widening = run_and_widening(days, horizon)
     centred, means, too_bad = [], [], 0
@@ -71,8 +71,8 @@ def slow_spa(losses, rival, horizon, seed, replications):
         for one in range(days):
             for other in range(days):
                 lag = abs(one - other)
-                kept = 1 - 1 / run
-                kernel = (days - lag) / days * kept**lag + lag / days * kept ** (days - lag) if lag else 1.0
+                stay = 1 - 1 / run
+                kernel = (days - lag) / days * stay**lag + lag / days * stay ** (days - lag) if lag else 1.0
                 variance += kernel * (widened[one] - mean) * (widened[other] - mean) / days
         bad = mean < -math.sqrt(variance / days * 2 * math.log(math.log(days)))
         too_bad += bad
@@ -86,7 +86,7 @@ def slow_spa(losses, rival, horizon, seed, replications):
 
 
 @pytest.mark.parametrize(("days", "horizon"), [(40, 1), (64, 1), (64, 4), (90, 3)])
-def test_spa_agrees_with_a_plain_form(monkeypatch, days, horizon):
+def test_spa_agrees_with_a_slow_loop(monkeypatch, days, horizon):
     monkeypatch.setattr(selection, "REPLICATIONS", 150)
     found = []
     for seed in range(3):
@@ -140,7 +140,7 @@ def test_the_confidence_set_agrees_with_arch(horizon):
     assert len(seen) > 10
 
 
-def test_equal_models_get_the_same_answer():
+def test_equal_models_get_the_same_result():
     losses, _ = search(4, 6, 300, 0.3, own=0.4)
     losses = np.concatenate([losses, np.full((1, 300), losses[0].mean())])  # one the same every day
     plain = model_confidence_set(losses)
@@ -160,7 +160,7 @@ def test_models_that_differ_by_nothing_but_a_constant():
     assert model_confidence_set(np.zeros((3, 50))).all()
 
 
-def test_models_that_tie_without_being_equal_all_stay():
+def test_models_that_tie_without_being_equal_are_all_in_the_set():
     losses = np.random.default_rng(6).normal(size=(1, 60)) ** 2
     turned = np.concatenate([losses, losses[:, ::-1]])
     turned = np.round(turned * 64) / 64  # sums are exact
@@ -237,7 +237,7 @@ def test_known_overfitting():
     assert backtest_overfitting(np.repeat(blocks, 10, axis=1), blocks=4) == 1
 
 
-def test_pieces_change_nothing_and_bound_the_memory(monkeypatch):
+def test_chunks_do_not_change_the_result_and_limit_the_memory(monkeypatch):
     losses, _ = search(4, 1_000)
     tracemalloc.start()
     whole = backtest_overfitting(losses)
@@ -245,12 +245,12 @@ def test_pieces_change_nothing_and_bound_the_memory(monkeypatch):
     tracemalloc.stop()
     assert peak < 100e6
     small = backtest_overfitting(losses[:9])
-    monkeypatch.setattr(selection, "CELLS", 1_000)
+    monkeypatch.setattr(selection, "MAX_CELLS", 1_000)
     assert backtest_overfitting(losses[:9]) == pytest.approx(small, abs=1e-12)
     assert 0.3 < whole < 0.7
 
 
-def test_the_same_seed_gives_the_same_and_the_global_one_is_left_alone():
+def test_the_same_seed_gives_the_same_result_and_the_global_seed_is_not_used():
     losses, rival = equally_good(8, 10, 200)
     np.random.seed(1)
     expected = np.random.random()
@@ -272,7 +272,7 @@ def test_no_verdict_depends_on_the_loss_s_unit():
         assert first == (spa(scaled, theirs), backtest_overfitting(scaled), model_confidence_set(scaled).tolist())
 
 
-def test_an_exploding_forecast_hides_nothing():
+def test_a_diverged_forecast_does_not_hide_others():
     losses, rival = search(10, 20, 750, 0.08)
     assert spa(losses, rival) < 0.05
     for wild in (1e6, 1e77, 1e308):
@@ -311,12 +311,12 @@ def test_the_largest_numbers_do_not_overflow():
 def test_too_little_for_a_verdict(trials, days, horizon, reason):
     losses, rival = search(1, trials, days)
     if trials != 1:
-        with pytest.raises(Undefined, match=f"^{reason}$"):
+        with pytest.raises(UndefinedTestError, match=f"^{reason}$"):
             spa(losses, rival, horizon=horizon)
     if horizon == 1:
-        with pytest.raises(Undefined, match=f"^{reason}$"):
+        with pytest.raises(UndefinedTestError, match=f"^{reason}$"):
             backtest_overfitting(losses)
-    with pytest.raises(Undefined, match=f"^{reason}$"):
+    with pytest.raises(UndefinedTestError, match=f"^{reason}$"):
         model_confidence_set(losses, horizon=horizon)
 
 
@@ -339,7 +339,7 @@ def test_losses_that_are_not_finite_give_no_verdict(value):
         lambda: model_confidence_set(wild),
         lambda: backtest_overfitting(wild),
     ):
-        with pytest.raises(Undefined, match=r"^a loss is not finite$"):
+        with pytest.raises(UndefinedTestError, match=r"^a loss is not finite$"):
             verdict()
 
 
@@ -347,13 +347,13 @@ def test_trials_that_are_all_the_same_give_no_verdict():
     _, rival = search(1, 3, 60)
     same = np.stack([rival, rival])
     for losses in (same, same * (1 + 1e-14)):
-        with pytest.raises(Undefined, match=r"^every forecast is persistence itself$"):
+        with pytest.raises(UndefinedTestError, match=r"^every forecast is persistence itself$"):
             spa(losses, rival)
-    with pytest.raises(Undefined, match=r"^every forecast is persistence itself$"):
+    with pytest.raises(UndefinedTestError, match=r"^every forecast is persistence itself$"):
         spa(np.zeros((2, 60)), np.zeros(60))
-    with pytest.raises(Undefined, match=r"^every forecast's lead is the same each day$"):
+    with pytest.raises(UndefinedTestError, match=r"^every forecast's lead is the same each day$"):
         spa(same + 1, rival)
-    with pytest.raises(Undefined, match=r"^all trials have the same losses$"):
+    with pytest.raises(UndefinedTestError, match=r"^all trials have the same losses$"):
         backtest_overfitting(same)
 
 
@@ -369,19 +369,19 @@ STUDIES = 200
 
 @pytest.fixture
 def quicker(monkeypatch):
-    """A fifth of the replications; whether p <= 0.05 changes little by it."""
+    """Use a fifth of the replications, which rarely changes whether p <= 0.05."""
     monkeypatch.setattr(selection, "REPLICATIONS", 200)
 
 
 @pytest.mark.usefixtures("quicker")
-def test_a_search_among_noise_finds_nothing():
+def test_a_search_among_noise_is_not_significant():
     studies = [search(seed) for seed in range(STUDIES)]
     assert statistics.fmean(spa(*study) <= 0.05 for study in studies) <= 0.03  # noise is worse than persistence
     assert 0.45 < statistics.fmean(backtest_overfitting(losses) for losses, _ in studies) < 0.55
 
 
 @pytest.mark.usefixtures("quicker")
-def test_a_search_among_forecasts_as_good_as_persistence_finds_no_more_than_it_may():
+def test_the_rejection_rate_among_forecasts_as_good_as_persistence():
     studies = [equally_good(seed) for seed in range(STUDIES)]
     rejected = statistics.fmean(spa(*study) <= 0.05 for study in studies)
     assert 0.02 <= rejected <= 0.08

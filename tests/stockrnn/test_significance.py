@@ -1,4 +1,4 @@
-"""The tests of luck against statsmodels, slow plain forms, and simulated markets where the truth is known."""
+"""Test the significance tests against statsmodels, slow loops, and simulated markets with a known truth."""
 
 import math
 import statistics
@@ -9,13 +9,13 @@ import warnings
 import numpy as np
 import pytest
 
-from stockrnn.significance import DAYS, clark_west, diebold_mariano
+from stockrnn.significance import MIN_DAYS, clark_west, diebold_mariano
 
-SIZES = ((DAYS, 1), (30, 2), (120, 1), (120, 2), (120, 5))  # days, horizon
+SIZES = ((MIN_DAYS, 1), (30, 2), (120, 1), (120, 2), (120, 5))  # days, horizon
 
 
 def market(seed, days=120, horizon=1, signal=0.0):
-    """Forecast, rival, actual and previous closes of a random walk of which the forecast knows a share."""
+    """Return forecast, rival, actual and previous closes of a random walk that the forecast partly knows."""
     rng = np.random.default_rng(seed)
     known = rng.normal(size=days + horizon)
     closes = 1_000 + np.cumsum(signal * known + rng.normal(size=days + horizon))
@@ -55,7 +55,7 @@ def test_diebold_mariano_agrees_with_statsmodels(seed, statsmodels_test):
 
 
 @pytest.mark.parametrize(("days", "horizon"), SIZES)
-def test_diebold_mariano_agrees_with_a_plain_form(days, horizon, statsmodels_test):
+def test_diebold_mariano_agrees_with_a_slow_loop(days, horizon, statsmodels_test):
     from scipy import stats
 
     forecast, rival, actual, _ = market(9, days, horizon, signal=0.2)
@@ -69,7 +69,7 @@ def test_diebold_mariano_agrees_with_a_plain_form(days, horizon, statsmodels_tes
 
 
 @pytest.mark.parametrize(("days", "horizon"), SIZES)
-def test_clark_west_agrees_with_the_paper_s_form(days, horizon):
+def test_clark_west_agrees_with_the_formula_of_the_paper(days, horizon):
     forecast, _, actual, previous = market(9, days, horizon, signal=0.2)
     adjusted = [
         (came - before) ** 2 - ((came - one) ** 2 - (before - one) ** 2)
@@ -91,7 +91,7 @@ def test_known_values():
     assert clark_west(previous + 0.5, previous + losses, previous) == pytest.approx(expected)
 
 
-def test_one_side_is_the_rest_of_the_other():
+def test_the_p_values_of_both_directions_add_up_to_one():
     forecast, rival, actual, previous = market(4)
     losses, rival_losses = (actual - forecast) ** 2, (actual - rival) ** 2
     assert diebold_mariano(losses, rival_losses) + diebold_mariano(rival_losses, losses) == pytest.approx(1)
@@ -100,7 +100,7 @@ def test_one_side_is_the_rest_of_the_other():
 
 
 def rejections(horizon, signal, simulations):
-    """Share of simulated markets on which each test finds the forecast better at 5 %."""
+    """Return the share of simulated markets in which each test finds the forecast better at 5 %."""
     found = np.zeros(2)
     for seed in range(simulations):
         forecast, rival, actual, previous = market(seed, 250, horizon, signal)
@@ -116,12 +116,12 @@ def test_one_random_walk_in_twenty_looks_forecastable(horizon):
         assert 0.03 < share < 0.075
 
 
-def test_a_planted_return_is_found():
+def test_a_known_signal_is_significant():
     # The forecast knows a fifth of each day's variance.
     assert (rejections(1, signal=0.5, simulations=100) > 0.8).all()
 
 
-def test_clark_west_finds_a_signal_that_noise_drowns():
+def test_clark_west_finds_a_signal_below_the_noise():
     rng = np.random.default_rng(6)
     known = rng.normal(size=500)
     previous = 1_000 + np.cumsum(rng.normal(size=500))
@@ -136,7 +136,7 @@ def test_clark_west_finds_a_signal_that_noise_drowns():
 def test_there_is_no_verdict_where_the_tests_are_undefined():
     forecast, rival, actual, previous = market(7, 40)
     losses, rival_losses = (actual - forecast) ** 2, (actual - rival) ** 2
-    few = slice(DAYS - 1)
+    few = slice(MIN_DAYS - 1)
     wild = np.where(np.arange(40) == 3, math.inf, forecast)
     undefined = [
         diebold_mariano(losses, losses),

@@ -1,13 +1,13 @@
-"""Every architecture's equations, and every head's plain form, against the faster forms that stand in for them."""
+"""Test the step equations of architectures and the `pool` of heads against their faster implementations."""
 
 import pytest
 import torch
 
 from stockrnn.architectures import ARCHITECTURES
 from stockrnn.heads import HEADS, Head
-from stockrnn.networks import LAYERS
+from stockrnn.networks import TORCH_LAYERS
 from stockrnn.recurrence import CELLS, Workspace
-from stockrnn.stepping import SteppedLayer, stepped
+from stockrnn.stepping import UnrolledLayer, unrolled_cell
 
 SEQUENCE, MEMBERS, FEATURES, HIDDEN, BATCH = 6, 3, 4, 5, 7
 
@@ -24,12 +24,12 @@ def assert_equal_with_gradients(found, expected, inputs):
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_made_of_its_step_is_pytorchs_own(name, bidirectional):
+@pytest.mark.parametrize("name", TORCH_LAYERS)
+def test_an_unrolled_layer_equals_pytorchs(name, bidirectional):
     torch.manual_seed(0)
-    own = LAYERS[name](FEATURES, HIDDEN, batch_first=True, bidirectional=bidirectional)
+    own = TORCH_LAYERS[name](FEATURES, HIDDEN, batch_first=True, bidirectional=bidirectional)
     torch.manual_seed(0)
-    layer = SteppedLayer(ARCHITECTURES[name], FEATURES, HIDDEN, bidirectional)
+    layer = UnrolledLayer(ARCHITECTURES[name], FEATURES, HIDDEN, bidirectional)
     for (key, weight), (own_key, own_weight) in zip(layer.named_parameters(), own.named_parameters(), strict=True):
         assert key == own_key
         assert torch.equal(weight, own_weight)
@@ -39,13 +39,13 @@ def test_a_layer_made_of_its_step_is_pytorchs_own(name, bidirectional):
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("name", CELLS)
-def test_a_cell_made_of_its_step_is_the_one_written_by_hand(name, last):
+def test_an_unrolled_cell_equals_the_hand_written_one(name, last):
     rows = ARCHITECTURES[name].gates * HIDDEN
     inputs = [
         drawn(SEQUENCE, MEMBERS, FEATURES, BATCH), drawn(MEMBERS, rows, FEATURES), drawn(MEMBERS, rows, HIDDEN),
         drawn(MEMBERS, rows), drawn(MEMBERS, rows),
     ]  # fmt: skip
-    found, expected = (cell(*inputs, last, Workspace()) for cell in (stepped(ARCHITECTURES[name]), CELLS[name]))
+    found, expected = (cell(*inputs, last, Workspace()) for cell in (unrolled_cell(ARCHITECTURES[name]), CELLS[name]))
     weights = torch.randn_like(expected)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
     gradients = [torch.autograd.grad((each * weights).sum(), inputs) for each in (found, expected)]
@@ -53,7 +53,7 @@ def test_a_cell_made_of_its_step_is_the_one_written_by_hand(name, last):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_heads_batched_form_is_its_plain_one_member_by_member(name):
+def test_the_batched_output_of_a_head_equals_pool_for_each_member(name):
     head = HEADS[name]
     states = drawn(SEQUENCE, MEMBERS, HIDDEN, BATCH)
     output = drawn(MEMBERS, 1, head.size(HIDDEN, SEQUENCE))
@@ -61,17 +61,17 @@ def test_a_heads_batched_form_is_its_plain_one_member_by_member(name):
     inputs = [states, output, *own.values()]
     expected = torch.stack(
         [
-            output[member] @ head.pooled(states[:, member].permute(2, 0, 1), {key: own[key][member] for key in own}).T
+            output[member] @ head.pool(states[:, member].permute(2, 0, 1), {key: own[key][member] for key in own}).T
             for member in range(MEMBERS)
         ]
     )
-    assert_equal_with_gradients(head.weighed(output, states, own), expected, inputs)
-    assert_equal_with_gradients(Head.weighed(head, output, states, own), expected, inputs)
+    assert_equal_with_gradients(head.batched_output(output, states, own), expected, inputs)
+    assert_equal_with_gradients(Head.batched_output(head, output, states, own), expected, inputs)
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_that_reads_the_last_step_alone_says_so(name):
+def test_reads_last_is_true_if_only_the_last_step_has_a_gradient(name):
     states = drawn(BATCH, SEQUENCE, HIDDEN)
     own = {key: drawn(*shape) for key, shape in HEADS[name].weights(HIDDEN, SEQUENCE).items()}
-    (gradient,) = torch.autograd.grad(HEADS[name].pooled(states, own).square().sum(), [states])
+    (gradient,) = torch.autograd.grad(HEADS[name].pool(states, own).square().sum(), [states])
     assert HEADS[name].reads_last == (not gradient[:, :-1].any().item())

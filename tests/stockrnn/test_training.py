@@ -1,4 +1,4 @@
-"""Training of a trial's members: every kind of configuration, and the lockstep loop against a plain one."""
+"""Test training: all kinds of configurations, the lockstep loop against a plain one, and restored states."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ from stockrnn.heads import HEADS
 from stockrnn.networks import Network
 from stockrnn.scores import score
 from stockrnn.series import Prices
-from stockrnn.training import Training, member_seed, train
+from stockrnn.training import Trainer, member_seed, train
 from stockrnn.windows import Windows
 
 SESSIONS = 160
 
 
 def trending(sessions=SESSIONS, seed=0):
-    """A series whose next move can be told from the last one."""
+    """Return a series whose next return is predictable from the last one."""
     generator = np.random.default_rng(seed)
     returns = np.empty(sessions)
     returns[0] = 0.01
@@ -39,8 +39,8 @@ def trending(sessions=SESSIONS, seed=0):
 
 
 def windows_of(prices, folds=2, dtype=torch.float64, horizon=1, **config):
-    walk = walk_forward(len(prices), folds=folds, fold_size=20, test_size=20, horizon=horizon)
-    return Windows(prices, walk.folds, WindowConfig(**config), horizon, dtype=dtype)
+    splits = walk_forward(len(prices), folds=folds, fold_size=20, test_size=20, horizon=horizon)
+    return Windows(prices, splits.folds, WindowConfig(**config), horizon, dtype=dtype)
 
 
 @pytest.mark.parametrize("target", ["close", "log_return"])
@@ -72,7 +72,7 @@ def test_a_predictable_series_is_predicted():
         seeds=2, max_epochs=30, dtype=torch.float64,
     )  # fmt: skip
     scores = score(last.forecasts, windows.closes, windows.folds, 1)
-    assert scores.val_theils_u < 0.55  # 0.44 is what the noise leaves
+    assert scores.val_theils_u < 0.55  # the noise allows 0.44
     assert scores.val_direction_accuracy > 0.75
 
 
@@ -93,7 +93,7 @@ def test_lockstep_equals_members_trained_one_after_another(architecture, scaling
 
 
 def plain_member(windows, network_config, training, fold, seed, epochs):
-    """One network, `nn` and `torch.optim` only; returns its forecast closes and its mean loss by epoch."""
+    """Train one network with `nn` and `torch.optim` only; return its forecast closes and its mean loss by epoch."""
     torch.manual_seed(seed)
     network = Network(network_config, len(windows.config.features), windows.config.sequence_length).double()
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
@@ -167,28 +167,28 @@ def copied(training):
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("form", ["batched", "looped"])
+@pytest.mark.parametrize("mode", ["batched", "looped"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_restored_training_goes_on_as_if_it_had_never_stopped(architecture, optimizer, form, dropout, dtype):
-    """Of three folds of different lengths, from every epoch on, to the last bit."""
+def test_a_restored_training_goes_on_as_if_it_had_never_stopped(architecture, optimizer, mode, dropout, dtype):
+    """Three folds of different lengths, restored after every epoch; results must be equal to the last bit."""
     windows = windows_of(trending(), folds=3, dtype=dtype, sequence_length=3)
     network = NetworkConfig(architecture=architecture, dropout=dropout, **RESUMED)
     config = TrainingConfig(learning_rate=5e-3, batch_size=48, optimizer=optimizer, gradient_clip=0.5)
 
-    def begun():
-        return Training(windows, network, config, seeds=2, study_seed=3, form=form, dtype=dtype)
+    def new_trainer():
+        return Trainer(windows, network, config, seeds=2, study_seed=3, mode=mode, dtype=dtype)
 
-    straight, epochs, states = begun(), [], []
+    straight, epochs, states = new_trainer(), [], []
     for _ in range(4):
         states.append(copied(straight))
-        epochs.append(straight.advance())
+        epochs.append(straight.train_epoch())
     assert not np.array_equal(epochs[0].forecasts, epochs[-1].forecasts)
     for stop, state in enumerate(states):
-        training = begun()
+        training = new_trainer()
         training.restore(stop, state)
         for expected in epochs[stop:]:
-            found = training.advance()
+            found = training.train_epoch()
             assert found.number == expected.number
             np.testing.assert_array_equal(found.losses, expected.losses)
             np.testing.assert_array_equal(found.forecasts, expected.forecasts)
@@ -207,15 +207,15 @@ def spoilt(part, value):
     "spoil",
     [spoilt(slice(None), 0), spoilt(slice(8, 12), 255), spoilt(slice(16, 17), 200), spoilt(slice(8, 9), 7)],
 )
-def test_what_is_no_random_state_is_refused_and_changes_nothing(spoil):
+def test_an_invalid_random_state_is_refused_and_changes_nothing(spoil):
     windows = windows_of(trending(), sequence_length=3)
     network, config = NetworkConfig(architecture="gru", dropout=0.3, **RESUMED), TrainingConfig(batch_size=32)
-    training = Training(windows, network, config, seeds=2, dtype=torch.float64)
-    other = Training(windows, network, config, seeds=2, study_seed=9, dtype=torch.float64)
-    other.advance()
+    training = Trainer(windows, network, config, seeds=2, dtype=torch.float64)
+    other = Trainer(windows, network, config, seeds=2, study_seed=9, dtype=torch.float64)
+    other.train_epoch()
     before, state = copied(training), copied(other)
     spoil(state)
-    with pytest.raises(ValueError, match="a random state is none"):
+    with pytest.raises(ValueError, match="invalid random state"):
         training.restore(1, state)
     assert training.epoch == 0
     for name, array in training.state().items():
@@ -225,15 +225,15 @@ def test_what_is_no_random_state_is_refused_and_changes_nothing(spoil):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: its generators and captured graphs")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_restored_training_goes_on_on_a_gpu(architecture):
-    walk = walk_forward(SESSIONS, folds=3, fold_size=20, test_size=20, horizon=1)
-    windows = Windows(trending(), walk.folds, WindowConfig(sequence_length=3), 1, device="cuda")
+    splits = walk_forward(SESSIONS, folds=3, fold_size=20, test_size=20, horizon=1)
+    windows = Windows(trending(), splits.folds, WindowConfig(sequence_length=3), 1, device="cuda")
     network = NetworkConfig(architecture=architecture, dropout=0.3, **RESUMED)
     config = TrainingConfig(learning_rate=5e-3, batch_size=16)
-    straight = Training(windows, network, config, seeds=2)
-    straight.advance()
+    straight = Trainer(windows, network, config, seeds=2)
+    straight.train_epoch()
     state = copied(straight)
-    restored = Training(windows, network, config, seeds=2)
+    restored = Trainer(windows, network, config, seeds=2)
     restored.restore(1, state)
     for _ in range(3):
-        expected, found = straight.advance(), restored.advance()
+        expected, found = straight.train_epoch(), restored.train_epoch()
         np.testing.assert_allclose(found.forecasts, expected.forecasts, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Windows against a slow, plain loop; scalers against numpy; targets there and back."""
+"""Test windows against slow loops, scalings against NumPy, and the conversion of targets to prices."""
 
 import itertools
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stockrnn.configuration import WindowConfig
-from stockrnn.features import values
+from stockrnn.features import feature_values
 from stockrnn.folds import Fold, walk_forward
 from stockrnn.windows import Scaling, Windows
 
@@ -93,7 +93,7 @@ def test_windows_equal_a_plain_loop(prices, scaling, target, horizon, train_size
         np.testing.assert_allclose(windows.targets(which, origins)[0], targets, rtol=1e-9, atol=1e-9)
 
 
-def test_members_of_different_folds_stand_in_one_batch(prices):
+def test_one_batch_can_have_members_of_different_folds(prices):
     windows = make(prices, cut(1), "minmax", "close", 1)
     origins = torch.tensor([[10, 11], [10, 30], [12, 40]])
     folds = torch.tensor([2, 0, 1])
@@ -123,7 +123,7 @@ def test_scaled_targets_come_back_as_prices(prices, scaling, target, horizon):
 
 
 @pytest.mark.parametrize("scaling", ["minmax", "standard"])
-def test_scalers_see_the_training_part_only(prices, scaling):
+def test_scalings_use_the_training_part_only(prices, scaling):
     folds = cut(1, train_size=20)
     windows = make(prices, folds, scaling, "close", 1)
     for number, fold in enumerate(folds):
@@ -157,7 +157,7 @@ def test_relative_windows_end_at_zero(prices):
     assert torch.equal(closes[:, -1], torch.zeros(len(closes)))
 
 
-def test_days_without_volume_read_as_the_floor_and_windows_without_any_as_zero(prices):
+def test_days_without_volume_are_the_floor_and_windows_without_volume_are_zero(prices):
     windows = make(prices, cut(1), "relative", "log_return", 1, torch.float32)
     volumes = windows.inputs(torch.tensor([0]), torch.tensor([[13, 14, 16, 20, 22]]))[0, :, :, 1]
     assert torch.isfinite(volumes).all()
@@ -226,7 +226,7 @@ def test_windows_of_derived_features_equal_a_plain_loop(prices, scaling, train_s
         for index, name in enumerate(DERIVED):
             if name in FEATURES:
                 continue
-            column = values(name, prices)
+            column = feature_values(name, prices)
             if scaling == "relative":
                 offset, scale = 0, 1 if name in ("weekday_sin", "volume_change") else 0.01
             else:
@@ -234,7 +234,9 @@ def test_windows_of_derived_features_equal_a_plain_loop(prices, scaling, train_s
                 offset, scale = slow_scaler(known, scaling)
             for row, origin in enumerate(origins[0].tolist()):
                 expected[row, :, index] = (column[origin - LENGTH + 1 : origin + 1] - offset) / scale
-        expected[:, :, [1, 4]] = levels.inputs(which, origins)[0, :, :, :2]  # close and volume are as ever
+        expected[:, :, [1, 4]] = levels.inputs(which, origins)[
+            0, :, :, :2
+        ]  # close and volume are the same as without the others
         np.testing.assert_allclose(inputs, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -268,7 +270,7 @@ def test_origins_of_training_begin_after_the_warm_up_by_hand(synthetic):
     assert derived(prices, folds, "relative", features="ohlc").train_origins(0) == range(3, 29)
 
 
-def test_features_that_are_no_levels_do_not_depend_on_the_window(prices):
+def test_features_other_than_prices_do_not_depend_on_the_window(prices):
     windows = derived(prices, cut(1), "relative", features="returns")
     one, next_one = windows.inputs(torch.tensor([0]), torch.tensor([[20, 21]]))[0]
     assert torch.equal(one[1:], next_one[:-1])
@@ -283,10 +285,10 @@ def test_targets_beyond_the_series_are_not_numbers(prices):
 @pytest.mark.parametrize("scaling", ["minmax", "relative"])
 def test_the_view_of_all_windows_copies_nothing(prices, scaling):
     windows = make(prices, cut(1), scaling, "close", 1)
-    held = 3 if scaling == "minmax" else 1  # relative scaling fits nothing, so all folds share one series
+    copies = 3 if scaling == "minmax" else 1  # relative scaling fits nothing, so all folds share one series
     view = windows._starts
-    assert view.shape == (held * 60 - LENGTH + 1, LENGTH * len(FEATURES))
-    assert view.untyped_storage().nbytes() == held * 60 * len(FEATURES) * view.element_size()
+    assert view.shape == (copies * 60 - LENGTH + 1, LENGTH * len(FEATURES))
+    assert view.untyped_storage().nbytes() == copies * 60 * len(FEATURES) * view.element_size()
     assert view[1].data_ptr() - view[0].data_ptr() == len(FEATURES) * view.element_size()
 
 
@@ -322,7 +324,7 @@ def test_relative_fits_nothing(prices):
 
 @pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
 def test_scalings_given_are_used_as_they_are(prices, poisoned, scaling, target, horizon):
-    """A forecaster's view: nothing is fitted on the prices it is given, not even where they are a thousandfold."""
+    """A forecaster fits nothing on its prices, even if they are a thousand times larger."""
     folds = cut(horizon)
     fitted = make(prices, folds, scaling, target, horizon)
     later = poisoned(prices, 49)
