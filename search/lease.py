@@ -35,6 +35,7 @@ DEAD = 20.0  # seconds without a renewal
 SETTLED = 1.0  # seconds in which another one, who saw the same dead owner, has written its own
 MOST = 10_000  # bytes
 BOOT = Path("/proc/sys/kernel/random/boot_id")
+IDS: set[str] = set()  # of the leases of this program
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC_RAW if sys.platform == "darwin" else None)
 
 
@@ -61,6 +62,7 @@ class Lease:
         self.lost: str | None = None
         self.copy: str | None = None
         self._id, self._generation, self._beats = uuid.uuid4().hex, 0, 0
+        IDS.add(self._id)
         self._since, self._renewed = now(), clock()
         self._writing, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -238,8 +240,8 @@ def _dead(found: dict[str, Any]) -> bool:
     """Whether the owner was a process of this machine, which is gone."""
     if found.get("boot") != _boot() or _boot() is None or type(found.get("pid")) is not int:
         return False
-    if found["pid"] == os.getpid():  # this process was another program then
-        return True
+    if found["pid"] == os.getpid():  # of the program that this process ran before it was restarted, if not of this one
+        return found.get("id") not in IDS
     try:
         os.kill(found["pid"], 0)
     except ProcessLookupError:

@@ -20,7 +20,7 @@ REGISTRIES = ("architectures", "features", "heads")  # what a name in a space fi
 RAY, OPTUNA = (
     {
         "actors", "afresh", "gpus", "knock", "lean", "offers", "reach", "recorder", "scheduler", "searcher", "stop",
-        "trial", "tuner", "workers",
+        "ray_watch", "trial", "tuner", "workers",
     },
     {"searcher", "samplers", "journal", "journal_file", "importance"},
 )  # fmt: skip

@@ -90,7 +90,7 @@ def test_null_watches_nobody():
 def test_limits_are_the_timeout_or_twenty_times_the_prediction(small_space, monkeypatch, timeout):
     space = small_space(search={"stall_timeout": timeout}, resources={"cpu": 0.5})
     limits = StallLimits(space, space.folds(clean(load("nasdaq"))))
-    finalist = Finalist(rank=1, trial_id="00000", point=POINT, epochs=3)
+    finalist = Finalist(rank=1, trial_id="00000", point=POINT, epochs=3, seeds=1)
     for predicted in (0.001, 100.0):
         monkeypatch.setattr(Work, "seconds", predicted)
         shared = 20 * predicted / 0.5  # half a core takes twice as long

@@ -66,7 +66,7 @@ def test_what_is_known_on_a_day_does_not_depend_on_later_prices(prices, poisoned
 
 
 # without day_of_week, which is two inputs
-EVERY_FEATURE = (*FEATURE_NAMES[:-1], "volatility_5", "ma_ratio_8", "volatility_10")
+ALL_FEATURES = (*FEATURE_NAMES[:-1], "volatility_5", "ma_ratio_8", "volatility_10")
 
 
 @pytest.fixture(scope="module")
