@@ -4,12 +4,14 @@ import errno
 import os
 from pathlib import Path
 
+from search.errors import UserError
+
 __all__ = ["DiskError", "cause", "settle"]
 
 FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG, errno.ESTALE)
 
 
-class DiskError(ValueError):
+class DiskError(UserError):
     """A folder cannot be written, in one line."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from search.errors import UserError
 from search.record import now
 
 __all__ = ["LockedError", "held", "locked"]
@@ -17,7 +18,7 @@ NAME = "lock"
 OWNER = "lock.json"
 
 
-class LockedError(ValueError):
+class LockedError(UserError):
     """Another process writes into this study's folder, in one line."""
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
@@ -17,7 +16,7 @@ import yaml
 from search.disk import settle
 from search.lock import locked
 from search.parameters import FIELDS
-from search.record import plain
+from search.shapes import MANIFEST, MOST_MANIFEST, written
 from search.space import Space
 from stockrnn.files import write_whole
 from stockrnn.folds import WalkForward
@@ -73,8 +72,20 @@ def opening(
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write `manifest.json`; a reader sees the old one or the new one. Unknown numbers are null."""
-    content = json.dumps(plain(manifest), indent=2, allow_nan=False) + "\n"
-    write_whole(folder / "manifest.json", content.encode())
+    content = written(MANIFEST, manifest, indent=2) + b"\n"
+    if len(content) > MOST_MANIFEST:
+        content = written(MANIFEST, _short(manifest), indent=2) + b"\n"
+    write_whole(folder / "manifest.json", content)
+
+
+def _short(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without details of earlier openings and resumes; each still counts."""
+    *earlier, last = manifest.get("test_openings") or [{}]
+    return {
+        **manifest,
+        "test_openings": [*({"time": one.get("time"), "trials": one.get("trials")} for one in earlier), last],
+        "resumes": [{"time": one.get("time"), "trials": one.get("trials")} for one in manifest.get("resumes") or []],
+    }
 
 
 def write_space(folder: Path, space: Space) -> None:

@@ -320,4 +320,6 @@ class TrainingConfig(Configuration):
         "adam", description="how steps are made of gradients: PyTorch's, with its defaults"
     )
     loss: Literal["mse", "mae", "huber"] = Field("mse", description="what training makes small, on the scaled target")
-    gradient_clip: float | None = Field(None, gt=0, description="largest norm of a network's gradient; null: none")
+    gradient_clip: float | None = Field(
+        None, gt=0, le=1e12, description="largest norm of a network's gradient; null: none"
+    )

@@ -15,10 +15,12 @@ on one block is known on the day of the next block's first forecast. At horizon 
 
 from dataclasses import dataclass
 
+from stockrnn.errors import UserError
+
 __all__ = ["Fold", "FoldError", "WalkForward", "walk_forward"]
 
 
-class FoldError(ValueError):
+class FoldError(UserError):
     """Too few sessions for the folds asked for; names the number needed."""
 
     def __init__(self, message: str, needed: int) -> None:

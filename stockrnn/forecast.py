@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockrnn.errors import UserError
 from stockrnn.files import line, read_object
 from stockrnn.forecast_text import LONGEST, text
 from stockrnn.storage import StorageError, copied
@@ -74,7 +75,7 @@ def _needed(name: str) -> bool:
     return name == "manifest.json" or name.startswith("forecasters/")
 
 
-class _OptionError(ValueError):
+class _OptionError(UserError):
     """A wrong option or file, in one line."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockrnn.errors import UserError
 from stockrnn.files import line, write_whole
 from stockrnn.series import PriceError, Prices
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE
 
 
-class _OptionError(ValueError):
+class _OptionError(UserError):
     """A wrong option, in one line."""
 
 

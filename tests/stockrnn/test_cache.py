@@ -280,7 +280,7 @@ def test_a_damaged_file_is_fetched_again(market, folder):
     torn(folder / WHOLE.file)
     prices = of_yahoo(folder)
     (text,) = texts(prices)
-    assert re.fullmatch(r".*\.parquet: is damaged \(ArrowInvalid\); downloaded again", text)
+    assert re.fullmatch(r".*\.parquet: is no whole Parquet file; downloaded again", text)
     assert cache.read(folder, WHOLE).sha256 == prices.sha256
 
 
