@@ -82,7 +82,7 @@ class Predictions:
         Raises:
             DamagedError: forecasts of these trials are missing.
         """
-        wanted = pc.field("trial_id").isin(list(trial_ids)) & (pc.field("split") == "validation")
+        wanted = pc.field("trial_id").isin(pa.array(list(trial_ids), pa.string())) & (pc.field("split") == "validation")
         wanted = wanted | (pc.field("split") == "test") if test else wanted
         have: set[tuple[str, str, int]] = set()
         for torn in self._folder.glob(".part-*"):
@@ -203,7 +203,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
             batch.validate(full=True)
             _check_rows(batch)
             yield batch
-    except (pa.ArrowException, OSError, FileError) as error:
+    except (pa.ArrowException, OSError, LookupError, FileError) as error:
         raise DamagedError(
             f"{path}: is damaged ({line(error, 100)}); all forecasts are needed to ask "
             "whether the best is only lucky; copy the file back, or begin the study anew"
@@ -304,9 +304,9 @@ def forecast_days(folder: Path, split: str, trials: Collection[str] | None = Non
         found.append(table)
         if (rows := rows + len(table)) > MOST_DAYS:
             raise DamagedError(f"{folder}: has more than {MOST_DAYS} days of forecasts of the {split} split; {AGAIN}")
-    table = pa.concat_tables([SCHEMA_READ.empty_table(), *found]).unify_dictionaries().combine_chunks()
-    if not len(table):
+    if not rows:
         return {}
+    table = pa.concat_tables(found).unify_dictionaries().combine_chunks()
     ids = table["trial_id"].chunk(0)
     codes, dates = ids.indices.to_numpy(), table["date"].to_numpy()
     order = np.lexsort((dates, codes))
@@ -332,10 +332,13 @@ def _selected(folder: Path, split: str | None, trials: Collection[str] | None = 
             for name, wanted in (("split", None if split is None else (split,)), ("trial_id", trials)):
                 if wanted is not None:
                     column = batch[name]
-                    known = pc.is_in(column.dictionary, pa.array(list(wanted), pa.string()))
-                    taken &= known.to_numpy(zero_copy_only=False)[column.indices.to_numpy()]
+                    known = np.array([text in wanted for text in column.dictionary.to_pylist()], dtype=bool)
+                    taken &= known[column.indices.to_numpy()]
             if taken.any():
-                yield pa.Table.from_batches([batch]).filter(pa.array(taken))
+                # pa.array would import pandas
+                bits = pa.py_buffer(np.packbits(taken, bitorder="little"))
+                mask = pa.Array.from_buffers(pa.bool_(), len(taken), [None, bits])
+                yield pa.Table.from_batches([batch]).filter(mask)
 
 
 def validation_forecasts(folder: Path) -> tuple[list[str], np.ndarray]:
