@@ -91,6 +91,8 @@ def spent(findings: Findings) -> Chart | None:
                 }
             )  # fmt: skip
     wall = max(seconds_between(start, end["time"]) for end in findings.ends.values())
+    if wall <= 0:  # a clock was set back, or the times are invented
+        return None
     whole, busy = len(workers) * wall, sum(trained.values())
     begin = min(seconds_between(start, end["time"]) - end["seconds"] for end in ends)
     said = [
