@@ -11,11 +11,13 @@ from filelock import FileLock, Timeout
 
 from search.errors import UserError
 from search.record import now
+from stockrnn.files import json_data, plain_bytes
 
 __all__ = ["LockedError", "held", "locked"]
 
 NAME = "lock"
 OWNER = "lock.json"
+MOST_OWNER = 10_000  # bytes
 
 
 class LockedError(UserError):
@@ -34,6 +36,9 @@ def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
         LockedError: somebody writes there already; the line says who.
         OSError: the folder cannot be written.
     """
+    for path in (folder / NAME, folder / OWNER):  # a pipe would block, a link may lead out of the folder
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise LockedError(f"{path}: is no plain file; a study writes its own there; remove it")
     lock = FileLock(folder / NAME)
     try:
         lock.acquire(timeout=0)
@@ -68,7 +73,7 @@ def held(folder: Path) -> bool:
 
 def _owner(folder: Path) -> str:
     try:
-        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        owner = json_data(plain_bytes(folder / OWNER, MOST_OWNER))
         return f"process {int(owner['pid'])} on {str(owner['host'])[:100]} since {str(owner['since'])[:30]}"
     except (OSError, ValueError, TypeError, KeyError):
         return "another process"

@@ -65,6 +65,8 @@ class _Pages:
         """Walk the pages of a column chunk, as its metadata places them."""
         if column[4] not in CODECS or column[5] != rows:
             raise FileError("is packed otherwise than this project packs")
+        if not rows:  # of it nothing is decoded
+            return
         start = column[9] if column.get(11, 0) <= 0 else min(column[9], column[11])
         end = start + column[7]
         if not 0 < start <= end <= len(self._content):
