@@ -12,13 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from search.errors import UserError
+
 __all__ = ["AdmissionError", "admit", "ensure_token"]
 
 TIMEOUT = 28.0  # seconds
 WHERE = "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
 
 
-class AdmissionError(ConnectionError):
+class AdmissionError(ConnectionError, UserError):
     """A cluster that is not joined, and why, in one line."""
 
 

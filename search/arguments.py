@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.errors import UserError
+
 if TYPE_CHECKING:
     from stockrnn.prices import Access
 
@@ -33,7 +35,7 @@ exit codes: 0 done, 1 no trial finished or the study could not go on, 2 wrong in
 """
 
 
-class OptionError(ValueError):
+class OptionError(UserError):
     """A wrong option, in one line."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from search.record import plain
+from search.shapes import plain
 from stockrnn.files import visible
 
 __all__ = ["DASHES", "HUES", "SYMBOLS", "Chart", "axis", "between", "layout", "script_json", "shown", "vertical"]

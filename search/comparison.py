@@ -66,7 +66,7 @@ def _row(name: str, study: Findings) -> dict[str, Any]:
         "test_theils_u": number("test_theils_u"),
         "test_dm_p": number("test_dm_p"),
         "took": duration(study.seconds),
-        "source": study.manifest["data"].get("source", ""),
+        "source": study.manifest["data"].get("source") or "",
         "start": (study.manifest.get("start") or "")[:16].replace("T", " "),
     }
 

@@ -1,16 +1,18 @@
 """Time as charts: the folds and the test block on the price curve, and how the workers spent the search."""
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
 from search.chart import Chart, axis, layout, shown
 from search.durations import duration
-from search.findings import Findings, seconds_between
+from search.findings import Findings, drawn, seconds_between
 
 __all__ = ["dates", "spent"]
 
 BLOCKS = {"train": "trained on", "validation": "validated on", "test": "test block"}
+MOST_WORKERS = 100  # rows of a chart
 DAY = 86_400_000  # milliseconds, which is how Plotly measures a bar of dates
 
 
@@ -62,16 +64,21 @@ def spent(findings: Findings) -> Chart | None:
     ends = [end for end in findings.ends.values() if end.get("seconds") and end.get("worker") is not None]
     if not start or not ends:
         return None
-    workers = sorted({end["worker"] for end in ends})
+    trained, counts = Counter[int](), Counter(end["worker"] for end in ends)
+    for end in ends:
+        trained[end["worker"]] += end["seconds"]
+    workers = {worker: place for place, worker in enumerate(sorted(counts))}
+    rows = list(workers)[:MOST_WORKERS]
+    shown_ones = [end for end in drawn(ends) if workers[end["worker"]] < MOST_WORKERS]
     bars = []
     for status in ("complete", "stopped", "diverged", "failed", "interrupted"):
-        own = [end for end in ends if end["status"] == status]
+        own = [end for end in shown_ones if end["status"] == status]
         if own:
             color = f"var(--{status})"
             bars.append(
                 {
                     "type": "bar", "orientation": "h", "name": f"{len(own)} {status}",
-                    "y": [workers.index(end["worker"]) for end in own], "x": [end["seconds"] for end in own],
+                    "y": [workers[end["worker"]] for end in own], "x": [end["seconds"] for end in own],
                     "base": [max(0, seconds_between(start, end["time"]) - end["seconds"]) for end in own],
                     "hovertext": [
                         f"{shown(end['trial_id'])}, {status}<br>{duration(end['seconds'])}, {end['epochs']} epochs"
@@ -84,7 +91,8 @@ def spent(findings: Findings) -> Chart | None:
                 }
             )  # fmt: skip
     wall = max(seconds_between(start, end["time"]) for end in findings.ends.values())
-    trained = {worker: sum(end["seconds"] for end in ends if end["worker"] == worker) for worker in workers}
+    if wall <= 0:  # a clock was set back, or the times are invented
+        return None
     whole, busy = len(workers) * wall, sum(trained.values())
     begin = min(seconds_between(start, end["time"]) - end["seconds"] for end in ends)
     said = [
@@ -92,6 +100,8 @@ def spent(findings: Findings) -> Chart | None:
         f"that they had while the search ran ({100 * busy / whole:.0f} %); the other {duration(max(0, whole - busy))} "
         f"went into the start ({duration(max(0, begin))} until the first trial), scheduling and waiting."
     ]
+    if len(shown_ones) < len(ends):
+        said.append(f"{len(shown_ones)} of {len(ends)} trials are drawn.")
     if findings.manifest.get("end"):
         rest = max(0, findings.seconds - wall)
         said.append(f"The finalists, the test block and its tests took {duration(rest)} after it.")
@@ -104,24 +114,24 @@ def spent(findings: Findings) -> Chart | None:
             barmode="overlay", bargap=0.3, margin={"l": 80, "r": 16, "t": 34, "b": 44},
             xaxis=axis("seconds since the study began", rangemode="tozero"),
             yaxis=axis(
-                tickvals=list(range(len(workers))),
-                ticktext=[f"worker {number}" for number in range(1, len(workers) + 1)],
-                range=[len(workers) - 0.5, -0.5], showgrid=False, fixedrange=True,
+                tickvals=list(range(len(rows))),
+                ticktext=[f"worker {number}" for number in range(1, len(rows) + 1)],
+                range=[len(rows) - 0.5, -0.5], showgrid=False, fixedrange=True,
             ),
         ),
-        height=104 + 36 * len(workers), narrow={"margin.l": 66},
+        height=104 + 36 * len(rows), narrow={"margin.l": 66},
         head=("worker", "process", "trials", "training", "share of the search"),
         rows=[
-            [f"worker {number}", worker, sum(end["worker"] == worker for end in ends), duration(trained[worker]),
+            [f"worker {number}", worker, counts[worker], duration(trained[worker]),
              f"{100 * trained[worker] / wall:.0f} %"]
-            for number, worker in enumerate(workers, start=1)
+            for number, worker in enumerate(rows, start=1)
         ],
     )  # fmt: skip
 
 
 def _rows(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
     rows = [
-        (f"fold {number}", [(name, fold[name]) for name in ("train", "validation") if name in fold])
+        (f"fold {number}", [(name, fold[name]) for name in ("train", "validation") if fold.get(name)])
         for number, fold in enumerate(manifest["folds"], start=1)
     ]
     return rows + ([("test", [("test", manifest["test"])])] if manifest["test"] else [])

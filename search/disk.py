@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from search.errors import UserError
+
 __all__ = [
     "LOCK_FILES", "DiskError", "SpareHandles", "TakenError", "cause", "check_present", "lock_state", "remedy", "taken",
     "unwritable",
@@ -25,7 +27,7 @@ ARROWS = re.compile(r"\[errno (\d+)\]", re.IGNORECASE)  # Arrow tells the number
 MANIFEST = "manifest.json"
 
 
-class DiskError(ValueError):
+class DiskError(UserError):
     """A folder cannot be written, in one line."""
 
 

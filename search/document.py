@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+from search.errors import UserError
 from search.plain_yaml import DEEPEST, MOST_BYTES, Key, YamlError, YamlReader
 from search.shipped import shipped
 from search.wording import one_line, shortened, shown
@@ -19,7 +20,7 @@ MOST_PROBLEMS = 50
 LONGEST_OPTION = 200  # letters of an option that an error shows
 
 
-class SpaceError(ValueError):
+class SpaceError(UserError):
     """A user's mistake in a space or an option; `problems` are lines `FILE:LINE: KEY: what; rule; fix`, 51 at most."""
 
     def __init__(self, problems: Iterable[str]) -> None:

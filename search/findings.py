@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +12,28 @@ from typing import Any
 import numpy as np
 
 from search.document import Document
+from search.errors import DamagedError
 from search.leaderboard import read_csv
 from search.parameters import Parameter
-from search.predictions import read_predictions
-from search.record import INTERRUPTED, STATUSES, read_events
+from search.predictions import forecast_days
+from search.record import INTERRUPTED, STATUSES, events_in
 from search.settings import SECTIONS
-from search.shapes import manifest
+from search.shapes import MOST_TRIALS, manifest
 from search.space import SpaceError, load_space
 from search.verdict import verdict
 from stockrnn.scores import METRICS
 
-__all__ = ["RUNNING", "Days", "Findings", "finite", "read_findings", "seconds_between"]
+__all__ = ["MOST_DRAWN", "RUNNING", "Days", "Findings", "drawn", "finite", "read_findings", "seconds_between"]
 
 RUNNING = "running"
+MOST_DRAWN = 1000  # trials that a chart or a table shows: a browser shows no more of them well
+MOST_POINTS = 1_000_000  # epochs with a score of all trials together, as many as memory holds
+READ: dict[str, dict[str, type]] = {  # what is read from a space that need not be one of this version, and what it is
+    "search": {"metric": str, "mode": str, "num_samples": int, "sampler": str},
+    "validation": {"folds": int, "seeds": int},
+    "data": {"horizon": int},
+}
+NAMES = {str: "text", int: "whole number"}
 WIDE = 100  # a parameter whose largest value is so many times its smallest is shown on a logarithmic axis
 
 
@@ -45,7 +54,8 @@ class Findings:
 
     Attributes:
         names, rows: the leaderboard's columns, and its rows as texts.
-        events: of `trials.jsonl`.
+        curves: Theil's U on validation by epoch, by trial id.
+        time: of the last event of `trials.jsonl`.
         ends: the event that ended a trial, by trial id.
         statuses: of every trial that reported, by trial id.
     """
@@ -56,7 +66,8 @@ class Findings:
     space_text: str
     names: list[str]
     rows: list[dict[str, str]]
-    events: list[dict[str, Any]]
+    curves: dict[str, dict[int, float]] = field(default_factory=dict)
+    time: str | None = None
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
 
@@ -69,8 +80,7 @@ class Findings:
     @property
     def last(self) -> str | None:
         """The time of the last thing that happened."""
-        times = (event["time"] for event in self.events)
-        return self.manifest.get("end") or max(times, default=self.manifest.get("start"))
+        return self.manifest.get("end") or self.time or self.manifest.get("start")
 
     @property
     def seconds(self) -> float:
@@ -129,7 +139,7 @@ class Findings:
     def finalists(self) -> list[str]:
         """The trial ids of the finalists, best first; before the test block was opened, of the best three trials."""
         openings = self.manifest.get("test_openings") or [{}]
-        chosen = [str(one["trial_id"]) for one in openings[-1].get("finalists") or [] if "trial_id" in one]
+        chosen = [one["trial_id"] for one in openings[-1].get("finalists") or [] if one.get("trial_id")]
         return chosen or [end["trial_id"] for end in self.scored[:3]]
 
     @cached_property
@@ -144,23 +154,14 @@ class Findings:
 
     def _days(self, split: str) -> dict[str, Days]:
         folder = self.folder / "predictions.parquet"
-        if not folder.exists():
-            return {}
-        table = read_predictions(folder, split)
-        ids = np.array(table["trial_id"].to_pylist(), dtype=object)
-        arrays = {name: table[name].to_numpy() for name in ("fold", "date", "forecast", "actual", "previous")}
-        wanted = self.finalists if split == "validation" else list(dict.fromkeys(ids.tolist()))
-        days = {}
-        for trial_id in wanted:
-            own = np.flatnonzero(ids == trial_id)
-            if not len(own):
-                continue
-            own = own[np.argsort(arrays["date"][own], kind="stable")]
-            days[trial_id] = Days(
-                dates=[str(day) for day in arrays["date"][own].astype("datetime64[D]")], folds=arrays["fold"][own],
-                **{name: arrays[name][own].astype(float) for name in ("forecast", "actual", "previous")},
-            )  # fmt: skip
-        return days
+        found = forecast_days(folder, split, self.finalists if split == "validation" else None)
+        return {
+            trial_id: Days(
+                dates=days["date"].astype("datetime64[D]").astype(str).tolist(), folds=days["fold"],
+                **{name: days[name].astype(float) for name in ("forecast", "actual", "previous")},
+            )
+            for trial_id, days in found.items()
+        }  # fmt: skip
 
     @cached_property
     def _read_space(self) -> Any:
@@ -180,13 +181,37 @@ def read_findings(folder: Path) -> Findings:
     known = {"name": folder.name, "data": {}, "folds": [], "test": [], "versions": {}}
     known |= {name: value for name, value in manifest(folder / "manifest.json").items() if value is not None}
     text, space = _space(folder / "space.yaml")
-    events = read_events(record) if (record := folder / "trials.jsonl").exists() else []
-    names, rows = read_csv(board) if (board := folder / "leaderboard.csv").exists() else ([], [])
-    return Findings(
-        folder=folder, manifest=known, space=space, space_text=text, names=names, rows=rows, events=events,
-        ends={event["trial_id"]: event for event in events if event["event"] in ("end", INTERRUPTED)},
-        statuses={event["trial_id"]: event.get("status", RUNNING) for event in events},
-    )  # fmt: skip
+    names, rows = read_csv(board, MOST_DRAWN) if (board := folder / "leaderboard.csv").exists() else ([], [])
+    found = Findings(folder=folder, manifest=known, space=space, space_text=text, names=names, rows=rows)
+    record = folder / "trials.jsonl"
+    return _with_events(found, record) if record.exists() else found
+
+
+def _with_events(found: Findings, record: Path) -> Findings:
+    """Findings with what the record says, read once from its first line to its last."""
+    time, points = "", 0
+    for event in events_in(record):
+        trial_id = event["trial_id"]
+        time = max(time, event["time"])
+        found.statuses[trial_id] = event.get("status", RUNNING)
+        if event["event"] in ("end", INTERRUPTED):
+            found.ends[trial_id] = event
+        elif event["event"] == "epoch" and isinstance(value := event["scores"].get("val_theils_u"), float | int):
+            found.curves.setdefault(trial_id, {})[event["epoch"]] = value
+            points += 1
+        if len(found.statuses) > MOST_TRIALS or points > MOST_POINTS:
+            raise DamagedError(
+                f"{record}: has more than {MOST_TRIALS} trials or {MOST_POINTS} epochs; a study has no more; "
+                "copy the study's folder again"
+            )
+    return replace(found, time=time or None)
+
+
+def drawn(items: Sequence[Any]) -> Sequence[Any]:
+    """MOST_DRAWN of the items at most, evenly from the first to the last, both included."""
+    if len(items) <= MOST_DRAWN:
+        return items
+    return [items[place] for place in np.linspace(0, len(items) - 1, MOST_DRAWN).round().astype(int).tolist()]
 
 
 def finite(text: str) -> float | None:
@@ -209,8 +234,12 @@ def _space(path: Path) -> tuple[str, dict[str, Any]]:
     document = Document(str(path))
     sections = {name: section for name, section in document.data.items() if section or section == 0}
     for name in SECTIONS:
-        if not isinstance(sections.get(name, {}), dict):
-            raise ValueError(f"{path}: {name}: is no section; a section holds keys; copy the study's folder again")
+        section = sections.get(name, {})
+        if not isinstance(section, dict):
+            raise DamagedError(f"{path}: {name}: is no section; a section holds keys; copy the study's folder again")
+        for key, kind in READ.get(name, {}).items():
+            if not isinstance(section.get(key), kind | None) or isinstance(section.get(key), bool):
+                raise DamagedError(f"{path}: {name}.{key}: is no {NAMES[kind]}; copy the study's folder again")
     return document.text, {"validation": {}, "search": {}} | sections
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from search.chart import SYMBOLS, Chart, axis, between, layout, shown
-from search.findings import Findings
+from search.findings import Findings, drawn
 from search.parameters import Parameter, Value
 
 __all__ = ["TOO_FEW", "important", "points", "slices"]
@@ -22,7 +22,7 @@ def important(findings: Findings) -> Chart | None:
         return None
     from search.importance import importances  # Optuna: half a second
 
-    trials = [(end.get("point") or {}, end["score"]) for end in findings.scored]
+    trials = [(end.get("point") or {}, end["score"]) for end in drawn(findings.scored)]
     shares = importances(trials, findings.varying, lower_is_better=findings.lower_is_better)
     if not any(shares.values()):
         return None
@@ -56,7 +56,7 @@ def important(findings: Findings) -> Chart | None:
 
 def slices(findings: Findings) -> list[Chart]:
     """The score against each parameter that varies, one chart each."""
-    scored = findings.scored
+    scored = drawn(findings.scored)
     if not scored:
         return []
     scores = [end["score"] for end in scored]
@@ -64,13 +64,13 @@ def slices(findings: Findings) -> list[Chart]:
     return [
         chart
         for number, parameter in enumerate(findings.varying)
-        if (chart := _slice(findings, parameter, number, low, high))
+        if (chart := _slice(findings, scored, parameter, number, low, high))
     ]
 
 
 def points(findings: Findings) -> Chart | None:
     """Every trial's values, one row a parameter, a line a trial; None with fewer than two of either."""
-    scored, parameters = findings.scored, findings.varying
+    scored, parameters = drawn(findings.scored), findings.varying
     if len(scored) < 2 or len(parameters) < 2:
         return None
     best, good = max(1, len(scored) // 10), max(2, len(scored) // 3)
@@ -113,8 +113,10 @@ def _range(findings: Findings, scores: Sequence[float]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _slice(findings: Findings, parameter: Parameter, number: int, low: float, high: float) -> Chart | None:
-    own = [end for end in findings.scored if parameter.name in (end.get("point") or {})]
+def _slice(
+    findings: Findings, scored: Sequence[Mapping[str, Any]], parameter: Parameter, number: int, low: float, high: float
+) -> Chart | None:
+    own = [end for end in scored if parameter.name in (end.get("point") or {})]
     own = [end for end in own if _place(parameter, end["point"][parameter.name]) is not None]
     if not own:
         return None

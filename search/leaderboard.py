@@ -18,14 +18,16 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+from search.errors import DamagedError
 from search.ranking import BASELINE, ENSEMBLE, Row, network
-from search.record import plain
+from search.shapes import MOST_TRIALS, plain
 from search.studies import Study, StudyError, read_studies, read_study
 from search.wording import one_line, shortened, suggestion
-from stockrnn.files import FileError, plain_bytes, write_atomic
+from stockrnn.files import FileError, plain_lines, write_atomic
 from stockrnn.storage import StorageError, copied
 
 __all__ = ["main", "read_csv", "table", "write_csv"]
@@ -35,7 +37,9 @@ FORMATS = ("table", "csv", "json", "markdown")
 TOP = 10
 NEEDED = ("manifest.json", "space.yaml", "trials.jsonl")  # of a study, for its leaderboard
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet takes wide letters for narrow ones
-MOST_CSV = 200_000_000  # bytes
+MOST_CSV, MOST_LINE = 200_000_000, 100_000  # bytes of a file and of its lines
+MOST_ROWS, MOST_COLUMNS = MOST_TRIALS + 1000, 200
+KEPT = {"rank", "trial_id", "status", "val_theils_u", "test_theils_u", "test_dm_p", "test_rmse"}  # what verdicts are of
 LEFT = {"trial_id", "status", "network", "study", "state", "source", "start"}  # columns of words
 
 
@@ -44,26 +48,39 @@ def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
     write_atomic(path, _csv(rows, names).encode())
 
 
-def read_csv(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """The columns of a leaderboard that `write_csv` wrote, and its rows as texts.
+def read_csv(path: Path, whole: int = MOST_ROWS) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns of a leaderboard that `write_csv` wrote, and its rows as texts.
+
+    Args:
+        path: the file.
+        whole: rows that have all columns; of those behind them trials have the columns KEPT only.
 
     Raises:
-        ValueError: it is none, in one line.
+        DamagedError: it is none, in one line.
     """
     again = "it is as search.run wrote it; copy the study's folder again"
+    rows: list[dict[str, str]] = []
     try:
-        lines = [*csv.reader(io.StringIO(plain_bytes(path, MOST_CSV).decode("utf-8"), newline=""), strict=True)]
+        reader = csv.reader((line.decode("utf-8") for line in plain_lines(path, MOST_CSV, MOST_LINE)), strict=True)
+        names = next(reader, [])
+        if len(set(names)) < len(names) or len(names) > MOST_COLUMNS:
+            raise FileError(f"two columns have a name, or there are more than {MOST_COLUMNS}")
+        if names and (missing := {"rank", "trial_id", "status"} - set(names)):
+            raise FileError(f"has no column {min(missing)}")
+        kept = [name in KEPT for name in names]
+        for number, cells in enumerate(reader):
+            if len(cells) != len(names):
+                raise FileError("its lines are not all as long")
+            if number == MOST_ROWS:
+                raise FileError(f"has more than {MOST_ROWS} rows")
+            pairs = zip(names, map(_read, cells), strict=True)
+            rows.append(dict(pairs if number < whole else compress(pairs, kept)))
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; {again}") from None
+        raise DamagedError(f"{path}: no such file; {again}") from None
     except (csv.Error, ValueError) as error:
         what = str(error) if isinstance(error, FileError) else f"is no CSV file ({one_line(str(error))})"
-        raise ValueError(f"{path}: {what}; {again}") from None
-    names, *rows = lines or [[]]
-    if len(set(names)) < len(names) or any(len(row) != len(names) for row in rows):
-        raise ValueError(f"{path}: its lines are not all as long, or two columns have a name; {again}")
-    if lines and (missing := {"rank", "trial_id", "status"} - set(names)):
-        raise ValueError(f"{path}: has no column {min(missing)}; {again}")
-    return names, [dict(zip(names, map(_read, row), strict=True)) for row in rows]
+        raise DamagedError(f"{path}: {what}; {again}") from None
+    return names, rows
 
 
 def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str:

@@ -1,11 +1,11 @@
 """Learning curves as charts: those of one study's trials, and those of the best trials of several studies."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.chart import DASHES, HUES, SYMBOLS, Chart, axis, between, layout, shown, vertical
-from search.findings import RUNNING, Findings
+from search.findings import RUNNING, Findings, drawn
 from search.wording import at_epochs
 
 __all__ = ["best_curves", "learning_curves"]
@@ -14,12 +14,13 @@ ON_TOP = ("stopped", "interrupted", "failed", "diverged", RUNNING, "complete")  
 DASH = {"diverged": "6px,3px", "failed": "2px,3px", "interrupted": "8px,3px,2px,3px"}
 HEIGHT, LABEL = 440, 15  # pixels of the chart, and of a label
 SCORE = "Theil's U"
-Curves = dict[str, dict[int, float]]
+MOST_POINTS = 100_000  # epochs of all curves together
+Curves = Mapping[str, Mapping[int, float]]
 
 
 def learning_curves(findings: Findings) -> Chart | None:
     """Theil's U by epoch of every trial; None before any score."""
-    trials = _curves(findings.events)
+    trials: Curves = findings.curves
     if not trials:
         return None
     bests = {trial_id: min(values.values()) for trial_id, values in trials.items()}
@@ -27,6 +28,7 @@ def learning_curves(findings: Findings) -> Chart | None:
     best = min(bests, key=lambda trial_id: bests[trial_id])
     low, high = between(everything, [*bests.values()])
     data = []
+    whole, trials = trials, _drawn(trials, bests)
     for status in ON_TOP:
         own = [trial_id for trial_id in trials if findings.statuses[trial_id] == status]
         if own:
@@ -41,7 +43,7 @@ def learning_curves(findings: Findings) -> Chart | None:
                 "marker": {"symbol": "triangle-up", "size": 8, "color": "var(--soft)"},
             }
         )  # fmt: skip
-    epochs = max(max(values) for values in trials.values())
+    epochs = max(max(values) for values in whole.values())
     shapes, labels = _levels(findings.manifest.get("baselines") or {}, low, high)
     for rung in findings.rungs:
         if rung <= epochs:
@@ -51,7 +53,7 @@ def learning_curves(findings: Findings) -> Chart | None:
     return Chart(
         id="chart-curves",
         title="Theil's U on validation by epoch, one line for each trial",
-        text=_caption(findings, trials, best, bests[best], high, everything),
+        text=_caption(findings, whole, len(trials), best, bests[best], high, everything),
         data=data,
         layout=layout(
             xaxis=axis(
@@ -69,7 +71,7 @@ def best_curves(studies: Sequence[tuple[str, Findings]]) -> Chart | None:
     """Theil's U by epoch of the best trial of each study, by the study's name; None where none has a score."""
     data, everything, bests, epochs, said = [], [], [], 1, []
     for number, (name, findings) in enumerate(studies):
-        trials = _curves(findings.events)
+        trials = findings.curves
         if not trials:
             continue
         best = min(trials, key=lambda trial_id: min(trials[trial_id].values()))
@@ -103,17 +105,23 @@ def best_curves(studies: Sequence[tuple[str, Findings]]) -> Chart | None:
     )  # fmt: skip
 
 
-def _curves(events: Iterable[Mapping[str, Any]]) -> Curves:
-    trials: Curves = {}
-    for event in events:
-        if event["event"] == "epoch" and (value := event["scores"].get("val_theils_u")) is not None:
-            trials.setdefault(event["trial_id"], {})[event["epoch"]] = value
-    return trials
+def _drawn(trials: Curves, bests: Mapping[str, float]) -> Curves:
+    """The curves that the chart shows: all, or some evenly from the best trial to the worst, of MOST_POINTS epochs."""
+    chosen: set[str] = set()
+    points = 0
+    for trial_id in drawn(sorted(trials, key=lambda trial_id: bests[trial_id])):
+        points += len(trials[trial_id])
+        if points <= MOST_POINTS or not chosen:
+            chosen.add(trial_id)
+    return {trial_id: values for trial_id, values in trials.items() if trial_id in chosen}
 
 
 def _points(values: Mapping[int, float]) -> tuple[list[int], list[float | None]]:
     """A curve's points; an epoch without a score breaks it."""
-    epochs = list(range(min(values), max(values) + 1))
+    known = sorted(values)
+    epochs: list[int] = []
+    for epoch, before in zip(known, [known[0], *known], strict=False):
+        epochs += [epoch - 1, epoch] if epoch - before > 1 else [epoch]
     return epochs, [values.get(epoch) for epoch in epochs]
 
 
@@ -197,12 +205,20 @@ def _step(epochs: int, most: int = 10) -> int:
 
 
 def _caption(
-    findings: Findings, trials: Curves, best: str, score: float, high: float, everything: Sequence[float]
+    findings: Findings,
+    trials: Curves,
+    shown_ones: int,
+    best: str,
+    score: float,
+    high: float,
+    everything: Sequence[float],
 ) -> str:
     said = [
         f"{len(trials)} {'trials' if len(trials) > 1 else 'trial'}; the best is {best} with {score:.4f}. Below 1.0 "
         "a trial beats 'tomorrow equals today'."
     ]
+    if shown_ones < len(trials):
+        said.append(f"{shown_ones} of them are drawn, from the best to the worst.")
     if findings.rungs:
         said.append(f"ASHA stops trials at its rungs, {at_epochs(findings.rungs)}.")
     if above := sum(value > high for value in everything):

@@ -10,15 +10,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from search.disk import LOCK_FILES, lock_state
+from search.errors import UserError
 from search.record import now
-from stockrnn.files import write_atomic
+from stockrnn.files import json_data, plain_bytes, write_atomic
 
 __all__ = ["LockedError", "check_free", "held", "locked"]
 
 NAME, OWNER = LOCK_FILES
+MAX_OWNER_BYTES = 10_000
 
 
-class LockedError(ValueError):
+class LockedError(UserError):
     """Another process writes into this study's folder, in one line."""
 
 
@@ -34,6 +36,9 @@ def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
         LockedError: somebody writes there already; the line says who.
         OSError: the folder cannot be written.
     """
+    for path in (folder / NAME, folder / OWNER):  # a pipe would block, a link may lead out of the folder
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise LockedError(f"{path}: is no plain file; a study writes its own there; remove it")
     lock, state = FileLock(folder / NAME), None
     try:
         lock.acquire(timeout=0)
@@ -82,7 +87,7 @@ def _said(folder: Path) -> str:
 
 def _owner(folder: Path) -> str:
     try:
-        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        owner = json_data(plain_bytes(folder / OWNER, MAX_OWNER_BYTES))
         return f"process {int(owner['pid'])} on {str(owner['host'])[:100]} since {str(owner['since'])[:30]}"
     except (OSError, ValueError, TypeError, KeyError):
         return "another process"

@@ -2,7 +2,6 @@
 
 import errno
 import importlib.metadata
-import json
 import platform
 import shutil
 import uuid
@@ -16,7 +15,7 @@ import yaml
 
 from search.lock import locked
 from search.parameters import FIELDS
-from search.record import plain
+from search.shapes import MANIFEST, MOST_MANIFEST, written
 from search.space import Space
 from stockrnn.files import fsync_path, write_atomic
 from stockrnn.folds import WalkForward
@@ -87,8 +86,20 @@ def scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write `manifest.json`; a reader sees the old one or the new one. Unknown numbers are null."""
-    content = json.dumps(plain(manifest), indent=2, allow_nan=False) + "\n"
-    write_atomic(folder / "manifest.json", content.encode(), durable=True)
+    content = written(MANIFEST, manifest, indent=2) + b"\n"
+    if len(content) > MOST_MANIFEST:
+        content = written(MANIFEST, _short(manifest), indent=2) + b"\n"
+    write_atomic(folder / "manifest.json", content, durable=True)
+
+
+def _short(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without details of earlier openings and resumes; each still counts."""
+    *earlier, last = manifest.get("test_openings") or [{}]
+    return {
+        **manifest,
+        "test_openings": [*({"time": one.get("time"), "trials": one.get("trials")} for one in earlier), last],
+        "resumes": [{"time": one.get("time"), "trials": one.get("trials")} for one in manifest.get("resumes") or []],
+    }
 
 
 def write_space(folder: Path, space: Space) -> None:

@@ -7,6 +7,7 @@ the finalist's.
 """
 
 import os
+import struct
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -17,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from search.record import DamagedError
-from stockrnn.files import TEMPORARY, no_link, write_atomic
+from search.errors import DamagedError
+from stockrnn.files import TEMPORARY, FileError, line, no_link, plain_bytes, write_atomic
 from stockrnn.folds import Fold
+from stockrnn.parquet_pages import check_pages
 from stockrnn.series import Prices
 
-__all__ = ["Predictions", "read_predictions", "validation_forecasts"]
+__all__ = ["Predictions", "forecast_days", "read_predictions", "validation_forecasts"]
 
 SCHEMA = pa.schema(
     [
@@ -39,6 +41,17 @@ PART_ROWS = 100_000
 PART_SECONDS = 30.0
 PARTS = f"part-{5 * '[0-9]'}.parquet"
 STREAM = ".stream.arrows"  # readers of Parquet folders skip names with a dot
+TEXTS = ("trial_id", "split")
+SCHEMA_READ = pa.schema(
+    [pa.field(one.name, pa.dictionary(pa.int32(), pa.string()) if one.name in TEXTS else one.type) for one in SCHEMA]
+)  # texts as their dictionaries: a long one counts once
+AGAIN = "copy the study's folder again"
+MOST_PART, MOST_PART_ROWS = 20_000_000, 1_000_000  # bytes and rows of a part; ours have PART_ROWS and a trial's more
+MOST_STREAM = 100_000_000  # bytes
+MOST_ROWS = 100_000_000  # of all parts
+MOST_DAYS = 2_000_000  # of the forecasts that a report shows
+BATCH = 1 << 17  # rows decoded at once
+LONGEST_TEXT = 200  # letters
 
 
 class Predictions:
@@ -68,7 +81,7 @@ class Predictions:
         Raises:
             DamagedError: forecasts of these trials are missing.
         """
-        wanted = pc.field("trial_id").isin(list(trial_ids)) & (pc.field("split") == "validation")
+        wanted = pc.field("trial_id").isin(pa.array(list(trial_ids), pa.string())) & (pc.field("split") == "validation")
         wanted = wanted | (pc.field("split") == "test") if test else wanted
         have: set[tuple[str, str, int]] = set()
         for torn in self._folder.glob(".*"):
@@ -76,12 +89,10 @@ class Predictions:
                 torn.unlink()
         for path, table in self._parts():
             kept = _without(table.filter(wanted), have)
-            have.update(_named(kept))
             if len(kept) < len(table):
                 _write(kept, path)
         for table in _streamed(self._folder / STREAM):
             kept = _without(table.filter(wanted), have)
-            have.update(_named(kept))
             self._tables.append(kept)
         self.flush()
         lost = {name for name in trial_ids if any((name, "validation", fold + 1) not in have for fold in range(folds))}
@@ -125,14 +136,8 @@ class Predictions:
         (self._folder / STREAM).unlink(missing_ok=True)
 
     def _parts(self) -> Iterator[tuple[Path, pa.Table]]:
-        for path in sorted(self._folder.glob(PARTS)):
-            try:
-                yield path, pq.read_table(path, schema=SCHEMA)
-            except (pa.ArrowException, OSError) as error:
-                raise DamagedError(
-                    f"{path}: is damaged ({' '.join(str(error).split())[:100]}); all forecasts are needed to ask "
-                    "whether the best is only lucky; copy the file back, or begin the study anew"
-                ) from None
+        for path in _paths(self._folder):
+            yield path, pa.Table.from_batches(list(_batches(path)), SCHEMA_READ).cast(SCHEMA)
 
     def _table(self, trial_id: str, split: str, fold: int, block: range, forecast: np.ndarray) -> pa.Table:
         days, horizon = len(block), self._horizon
@@ -174,42 +179,175 @@ def _write(table: pa.Table, path: Path) -> None:
     write_atomic(path, memoryview(content.getvalue()), durable=True)
 
 
-def _streamed(path: Path) -> list[pa.Table]:
-    """The tables of a stream, to where it was broken off."""
-    tables: list[pa.Table] = []
-    if not path.exists():
-        return tables
+def _paths(folder: Path) -> list[Path]:
+    """The parts, in the order in which they were written."""
+    return sorted(folder.glob(PARTS))
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a part, with texts as dictionaries; nothing is decoded before its size is known.
+
+    Raises:
+        DamagedError: it is no part as `Predictions` writes it.
+    """
     try:
-        for batch in pa.ipc.open_stream(path.read_bytes()):
-            tables.append(pa.Table.from_batches([batch]))  # noqa: PERF401  # those before a torn one count
-    except (pa.ArrowInvalid, OSError):
+        content = plain_bytes(path, MOST_PART, links=False)
+        check_pages(content, MOST_PART_ROWS)
+        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(TEXTS))
+        if file.schema_arrow.remove_metadata() != SCHEMA_READ:
+            raise FileError("has other columns than forecasts have")
+        for batch in file.iter_batches(BATCH):
+            batch.validate(full=True)
+            _check_rows(batch)
+            yield batch
+    except (pa.ArrowException, OSError, LookupError, FileError) as error:
+        raise DamagedError(
+            f"{path}: is damaged ({line(error, 100)}); all forecasts are needed to ask "
+            "whether the best is only lucky; copy the file back, or begin the study anew"
+        ) from None
+
+
+def _check_rows(batch: pa.RecordBatch) -> None:
+    if any(column.null_count for column in batch.columns):
+        raise FileError("has rows without a value")
+    for name in TEXTS:
+        longest = pc.max(pc.binary_length(batch[name].dictionary)).as_py() or 0
+        if longest > LONGEST_TEXT:
+            raise FileError(f"{name} is longer than {LONGEST_TEXT} letters")
+
+
+def _streamed(path: Path) -> list[pa.Table]:
+    """The tables of a stream, to where it was broken off.
+
+    Raises:
+        DamagedError: it is no plain file, or too large.
+    """
+    tables: list[pa.Table] = []
+    try:
+        content = plain_bytes(path, MOST_STREAM, links=False)
+    except FileNotFoundError:
+        return tables
+    except FileError as error:
+        raise DamagedError(f"{path}: {error}; forecasts are kept there; copy the study's folder again") from None
+    try:
+        source = pa.BufferReader(content)
+        schema = pa.ipc.read_schema(source)
+        if schema != SCHEMA:
+            return tables
+        for message in pa.ipc.MessageReader.open_stream(source):
+            if message.type != "record batch" or _compressed(message.metadata.to_pybytes()):
+                return tables  # ours are not, and such a batch may be of any size
+            batch = pa.ipc.read_record_batch(message, SCHEMA)
+            batch.validate(full=True)
+            tables.append(pa.Table.from_batches([batch]))
+    except (pa.ArrowException, OSError, struct.error, EOFError):
         return tables
     return tables
 
 
-def _named(table: pa.Table) -> list[tuple[str, str, int]]:
-    """Which forecast each row belongs to: its trial, split and fold."""
-    columns = (table[name].to_pylist() for name in ("trial_id", "split", "fold"))
-    return list(zip(*columns, strict=True))
+def _compressed(metadata: bytes) -> bool:
+    """Whether a message's record batch says that its body is compressed; see Arrow's Message.fbs."""
+
+    def field(table: int, number: int) -> int:
+        """Where a field of a flatbuffer's table stands; 0 where it has none."""
+        about = table - struct.unpack_from("<i", metadata, table)[0]
+        if 4 + 2 * number >= struct.unpack_from("<H", metadata, about)[0]:
+            return 0
+        offset = int(struct.unpack_from("<H", metadata, about + 4 + 2 * number)[0])
+        return table + offset if offset else 0
+
+    message = struct.unpack_from("<I", metadata, 0)[0]
+    header = field(message, 2)
+    batch = header + struct.unpack_from("<I", metadata, header)[0]
+    return bool(field(batch, 3))
 
 
 def _without(table: pa.Table, have: set[tuple[str, str, int]]) -> pa.Table:
-    """A table without the forecasts that are there already."""
-    return table.filter(pa.array([name not in have for name in _named(table)], pa.bool_()))
+    """A table without the forecasts (trial, split, fold) that `have` has already; it has them then."""
+    if not len(table):
+        return table
+    trials, splits = (table[name].combine_chunks().dictionary_encode() for name in TEXTS)
+    folds = table["fold"].to_numpy().astype(np.int64)
+    codes = trials.indices.to_numpy().astype(np.int64) * len(splits.dictionary) + splits.indices.to_numpy()
+    _, first, own = np.unique(codes * 2**16 + folds + 2**15, return_index=True, return_inverse=True)
+    names = [(trials[row].as_py(), splits[row].as_py(), int(folds[row])) for row in first.tolist()]
+    new = np.array([name not in have for name in names])
+    have.update(names)
+    return table.filter(pa.array(new[own]))
 
 
 def read_predictions(folder: Path, split: str | None = None) -> pa.Table:
-    """The predictions of a study's `predictions.parquet`; an empty table where there are none yet."""
-    if not folder.exists():
-        return SCHEMA.empty_table()
-    filters = None if split is None else pc.field("split") == split
-    return pq.read_table(folder, schema=SCHEMA, filters=filters)
+    """The predictions of a study's `predictions.parquet`; an empty table where there are none yet.
+
+    Raises:
+        DamagedError: a part is damaged, or there are more rows than a study has.
+    """
+    return pa.concat_tables([SCHEMA_READ.empty_table(), *_selected(folder, split)]).unify_dictionaries().cast(SCHEMA)
+
+
+def forecast_days(folder: Path, split: str, trials: Collection[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
+    """Forecasts by trial id: `fold`, `date`, `forecast`, `actual` and `previous`, each (days,), in order of the dates.
+
+    Args:
+        folder: `predictions.parquet` of a study.
+        split: validation or test.
+        trials: those wanted; None: all.
+
+    Raises:
+        DamagedError: a part is damaged, or there are more days than a report shows.
+    """
+    found, rows = [], 0
+    for table in _selected(folder, split, trials):
+        found.append(table)
+        if (rows := rows + len(table)) > MOST_DAYS:
+            raise DamagedError(f"{folder}: has more than {MOST_DAYS} days of forecasts of the {split} split; {AGAIN}")
+    if not rows:
+        return {}
+    table = pa.concat_tables(found).unify_dictionaries().combine_chunks()
+    ids = table["trial_id"].chunk(0)
+    codes, dates = ids.indices.to_numpy(), table["date"].to_numpy()
+    order = np.lexsort((dates, codes))
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    arrays = {name: table[name].to_numpy()[order] for name in ("fold", "date", "forecast", "actual", "previous")}
+    names = [ids.dictionary[code].as_py() for code in codes[order][starts].tolist()]
+    ends = [*starts[1:].tolist(), len(order)]
+    own = {
+        name: {column: values[start:end] for column, values in arrays.items()}
+        for name, start, end in zip(names, starts.tolist(), ends, strict=True)
+    }
+    return {name: own[name] for name in (names if trials is None else trials) if name in own}
+
+
+def _selected(folder: Path, split: str | None, trials: Collection[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the rows of a split and of some trials, part by part: memory holds one part beside what is taken."""
+    rows = 0
+    for path in _paths(folder):
+        for batch in _batches(path):
+            if (rows := rows + len(batch)) > MOST_ROWS:
+                raise DamagedError(f"{folder}: has more than {MOST_ROWS} rows; {AGAIN}")
+            taken = np.ones(len(batch), dtype=bool)
+            for name, wanted in (("split", None if split is None else (split,)), ("trial_id", trials)):
+                if wanted is not None:
+                    column = batch[name]
+                    known = np.array([text in wanted for text in column.dictionary.to_pylist()], dtype=bool)
+                    taken &= known[column.indices.to_numpy()]
+            if taken.any():
+                # pa.array would import pandas
+                bits = pa.py_buffer(np.packbits(taken, bitorder="little"))
+                mask = pa.Array.from_buffers(pa.bool_(), len(taken), [None, bits])
+                yield pa.Table.from_batches([batch]).filter(mask)
 
 
 def validation_forecasts(folder: Path) -> tuple[list[str], np.ndarray]:
-    """Trial ids and their forecasts on all validation days, shape (trials, days), in the order they were written."""
+    """Trial ids and their forecasts on all validation days, shape (trials, days), in the order they were written.
+
+    Raises:
+        DamagedError: a part is damaged, or the trials have not as many days each.
+    """
     table = read_predictions(folder, "validation")
     ids = table["trial_id"].combine_chunks()
     names = list(dict.fromkeys(ids.to_pylist()))
     forecasts = table["forecast"].to_numpy().astype(float)
+    if names and len(forecasts) % len(names):
+        raise DamagedError(f"{folder}: has not as many days of each trial; all are needed to compare them; {AGAIN}")
     return names, forecasts.reshape(len(names), -1) if names else np.empty((0, 0))

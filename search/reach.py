@@ -7,6 +7,7 @@ from pathlib import Path
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from search.errors import UserError
 from search.wording import one_line
 
 __all__ = ["ReachError", "check_reach"]
@@ -14,7 +15,7 @@ __all__ = ["ReachError", "check_reach"]
 LIMIT = 30.0  # seconds; a machine that does not answer by then is not asked
 
 
-class ReachError(ValueError):
+class ReachError(UserError):
     """A folder that some machine does not see, in one line."""
 
 

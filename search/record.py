@@ -5,35 +5,28 @@ of a trial whose worker died has one too. Times are UTC in ISO 8601. Unknown num
 """
 
 import errno
-import json
-import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from search.disk import TakenError, lock_state
-from search.shapes import MOST_RECORD, event
-from search.wording import shown
-from stockrnn.files import FileError, no_link, plain_bytes
+from search.errors import DamagedError
+from search.shapes import EVENTS, MOST_LINE, MOST_RECORD, MOST_TRACEBACK, event, written
+from stockrnn.files import FileError, no_link, plain_lines
 
 __all__ = [
     "INTERRUPTED", "STATUSES", "TRIAL_ID", "UNSCORED", "DamagedError", "Record", "TrialEnd", "cut_torn_line",
-    "ends_of", "now", "plain", "read_ends", "read_events",
+    "ends_of", "events_in", "now", "read_ends", "read_events",
 ]  # fmt: skip
 
 INTERRUPTED = "interrupted"
 STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
 UNSCORED = ("diverged", "failed")  # what such a trial reached before stands in its epochs' lines, and ranks nowhere
 TRIAL_ID = re.compile(r"[0-9]{5,9}")  # a trial has a folder of this name
-EVENTS = ("start", "epoch", "retry", INTERRUPTED, "end")
-
-
-class DamagedError(ValueError):
-    """A file of a study that is not as it was written, in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +131,9 @@ class Record:
             "time": now(),
             **{name: getattr(end, name) for name in TrialEnd.__dataclass_fields__},
         }
-        self._append(line | ({"traceback": report["traceback"]} if "traceback" in report else {}), durable=True)
+        if "traceback" in report:
+            line["traceback"] = report["traceback"][-MOST_TRACEBACK:]  # its end says the most
+        self._append(line, durable=True)
         return end
 
     def check(self) -> None:
@@ -171,8 +166,10 @@ class Record:
         self.check()
         if self._file is None:
             self._file = open(self._path, "ab", buffering=0, opener=no_link)  # noqa: SIM115  # until close
-        content = (json.dumps(plain(line), allow_nan=False) + "\n").encode()
+        content = written(EVENTS[line["event"]], line) + b"\n"
         before = self._file.seek(0, os.SEEK_END)
+        if before + len(content) > MOST_RECORD:  # nobody could read it
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self._path))
         try:
             if self._file.write(content) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
@@ -185,28 +182,28 @@ class Record:
             os.fsync(self._file.fileno())
 
 
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """Every line of the record, without the last where it is torn: still being written, or cut off.
+def events_in(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the record, without the last where it is torn: still being written, or cut off.
 
     Raises:
         DamagedError: another line is no event.
     """
     try:
-        content = plain_bytes(path, MOST_RECORD)
+        for number, line in enumerate(plain_lines(path, MOST_RECORD, MOST_LINE), start=1):
+            try:
+                found = event(line)
+            except ValueError as error:
+                if line.endswith(b"\n"):
+                    raise DamagedError(f"{path}:{number}: is no event of a trial: {error}; remove the line") from None
+                return
+            yield found
     except FileError as error:
         raise DamagedError(f"{path}: {error}; it is as search.run wrote it; copy the study's folder again") from None
-    events = []
-    *whole, last = content.split(b"\n")
-    for number, line in enumerate([*whole, last], start=1):
-        try:
-            found = event(line)
-            if found["event"] not in EVENTS:
-                raise ValueError(f"{shown(found['event'])} is none of {', '.join(EVENTS)}")
-            events.append(found)
-        except ValueError as error:
-            if number <= len(whole):
-                raise DamagedError(f"{path}:{number}: is no event of a trial: {error}; remove the line") from None
-    return events
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Return all events of the record; see `events_in`."""
+    return list(events_in(path))
 
 
 def cut_torn_line(path: Path) -> int:
@@ -228,7 +225,7 @@ def cut_torn_line(path: Path) -> int:
 
 def read_ends(path: Path) -> list[TrialEnd]:
     """The trials that ended or were interrupted, in the order in which they did."""
-    return ends_of(read_events(path))
+    return ends_of(events_in(path))
 
 
 def ends_of(events: Iterable[Mapping[str, Any]]) -> list[TrialEnd]:
@@ -240,12 +237,3 @@ def ends_of(events: Iterable[Mapping[str, Any]]) -> list[TrialEnd]:
             ends.pop(line["trial_id"], None)
             ends[line["trial_id"]] = TrialEnd(**{name: value for name, value in line.items() if name in names})
     return list(ends.values())
-
-
-def plain(value: Any) -> Any:
-    """Nested data as JSON takes it: numbers that are not finite become null, tuples lists."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,14 +13,16 @@ from typing import Any
 
 from search.comparison import write_comparison
 from search.course import dates, spent
+from search.document import SpaceError
 from search.durations import duration
-from search.findings import finite, read_findings
+from search.errors import UserError
+from search.findings import MOST_DRAWN, finite, read_findings
 from search.influence import TOO_FEW, important, points, slices
 from search.learning import learning_curves
 from search.links import check_folder
 from search.page import write_page
 from search.parameters import FIELDS
-from search.ranking import network
+from search.ranking import BASELINE, ENSEMBLE, network
 from search.record import INTERRUPTED
 from search.unseen import advantages, forecasts, spread
 from search.verdict import headline
@@ -30,6 +32,7 @@ from stockrnn.storage import RemoteFolder, beside, copied, is_url, joined
 __all__ = ["main", "write_report"]
 
 DONE, NO_REPORT = 0, 2
+MOST_OTHERS = 100  # messages, or rows behind MOST_DRAWN, that are shown
 DECIMALS = ("val_", "test_", "seeds_sd", "seconds")  # columns of these names have 4 decimals
 
 
@@ -37,12 +40,13 @@ def write_report(folder: Path) -> Path:
     """Write `report.html` from the files of a results folder; a reader sees the old file or the new one.
 
     Raises:
-        ValueError: the folder is no study, or a file of it is damaged.
+        UserError: the folder is no study, or a file of it is damaged.
     """
     findings = read_findings(folder)
     curves, timeline, time, sliced = learning_curves(findings), dates(findings), spent(findings), slices(findings)
     test, ahead, scatter = forecasts(findings), advantages(findings), spread(findings)
     importance, lines = important(findings), points(findings)
+    failures = [(trial_id, end["message"]) for trial_id, end in findings.ends.items() if end.get("message")]
     return write_page(
         folder / "report.html",
         "report.html.j2",
@@ -59,8 +63,12 @@ def write_report(folder: Path) -> Path:
         too_few=TOO_FEW,
         last=findings.last,
         took=duration(findings.seconds),
-        board=_board(_with_network(findings.names), [{**row, "network": _network(row)} for row in findings.rows]),
-        failures=[(trial_id, end["message"]) for trial_id, end in findings.ends.items() if end.get("message")],
+        board=_board(
+            _with_network(findings.names),
+            [{**row, "network": _network(row)} for row in _drawn(findings.rows)],
+            len(findings.rows),
+        ),
+        failures=failures[:MOST_OTHERS], more_failures=len(failures[MOST_OTHERS:]),
         curves=curves, timeline=timeline, time=time, sliced=sliced, test_chart=test, ahead=ahead, scatter=scatter,
         importance=importance, lines=lines,
     )  # fmt: skip
@@ -89,9 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 check_folder(folder)
             print(_written(given.places, folders, given.output))
         return DONE
-    except (OSError, ValueError) as error:
+    except SpaceError as error:
+        print(f"{error.problems[0]}; no report was written", file=sys.stderr)
+    except (OSError, UserError) as error:
         print(f"{one_line(str(error))}; no report was written", file=sys.stderr)
-        return NO_REPORT
+    return NO_REPORT
 
 
 def _written(places: Sequence[str], folders: Sequence[Path], output: Path | None) -> str:
@@ -104,6 +114,12 @@ def _written(places: Sequence[str], folders: Sequence[Path], output: Path | None
     return joined(where, page.name)
 
 
+def _drawn(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """The first rows, and of those behind them the first that are no trials."""
+    others = [row for row in rows[MOST_DRAWN:] if row.get("status") in (BASELINE, ENSEMBLE)]
+    return [*rows[:MOST_DRAWN], *others[:MOST_OTHERS]]
+
+
 def _with_network(names: Sequence[str]) -> list[str]:
     """The columns with the network in a few words behind the status, so that it is seen without scrolling."""
     behind = names.index("status") + 1 if "status" in names else len(names)
@@ -114,7 +130,7 @@ def _network(row: Mapping[str, str]) -> str:
     return network(row) if row.get("architecture") else ""
 
 
-def _board(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def _board(names: Sequence[str], rows: Sequence[Mapping[str, str]], total: int) -> dict[str, Any]:
     """The leaderboard: the columns that some row fills, those that none does, and rows of readable texts.
 
     `exact` are the numbers behind the texts, which is what columns are sorted by.
@@ -132,6 +148,7 @@ def _board(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> dict[str,
             for row in rows
         ],
         "exact": [{name: row.get(name, "") for name in numbers} for row in rows],
+        "left_out": total - len(rows),
         "statuses": list(dict.fromkeys(row.get("status", "") for row in rows)),
     }
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
+from search.errors import DamagedError
 from search.links import check_folder
 from search.manifest import versions
 from search.ranking import ENSEMBLE
-from search.record import TRIAL_ID, DamagedError, TrialEnd, cut_torn_line, ends_of, read_events
-from search.shapes import manifest as read_manifest
+from search.record import TRIAL_ID, TrialEnd, cut_torn_line, ends_of, events_in
+from search.shapes import NEEDED, manifest
 from search.space import Space
 from search.wording import shown
 from stockrnn.baselines import BASELINES
@@ -62,7 +64,8 @@ class Begun:
             "changes": changes(self.manifest, space, prices),
         }  # fmt: skip
         return {
-            "test_openings": [], **self.manifest, "end": None, "seed": space.seed, "versions": versions(),
+            **self.manifest, "test_openings": self.manifest.get("test_openings") or [],
+            "end": None, "seed": space.seed, "versions": versions(),
             "space": yaml.safe_load(space.as_yaml()), "resumes": [*(self.manifest.get("resumes") or []), goes_on],
         }  # fmt: skip
 
@@ -84,15 +87,18 @@ def read_begun(folder: Path) -> Begun:
     record = folder / "trials.jsonl"
     torn = cut_torn_line(record)
     notes = [f"{record}: its last line was torn and is cut off ({torn} bytes)"] if torn else []
-    events = read_events(record) if record.exists() else []
-    for event in events:
+    events = []
+    for event in events_in(record) if record.exists() else ():
+        if event["event"] == "epoch":
+            event["scores"] = {}  # what ranks is in the ends; a million epochs fit into memory
+        events.append(event)
         if not TRIAL_ID.fullmatch(event["trial_id"]):
             raise DamagedError(
                 f"{record}: {shown(event['trial_id'])} is no trial of a study that was begun here; they have numbers; "
                 "copy the study's folder again"
             )
-    manifest = read_manifest(folder / "manifest.json")
-    for opening in manifest.get("test_openings") or []:
+    document = read_manifest(folder / "manifest.json")
+    for opening in document.get("test_openings") or []:
         for name in opening.get("scores") or {}:
             if not TRIAL_ID.fullmatch(name) and name not in (*BASELINES, ENSEMBLE):  # TensorBoard makes it a folder
                 raise DamagedError(
@@ -100,11 +106,27 @@ def read_begun(folder: Path) -> Begun:
                     "test block scores those; copy the study's folder again"
                 )
     shutil.rmtree(folder / "ray", ignore_errors=True)
-    return Begun(manifest=manifest, events=events, notes=notes)
+    return Begun(manifest=document, events=events, notes=notes)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a study that is to go on.
+
+    Raises:
+        DamagedError: it is none, or lacks what a study needs to go on.
+    """
+    return manifest(path, NEEDED)
 
 
 def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[str]:
-    """What is no longer as it was when the study began, one line each; empty where it is the same study."""
+    """What is no longer as it was when the study began, one line each; empty where it is the same study.
+
+    Raises:
+        DamagedError: the prices are none of a study.
+    """
+    ordered = (np.diff(prices.dates) > np.timedelta64(0)).all()
+    if "close" not in prices.columns or not ordered or not np.isfinite(prices.values).all():
+        raise DamagedError(f"{prices.source}: the study's prices are damaged; copy the study's folder again")
     was = dict(_flat(manifest.get("space") or {}))
     now = dict(_flat(yaml.safe_load(space.as_yaml())))
     lines = [

@@ -273,7 +273,7 @@ def _study(
         print(one_line(outcome.failure), file=sys.stderr)
     if outcome.interrupted:
         return INTERRUPTED
-    succeeded = any(end.status in ("complete", "stopped") for end in outcome.ends)
+    succeeded = any(end.status in ("complete", "stopped", "diverged") for end in outcome.ends)
     return DONE if succeeded and not outcome.failure else NOTHING_FINISHED
 
 

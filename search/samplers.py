@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_SAMPLES", "SAMPLERS", "Sampler", "grid_trials", "misfits"]
 
-MOST_SAMPLES = 1_000_000
+MOST_SAMPLES = 100_000  # as many as a study's files are read with
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.errors import UserError
 from search.manifest import scored_opening
 from search.ranking import BASELINE, ENSEMBLE, Row, columns, rank
 from search.record import TrialEnd, read_ends
-from search.shapes import manifest
+from search.shapes import MOST_TRIALS, manifest
 from search.space import Space, SpaceError, load_space
 from search.wording import one_line
 
 __all__ = ["Study", "StudyError", "read_studies", "read_study"]
 
+MOST_STUDIES = 500  # of a folder
 
-class StudyError(ValueError):
+
+class StudyError(UserError):
     """A folder that is no study, or a damaged one, in one line."""
 
 
@@ -70,9 +73,11 @@ def read_study(folder: Path) -> Study:
         known = manifest(folder / "manifest.json")
         space = load_space(str(folder / "space.yaml"))
         ends = read_ends(record) if record.exists() else []
+        if len(ends) > MOST_TRIALS:
+            raise StudyError(f"{record}: has more than {MOST_TRIALS} trials; copy the study's folder again")
     except SpaceError as error:
         raise StudyError(error.problems[0]) from None
-    except (OSError, ValueError) as error:
+    except (OSError, UserError) as error:
         raise StudyError(one_line(str(error))) from None
     opening = scored_opening(known)
     rows = rank(
@@ -84,8 +89,12 @@ def read_study(folder: Path) -> Study:
 
 def read_studies(folder: Path) -> tuple[list[Study], list[StudyError]]:
     """The studies in a folder of studies, oldest first, and what is wrong with those that cannot be read."""
-    studies, wrong = [], []
-    for path in sorted(folder.glob("*/manifest.json")):
+    studies: list[Study] = []
+    wrong: list[StudyError] = []
+    paths = sorted(folder.glob("*/manifest.json"))
+    if len(paths) > MOST_STUDIES:
+        wrong.append(StudyError(f"{folder}: has {len(paths)} studies; the first {MOST_STUDIES} are listed; move some"))
+    for path in paths[:MOST_STUDIES]:
         try:
             studies.append(read_study(path.parent))
         except StudyError as error:

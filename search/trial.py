@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,14 @@ import numpy as np
 from ray import tune
 
 from search.lease import LeaseView
+from search.shapes import measured
 from search.space import Space
 from search.standing import EVERY, Keeper, Standing
 from stockrnn.checkpoint import Checkpoints
 from stockrnn.configuration import Configuration
 from stockrnn.folds import Fold
 from stockrnn.memory import claim_gpu
-from stockrnn.scores import score
+from stockrnn.scores import Scores, score
 from stockrnn.series import Prices
 from stockrnn.storage import joined
 
@@ -209,11 +210,19 @@ def reports(
 def _train_epoch(training: "Trainer", windows: "Windows", standing: Standing, space: Space) -> None:
     epoch, metric = training.train_epoch(), space.search.metric
     scores = score(epoch.forecasts, windows.closes, windows.folds, space.data.horizon) if epoch.finite else None
+    scores = scores if scores and _within(scores, epoch.forecasts) else None  # an exploding trial has diverged, too
     standing.epoch, standing.scores, standing.loss = epoch.number, scores, float(np.mean(epoch.losses))
     best = getattr(standing.best, metric) if standing.best else None
     if scores and _better(getattr(scores, metric), best, space.mode):
         standing.best, standing.best_epoch = scores, epoch.number
         standing.forecast = np.concatenate([fold.mean(axis=0) for fold in epoch.forecasts]).astype(np.float32)
+
+
+def _within(scores: Scores, forecasts: Sequence[np.ndarray]) -> bool:
+    """Whether the scores, and the forecasts as float32, are numbers that a study's files hold; NaN is unknown."""
+    with np.errstate(over="ignore"):
+        held = all(np.isfinite(fold.mean(axis=0).astype(np.float32)).all() for fold in forecasts)
+    return held and all(math.isnan(value) or measured(value) for value in scores.as_dict().values())
 
 
 def _status(standing: Standing, space: Space) -> str:

@@ -5,6 +5,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,6 +15,7 @@ __all__ = ["at_epochs", "explain", "nearest", "one_line", "shortened", "shown", 
 
 LONGEST = 60  # letters of a value that is shown
 LONGEST_LINE = 4000  # letters of a line that is shown
+BRANCHES = {"bool", "int", "float", "str", "constrained-int", "constrained-float", "constrained-str"}  # of a union
 
 
 def shown(value: object) -> str:
@@ -53,7 +55,7 @@ def suggestion(given: object, known: Iterable[str]) -> str:
 
 def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Each complaint of a validation: (key below the validated value, `what is wrong; the rule; the fix`)."""
-    for item in error.errors():
+    for item in _telling(error):
         context, given = item.get("ctx", {}), shown(item["input"])
         key = tuple(item["loc"])
         if isinstance(item["input"], float) and not math.isfinite(item["input"]):
@@ -98,6 +100,20 @@ def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str
                 yield key, f"{given} is no mapping; it must hold keys; write {{key: value}}"
             case "list_type" | "tuple_type":
                 yield key, f"{given} is no list; it must be one; write [...]"
+            case "json_invalid":
+                yield key, f"cannot be read as JSON ({context['error']})"
+            case "union_tag_invalid":
+                yield key, f"{shown(context['tag'])} is none of {context['expected_tags'].replace(chr(39), '')}"
             case _:
                 message = item["msg"].removeprefix("Value error, ")
                 yield key, f"{given} does not fit; it {message}" if message.startswith("must") else message
+
+
+def _telling(error: ValidationError) -> list[Any]:
+    """The complaints; where a value fits no branch of a union, that of the branch which has its type."""
+    found: dict[tuple[str | int, ...], Any] = {}
+    for item in error.errors(include_url=False):
+        key = item["loc"][:-1] if item["loc"] and item["loc"][-1] in BRANCHES else item["loc"]
+        if key not in found or (found[key]["type"].endswith("_type") and not item["type"].endswith("_type")):
+            found[key] = item | {"loc": key}
+    return list(found.values())

@@ -331,4 +331,6 @@ class TrainingConfig(Configuration):
         "adam", description="PyTorch optimizer, with its default settings"
     )
     loss: Literal["mse", "mae", "huber"] = Field("mse", description="training loss, on the scaled target")
-    gradient_clip: float | None = Field(None, gt=0, description="maximum norm of a network's gradient; null: no limit")
+    gradient_clip: float | None = Field(
+        None, gt=0, le=1e12, description="maximum norm of a network's gradient; null: no limit"
+    )

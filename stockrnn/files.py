@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import itertools
 import json
 import math
 import os
@@ -9,10 +10,12 @@ import re
 import stat
 import unicodedata
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from stockrnn.errors import UserError
 
 __all__ = [
     "AGAIN",
@@ -26,6 +29,7 @@ __all__ = [
     "meant",
     "no_link",
     "plain_bytes",
+    "plain_lines",
     "read_object",
     "read_plain",
     "visible",
@@ -45,11 +49,11 @@ BLANK = re.compile(  # printable by name, and nothing to see: fillers, joiners, 
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part")  # names of files that `write_atomic` has not finished
 
 
-class FileError(ValueError):
+class FileError(UserError):
     """A file that cannot be read: what is wrong with it, in words, as in `is no plain file`."""
 
 
-class ForecasterError(ValueError):
+class ForecasterError(UserError):
     """A forecaster that cannot be used: `FILE: what is wrong; the rule; the fix` in one line."""
 
 
@@ -81,6 +85,39 @@ def plain_bytes(path: Path | str, most: int, *, links: bool = True) -> bytes:
         FileNotFoundError: there is none.
         FileError: it is none to read.
     """
+    with _opened(path, most, links=links) as file:
+        return _read(file, most)
+
+
+def plain_lines(path: Path | str, most: int, longest: int) -> Iterator[bytes]:
+    """Yield the lines of a plain file, each with its line break: memory holds one of them.
+
+    Args:
+        path: the file.
+        most: bytes it may have.
+        longest: bytes that a line may have.
+
+    Raises:
+        FileNotFoundError: there is none.
+        FileError: it is none to read.
+    """
+    with _opened(path, most) as file:
+        size = 0
+        for number in itertools.count(1):
+            piece = file.readline(longest + 1)
+            size += len(piece)
+            if size > most:
+                raise _large(most)
+            if len(piece) > longest:
+                raise FileError(f"line {number} is longer than the {longest} bytes it may have")
+            if not piece:
+                return
+            yield piece
+
+
+@contextmanager
+def _opened(path: Path | str, most: int, *, links: bool = True) -> Iterator[BinaryIO]:
+    """Open a plain file that says to have at most `most` bytes; see `plain_bytes`."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe would block
     try:
         if not links and os.path.islink(path):
@@ -88,18 +125,20 @@ def plain_bytes(path: Path | str, most: int, *, links: bool = True) -> bytes:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a device may already do something
             raise FileError("is no plain file")
         with os.fdopen(os.open(path, flags | (0 if links else getattr(os, "O_NOFOLLOW", 0))), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was exchanged meanwhile
+            now = os.fstat(file.fileno())
+            if not stat.S_ISREG(now.st_mode):  # it was exchanged meanwhile
                 raise FileError("is no plain file")
-            content = _read(file, most)
+            if now.st_size > most:
+                raise _large(most)
+            yield file
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(str(path)) from None
     except OSError as error:
         raise FileError(f"cannot be read ({line(error.strerror or error)})") from None
     except ValueError as error:
-        if isinstance(error, FileError):
+        if isinstance(error, UserError):
             raise
         raise FileError(f"cannot be read ({line(error)})") from None  # a NUL in the path
-    return content
 
 
 def json_data(content: bytes | str) -> Any:
@@ -239,15 +278,16 @@ def _escaped(letter: str) -> str:
 
 def _read(file: BinaryIO, most: int) -> bytes:
     """At most `most` bytes, piece by piece: neither a false size nor a growing file costs more memory."""
-    large = FileError(f"is larger than the {most} bytes it may have")
-    if os.fstat(file.fileno()).st_size > most:
-        raise large
     content = bytearray()
     while piece := file.read(PIECE):
         content += piece
         if len(content) > most:
-            raise large
+            raise _large(most)
     return bytes(content)
+
+
+def _large(most: int) -> FileError:
+    return FileError(f"is larger than the {most} bytes it may have")
 
 
 def _no_number(text: str) -> float:

@@ -15,10 +15,12 @@ the next block's first forecast is made. With horizon 1 there is no gap.
 
 from dataclasses import dataclass
 
+from stockrnn.errors import UserError
+
 __all__ = ["Fold", "FoldError", "WalkForward", "walk_forward"]
 
 
-class FoldError(ValueError):
+class FoldError(UserError):
     """There are too few sessions for the folds; `needed` is the required number."""
 
     def __init__(self, message: str, needed: int) -> None:

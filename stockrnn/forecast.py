@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockrnn.errors import UserError
 from stockrnn.files import line, read_object
 from stockrnn.forecast_text import MAX_TEXT_LENGTH, text
 from stockrnn.storage import StorageError, copied
@@ -75,7 +76,7 @@ def _is_needed(name: str) -> bool:
     return name == "manifest.json" or name.startswith("forecasters/")
 
 
-class _OptionError(ValueError):
+class _OptionError(UserError):
     """An invalid option or file; the message is one line."""
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stockrnn.errors import UserError
 from stockrnn.files import line, write_atomic
 from stockrnn.series import PriceError, Prices
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_OK
 
 
-class _OptionError(ValueError):
+class _OptionError(UserError):
     """A wrong option; the message is one line."""
 
 

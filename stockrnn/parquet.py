@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from stockrnn.files import write_atomic
+from stockrnn.files import FileError, json_data, plain_bytes, write_atomic
+from stockrnn.parquet_pages import check_pages
 from stockrnn.series import Finding, PriceError, Prices
 
 __all__ = ["facts_of", "read_prices", "write_prices"]
 
 KEY = "stockrnn"  # of the file's metadata
+MOST_BYTES = 40_000_000  # of a file: a century of days has two
+MOST_ROWS, MOST_COLUMNS = 200_000, 100
 
 
 def write_prices(path: Path, prices: Prices, more: Mapping[str, Any] | None = None) -> None:
@@ -53,17 +56,11 @@ def read_prices(path: Path) -> tuple[Prices, dict[str, Any]]:
         PriceError: it cannot be read, is damaged, or is not as it was written.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
+    file, facts = _opened(path)
     try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(path) from None
-    except OSError as error:
-        raise PriceError(f"{path}: cannot be read ({error.strerror}); a series is kept there; copy it back") from None
-    try:
-        table = pq.read_table(pa.BufferReader(content))
-        facts = json.loads(table.schema.metadata[KEY.encode()])
+        table = pa.Table.from_batches(list(file.iter_batches()), file.schema_arrow)
+        table.validate(full=True)
         columns = tuple(table.column_names[1:])
         prices = Prices(
             source=facts["source"],
@@ -74,7 +71,10 @@ def read_prices(path: Path) -> tuple[Prices, dict[str, Any]]:
             findings=tuple(Finding(**{**each, "dates": tuple(each["dates"])}) for each in facts["findings"]),
             fetched=facts["fetched"],
         )
-        whole = facts["sha256"] == prices.sha256
+        whole = len(prices) > 0 and facts["sha256"] == prices.sha256
+        for text in prices.source, prices.fetched or "", *(finding.text for finding in prices.findings):
+            if not isinstance(text, str):
+                raise TypeError
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise PriceError(f"{path}: is damaged ({type(error).__name__}); a series is kept there; copy it back") from None
     if not whole:
@@ -88,14 +88,33 @@ def facts_of(path: Path) -> dict[str, Any]:
     Raises:
         PriceError: the file is none that `write_prices` wrote.
     """
+    return _opened(path)[1]
+
+
+def _opened(path: Path) -> tuple[Any, dict[str, Any]]:
+    """A series' file, of which no column is decoded yet, and its facts; see `read_prices`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        facts = json.loads(pq.read_schema(path).metadata[KEY.encode()])
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        content = plain_bytes(path, MOST_BYTES)
+        check_pages(content, MOST_ROWS)
+        file = pq.ParquetFile(pa.BufferReader(content))
+        names, kinds = file.schema_arrow.names, file.schema_arrow.types
+        if kinds != [pa.date32(), *[pa.float64()] * (len(kinds) - 1)] or not 2 <= len(kinds) <= MOST_COLUMNS:
+            raise FileError("holds no dates and numbers")
+        if names[0] != "date" or len(set(names)) < len(names):
+            raise FileError("has no dates, or two columns of one name")
+        facts = json_data((file.schema_arrow.metadata or {})[KEY.encode()])
+        if not isinstance(facts, dict):
+            raise FileError("has no facts")
+    except FileError as error:
+        raise PriceError(f"{path}: {error}; a series is kept there; copy it back") from None
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, LookupError) as error:
         raise PriceError(f"{path}: is damaged ({type(error).__name__}); a series is kept there; copy it back") from None
-    return dict(facts)
+    return file, facts
 
 
 def _array(kind: Any, values: np.ndarray) -> Any:

@@ -6,10 +6,12 @@ from typing import Literal
 
 import numpy as np
 
+from stockrnn.errors import UserError
+
 __all__ = ["Finding", "PriceError", "Prices", "Provenance"]
 
 
-class PriceError(ValueError):
+class PriceError(UserError):
     """Prices that cannot be used: `SOURCE:LINE: COLUMN: what is wrong; the rule; the fix` in one line."""
 
 

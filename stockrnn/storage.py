@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from stockrnn.errors import UserError
 from stockrnn.files import FileError, line, plain_bytes, write_atomic
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MOST = 8 * 1024**3  # bytes of a file
 GCS_LIMIT = 30  # seconds; Arrow would ask again for a quarter of an hour
 
 
-class StorageError(OSError):
+class StorageError(OSError, UserError):
     """A folder behind a URL that cannot be read or written, in one line."""
 
 

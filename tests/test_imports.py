@@ -62,7 +62,7 @@ def test_the_forecaster_knows_no_study(module):
 
 @pytest.mark.parametrize("name", NO_SIBLINGS)
 def test_the_first_modules_import_no_sibling_but_plain_configuration(name):
-    assert siblings(f"stockrnn.{name}") <= {"stockrnn.configuration"}
+    assert siblings(f"stockrnn.{name}") <= {"stockrnn.configuration", "stockrnn.errors"}
 
 
 @pytest.mark.parametrize("name", REGISTRIES)

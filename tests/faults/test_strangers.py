@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import optuna
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from search import leaderboard, report, run
@@ -19,6 +21,8 @@ from search.searcher import OptunaSearcher
 from search.space import load_space
 from stockrnn import forecast
 from stockrnn.files import FileError, json_data, plain_bytes
+from stockrnn.parquet import read_prices
+from stockrnn.series import PriceError
 
 pytestmark = pytest.mark.slow
 
@@ -388,3 +392,70 @@ def test_a_space_may_be_a_link(tmp_path):
     (tmp_path / "space.yaml").write_text(SPACE)
     (tmp_path / "link.yaml").symlink_to(tmp_path / "space.yaml")
     assert load_space(str(tmp_path / "link.yaml")).name == "s"
+
+
+def bombs(study):
+    """Folders that took gigabytes or minutes, by name: what is put into a study."""
+
+    def predictions(rows, **options):
+        (study / "predictions.parquet").mkdir(exist_ok=True)
+        table = pa.table(
+            {"trial_id": ["00000"] * rows, "split": ["test"] * rows, "fold": pa.array([0] * rows, pa.int16()),
+             "date": pa.array([0] * rows, pa.date32()),
+             **{name: pa.array([1.0] * rows, pa.float32()) for name in ("forecast", "actual", "previous")}}
+        )  # fmt: skip
+        pq.write_table(table, study / "predictions.parquet" / "part-00000.parquet", **options)
+
+    end = {"event": "end", "time": "2026-01-01T00:00:00+00:00", "status": "complete", "point": {},
+           "scores": {"val_theils_u": 0.9}, "seconds": 1.0}  # fmt: skip
+    ends = (json.dumps({**end, "trial_id": f"{number:05d}", "worker": number}) for number in range(60_000))
+    rows = "".join(f"{number},{number:06d},complete,0.9\n" for number in range(60_000))
+    return {
+        "many rows": lambda: predictions(5_000_000),
+        "packed otherwise": lambda: predictions(900_000, compression="zstd"),
+        "many trials": lambda: (study / "trials.jsonl").write_text("\n".join(ends) + "\n"),
+        "many lines": lambda: (study / "leaderboard.csv").write_text("rank,trial_id,status,val_theils_u\n" + rows),
+        "a long number": lambda: (study / "manifest.json").write_text('{"name": "s", "x": ' + "9" * 10**6 + "}"),
+        "a sparse record": lambda: os.truncate(study / "trials.jsonl", 10**11),
+        "many forecasters": lambda: [(study / "forecasters" / str(n)).mkdir(parents=True) for n in range(1, 10_000)],
+    }
+
+
+MEASURED = """
+import resource, sys
+from search.report import main
+code = main(sys.argv[1:])
+print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("many rows", 2), ("packed otherwise", 2), ("many trials", 0), ("many lines", 0), ("a long number", 2),
+     ("a sparse record", 2), ("many forecasters", 0)],
+)  # fmt: skip
+def test_a_results_folder_takes_neither_minutes_nor_gigabytes(study, name, code):
+    bombs(study)[name]()
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, study], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    )
+    found, kilobytes, seconds = done.stdout.split("\n")[-2].split()
+    assert int(found) == code, done.stderr
+    assert done.stderr.count("\n") == (1 if code else 0)
+    assert int(kilobytes) < 1_000_000
+    assert float(seconds) < 20  # of the processor
+
+
+@pytest.mark.parametrize("name", ["pipe", "zero", "sparse"])
+def test_the_prices_of_a_study_are_a_plain_file_of_their_size(study, name):
+    path = study / "prices.parquet"
+    match name:
+        case "pipe":
+            os.mkfifo(path)
+        case "zero":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.touch()
+            os.truncate(path, 10**11)
+    with pytest.raises(PriceError, match=r"is no plain file|is larger than"):
+        read_prices(path)

@@ -120,3 +120,12 @@ def test_the_test_block_has_the_forecasts_of_its_last_opening_alone(prices, spli
     table = read_predictions(tmp_path / "predictions.parquet", "test")
     assert table["forecast"].to_pylist() == forecast(2, 20).tolist()
     assert validation_forecasts(tmp_path / "predictions.parquet")[0] == ["00000"]
+
+
+def test_a_part_without_rows_is_read(prices, walk, tmp_path):
+    predictions = Predictions(tmp_path / "predictions.parquet", prices, 1)
+    predictions.test("persistence", walk.test, forecast(1, 20))
+    predictions.forget_test()  # leaves a part of its own, now empty
+    assert len(list((tmp_path / "predictions.parquet").iterdir())) == 1
+    assert read_predictions(tmp_path / "predictions.parquet").num_rows == 0
+    Predictions(tmp_path / "predictions.parquet", prices, 1).keep([], folds=2, test=False)

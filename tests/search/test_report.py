@@ -306,7 +306,7 @@ def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tm
 
 def test_a_parameter_that_is_not_ours_is_text(tmp_path):
     folder = study(
-        tmp_path / "study", name=EVIL, command=EVIL, verdict=EVIL, platform=EVIL, host=EVIL, seed=EVIL,
+        tmp_path / "study", name=EVIL, command=EVIL, verdict=EVIL, platform=EVIL, host=EVIL,
         versions={EVIL: EVIL}, data={"source": EVIL, "sha256": EVIL, "findings": EVIL_FINDINGS},
         baselines={EVIL: {"val_theils_u": 0.99}}, names=(*NAMES, EVIL),
         rows=[row(EVIL, architecture=EVIL, **{EVIL: EVIL})], events=trial(EVIL, message=EVIL),

@@ -250,7 +250,7 @@ ADDED = [
      "grid does not fit | endlessly many values of dropout | add a step"),
     ("grid too large",
      "  batch_size: {int: [1, 999999]}\n  hidden_size: {int: [1, 4]}\nsearch: {sampler: grid}", 6,
-     "search.sampler", "7,999,992 points | at most 1,000,000"),
+     "search.sampler", "7,999,992 points | at most 100,000"),
     ("qmc with choices", "search: {sampler: qmc}", 4, "search.sampler",
      "choices of architecture | ranges only | use tpe"),
     ("cmaes with choices",
