@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from search.errors import UserError
+
 __all__ = ["FolderError", "end_processes", "private_folder"]
 
 PREFIX = "stockrnn-"
@@ -28,7 +30,7 @@ REMOVAL = 3.0  # seconds
 KILLING = 10.0  # seconds
 
 
-class FolderError(ValueError):
+class FolderError(UserError):
     """There is no place for Ray's folder, in one line."""
 
 

@@ -45,15 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return WRONG_INPUT
-    from search.admission import AdmissionError
     from search.document import SpaceError
-    from search.lock import LockedError
-    from search.ray_folder import FolderError
-    from search.record import DamagedError
+    from search.errors import UserError
     from search.restart import restarted
     from search.tracking_address import without_credentials
     from search.wording import one_line
-    from stockrnn.series import PriceError
     from stockrnn.storage import StorageError
 
     try:
@@ -65,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{one_line(str(error))}; results are kept there; check the URL, its keys and the way to it",
             file=sys.stderr,
         )
-    except (PriceError, AdmissionError, FolderError, LockedError, DamagedError, OptionError) as error:
+    except UserError as error:
         print(*(one_line(without_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
     except KeyboardInterrupt:  # before the study took over
         print(AT_ONCE, file=sys.stderr)
@@ -238,10 +234,6 @@ def _study(
     options: argparse.Namespace, space: "Space", prices: "Prices", splits: "WalkForward", folder: Path,
     budget: float | None, most: str | None, mirror: "Mirror | None" = None,
 ) -> int:  # fmt: skip
-    from search.disk import DiskError
-    from search.lock import LockedError
-    from search.reach import ReachError
-    from search.record import DamagedError
     from search.restart import Restarter
     from search.summary import summary
     from search.tracking_address import without_credentials
@@ -255,19 +247,16 @@ def _study(
         now=replace(options.restart, running=place), environment=options.environment, address=options.address,
         quiet=options.quiet, folder=folder,
     ) if options.restart.alone else None  # fmt: skip
-    try:
-        outcome = study.run_study(
-            space, prices, splits,
-            study.Options(
-                folder=folder, mirror=mirror,
-                command=without_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
-                max_concurrent=None if most is None else int(most), time_budget=budget, address=options.address,
-                insecure=options.insecure, niceness=niceness(options), restarter=restarter, quiet=options.quiet,
-                resume=bool(options.resume), reopen_test=options.reopen_test,
-            ),
-        )  # fmt: skip
-    except (LockedError, DamagedError, DiskError, ReachError) as error:
-        raise OptionError(str(error)) from None
+    outcome = study.run_study(
+        space, prices, splits,
+        study.Options(
+            folder=folder, mirror=mirror,
+            command=without_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
+            max_concurrent=None if most is None else int(most), time_budget=budget, address=options.address,
+            insecure=options.insecure, niceness=niceness(options), restarter=restarter, quiet=options.quiet,
+            resume=bool(options.resume), reopen_test=options.reopen_test,
+        ),
+    )  # fmt: skip
     _show(summary(space, outcome, folder, place))
     if outcome.failure:
         print(one_line(outcome.failure), file=sys.stderr)

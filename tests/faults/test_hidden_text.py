@@ -90,15 +90,15 @@ def study(finished, tmp_path):
     scores = next(iter(manifest["baselines"].values()))
     tested = {name: {"test_theils_u": 1.0, "test_rmse": 1.0} for name in ids[:2]}
     manifest |= {
-        "name": NAME, "command": NAME, "host": NAME, "platform": NAME, "verdict": NAME, "seed": NAME,
-        "versions": {"python": NAME, NAME: NAME}, "defaults": {NAME: NAME}, "end": manifest["start"],
+        "name": NAME, "command": NAME, "host": NAME, "platform": NAME, "verdict": NAME,
+        "versions": {"python": NAME, NAME: NAME}, "defaults": {"evil": NAME}, "end": manifest["start"],
         "proof": {"reasons": {"spa_p": NAME}}, "baselines": manifest["baselines"] | {f"b{NAME}"[:200]: scores},
         "test_openings": [{
             "time": manifest["start"], "ranked_by": NAME, "trials": 9, "scores": tested,
             "finalists": [{"trial_id": name, "point": point, "rank": 1} for name in ids[:2]],
             "reasons": {ids[0]: {"test_dm_p": NAME}},
         }],
-        "resumes": [{"time": NAME, "command": NAME, "trials": 1, "changes": [NAME]}],
+        "resumes": [{"time": manifest["start"], "command": NAME, "trials": 1, "changes": [NAME]}],
     }  # fmt: skip
     manifest["data"] |= {"source": NAME, "findings": [{"check": NAME, "severity": NAME, "text": NAME}]}
     (folder / "manifest.json").write_text(json.dumps(manifest))

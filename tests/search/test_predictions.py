@@ -122,9 +122,9 @@ def test_the_test_block_has_the_forecasts_of_its_last_opening_alone(prices, spli
     assert validation_forecasts(tmp_path / "predictions.parquet")[0] == ["00000"]
 
 
-def test_a_part_without_rows_is_read(prices, walk, tmp_path):
+def test_a_part_without_rows_is_read(prices, splits, tmp_path):
     predictions = Predictions(tmp_path / "predictions.parquet", prices, 1)
-    predictions.test("persistence", walk.test, forecast(1, 20))
+    predictions.test("persistence", splits.test, forecast(1, 20))
     predictions.forget_test()  # leaves a part of its own, now empty
     assert len(list((tmp_path / "predictions.parquet").iterdir())) == 1
     assert read_predictions(tmp_path / "predictions.parquet").num_rows == 0
