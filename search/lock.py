@@ -43,7 +43,7 @@ def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise LockedError(_said(folder)) from None
+        raise LockedError(_said(folder, str(folder))) from None
     try:
         owner = {"pid": os.getpid(), "host": platform.node(), "since": now()}
         write_atomic(folder / OWNER, (json.dumps(owner) + "\n").encode())
@@ -57,14 +57,14 @@ def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
         lock.release()
 
 
-def check_free(folder: Path) -> None:
-    """See that no process of this machine writes into the folder.
+def check_free(folder: Path, place: str) -> None:
+    """See that no process of this machine writes into the folder, which the user calls `place`.
 
     Raises:
         LockedError: one does; the line says which.
     """
     if held(folder):
-        raise LockedError(_said(folder))
+        raise LockedError(_said(folder, place))
 
 
 def held(folder: Path) -> bool:
@@ -81,8 +81,8 @@ def held(folder: Path) -> bool:
     return False
 
 
-def _said(folder: Path) -> str:
-    return f"{folder}: is written by {_owner(folder)}; a study has one writer; wait for it to end, or end it"
+def _said(folder: Path, place: str) -> str:
+    return f"{place}: is written by {_owner(folder)}; a study has one writer; wait for it to end, or end it"
 
 
 def _owner(folder: Path) -> str:

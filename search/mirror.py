@@ -294,7 +294,7 @@ def mirrored(url: str, waiting: Callable[[str], None]) -> Iterator[Mirror]:
         LockedError: another process does.
         StorageError: the URL cannot be read or written.
     """
-    check_free(work_folder(url))
+    check_free(work_folder(url), url)
     with leased(ConditionalFolder(url), waiting) as lease:
         mirror = Mirror(url, work_folder(url), lease, waiting)
         try:

@@ -162,8 +162,10 @@ class _ObjectStore:
             )  # fmt: skip
         except (AlreadyExistsError, PreconditionError):
             raise ChangedError(f"{self._url}: {name} was changed by another process") from None
-        except FileNotFoundError as error:  # the bucket
-            raise StorageError(f"{self._url}: cannot be used ({line(error)})") from None
+        except FileNotFoundError:
+            if version:  # the file, which another process removed
+                raise ChangedError(f"{self._url}: {name} was removed by another process") from None
+            raise StorageError(f"{self._url}: cannot be used (the bucket does not exist)") from None
         return _version(done)
 
     def _path(self, name: str) -> str:

@@ -92,7 +92,7 @@ def test_a_study_in_a_bucket_has_one_writer(bucket, tmp_path):
 @pytest.mark.parametrize(
     ("output", "says"),
     [
-        ("s3://nobody-has-it/results", "cannot be used (The specified bucket does not exist)"),
+        ("s3://nobody-has-it/results", "cannot be used (the bucket does not exist)"),
         ("s3://key:secret@somewhere/results", "holds a user or password"),
         ("nonsense://somewhere/results", "cannot be used (Protocol not known: nonsense)"),
     ],
