@@ -146,9 +146,10 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         if goes_on:
             chosen_before(openings[-1], begun.ends)  # refused here, before anything is written
         left = max(0, space.num_samples - len(begun.ends))
-        watch = stack.enter_context(ExitStack())
+        watch = ExitStack()
         if left or (not opened and (goes_on or choose(begun.ends, space))):
             stack.enter_context(ray_running(options.address, insecure=options.insecure, niceness=options.niceness))
+            stack.enter_context(watch)  # left before Ray is shut down, which is no death
             watch.enter_context(_watched(options.restarter, progress, stop))
             study.needs = needs = Needs(space, splits, len(prices), measured(space, progress.say))
             study.slots = slots(space, needs.kinds, options.max_concurrent, options.address)
