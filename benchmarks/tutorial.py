@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from benchmarks.drawing import Panel, Series, picture
+from search.board import table
 from search.durations import duration
-from search.leaderboard import table
 from search.predictions import read_predictions
 from search.ranking import network
 from search.space import load_space

@@ -131,7 +131,9 @@ def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch
     """Kill the workers that take longer than they may; their machines end the processes after a few seconds."""
     placed = {task.finalist.trial_id: task for task in tasks if task.has_worker()}
     jobs = {
-        name: Job(worker=task.worker._actor_id, limits=partial(limits.finalist, task.finalist))
+        name: Job(
+            worker=task.worker._actor_id, limits=partial(limits.finalist, task.finalist.point, task.finalist.epochs)
+        )
         for name, task in placed.items()
     }
     for name, limit in watch.stalled(jobs).items():

@@ -11,11 +11,10 @@ from search.errors import UserError
 if TYPE_CHECKING:
     from stockrnn.prices import Access
 
-__all__ = ["NICENESS", "OUTPUT", "OptionError", "access", "niceness", "overrides", "parser", "resuming", "seconds"]
+__all__ = ["OUTPUT", "OptionError", "access", "niceness", "overrides", "parser", "resuming", "seconds"]
 
 OUTPUT = "results"
 DOWNLOAD_LIMIT = 60.0  # seconds
-NICENESS = 5  # of workers; Ray's own 15 leaves them little beside any other busy process
 EXAMPLES = """\
 examples:
   python -m search.run spaces/smoke.yaml
@@ -123,6 +122,8 @@ def niceness(options: argparse.Namespace) -> int:
     Raises:
         OptionError: it is none, or there is no Ray of our own.
     """
+    from search.shares import NICENESS
+
     if options.niceness is None:
         return NICENESS
     if not re.fullmatch(r"1?[0-9]", options.niceness):

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from search.board import read_csv
 from search.document import Document
 from search.errors import DamagedError
-from search.leaderboard import read_csv
 from search.parameters import Parameter
 from search.predictions import forecast_days
 from search.record import INTERRUPTED, STATUSES, events_in

@@ -10,8 +10,8 @@ import ray
 from ray import tune
 
 from search.actors import MemoryLostError, StalledError
+from search.board import write_csv
 from search.disk import check_present
-from search.leaderboard import write_csv
 from search.predictions import Predictions
 from search.progress import Progress
 from search.ranking import Row, columns, rank

@@ -15,8 +15,9 @@ from search.parameters import FIELDS, Parameter, Value
 from search.settings import AUTO, ResourcesConfig
 from search.wording import shown, suggestion
 
-__all__ = ["SHARES", "Demand", "Rules", "larger", "least_share"]
+__all__ = ["NICENESS", "SHARES", "Demand", "Rules", "larger", "least_share"]
 
+NICENESS = 5  # of workers; Ray's own 15 leaves them little beside any other busy process
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of a GPU, those of `auto`
 BOUNDS = ("min", "max")
 MOST_VALUES = 50  # of a condition

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from search.cost import Work, finalist_work, training_parts, trial_work
-from search.finalists import Finalist
 from search.space import Space
 from stockrnn.folds import WalkForward
 
@@ -60,9 +59,9 @@ class StallLimits:
         limit = self._at_least(WORKER_START)
         return Limits(first=limit, later=limit)
 
-    def finalist(self, finalist: Finalist) -> Limits:
+    def finalist(self, point: Mapping[str, Any], epochs: int) -> Limits:
         """Return the limits of a finalist's training, which reports nothing before its end."""
-        predicted = finalist.epochs * self._predicted(finalist.point, finalist_work)
+        predicted = epochs * self._predicted(point, finalist_work)
         limit = self._at_least(max(predicted, FIRST_REPORT))
         return Limits(first=limit, later=limit)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from search.actors import workers_may_die
-from search.arguments import NICENESS
 from search.conclusion import Conclusion
 from search.disk import DiskError, SpareHandles, cause, check_present, remedy, taken
 from search.finalists import choose, chosen_before
@@ -36,6 +35,7 @@ from search.report import write_report
 from search.restart import Restarter
 from search.resume import Begun, read_begun
 from search.searcher import OptunaSearcher
+from search.shares import NICENESS
 from search.space import Space
 from search.stalls import StallLimits, StallWatch
 from search.stop import Ended, Stop, hangups_ignored

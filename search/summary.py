@@ -4,8 +4,8 @@ import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
+from search.board import table
 from search.durations import duration
-from search.leaderboard import table
 from search.ranking import BASELINE, ENSEMBLE
 from search.space import Space
 from search.study import Outcome

@@ -16,12 +16,11 @@ from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
 
 from search.admission import AdmissionError, admit, ensure_token
-from search.arguments import NICENESS
 from search.offers import offered
 from search.plain_yaml import Key
 from search.ray_folder import private_folder
 from search.settings import AUTO
-from search.shares import SHARES, Demand
+from search.shares import NICENESS, SHARES, Demand
 from search.space import Space
 from search.wording import one_line
 

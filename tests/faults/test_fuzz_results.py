@@ -24,10 +24,10 @@ import yaml
 from test_fuzz_space import HOSTILE, at, places
 
 from search import leaderboard, report, run
+from search.board import write_csv
 from search.errors import UserError
 from search.finalists import Refitted, choose, refit
 from search.journal import open_journal, reconcile
-from search.leaderboard import write_csv
 from search.lock import locked
 from search.manifest import opening, write_manifest, write_space
 from search.opening import open_block

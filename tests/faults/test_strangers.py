@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from search import leaderboard, report, run
+from search import board, leaderboard, report, run
 from search.document import SpaceError
 from search.record import DamagedError, TrialEnd, cut_torn_line
 from search.searcher import OptunaSearcher
@@ -315,14 +315,14 @@ EVIL = [
 
 def test_no_text_of_a_csv_file_is_a_formula(tmp_path):
     rows = [{"trial_id": text, "status": "complete", "rank": -1, "val_theils_u": -0.5} for text in EVIL]
-    leaderboard.write_csv(tmp_path / "l.csv", rows, ("rank", "trial_id", "status", "val_theils_u"))
+    board.write_csv(tmp_path / "l.csv", rows, ("rank", "trial_id", "status", "val_theils_u"))
     with (tmp_path / "l.csv").open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))
     for row in written:
         assert not row["trial_id"].startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝"))
         assert row["trial_id"].isprintable()
         assert (row["rank"], row["val_theils_u"]) == ("-1", "-0.5")
-    names, read = leaderboard.read_csv(tmp_path / "l.csv")
+    names, read = board.read_csv(tmp_path / "l.csv")
     assert names == ["rank", "trial_id", "status", "val_theils_u"]
     printable = {text: row["trial_id"] for text, row in zip(EVIL, read, strict=True) if text.isprintable()}
     assert all(text == back for text, back in printable.items())

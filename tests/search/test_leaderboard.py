@@ -4,7 +4,7 @@ import csv
 import math
 from dataclasses import replace
 
-from search.leaderboard import table, write_csv
+from search.board import table, write_csv
 from search.ranking import columns, rank
 from search.record import TrialEnd
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from search.board import write_csv
 from search.errors import DamagedError
 from search.leaderboard import main as leaderboard
-from search.leaderboard import write_csv
 from search.manifest import write_manifest
 from search.record import STATUSES, Record, cut_torn_line, now, read_ends, read_events
 from search.report import main as report_on

@@ -297,7 +297,7 @@ def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tm
     titles = [attributes["title"] for attributes in page.all("th") if attributes.get("scope") == "col"
               and "title" in attributes]  # fmt: skip
     assert {title.partition(":")[0] for title in titles} == {*NAMES, "network"} - {"num_layers"}
-    assert "learning_rate: step size of the optimiser" in titles
+    assert "learning_rate: step size of the optimizer" in titles
     assert "left out: num_layers" in page.text  # empty in every row
     assert [attributes.get("class") for attributes in page.all("tr")[2:5]] == ["trial", "baseline", "baseline"]
     assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row", "colgroup"}

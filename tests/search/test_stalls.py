@@ -97,7 +97,7 @@ def test_limits_are_the_timeout_or_twenty_times_the_prediction(small_space, monk
         found = [
             limits.trial(POINT).later,
             *limits.trial(POINT)[:1],
-            *limits.finalist(finalist),
+            *limits.finalist(finalist.point, finalist.epochs),
             *limits.worker_start(),
         ]
         if timeout is None:
