@@ -28,8 +28,8 @@ import numpy as np
 
 from benchmarks.task import BLOCK, SPACE, Size, table
 from benchmarks.tutorial import best, rewritten
-from search.studies import read_study
-from stockrnn.metrics import theils_u
+from search.results.studies import read_study
+from stockrnn.evaluation.metrics import theils_u
 
 PAGE = Path("docs/benchmarks.md")
 ONE, NINE = Size(), Size(folds=3, seeds=3)

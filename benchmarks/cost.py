@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from search.cost import Work, draw, work
-from search.space import load_space
-from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
-from stockrnn.lockstep import NetworkEnsemble, choose_mode
-from stockrnn.optimizer import Optimizer
-from stockrnn.training import LOSSES
+from search.space.cost import Work, draw, work
+from search.space.space import load_space
+from stockrnn.dataset.config import WindowConfig
+from stockrnn.networks.config import NetworkConfig
+from stockrnn.networks.ensemble import NetworkEnsemble, choose_mode
+from stockrnn.training.config import TrainingConfig
+from stockrnn.training.optimizer import Optimizer
+from stockrnn.training.trainer import LOSSES
 
 
 def step_seconds(

@@ -4,7 +4,7 @@
 
 Both sides run in this process, one thread, in turn. The plain side is what a careful user writes: `nn` layers, tensors
 indexed directly, `torch.optim.Adam(fused=True)`, the validation block forecast after every epoch. `--modes` prints how
-long a step takes batched and looped, the table that the rule in `stockrnn/lockstep.py` is read off.
+long a step takes batched and looped, the table that the rule in `stockrnn/networks/ensemble.py` is read off.
 """
 
 import argparse
@@ -18,16 +18,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from search.parameters import Parameter, Value
-from search.space import load_space
-from stockrnn.configuration import NetworkConfig, TrainingConfig, WindowConfig
-from stockrnn.folds import walk_forward
-from stockrnn.lockstep import NetworkEnsemble, choose_mode
-from stockrnn.optimizer import Optimizer
-from stockrnn.prices import load
-from stockrnn.quality import clean
-from stockrnn.training import LOSSES, train
-from stockrnn.windows import Windows
+from search.space.parameters import Parameter, Value
+from search.space.space import load_space
+from stockrnn.dataset.config import WindowConfig
+from stockrnn.dataset.walk_forward import walk_forward
+from stockrnn.dataset.windows import Windows
+from stockrnn.networks.config import NetworkConfig
+from stockrnn.networks.ensemble import NetworkEnsemble, choose_mode
+from stockrnn.prices.cleaning import clean
+from stockrnn.prices.loading import load
+from stockrnn.training.config import TrainingConfig
+from stockrnn.training.optimizer import Optimizer
+from stockrnn.training.trainer import LOSSES, train
 
 FOLDS, SEEDS, BATCH = 5, 5, 64
 

@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from search.record import read_events
-from search.space import load_space
-from stockrnn.alignment import prepare
+from search.results.event_log import read_events
+from search.space.space import load_space
+from stockrnn.dataset.alignment import prepare
 
 EPOCHS = 27
 FOUND = "found "  # begins the line with what a study cost
@@ -67,7 +67,7 @@ class Sleeper(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         from dataclasses import fields
 
-        from stockrnn.scores import Scores
+        from stockrnn.evaluation.scores import Scores
 
         self._names = [field.name for field in fields(Scores)]
         self._epoch, self._began, self._level = 0, time.monotonic(), 1 + Random(config["trial_id"]).random()
@@ -86,9 +86,9 @@ def study(options: argparse.Namespace) -> None:
     """One study in this process; prints what it cost as JSON."""
     import ray
 
-    import search.study as real
-    import search.tuner
-    from search.workers import ENVIRONMENT, OBJECT_STORE
+    import search.study.study as real
+    import search.tune.tuner
+    from search.cluster.ray_session import ENVIRONMENT, OBJECT_STORE
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -103,7 +103,7 @@ def study(options: argparse.Namespace) -> None:
     }
     space = load_space("spaces/all.yaml", [(name, json.dumps(value), name) for name, value in overrides.items()])
     prices = prepare(space.data)
-    search.tuner.TrialTrainable = Sleeper
+    search.tune.tuner.TrialTrainable = Sleeper
     samples: list[tuple[float, ...]] = []
     searched = real._Study.search
 

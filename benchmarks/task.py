@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 import yaml
 
-from stockrnn.prices import load
-from stockrnn.quality import clean
+from stockrnn.prices.cleaning import clean
+from stockrnn.prices.loading import load
 
 SPACE = Path(__file__).with_name("twenty.yaml")
 EPOCHS = 10

@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow.compute as pc
 
 from benchmarks.drawing import Panel, Series, picture
-from search.board import table
-from search.durations import duration
-from search.predictions import read_predictions
-from search.ranking import network
-from search.space import load_space
-from search.studies import Study, read_study
+from search.common.durations import duration
+from search.results.leaderboard import table
+from search.results.predictions import read_predictions
+from search.results.ranking import network
+from search.results.studies import Study, read_study
+from search.space.space import load_space
 
 PAGE = Path("docs/tutorial.md")
 ZOOM = 30  # sessions

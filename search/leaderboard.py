@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.board import LEFT, aligned, cell_text, csv_text, markdown_cell, table
-from search.ranking import Row, network
-from search.shapes import plain
-from search.studies import Study, StudyError, read_studies, read_study
-from search.wording import one_line, shortened, suggestion
-from stockrnn.storage import StorageError, copied
+from search.common.messages import one_line, shortened, suggestion
+from search.results.leaderboard import LEFT, aligned, cell_text, csv_text, markdown_cell, table
+from search.results.ranking import Row, network
+from search.results.schemas import plain
+from search.results.studies import Study, StudyError, read_studies, read_study
+from stockrnn.io.storage import StorageError, copied
 
 __all__ = ["main"]
 

@@ -14,16 +14,16 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from search.arguments import OUTPUT, OptionError, access, niceness, overrides, parser, resuming, seconds
-from search.terminal import AT_ONCE, INTERRUPTED
+from search.cli.options import OUTPUT, OptionError, access, niceness, overrides, parser, resuming, seconds
+from search.terminal.tty import AT_ONCE, INTERRUPTED
 
 if TYPE_CHECKING:
-    from search.ahead import Plan
-    from search.mirror import Mirror
-    from search.restart import Restart
-    from search.space import Space
-    from stockrnn.folds import WalkForward
-    from stockrnn.series import Prices
+    from search.cli.prepare import Plan
+    from search.results.remote_sync import Mirror
+    from search.space.space import Space
+    from search.study.restart import Restart
+    from stockrnn.dataset.walk_forward import WalkForward
+    from stockrnn.prices.series import Prices
 
 
 __all__ = ["main"]
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = parser().parse_args(arguments)
     if options.json_schema:
-        from search.schema import schema_text
+        from search.space.json_schema import schema_text
 
         print(schema_text(), end="")
         return DONE
@@ -45,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return WRONG_INPUT
-    from search.document import SpaceError
-    from search.errors import UserError
-    from search.restart import restarted
-    from search.tracking_address import without_credentials
-    from search.wording import one_line
-    from stockrnn.storage import StorageError
+    from search.common.credentials import without_credentials
+    from search.common.errors import UserError
+    from search.common.messages import one_line
+    from search.space.document import SpaceError
+    from search.study.restart import restarted
+    from stockrnn.io.storage import StorageError
 
     try:
         return _run(options, restarted(alone=arguments is None))
@@ -70,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, restart: "Restart") -> int:
-    from search.ahead import planned, show_plans
-    from search.space import load_space
-    from search.tracking import check_installed
-    from stockrnn.storage import check_url, is_url
+    from search.cli.prepare import planned, show_plans
+    from search.space.space import load_space
+    from search.tracking.dispatcher import check_installed
+    from stockrnn.io.storage import check_url, is_url
 
     budget = seconds(options.time_budget, "--time-budget")
     most = options.max_concurrent
@@ -119,10 +119,10 @@ def _studies(
     Args:
         going: the place of the one that ran when Ray died, or None.
     """
-    from search.comparison import write_comparison
-    from search.mirror import work_folder
-    from search.workers import ray_running
-    from stockrnn.storage import RemoteFolder, is_url, joined
+    from search.cluster.ray_session import ray_running
+    from search.report.comparison import write_comparison
+    from search.results.remote_sync import work_folder
+    from stockrnn.io.storage import RemoteFolder, is_url, joined
 
     restart = options.restart
     places = [*restart.ended, *([going] if going else []), *(place for *_, place in plans)]
@@ -160,8 +160,8 @@ def _begin(
     budget: float | None, most: str | None,
 ) -> int:  # fmt: skip
     """A study that is new, in a folder or behind a URL."""
-    from search.mirror import mirrored
-    from stockrnn.storage import is_url
+    from search.results.remote_sync import mirrored
+    from stockrnn.io.storage import is_url
 
     if not is_url(place):
         return _study(options, space, prices, splits, Path(place), budget, most)
@@ -172,8 +172,8 @@ def _begin(
 
 def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) -> int:
     """Resume a study, in a folder or behind a URL."""
-    from search.mirror import mirrored
-    from stockrnn.storage import is_url
+    from search.results.remote_sync import mirrored
+    from stockrnn.io.storage import is_url
 
     place = options.resume
     if options.output != OUTPUT or options.name is not None:
@@ -191,8 +191,8 @@ def _go_on(options: argparse.Namespace, budget: float | None, most: str | None) 
 
 
 def _is_study(place: str) -> bool:
-    from search.mirror import MANIFEST
-    from stockrnn.storage import RemoteFolder, is_url
+    from search.results.remote_sync import MANIFEST
+    from stockrnn.io.storage import RemoteFolder, is_url
 
     return MANIFEST in RemoteFolder(place).names() if is_url(place) else os.path.exists(Path(place, MANIFEST))
 
@@ -200,12 +200,12 @@ def _is_study(place: str) -> bool:
 def _resume(
     options: argparse.Namespace, folder: Path, budget: float | None, most: str | None, mirror: "Mirror | None" = None
 ) -> int:
-    from search.links import check_folder
-    from search.plan import plan
-    from search.resume import changes, read_manifest
-    from search.space import load_space
-    from search.tracking import check_installed
-    from stockrnn.parquet import read_prices
+    from search.cli.dry_run import plan
+    from search.results.links import check_folder
+    from search.results.resume import changes, read_manifest
+    from search.space.space import load_space
+    from search.tracking.dispatcher import check_installed
+    from stockrnn.prices.snapshot import read_prices
 
     check_folder(folder)
     manifest = read_manifest(folder / "manifest.json")
@@ -234,13 +234,13 @@ def _study(
     options: argparse.Namespace, space: "Space", prices: "Prices", splits: "WalkForward", folder: Path,
     budget: float | None, most: str | None, mirror: "Mirror | None" = None,
 ) -> int:  # fmt: skip
-    from search.restart import Restarter
-    from search.summary import summary
-    from search.tracking_address import without_credentials
-    from search.wording import one_line
+    from search.cli.summary import summary
+    from search.common.credentials import without_credentials
+    from search.common.messages import one_line
+    from search.study.restart import Restarter
 
     signal.signal(signal.SIGTERM, _interrupt)  # while Ray starts, as Ctrl-C does; then the study's own handlers stand
-    import search.study as study
+    import search.study.study as study
 
     place = mirror.url if mirror else str(folder)
     restarter = Restarter(

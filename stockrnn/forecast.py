@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stockrnn.errors import UserError
-from stockrnn.files import line, read_object
-from stockrnn.forecast_text import MAX_TEXT_LENGTH, text
-from stockrnn.storage import StorageError, copied
+from stockrnn.forecaster.text import MAX_TEXT_LENGTH, text
+from stockrnn.io.errors import UserError
+from stockrnn.io.files import line, read_object
+from stockrnn.io.storage import StorageError, copied
 
 if TYPE_CHECKING:
-    from stockrnn.configuration import DataConfig
-    from stockrnn.forecaster import Data, Facts, Forecaster
-    from stockrnn.intervals import Interval
-    from stockrnn.prices import Access
-    from stockrnn.series import Finding, Prices
+    from stockrnn.dataset.config import DataConfig
+    from stockrnn.evaluation.conformal import Interval
+    from stockrnn.forecaster.forecaster import Data, Facts, Forecaster
+    from stockrnn.prices.loading import Access
+    from stockrnn.prices.series import Finding, Prices
 
 __all__ = ["main"]
 
@@ -115,9 +115,9 @@ def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
     except OSError as error:
         raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
     # These imports take seconds, so the folder is checked first.
-    from stockrnn.alignment import prepare
-    from stockrnn.forecaster import Forecaster, ForecasterError
-    from stockrnn.series import PriceError
+    from stockrnn.dataset.alignment import prepare
+    from stockrnn.forecaster.forecaster import Forecaster, ForecasterError
+    from stockrnn.prices.series import PriceError
 
     try:
         forecaster = Forecaster.load(folder)
@@ -155,7 +155,7 @@ def _folder(study: str, rank: str) -> Path:
 
 
 def _access(options: argparse.Namespace) -> "Access":
-    from stockrnn.prices import Access
+    from stockrnn.prices.loading import Access
 
     cache = None if options.cache is None else Path(options.cache)
     return Access(cache=cache, offline=options.offline, refresh=options.refresh)
@@ -163,7 +163,7 @@ def _access(options: argparse.Namespace) -> "Access":
 
 def _data_config(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
     """Return the prices to load: the study's own, newer prices of its ticker, or other prices."""
-    from stockrnn.sources import SOURCES, YAHOO, sources_with_tickers
+    from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
 
     if options.prices is not None:
         if options.prices in sources_with_tickers():
@@ -193,7 +193,7 @@ def _data_config(options: argparse.Namespace, study: "DataConfig") -> "DataConfi
 
 def _check_file(source: str, advice: str) -> None:
     """Raise _OptionError if a source is a file that no longer exists."""
-    from stockrnn.sources import SOURCES
+    from stockrnn.prices.sources import SOURCES
 
     if source not in SOURCES and not os.path.isfile(os.path.expanduser(source)):
         raise _OptionError(f"{source}: no such file; {advice}")

@@ -10,8 +10,8 @@ import torch
 from benchmarks.__main__ import WAYS, lines, price_u
 from benchmarks.plain_loop import losses_of, unseen_forecasts
 from benchmarks.task import BLOCK, EPOCHS, Size, points, split, table
-from search.space import load_space
-from stockrnn.alignment import prepare
+from search.space.space import load_space
+from stockrnn.dataset.alignment import prepare
 
 pytestmark = pytest.mark.slow
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search import ranking
-from search.domain import parse_parameter
-from search.parameters import FIELDS
-from search.reference import entries, reference_text
-from search.settings import SECTIONS
-from search.space import SpaceError, load_space
-from search.verdict import verdict
-from stockrnn.baselines import BASELINES
-from stockrnn.configuration import FEATURE_NAMES
+from search.results import ranking
+from search.results.verdict import verdict
+from search.space.domains import parse_parameter
+from search.space.parameters import FIELDS
+from search.space.reference import entries, reference_text
+from search.space.sections import SECTIONS
+from search.space.space import SpaceError, load_space
+from stockrnn.dataset.config import FEATURE_NAMES
+from stockrnn.evaluation.baselines import BASELINES
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_reference_is_the_generated_one():
-    assert read("space.md") == reference_text(), "run: python -m search.reference > docs/space.md"
+    assert read("space.md") == reference_text(), "run: python -m search.space.reference > docs/space.md"
 
 
 def test_the_reference_has_every_key():
@@ -182,7 +182,7 @@ def test_a_verdict_is_said_as_the_page_has_it(phrase, case):
 
 
 def test_the_statuses_of_trials_are_all_explained():
-    from search.record import STATUSES
+    from search.results.event_log import STATUSES
 
     assert column("scoring.md", "status") == list(STATUSES)
 
@@ -194,21 +194,21 @@ def test_the_exit_codes_are_those_of_the_command():
 
 
 def test_what_may_change_in_a_study_that_goes_on_is_named():
-    from search.resume import FREE
+    from search.results.resume import FREE
 
     (sentence,) = re.findall(r"^`search\.num_samples`.*?so they may\.", read("faults.md"), re.S | re.M)
     assert set(re.findall(r"`([\w.]+)`", sentence)) == set(FREE)
 
 
 def test_the_levels_that_honesty_names_are_those_of_the_tests():
-    from search.verdict import LEVEL
-    from stockrnn import selection, significance
+    from search.results.verdict import LEVEL
+    from stockrnn.evaluation import forecast_tests, multiple_testing
 
     page = read("honesty.md")
-    assert f"fewer than {selection.MIN_DAYS} days, or than 8 × H" in page
-    assert f"fewer than {significance.MIN_DAYS} days" in page
+    assert f"fewer than {multiple_testing.MIN_DAYS} days, or than 8 × H" in page
+    assert f"fewer than {forecast_tests.MIN_DAYS} days" in page
     assert f"each {LEVEL} or less" in page
-    assert f"{selection.REPLICATIONS:,} times" in page
+    assert f"{multiple_testing.REPLICATIONS:,} times" in page
 
 
 def test_links_to_source_files_lead_to_files():

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from stockrnn.tables import read_shipped
+from stockrnn.prices.readers.table import read_shipped
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +68,7 @@ def quotes(tmp_path_factory):
 def test_the_page_extends_all_there_is_to_extend():
     files = [name for name, _ in BLOCKS]
     assert set(re.findall(r"^\| \w+ \| `([\w/]+\.py)`", PAGE, re.M)) | {
-        "tests/stockrnn/test_features.py", "tests/stockrnn/test_heads.py",
+        "tests/stockrnn/dataset/test_features.py", "tests/stockrnn/networks/test_heads.py",
     } == set(files)  # fmt: skip
     for name, block in BLOCKS:
         dictionary = {target.value.id for node in ast.parse(block).body if isinstance(node, ast.Assign)
@@ -96,7 +96,9 @@ def test_the_checks_that_a_contributor_is_told_to_run_pass(project, command):
 
 
 def test_the_imports_and_the_schema_of_the_extended_project_are_in_order(project):
-    done = python(project, "-m pytest -q -p no:cacheprovider tests/test_imports.py tests/search/test_schema.py")
+    done = python(
+        project, "-m pytest -q -p no:cacheprovider tests/test_imports.py tests/search/space/test_json_schema.py"
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     schema = (project / "search/space.schema.json").read_text(encoding="utf-8")
     for name in ("weighted", "mgu", "upper_shadow", "momentum", "nsga", "quotes"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.tutorial import rewritten
-from search.space import load_space
+from search.space.space import load_space
 
 pytestmark = pytest.mark.slow
 

@@ -5,12 +5,12 @@ import pytest
 import studies
 import yaml
 
-from search.manifest import make_folder, opening
-from search.predictions import Predictions
-from search.record import Record
-from search.space import load_space
-from stockrnn.alignment import prepare
-from stockrnn.baselines import baseline_scores
+from search.results.event_log import Record
+from search.results.manifest import make_folder, opening
+from search.results.predictions import Predictions
+from search.space.space import load_space
+from stockrnn.dataset.alignment import prepare
+from stockrnn.evaluation.baselines import baseline_scores
 
 SPACE = {
     "name": "s", "data": studies.DATA, "validation": studies.VALIDATION, "space": {"architecture": ["rnn", "gru"]},

@@ -16,8 +16,8 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from search.predictions import read_predictions
-from search.record import ends_of, read_events
+from search.results.event_log import ends_of, read_events
+from search.results.predictions import read_predictions
 
 ROOT = Path(__file__).parents[2]
 FINALIST = {"finalists": 1, "finalist_seeds": 1}

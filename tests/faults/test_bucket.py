@@ -12,9 +12,9 @@ import pytest
 import studies
 from studies import FINALIST, GRID, ROOT, until
 
-from search.mirror import work_folder
-from search.record import read_ends
-from stockrnn.storage import RemoteFolder, copied
+from search.results.event_log import read_ends
+from search.results.remote_sync import work_folder
+from stockrnn.io.storage import RemoteFolder, copied
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 

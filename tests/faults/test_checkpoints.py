@@ -10,12 +10,12 @@ import pytest
 import ray
 from ray import tune
 
-from search.recorder import _why
-from search.scheduler import FiniteASHA
-from search.space import load_space
-from search.trial import TrialTrainable, reports
-from search.workers import ray_running
-from stockrnn.prices import load
+from search.cluster.ray_session import ray_running
+from search.space.space import load_space
+from search.tune.asha import FiniteASHA
+from search.tune.callback import _why
+from search.tune.trainable import TrialTrainable, reports
+from stockrnn.prices.loading import load
 
 SPACE = """
 name: faults

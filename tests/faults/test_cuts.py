@@ -8,13 +8,13 @@ import pytest
 import studies
 from studies import GRID, until
 
-from search.predictions import STREAM, Predictions
-from search.record import DamagedError, Record, ends_of
-from search.resume import read_begun
-from search.scheduler import FiniteASHA
-from search.searcher import OptunaSearcher
-from search.space import load_space
-from stockrnn.parquet import read_prices
+from search.results.event_log import DamagedError, Record, ends_of
+from search.results.predictions import STREAM, Predictions
+from search.results.resume import read_begun
+from search.space.space import load_space
+from search.tune.asha import FiniteASHA
+from search.tune.optuna_searcher import OptunaSearcher
+from stockrnn.prices.snapshot import read_prices
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 FLIPS = int(os.environ.get("STOCKRNN_FLIPS", "150"))

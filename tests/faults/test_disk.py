@@ -12,8 +12,8 @@ import pytest
 import studies
 from studies import GRID, until
 
-from search.disk import cause, check_present, remedy
-from search.record import read_ends
+from search.common.disk import cause, check_present, remedy
+from search.results.event_log import read_ends
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -4,7 +4,7 @@ import pytest
 import studies
 from studies import GRID
 
-from search.record import read_ends
+from search.results.event_log import read_ends
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 

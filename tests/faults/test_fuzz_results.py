@@ -23,29 +23,30 @@ import torch
 import yaml
 from test_fuzz_space import HOSTILE, at, places
 
-from search import leaderboard, report, run
-from search.board import write_csv
-from search.errors import UserError
-from search.finalists import Refitted, choose, refit
-from search.journal import open_journal, reconcile
-from search.lock import locked
-from search.manifest import opening, write_manifest, write_space
-from search.opening import open_block
-from search.predictions import SCHEMA, Predictions
-from search.proof import prove
-from search.ranking import columns, rank
-from search.record import Record, now
-from search.resume import read_begun
-from search.scheduler import FiniteASHA
-from search.searcher import OptunaSearcher
-from search.space import load_space
-from search.trial import reports
+from search import leaderboard, run
+from search.common.errors import UserError
+from search.optuna_journal.journal import open_journal, reconcile
+from search.report import writer as report
+from search.results.event_log import Record, now
+from search.results.leaderboard import write_csv
+from search.results.lock import locked
+from search.results.manifest import opening, write_manifest, write_space
+from search.results.predictions import SCHEMA, Predictions
+from search.results.ranking import columns, rank
+from search.results.resume import read_begun
+from search.space.space import load_space
+from search.study.finalists import Refitted, choose, refit
+from search.study.multiple_testing import prove
+from search.study.test_block import open_block
+from search.tune.asha import FiniteASHA
+from search.tune.optuna_searcher import OptunaSearcher
+from search.tune.trainable import reports
 from stockrnn import forecast
-from stockrnn.baselines import baseline_scores
-from stockrnn.checkpoint import Checkpoint, Checkpoints
-from stockrnn.parquet import read_prices, write_prices
-from stockrnn.prices import load
-from stockrnn.quality import clean
+from stockrnn.evaluation.baselines import baseline_scores
+from stockrnn.prices.cleaning import clean
+from stockrnn.prices.loading import load
+from stockrnn.prices.snapshot import read_prices, write_prices
+from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
 pytestmark = pytest.mark.slow
 

@@ -20,12 +20,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from search.document import MOST_PROBLEMS, SpaceError
 from search.leaderboard import main
-from search.manifest import write_manifest
-from search.record import Record
-from search.space import load_space
-from search.studies import StudyError, read_study
+from search.results.event_log import Record
+from search.results.manifest import write_manifest
+from search.results.studies import StudyError, read_study
+from search.space.document import MOST_PROBLEMS, SpaceError
+from search.space.space import load_space
 
 pytestmark = pytest.mark.slow
 

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from search import leaderboard, report, run
-from search.predictions import SCHEMA, read_predictions
-from search.record import read_events
-from search.wording import one_line
-from stockrnn.files import line, visible
+from search import leaderboard, run
+from search.common.messages import one_line
+from search.report import writer as report
+from search.results.event_log import read_events
+from search.results.predictions import SCHEMA, read_predictions
+from stockrnn.io.files import line, visible
 
 UNSEEN = [
     *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)),  # bidirectional

@@ -13,7 +13,7 @@ import pytest
 import studies
 from studies import GRID, until
 
-from search.record import read_ends
+from search.results.event_log import read_ends
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 KILLS = int(os.environ.get("STOCKRNN_WORKERS", "3"))
@@ -56,9 +56,9 @@ def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_pat
 DIES_ONCE = """
 import os, signal, sys
 
-import search.tuner
+import search.tune.tuner
 from search.run import main
-from search.trial import TrialTrainable
+from search.tune.trainable import TrialTrainable
 
 MARK = sys.argv.pop()
 
@@ -72,7 +72,7 @@ class DiesOnce(TrialTrainable):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-search.tuner.TrialTrainable = DiesOnce
+search.tune.tuner.TrialTrainable = DiesOnce
 sys.exit(main(sys.argv[1:]))
 """
 

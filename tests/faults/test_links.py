@@ -11,15 +11,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from search import leaderboard, report, run
-from search.links import MAX_DEPTH, check_folder
-from search.predictions import Predictions
-from search.record import DamagedError
-from search.searcher import OptunaSearcher
-from search.space import load_space
-from search.study import _Study
+from search import leaderboard, run
+from search.report import writer as report
+from search.results.event_log import DamagedError
+from search.results.links import MAX_DEPTH, check_folder
+from search.results.predictions import Predictions
+from search.space.space import load_space
+from search.study.study import _Study
+from search.tune.optuna_searcher import OptunaSearcher
 from stockrnn import forecast
-from stockrnn.alignment import prepare
+from stockrnn.dataset.alignment import prepare
 
 pytestmark = pytest.mark.slow
 
@@ -218,7 +219,7 @@ def test_a_folder_without_end_is_refused_quickly(tmp_path, monkeypatch):
     for number in range(20):
         (wide / str(number)).touch()
     check_folder(wide)
-    monkeypatch.setattr("search.links.MAX_ENTRIES", 19)
+    monkeypatch.setattr("search.results.links.MAX_ENTRIES", 19)
     with pytest.raises(DamagedError, match="holds over 19 files"):
         check_folder(wide)
 

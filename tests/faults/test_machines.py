@@ -11,9 +11,9 @@ import pytest
 import studies
 from studies import GRID, until
 
-from search.space import load_space
-from search.trial import reports
-from stockrnn.parquet import read_prices
+from search.space.space import load_space
+from search.tune.trainable import reports
+from stockrnn.prices.snapshot import read_prices
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 SOON = 10.0  # seconds

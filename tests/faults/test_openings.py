@@ -9,15 +9,15 @@ import pytest
 import studies
 from studies import FINALIST, GRID, until
 
-from search.conclusion import Conclusion
-from search.predictions import Predictions, read_predictions
-from search.progress import Progress
-from search.record import Record, read_ends
-from search.recorder import Board
-from search.space import load_space
-from search.stop import Stop
-from stockrnn.alignment import prepare
-from stockrnn.prices import Access
+from search.results.event_log import Record, read_ends
+from search.results.predictions import Predictions, read_predictions
+from search.space.space import load_space
+from search.study.final_evaluation import Conclusion
+from search.terminal.progress import Progress
+from search.tune.callback import Board
+from search.tune.stopper import Stop
+from stockrnn.dataset.alignment import prepare
+from stockrnn.prices.loading import Access
 
 TRIALS = 4
 SPACE = {

@@ -15,7 +15,7 @@ import pytest
 import studies
 from studies import GRID, until
 
-from search.record import read_ends
+from search.results.event_log import read_ends
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 LONG = {  # trials long enough to be met while they run

@@ -16,16 +16,16 @@ import pytest
 import studies
 from studies import FINALIST, GRID, PATIENCE, until
 
-from search import lease as leases
-from search import mirror as mirrors
-from search.disk import TakenError
-from search.lease import Lease, LostError
-from search.lock import LockedError, locked
-from search.mirror import Mirror, mirrored, work_folder
-from search.record import Record, read_events
-from stockrnn.checkpoint import Checkpoint, Checkpoints
-from stockrnn.conditional import LOCK, ChangedError, ConditionalFolder
-from stockrnn.storage import RemoteFolder, StorageError, copied, joined
+from search.common.disk import TakenError
+from search.results import remote_lock as leases
+from search.results import remote_sync as mirrors
+from search.results.event_log import Record, read_events
+from search.results.lock import LockedError, locked
+from search.results.remote_lock import Lease, LostError
+from search.results.remote_sync import Mirror, mirrored, work_folder
+from stockrnn.io.conditional import LOCK, ChangedError, ConditionalFolder
+from stockrnn.io.storage import RemoteFolder, StorageError, copied, joined
+from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
 SEEDS = range(int(os.environ.get("STOCKRNN_SLEEPERS", "1")))
 LINES = b'{"event": "start"}\n', b'{"event": "epoch"}\n', b'{"event": "end"}\n'

@@ -12,15 +12,15 @@ import pytest
 import studies
 from studies import GRID, until
 
-import search.afresh
-import search.stalls
-from search.finalists import Finalist
-from search.needs import Needs
-from search.record import read_ends
-from search.space import load_space
-from search.workers import ray_running
-from stockrnn.prices import load
-from stockrnn.quality import clean
+import search.space.stalls
+import search.study.refit
+from search.cluster.demands import Needs
+from search.cluster.ray_session import ray_running
+from search.results.event_log import read_ends
+from search.space.space import load_space
+from search.study.finalists import Finalist
+from stockrnn.prices.cleaning import clean
+from stockrnn.prices.loading import load
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -28,13 +28,13 @@ HANGS = """
 import os, signal, sys, time
 from pathlib import Path
 
-import search.stalls
-import search.tuner
+import search.space.stalls
+import search.tune.tuner
 from search.run import main
-from search.trial import TrialTrainable
+from search.tune.trainable import TrialTrainable
 
 PLACES, MARKS = sys.argv.pop().split(","), Path(sys.argv.pop())
-search.stalls.FIRST_REPORT, search.stalls.WORKER_START = 10.0, 30.0
+search.space.stalls.FIRST_REPORT, search.space.stalls.WORKER_START = 10.0, 30.0
 
 
 def hang(place):
@@ -66,7 +66,7 @@ class Hangs(TrialTrainable):
         return super().step()
 
 
-search.tuner.TrialTrainable = Hangs
+search.tune.tuner.TrialTrainable = Hangs
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -140,7 +140,7 @@ def test_a_trial_that_hangs_whenever_it_is_tried_fails_alone(tmp_path):
 def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, monkeypatch):
     marks = tmp_path / "marks"
     marks.mkdir()
-    refit = search.afresh._refit
+    refit = search.study.refit._refit
 
     def faulty(finalist, *arguments):
         first = not list(marks.glob(f"{finalist.trial_id}-*"))
@@ -163,7 +163,7 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
     said = []
     with ray_running(None):
         needs = Needs(space, splits, len(prices), None)
-        refitted, failed = search.afresh.train_afresh(
+        refitted, failed = search.study.refit.train_afresh(
             finalists, needs.at, validation, space, prices, splits, go_on=lambda: True, say=said.append
         )
     assert [one.finalist.trial_id for one in refitted] == ["00002", "00003", "00004"]

@@ -14,15 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from search import board, leaderboard, report, run
-from search.document import SpaceError
-from search.record import DamagedError, TrialEnd, cut_torn_line
-from search.searcher import OptunaSearcher
-from search.space import load_space
+from search import leaderboard, run
+from search.report import writer as report
+from search.results import leaderboard as board
+from search.results.event_log import DamagedError, TrialEnd, cut_torn_line
+from search.space.document import SpaceError
+from search.space.space import load_space
+from search.tune.optuna_searcher import OptunaSearcher
 from stockrnn import forecast
-from stockrnn.files import FileError, json_data, plain_bytes
-from stockrnn.parquet import read_prices
-from stockrnn.series import PriceError
+from stockrnn.io.files import FileError, json_data, plain_bytes
+from stockrnn.prices.series import PriceError
+from stockrnn.prices.snapshot import read_prices
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +79,7 @@ BOMBS = {
 MEASURE = """
 import resource, sys, time
 resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))  # bytes; more is a MemoryError
-from search.space import SpaceError, load_space
+from search.space.space import SpaceError, load_space
 slowest = 0
 for path in sys.argv[1:]:
     start = time.process_time()
@@ -423,7 +425,7 @@ def bombs(study):
 
 MEASURED = """
 import resource, sys
-from search.report import main
+from search.report.writer import main
 code = main(sys.argv[1:])
 print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
 """

@@ -13,7 +13,7 @@ import studies
 from studies import FINALIST, GRID, until
 from test_disk import disk, fill
 
-from search.record import read_ends
+from search.results.event_log import read_ends
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 SMALL = {**GRID, "space": {"architecture": ["rnn", "gru"], "hidden_size": [4, 8], "sequence_length": [5]}}

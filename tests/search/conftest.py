@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.space import Space, load_space
+from search.space.space import Space, load_space
 
 SMALL = {
     "name": "small",

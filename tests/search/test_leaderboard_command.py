@@ -8,8 +8,8 @@ import math
 import pytest
 
 from search.leaderboard import main
-from search.manifest import write_manifest
-from search.record import Record
+from search.results.event_log import Record
+from search.results.manifest import write_manifest
 
 BASELINES = {"persistence": {"val_theils_u": 1.0}, "drift": {"val_theils_u": 0.99}}
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stockrnn.series import Prices
+from stockrnn.prices.series import Prices
 
 
 def synthetic_prices(sessions: int, seed: int = 0, zero_volumes: tuple[int, ...] = ()) -> Prices:

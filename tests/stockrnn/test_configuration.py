@@ -6,17 +6,17 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from stockrnn.configuration import (
-    COLUMNS,
+from stockrnn.dataset.config import (
     FEATURE_SETS,
     DataConfig,
-    NetworkConfig,
-    TrainingConfig,
     ValidationConfig,
     WindowConfig,
     features_label,
     parse_features,
 )
+from stockrnn.dataset.features import COLUMNS
+from stockrnn.networks.config import NetworkConfig
+from stockrnn.training.config import TrainingConfig
 
 DEFAULTS = [DataConfig, ValidationConfig, WindowConfig, TrainingConfig]
 

@@ -13,16 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stockrnn.alignment import prepare
-from stockrnn.configuration import DataConfig, NetworkConfig, TrainingConfig, WindowConfig
-from stockrnn.folds import Fold
+from stockrnn.dataset.alignment import prepare
+from stockrnn.dataset.config import DataConfig, WindowConfig
+from stockrnn.dataset.walk_forward import Fold
+from stockrnn.dataset.windows import Windows
+from stockrnn.evaluation.conformal import conformal_intervals
 from stockrnn.forecast import main
-from stockrnn.forecaster import DOCUMENT, WEIGHTS, Forecaster
-from stockrnn.intervals import conformal_intervals
-from stockrnn.prices import Access, load
-from stockrnn.quality import clean
-from stockrnn.training import train
-from stockrnn.windows import Windows
+from stockrnn.forecaster.forecaster import DOCUMENT, WEIGHTS, Forecaster
+from stockrnn.networks.config import NetworkConfig
+from stockrnn.prices.cleaning import clean
+from stockrnn.prices.loading import Access, load
+from stockrnn.training.config import TrainingConfig
+from stockrnn.training.trainer import train
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,93 @@
+"""What a study will do and cost, in words: the text of `--dry-run`."""
+
+from search.common.messages import at_epochs, one_line
+from search.space.cost import Cost, estimate
+from search.space.space import Space
+from stockrnn.dataset.walk_forward import WalkForward
+from stockrnn.prices.series import Prices
+
+__all__ = ["plan"]
+
+INDENT = " " * 8
+
+
+def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str:
+    """The space with its defaults, the folds with their dates, the size of the study and what it will cost.
+
+    Args:
+        prices, splits: None where there are no prices yet.
+    """
+    validation, scheduler = space.validation, space.scheduler
+    networks = validation.folds * validation.seeds
+    lines = [space.as_yaml(), *_folds(space, prices, splits)]
+    rungs = at_epochs(scheduler.rungs)
+    lines.append(
+        f"study:  {space.num_samples} trials of {networks} networks ({validation.folds} folds x {validation.seeds} "
+        f"seeds), at most {scheduler.max_epochs} epochs"
+        + (f", stopped early at {rungs}" if rungs else ", none stopped early")
+        + f": at most {space.num_samples * networks} networks"
+    )
+    if space.search.finalists:
+        count, seeds = space.search.finalists, space.search.finalist_seeds
+        lines.append(f"then:   {count} finalists of {seeds} networks each on the test block, once")
+    return "\n".join([*lines, *_cost(space, estimate(space, splits))])
+
+
+def _folds(space: Space, prices: Prices | None, splits: WalkForward | None) -> list[str]:
+    if prices is None or splits is None:
+        validation = space.validation
+        trained = "all sessions" if validation.train_size is None else f"the {validation.train_size} sessions"
+        return [
+            one_line(f"prices: {space.data.source} {space.data.ticker or ''}") + ", none yet: no dates",
+            f"folds:  {validation.folds}, each trained on {trained} before it, {validation.fold_size} to validate on",
+            f"test:   the last {space.data.test_size} sessions, untouched by the search",
+        ]
+
+    def dates(block: range) -> str:
+        return f"{prices.dates[block.start]} to {prices.dates[block.stop - 1]} ({len(block)} sessions)"
+
+    return [
+        one_line(f"prices: {prices.source}") + f", {len(prices)} sessions, {prices.dates[0]} to {prices.dates[-1]}",
+        *(
+            f"fold {number}: train {dates(fold.train)}, validate {dates(fold.validation)}"
+            for number, fold in enumerate(splits.folds, start=1)
+        ),
+        f"test:   {dates(splits.test)}, untouched by the search",
+    ]
+
+
+def _cost(space: Space, cost: Cost | None) -> list[str]:
+    if cost is None:
+        return ["cost:   not known without prices: each fold trains on all sessions before it"]
+    epochs, spans = cost.epochs, [f"{_span(*cost.core_seconds)} of a CPU core, by rates measured on an AMD EPYC"]
+    if space.resources.gpu or any(entry.gpu for entry in space.resources.when):
+        spans.insert(0, f"{_span(*cost.gpu_seconds)} of a GPU at 10 to 1 TFLOP/s, assumed: none was measured; or")
+    likely = f"{epochs.most:,} epochs"
+    if epochs.least < epochs.most:
+        likely = (
+            f"about {epochs.likely:,.0f} epochs ({epochs.least:,} if all trials stop early, {epochs.most:,} if none)"
+        )
+    return [
+        f"cost:   {likely}; with the finalists {_operations(cost.operations)}, an estimate:",
+        *(INDENT + span for span in spans),
+    ]
+
+
+def _operations(count: float) -> str:
+    for size, name in ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP")):
+        if count >= size:
+            return f"{_rounded(count / size)} {name}"
+    return f"{_rounded(count / 1e9)} GFLOP"
+
+
+def _span(least: float, most: float) -> str:
+    """From so many seconds to so many, in the unit that suits both."""
+    for size, unit in ((3600, "hours"), (60, "minutes"), (1, "seconds")):
+        if least >= size or unit == "seconds":
+            break
+    return f"{_rounded(least / size)} to {_rounded(most / size)} {unit}"
+
+
+def _rounded(number: float) -> str:
+    """To two digits, which is more than an estimate has."""
+    return f"{float(f'{number:.1e}'):,.{0 if number >= 10 else 1}f}"

@@ -1,0 +1,4 @@
+"""Messages, errors and disk helpers that every folder uses.
+
+Imports nothing else of `search`.
+"""

@@ -1,0 +1,4 @@
+"""The charts of the report, as plotly figures.
+
+Imports `search.results` and what is below it.
+"""

@@ -1,0 +1,239 @@
+"""`trials.jsonl`: one line a trial's start, an epoch's report and a trial's end, appended; the study's record of truth.
+
+A trial starts once and ends once. One that was interrupted has a line of its own, which a later end replaces; a retry
+of a trial whose worker died has one too. Times are UTC in ISO 8601. Unknown numbers are null, never 0 and never NaN.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from search.common.disk import TakenError, lock_state
+from search.common.errors import DamagedError
+from search.results.schemas import EVENTS, MOST_LINE, MOST_RECORD, MOST_TRACEBACK, event, written
+from stockrnn.io.files import FileError, no_link, plain_lines
+
+__all__ = [
+    "INTERRUPTED", "STATUSES", "TRIAL_ID", "UNSCORED", "DamagedError", "Record", "TrialEnd", "cut_torn_line",
+    "ends_of", "events_in", "now", "read_ends", "read_events",
+]  # fmt: skip
+
+INTERRUPTED = "interrupted"
+STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
+UNSCORED = ("diverged", "failed")  # what such a trial reached before stands in its epochs' lines, and ranks nowhere
+TRIAL_ID = re.compile(r"[0-9]{5,9}")  # a trial has a folder of this name
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEnd:
+    """How a trial ended.
+
+    Attributes:
+        point: its parameters.
+        scores: of its best epoch; empty where it has none, and where the trial diverged or failed.
+        parameters: weights of one member.
+        form: how its members were computed, batched or looped.
+        seconds: from its beginning on the worker to its last report.
+        message: why it failed.
+    """
+
+    trial_id: str
+    status: str
+    point: Mapping[str, Any]
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+    epochs: int = 0
+    best_epoch: int | None = None
+    parameters: int | None = None
+    seconds: float | None = None
+    worker: int | None = None
+    form: str | None = None
+    message: str | None = None
+
+
+def now() -> str:
+    """The time, UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Record:
+    """Appends to `trials.jsonl`, made at the first line, and keeps every trial's end in memory.
+
+    Args:
+        path: the file.
+        events: what a study that is resumed wrote there before.
+
+    Attributes:
+        ends: of the trials that ended, and of those interrupted since this record was opened.
+    """
+
+    def __init__(self, path: Path, events: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._running: dict[str, tuple[Mapping[str, Any], dict[str, Any]]] = {}
+        self._epochs: dict[str, int] = {}  # the last epoch on file
+        self._started = {line["trial_id"] for line in events if line["event"] == "start"}
+        for line in events:
+            if line["event"] == "epoch":
+                self._epochs[line["trial_id"]] = line["epoch"]
+        self.ends = [end for end in ends_of(events) if end.status != INTERRUPTED]
+        self._left = self._state() if path.exists() else None
+
+    @property
+    def running(self) -> dict[str, dict[str, Any]]:
+        """The last report of each trial that has not ended, by trial id; empty before the first."""
+        return {trial_id: report for trial_id, (_, report) in self._running.items()}
+
+    def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
+        """A trial began, or began again on another worker."""
+        self._running.setdefault(trial_id, (point, {}))
+        if trial_id not in self._started:
+            self._started.add(trial_id)
+            self._append({"event": "start", "trial_id": trial_id, "time": now(), "point": point})
+
+    def retry(self, trial_id: str, message: str) -> None:
+        """A trial's worker failed and another one goes on with it."""
+        self._append({"event": "retry", "trial_id": trial_id, "time": now(), "message": message})
+
+    def epoch(self, trial_id: str, report: Mapping[str, Any]) -> None:
+        """An epoch's report, as `trial.reports` yields it; an epoch that is done again has its line already."""
+        point, last = self._running[trial_id]
+        if "epoch" not in report:  # a failure's report: the epochs before it still count
+            self._running[trial_id] = (point, {**last, **report})
+            return
+        self._running[trial_id] = (point, dict(report))
+        if report["epoch"] <= self._epochs.get(trial_id, 0):
+            return
+        self._epochs[trial_id] = report["epoch"]
+        line = {"event": "epoch", "trial_id": trial_id, "time": now()}
+        keys = ("epoch", "score", "best_epoch", "scores", "loss", "seconds", "worker")
+        self._append(line | {key: report[key] for key in keys})
+
+    def end(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:
+        """A trial ended; its last report holds what it reached."""
+        point, report = self._running.pop(trial_id)
+        if status in UNSCORED:
+            report = {**report, "best": {}, "best_epoch": None}
+        end = TrialEnd(
+            trial_id=trial_id, status=status, point=point, scores=report.get("best", {}),
+            epochs=report.get("epoch", 0), best_epoch=report.get("best_epoch") or None,
+            parameters=report.get("parameters"), seconds=report.get("seconds"), worker=report.get("worker"),
+            form=report.get("form"),
+            message=message or report.get("message"),
+        )  # fmt: skip
+        self.ends.append(end)
+        line = {
+            "event": INTERRUPTED if status == INTERRUPTED else "end",
+            "time": now(),
+            **{name: getattr(end, name) for name in TrialEnd.__dataclass_fields__},
+        }
+        if "traceback" in report:
+            line["traceback"] = report["traceback"][-MOST_TRACEBACK:]  # its end says the most
+        self._append(line, durable=True)
+        return end
+
+    def check(self) -> None:
+        """See that the file is as this record left it, and that the lock on the folder is this process's still.
+
+        Raises:
+            TakenError: neither is sure; another process may write there.
+        """
+        state = self._state()
+        if self._left not in (None, state):
+            raise TakenError(
+                f"{self._path}: is not as this process left it (changed or moved by another one, or its lock was "
+                "removed); a study has one writer; see what is there, and go on with --resume"
+            )
+        self._left = state
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _state(self) -> tuple[int | None, ...]:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return (None, 0, *lock_state(self._path.parent))
+        return (found.st_ino, found.st_size, *lock_state(self._path.parent))
+
+    def _append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
+        self.check()
+        if self._file is None:
+            self._file = open(self._path, "ab", buffering=0, opener=no_link)  # noqa: SIM115  # until close
+        content = written(EVENTS[line["event"]], line) + b"\n"
+        before = self._file.seek(0, os.SEEK_END)
+        if before + len(content) > MOST_RECORD:  # nobody could read it
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self._path))
+        try:
+            if self._file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        except OSError:
+            self._file.truncate(before)
+            raise
+        assert self._left
+        self._left = (os.fstat(self._file.fileno()).st_ino, before + len(content), *self._left[2:])
+        if durable:
+            os.fsync(self._file.fileno())
+
+
+def events_in(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the record, without the last where it is torn: still being written, or cut off.
+
+    Raises:
+        DamagedError: another line is no event.
+    """
+    try:
+        for number, line in enumerate(plain_lines(path, MOST_RECORD, MOST_LINE), start=1):
+            try:
+                found = event(line)
+            except ValueError as error:
+                if line.endswith(b"\n"):
+                    raise DamagedError(f"{path}:{number}: is no event of a trial: {error}; remove the line") from None
+                return
+            yield found
+    except FileError as error:
+        raise DamagedError(f"{path}: {error}; it is as search.run wrote it; copy the study's folder again") from None
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Return all events of the record; see `events_in`."""
+    return list(events_in(path))
+
+
+def cut_torn_line(path: Path) -> int:
+    """Cut what follows a file's last line break: a line that a crash broke off. Returns how many bytes.
+
+    Raises:
+        DamagedError: it is a link, which may lead out of the study's folder, or no file.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DamagedError(f"{path}: is no plain file; a study writes into its own folder only; put the file there")
+    if not path.exists():
+        return 0
+    with open(path, "rb+", opener=no_link) as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        file.truncate(whole)
+    return len(content) - whole
+
+
+def read_ends(path: Path) -> list[TrialEnd]:
+    """The trials that ended or were interrupted, in the order in which they did."""
+    return ends_of(events_in(path))
+
+
+def ends_of(events: Iterable[Mapping[str, Any]]) -> list[TrialEnd]:
+    """The ends among events; of a trial that was interrupted and went on, its last."""
+    names = set(TrialEnd.__dataclass_fields__)
+    ends: dict[str, TrialEnd] = {}
+    for line in events:
+        if line["event"] in (INTERRUPTED, "end"):
+            ends.pop(line["trial_id"], None)
+            ends[line["trial_id"]] = TrialEnd(**{name: value for name, value in line.items() if name in names})
+    return list(ends.values())

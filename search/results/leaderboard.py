@@ -1,0 +1,144 @@
+"""Write the leaderboard as a CSV file or as a table of text, and read the CSV file.
+
+A CSV file may be opened in a spreadsheet, which computes a cell that begins with `=`, `+`, `-` or `@`. A text that does
+has an apostrophe before it, as is usual; so has one that begins with an apostrophe, so that `read_csv` gives each back
+as it was. Texts stand on one line, and control characters in them as escapes. Numbers stay numbers, negative ones too.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Sequence
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+from search.common.errors import DamagedError
+from search.results.ranking import BASELINE, ENSEMBLE, Row, network
+from search.results.schemas import MOST_TRIALS
+from search.common.messages import one_line, shortened
+from stockrnn.io.files import FileError, plain_lines, write_atomic
+
+__all__ = ["LEFT", "aligned", "cell_text", "csv_text", "markdown_cell", "read_csv", "table", "write_csv"]
+
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet takes wide letters for narrow ones
+MOST_CSV, MOST_LINE = 200_000_000, 100_000  # bytes of a file and of its lines
+MOST_ROWS, MOST_COLUMNS = MOST_TRIALS + 1000, 200
+KEPT = {"rank", "trial_id", "status", "val_theils_u", "test_theils_u", "test_dm_p", "test_rmse"}  # what verdicts are of
+LEFT = {"trial_id", "status", "network", "study", "state", "source", "start"}  # columns of words
+
+
+def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
+    """Write the leaderboard; a reader sees the old file or the new one, never a part."""
+    write_atomic(path, csv_text(rows, names).encode())
+
+
+def read_csv(path: Path, whole: int = MOST_ROWS) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns of a leaderboard that `write_csv` wrote, and its rows as texts.
+
+    Args:
+        path: the file.
+        whole: rows that have all columns; of those behind them trials have the columns KEPT only.
+
+    Raises:
+        DamagedError: it is none, in one line.
+    """
+    again = "it is as search.run wrote it; copy the study's folder again"
+    rows: list[dict[str, str]] = []
+    try:
+        reader = csv.reader((line.decode("utf-8") for line in plain_lines(path, MOST_CSV, MOST_LINE)), strict=True)
+        names = next(reader, [])
+        if len(set(names)) < len(names) or len(names) > MOST_COLUMNS:
+            raise FileError(f"two columns have a name, or there are more than {MOST_COLUMNS}")
+        if names and (missing := {"rank", "trial_id", "status"} - set(names)):
+            raise FileError(f"has no column {min(missing)}")
+        kept = [name in KEPT for name in names]
+        for number, cells in enumerate(reader):
+            if len(cells) != len(names):
+                raise FileError("its lines are not all as long")
+            if number == MOST_ROWS:
+                raise FileError(f"has more than {MOST_ROWS} rows")
+            pairs = zip(names, map(_read, cells), strict=True)
+            rows.append(dict(pairs if number < whole else compress(pairs, kept)))
+    except FileNotFoundError:
+        raise DamagedError(f"{path}: no such file; {again}") from None
+    except (csv.Error, ValueError) as error:
+        what = str(error) if isinstance(error, FileError) else f"is no CSV file ({one_line(str(error))})"
+        raise DamagedError(f"{path}: {what}; {again}") from None
+    return names, rows
+
+
+def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str:
+    """The best rows, every baseline and the finalists' average, as text of at most 80 columns.
+
+    val U and test U are Theil's U.
+    """
+    shown = [row for position, row in enumerate(rows) if position < top or row["status"] in (BASELINE, ENSEMBLE)]
+    heads: tuple[str, ...] = ("#", "trial", "status", "network", "val U", "sd")
+    extra = [name for name in (metric,) if name not in ("val_theils_u", "val_worst_fold")]
+    if any("test_theils_u" in row for row in rows):
+        extra.append("test_theils_u")
+    heads = (*heads, *(name.removeprefix("val_").replace("test_theils_u", "test U") for name in extra))
+    cells = [heads]
+    for row in shown:
+        line = (
+            str(row.get("rank") or "-"), *map(cell_text, (row["trial_id"], row["status"], network(row))),
+            number_text(row.get("val_theils_u")), number_text(row.get("val_theils_u_sd")),
+        )  # fmt: skip
+        cells.append((*line, *(number_text(row.get(name)) for name in extra)))
+    return aligned(cells, (1, 2, 3))
+
+
+def aligned(cells: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Lines of cells in columns; those in `left` start at the left, the others end at the right."""
+    widths = [max(len(line[index]) for line in cells) for index in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index in left else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    )
+
+
+def number_text(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def csv_text(rows: Sequence[Row], names: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_guarded(row.get(name)) for name in names] for row in rows)
+    return text.getvalue()
+
+
+def _guarded(value: Any) -> Any:
+    """A value as it stands in a CSV file: a text that a spreadsheet would compute has an apostrophe before it."""
+    cell = plain_cell(value)
+    return f"'{cell}" if isinstance(value, str) and cell.startswith(FORMULA) else cell
+
+
+def _read(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+
+
+def plain_cell(value: Any) -> Any:
+    """A value on one line, its unseen characters visible; empty where it is unknown."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return "" if not math.isfinite(value) else f"{value:.10g}"
+    return one_line(value) if isinstance(value, str) else "" if value is None else value
+
+
+def markdown_cell(cell: str) -> str:
+    """A cell of a Markdown table as text: nothing in it is HTML, a link, an image, code or the end of the cell."""
+    return re.sub(r"([\\`|\[\]*~])", r"\\\1", cell.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
+def cell_text(value: Any) -> str:
+    return number_text(value) if isinstance(value, float) else shortened(str(plain_cell(value)))

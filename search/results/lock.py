@@ -1,0 +1,93 @@
+"""One writer at a time: the lock on a study's folder, and who holds it."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from search.common.disk import LOCK_FILES, lock_state
+from search.common.errors import UserError
+from search.results.event_log import now
+from stockrnn.io.files import json_data, plain_bytes, write_atomic
+
+__all__ = ["LockedError", "check_free", "held", "locked"]
+
+NAME, OWNER = LOCK_FILES
+MAX_OWNER_BYTES = 10_000
+
+
+class LockedError(UserError):
+    """Another process writes into this study's folder, in one line."""
+
+
+@contextmanager
+def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
+    """Within: nobody else writes into the folder. The lock is the system's: it goes when its owner dies.
+
+    Args:
+        folder: it exists.
+        becomes: what it is renamed to within.
+
+    Raises:
+        LockedError: somebody writes there already; the line says who.
+        OSError: the folder cannot be written.
+    """
+    for path in (folder / NAME, folder / OWNER):  # a pipe would block, a link may lead out of the folder
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise LockedError(f"{path}: is no plain file; a study writes its own there; remove it")
+    lock, state = FileLock(folder / NAME), None
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LockedError(_said(folder, str(folder))) from None
+    try:
+        owner = {"pid": os.getpid(), "host": platform.node(), "since": now()}
+        write_atomic(folder / OWNER, (json.dumps(owner) + "\n").encode())
+        state = lock_state(folder)
+        yield
+    finally:
+        if state is None or lock_state(becomes or folder) == state:  # else another process has taken the folder over
+            for path in (becomes or folder) / OWNER, (becomes or folder) / NAME:
+                with suppress(OSError):  # of a disk that has gone; without an owner they lock nothing
+                    path.unlink()
+        lock.release()
+
+
+def check_free(folder: Path, place: str) -> None:
+    """See that no process of this machine writes into the folder, which the user calls `place`.
+
+    Raises:
+        LockedError: one does; the line says which.
+    """
+    if held(folder):
+        raise LockedError(_said(folder, place))
+
+
+def held(folder: Path) -> bool:
+    """Whether a process of this machine writes into the folder at this moment."""
+    path = folder / NAME
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):
+        return True
+    lock.release()
+    return False
+
+
+def _said(folder: Path, place: str) -> str:
+    return f"{place}: is written by {_owner(folder)}; a study has one writer; wait for it to end, or end it"
+
+
+def _owner(folder: Path) -> str:
+    try:
+        owner = json_data(plain_bytes(folder / OWNER, MAX_OWNER_BYTES))
+        return f"process {int(owner['pid'])} on {str(owner['host'])[:100]} since {str(owner['since'])[:30]}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "another process"

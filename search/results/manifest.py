@@ -1,0 +1,145 @@
+"""`manifest.json`: what a study was made of, and what it came to."""
+
+import errno
+import importlib.metadata
+import platform
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search.results.lock import locked
+from search.space.parameters import FIELDS
+from search.results.schemas import MANIFEST, MOST_MANIFEST, written
+from search.space.space import Space
+from stockrnn.io.files import fsync_path, write_atomic
+from stockrnn.dataset.walk_forward import WalkForward
+from stockrnn.prices.snapshot import write_prices
+from stockrnn.prices.series import Prices
+
+__all__ = [
+    "Openings", "interrupted", "make_folder", "opening", "scored_opening", "versions", "write_manifest", "write_space",
+]  # fmt: skip
+
+Openings = Sequence[Mapping[str, Any]]  # of the test block, as `test_openings` holds them
+
+PACKAGES = ("stockrnn-search", "torch", "ray", "optuna", "numpy")
+
+
+def opening(
+    space: Space,
+    prices: Prices,
+    splits: WalkForward,
+    command: str,
+    start: str,
+    baselines: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """What is known when a study begins; dates are those of targets, ISO 8601.
+
+    `defaults` are the values of the parameters that the space does not name.
+    """
+    named = {parameter.name for parameter in space.parameters}
+    defaults = {
+        name: owner.model_fields[name].default
+        for name, owner in FIELDS.items()
+        if name not in named and name not in ("architecture", "features")
+    }
+
+    def dates(block: range) -> list[str]:
+        return [str(prices.dates[block.start]), str(prices.dates[block.stop - 1])]
+
+    return {
+        "name": space.name,
+        "command": command,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "start": start,
+        "end": None,
+        "versions": versions(),
+        "seed": space.seed,
+        "space": yaml.safe_load(space.as_yaml()),
+        "defaults": defaults,
+        "data": asdict(prices.provenance),
+        "folds": [{"train": dates(fold.train), "validation": dates(fold.validation)} for fold in splits.folds],
+        "test": dates(splits.test),
+        "test_openings": [],
+        "resumes": [],
+        "baselines": baselines,
+    }
+
+
+def interrupted(openings: Openings) -> bool:
+    """Whether the last opening of the test block was written down and never scored."""
+    return bool(openings) and openings[-1].get("scores") is None
+
+
+def scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the last opening of the test block that has scores; empty where there is none."""
+    scored = (opening for opening in reversed(manifest.get("test_openings") or []) if opening.get("scores") is not None)
+    return next(scored, {})
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write `manifest.json`; a reader sees the old one or the new one. Unknown numbers are null."""
+    content = written(MANIFEST, manifest, indent=2) + b"\n"
+    if len(content) > MOST_MANIFEST:
+        content = written(MANIFEST, _short(manifest), indent=2) + b"\n"
+    write_atomic(folder / "manifest.json", content, durable=True)
+
+
+def _short(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without details of earlier openings and resumes; each still counts."""
+    *earlier, last = manifest.get("test_openings") or [{}]
+    return {
+        **manifest,
+        "test_openings": [*({"time": one.get("time"), "trials": one.get("trials")} for one in earlier), last],
+        "resumes": [{"time": one.get("time"), "trials": one.get("trials")} for one in manifest.get("resumes") or []],
+    }
+
+
+def write_space(folder: Path, space: Space) -> None:
+    """Write `space.yaml`, the space as resolved; a reader sees the old one or the new one."""
+    write_atomic(folder / "space.yaml", space.as_yaml().encode(), durable=True)
+
+
+def versions() -> dict[str, str | None]:
+    """Python's version and those of the packages that decide results; None for a checkout that was not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def make_folder(folder: Path, space: Space, prices: Prices, manifest: Mapping[str, Any]) -> ExitStack:
+    """Make the results folder, whole or not at all; returns the lock on it.
+
+    Raises:
+        SpaceError: it exists.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{uuid.uuid4().hex}")  # nobody guesses it and puts a link there
+    part.mkdir()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, part, ignore_errors=True)
+        stack.enter_context(locked(part, becomes=folder))
+        write_prices(part / "prices.parquet", prices)
+        write_space(part, space)
+        write_manifest(part, manifest)
+        fsync_path(part / "prices.parquet")
+        try:
+            part.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            raise space.error(("name",), f"{folder} was made meanwhile; choose another name") from None
+        fsync_path(folder.parent)
+        return stack.pop_all()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that was not installed
+        return None

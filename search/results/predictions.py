@@ -1,0 +1,353 @@
+"""`predictions.parquet`: what every trial and finalist forecast, day by day; a folder of parts, read as one table.
+
+One row a day: `trial_id` (a baseline's name for a baseline), `split` (validation or test), `fold` (from 1; 0 for the
+test block), `date` of the target, and in price points `forecast`, `actual` and `previous`, the close of the day on
+which the forecast was made. A validation forecast is the seed average at the trial's best epoch; a test forecast is
+the finalist's.
+"""
+
+import os
+import struct
+import time
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from search.common.errors import DamagedError
+from stockrnn.io.files import TEMPORARY, FileError, line, no_link, plain_bytes, write_atomic
+from stockrnn.dataset.walk_forward import Fold
+from stockrnn.io.parquet_pages import check_pages
+from stockrnn.prices.series import Prices
+
+__all__ = ["Predictions", "forecast_days", "read_predictions", "validation_forecasts"]
+
+SCHEMA = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("split", pa.string()),
+        ("fold", pa.int16()),
+        ("date", pa.date32()),
+        ("forecast", pa.float32()),
+        ("actual", pa.float32()),
+        ("previous", pa.float32()),
+    ]
+)
+PART_ROWS = 100_000
+PART_SECONDS = 30.0
+PARTS = f"part-{5 * '[0-9]'}.parquet"
+STREAM = ".stream.arrows"  # readers of Parquet folders skip names with a dot
+TEXTS = ("trial_id", "split")
+SCHEMA_READ = pa.schema(
+    [pa.field(one.name, pa.dictionary(pa.int32(), pa.string()) if one.name in TEXTS else one.type) for one in SCHEMA]
+)  # texts as their dictionaries: a long one counts once
+AGAIN = "copy the study's folder again"
+MOST_PART, MOST_PART_ROWS = 20_000_000, 1_000_000  # bytes and rows of a part; ours have PART_ROWS and a trial's more
+MOST_STREAM = 100_000_000  # bytes
+MOST_ROWS = 100_000_000  # of all parts
+MOST_DAYS = 2_000_000  # of the forecasts that a report shows
+BATCH = 1 << 17  # rows decoded at once
+LONGEST_TEXT = 200  # letters
+
+
+class Predictions:
+    """Writes predictions in parts: memory stays flat. What has come since the last part stands in a stream beside it.
+
+    Args:
+        folder: `predictions.parquet` of the study; made at the first forecast.
+        prices, horizon: what the forecasts are of.
+    """
+
+    def __init__(self, folder: Path, prices: Prices, horizon: int) -> None:
+        self._folder, self._prices, self._horizon = folder, prices, horizon
+        self._closes = prices.column("close")
+        self._tables: list[pa.Table] = []
+        self._rows, self._written = 0, time.monotonic()
+        self._file: BinaryIO | None = None
+        self._stream: pa.RecordBatchStreamWriter | None = None
+
+    def keep(self, trial_ids: Collection[str], *, folds: int, test: bool) -> None:
+        """Go on where a study broke off: keep the validation forecasts of these trials, each once, and no others.
+
+        Args:
+            trial_ids: the trials that ended with a score.
+            folds: how many there are.
+            test: whether the forecasts of the test block are kept too.
+
+        Raises:
+            DamagedError: forecasts of these trials are missing.
+        """
+        wanted = pc.field("trial_id").isin(pa.array(list(trial_ids), pa.string())) & (pc.field("split") == "validation")
+        wanted = wanted | (pc.field("split") == "test") if test else wanted
+        have: set[tuple[str, str, int]] = set()
+        for torn in self._folder.glob(".*"):
+            if TEMPORARY.fullmatch(torn.name):
+                torn.unlink()
+        for path, table in self._parts():
+            kept = _without(table.filter(wanted), have)
+            if len(kept) < len(table):
+                _write(kept, path)
+        for table in _streamed(self._folder / STREAM):
+            kept = _without(table.filter(wanted), have)
+            self._tables.append(kept)
+        self.flush()
+        lost = {name for name in trial_ids if any((name, "validation", fold + 1) not in have for fold in range(folds))}
+        if lost:
+            raise DamagedError(
+                f"{self._folder}: lacks forecasts of {len(lost)} trials that ended ({', '.join(sorted(lost)[:3])}); "
+                "all are needed to ask whether the best is only lucky; copy the folder back, or begin the study anew"
+            )
+
+    def validation(self, trial_id: str, folds: Sequence[Fold], forecast: np.ndarray) -> None:
+        """The forecasts of a trial on the validation blocks of all folds, one after another, shape (days,)."""
+        ends = np.cumsum([len(fold.validation) for fold in folds])
+        parts = enumerate(zip(folds, np.split(forecast, ends[:-1]), strict=True), start=1)
+        self._append(
+            [self._table(trial_id, "validation", number, fold.validation, days) for number, (fold, days) in parts]
+        )
+        if self._rows >= PART_ROWS or time.monotonic() - self._written >= PART_SECONDS:
+            self.flush()
+
+    def test(self, trial_id: str, block: range, forecast: np.ndarray) -> None:
+        """The forecasts of a finalist or baseline on the test block, shape (days,)."""
+        self._append([self._table(trial_id, "test", 0, block, forecast)])
+
+    def forget_test(self) -> None:
+        """Remove the forecasts of the test block: it is opened once more."""
+        self.flush()
+        for path, table in self._parts():
+            if len(kept := table.filter(pc.field("split") != "test")) < len(table):
+                _write(kept, path)
+
+    def flush(self) -> None:
+        """Write what has come since the last part; a reader never sees half of one."""
+        self._written = time.monotonic()
+        if self._tables:
+            numbers = (int(path.stem.partition("-")[2]) for path in self._folder.glob(PARTS))
+            _write(pa.concat_tables(self._tables), self._folder / f"part-{max(numbers, default=-1) + 1:05}.parquet")
+            self._tables, self._rows = [], 0
+        if self._file is not None:
+            self._file.close()
+            self._file = self._stream = None
+        (self._folder / STREAM).unlink(missing_ok=True)
+
+    def _parts(self) -> Iterator[tuple[Path, pa.Table]]:
+        for path in _paths(self._folder):
+            yield path, pa.Table.from_batches(list(_batches(path)), SCHEMA_READ).cast(SCHEMA)
+
+    def _table(self, trial_id: str, split: str, fold: int, block: range, forecast: np.ndarray) -> pa.Table:
+        days, horizon = len(block), self._horizon
+        columns = [
+            pa.array([trial_id] * days),
+            pa.array([split] * days),
+            pa.array([fold] * days, pa.int16()),
+            pa.array(self._prices.dates[block.start : block.stop].astype("datetime64[D]")),
+            *(
+                pa.array(np.asarray(values, dtype=np.float32))
+                for values in (
+                    forecast,
+                    self._closes[block.start : block.stop],
+                    self._closes[block.start - horizon : block.stop - horizon],
+                )
+            ),
+        ]
+        return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+    def _append(self, tables: Sequence[pa.Table]) -> None:
+        if not (tables := [table for table in tables if len(table)]):
+            return
+        if self._stream is None or self._file is None:
+            self._folder.mkdir(exist_ok=True)
+            (self._folder / STREAM).unlink(missing_ok=True)
+            self._file = open(self._folder / STREAM, "xb", opener=no_link)  # noqa: SIM115  # until flush
+            self._stream = pa.ipc.new_stream(self._file, SCHEMA)
+        for table in tables:
+            self._stream.write_table(table)
+        self._file.flush()
+        os.fsync(self._file.fileno())  # what the record says has ended has its forecasts
+        self._tables += tables
+        self._rows += sum(map(len, tables))
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    content = pa.BufferOutputStream()
+    pq.write_table(table, content)
+    write_atomic(path, memoryview(content.getvalue()), durable=True)
+
+
+def _paths(folder: Path) -> list[Path]:
+    """The parts, in the order in which they were written."""
+    return sorted(folder.glob(PARTS))
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a part, with texts as dictionaries; nothing is decoded before its size is known.
+
+    Raises:
+        DamagedError: it is no part as `Predictions` writes it.
+    """
+    try:
+        content = plain_bytes(path, MOST_PART, links=False)
+        check_pages(content, MOST_PART_ROWS)
+        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(TEXTS))
+        if file.schema_arrow.remove_metadata() != SCHEMA_READ:
+            raise FileError("has other columns than forecasts have")
+        for batch in file.iter_batches(BATCH):
+            batch.validate(full=True)
+            _check_rows(batch)
+            yield batch
+    except (pa.ArrowException, OSError, LookupError, FileError) as error:
+        raise DamagedError(
+            f"{path}: is damaged ({line(error, 100)}); all forecasts are needed to ask "
+            "whether the best is only lucky; copy the file back, or begin the study anew"
+        ) from None
+
+
+def _check_rows(batch: pa.RecordBatch) -> None:
+    if any(column.null_count for column in batch.columns):
+        raise FileError("has rows without a value")
+    for name in TEXTS:
+        longest = pc.max(pc.binary_length(batch[name].dictionary)).as_py() or 0
+        if longest > LONGEST_TEXT:
+            raise FileError(f"{name} is longer than {LONGEST_TEXT} letters")
+
+
+def _streamed(path: Path) -> list[pa.Table]:
+    """The tables of a stream, to where it was broken off.
+
+    Raises:
+        DamagedError: it is no plain file, or too large.
+    """
+    tables: list[pa.Table] = []
+    try:
+        content = plain_bytes(path, MOST_STREAM, links=False)
+    except FileNotFoundError:
+        return tables
+    except FileError as error:
+        raise DamagedError(f"{path}: {error}; forecasts are kept there; copy the study's folder again") from None
+    try:
+        source = pa.BufferReader(content)
+        schema = pa.ipc.read_schema(source)
+        if schema != SCHEMA:
+            return tables
+        for message in pa.ipc.MessageReader.open_stream(source):
+            if message.type != "record batch" or _compressed(message.metadata.to_pybytes()):
+                return tables  # ours are not, and such a batch may be of any size
+            batch = pa.ipc.read_record_batch(message, SCHEMA)
+            batch.validate(full=True)
+            tables.append(pa.Table.from_batches([batch]))
+    except (pa.ArrowException, OSError, struct.error, EOFError):
+        return tables
+    return tables
+
+
+def _compressed(metadata: bytes) -> bool:
+    """Whether a message's record batch says that its body is compressed; see Arrow's Message.fbs."""
+
+    def field(table: int, number: int) -> int:
+        """Where a field of a flatbuffer's table stands; 0 where it has none."""
+        about = table - struct.unpack_from("<i", metadata, table)[0]
+        if 4 + 2 * number >= struct.unpack_from("<H", metadata, about)[0]:
+            return 0
+        offset = int(struct.unpack_from("<H", metadata, about + 4 + 2 * number)[0])
+        return table + offset if offset else 0
+
+    message = struct.unpack_from("<I", metadata, 0)[0]
+    header = field(message, 2)
+    batch = header + struct.unpack_from("<I", metadata, header)[0]
+    return bool(field(batch, 3))
+
+
+def _without(table: pa.Table, have: set[tuple[str, str, int]]) -> pa.Table:
+    """A table without the forecasts (trial, split, fold) that `have` has already; it has them then."""
+    if not len(table):
+        return table
+    trials, splits = (table[name].combine_chunks().dictionary_encode() for name in TEXTS)
+    folds = table["fold"].to_numpy().astype(np.int64)
+    codes = trials.indices.to_numpy().astype(np.int64) * len(splits.dictionary) + splits.indices.to_numpy()
+    _, first, own = np.unique(codes * 2**16 + folds + 2**15, return_index=True, return_inverse=True)
+    names = [(trials[row].as_py(), splits[row].as_py(), int(folds[row])) for row in first.tolist()]
+    new = np.array([name not in have for name in names])
+    have.update(names)
+    return table.filter(pa.array(new[own]))
+
+
+def read_predictions(folder: Path, split: str | None = None) -> pa.Table:
+    """The predictions of a study's `predictions.parquet`; an empty table where there are none yet.
+
+    Raises:
+        DamagedError: a part is damaged, or there are more rows than a study has.
+    """
+    return pa.concat_tables([SCHEMA_READ.empty_table(), *_selected(folder, split)]).unify_dictionaries().cast(SCHEMA)
+
+
+def forecast_days(folder: Path, split: str, trials: Collection[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
+    """Forecasts by trial id: `fold`, `date`, `forecast`, `actual` and `previous`, each (days,), in order of the dates.
+
+    Args:
+        folder: `predictions.parquet` of a study.
+        split: validation or test.
+        trials: those wanted; None: all.
+
+    Raises:
+        DamagedError: a part is damaged, or there are more days than a report shows.
+    """
+    found, rows = [], 0
+    for table in _selected(folder, split, trials):
+        found.append(table)
+        if (rows := rows + len(table)) > MOST_DAYS:
+            raise DamagedError(f"{folder}: has more than {MOST_DAYS} days of forecasts of the {split} split; {AGAIN}")
+    if not rows:
+        return {}
+    table = pa.concat_tables(found).unify_dictionaries().combine_chunks()
+    ids = table["trial_id"].chunk(0)
+    codes, dates = ids.indices.to_numpy(), table["date"].to_numpy()
+    order = np.lexsort((dates, codes))
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    arrays = {name: table[name].to_numpy()[order] for name in ("fold", "date", "forecast", "actual", "previous")}
+    names = [ids.dictionary[code].as_py() for code in codes[order][starts].tolist()]
+    ends = [*starts[1:].tolist(), len(order)]
+    own = {
+        name: {column: values[start:end] for column, values in arrays.items()}
+        for name, start, end in zip(names, starts.tolist(), ends, strict=True)
+    }
+    return {name: own[name] for name in (names if trials is None else trials) if name in own}
+
+
+def _selected(folder: Path, split: str | None, trials: Collection[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the rows of a split and of some trials, part by part: memory holds one part beside what is taken."""
+    rows = 0
+    for path in _paths(folder):
+        for batch in _batches(path):
+            if (rows := rows + len(batch)) > MOST_ROWS:
+                raise DamagedError(f"{folder}: has more than {MOST_ROWS} rows; {AGAIN}")
+            taken = np.ones(len(batch), dtype=bool)
+            for name, wanted in (("split", None if split is None else (split,)), ("trial_id", trials)):
+                if wanted is not None:
+                    column = batch[name]
+                    known = np.array([text in wanted for text in column.dictionary.to_pylist()], dtype=bool)
+                    taken &= known[column.indices.to_numpy()]
+            if taken.any():
+                # pa.array would import pandas
+                bits = pa.py_buffer(np.packbits(taken, bitorder="little"))
+                mask = pa.Array.from_buffers(pa.bool_(), len(taken), [None, bits])
+                yield pa.Table.from_batches([batch]).filter(mask)
+
+
+def validation_forecasts(folder: Path) -> tuple[list[str], np.ndarray]:
+    """Trial ids and their forecasts on all validation days, shape (trials, days), in the order they were written.
+
+    Raises:
+        DamagedError: a part is damaged, or the trials have not as many days each.
+    """
+    table = read_predictions(folder, "validation")
+    ids = table["trial_id"].combine_chunks()
+    names = list(dict.fromkeys(ids.to_pylist()))
+    forecasts = table["forecast"].to_numpy().astype(float)
+    if names and len(forecasts) % len(names):
+        raise DamagedError(f"{folder}: has not as many days of each trial; all are needed to compare them; {AGAIN}")
+    return names, forecasts.reshape(len(names), -1) if names else np.empty((0, 0))

@@ -1,0 +1,88 @@
+"""The ranking: trials, baselines and the finalists' average as rows, best first."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from search.results.event_log import TrialEnd
+from search.space.space import Space
+from stockrnn.dataset.config import WindowConfig
+from stockrnn.networks.config import NetworkConfig
+
+__all__ = ["BASELINE", "ENSEMBLE", "Row", "columns", "network", "rank"]
+
+FIRST = ("rank", "trial_id", "status", "architecture", "head", "hidden_size", "num_layers", "sequence_length")
+LAST = (
+    "val_theils_u", "val_theils_u_sd", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy",
+    "epochs", "best_epoch", "parameters", "seconds",
+    "test_theils_u", "test_rmse", "test_mae", "test_mape", "test_r2_oos", "test_direction_accuracy",
+    "test_always_up", "test_lag_correlation", "test_dm_p", "test_cw_p", "test_coverage_80", "test_coverage_95",
+    "in_mcs", "seeds_sd",
+)  # fmt: skip
+DEFAULTS = {  # what a trial whose space does not name these parameters has
+    name: config.model_fields[name].default
+    for config, names in ((NetworkConfig, ("head", "hidden_size", "num_layers")), (WindowConfig, ("sequence_length",)))
+    for name in names
+}
+BASELINE, ENSEMBLE = "baseline", "ensemble"  # the status of rows that are no trials; the latter is also its name
+Row = dict[str, Any]
+
+
+def columns(space: Space) -> tuple[str, ...]:
+    """The columns: the named ones first, the space's other parameters in its order, then scores and costs."""
+    others = tuple(parameter.name for parameter in space.parameters if parameter.name not in FIRST)
+    return (*FIRST, *others, *LAST)
+
+
+def rank(
+    ends: Iterable[TrialEnd],
+    baselines: Mapping[str, Mapping[str, float]],
+    *,
+    metric: str,
+    mode: str,
+    test: Mapping[str, Mapping[str, Any]] | None = None,
+    ensemble: Mapping[str, float] | None = None,
+) -> list[Row]:
+    """Trials, baselines and the finalists' average as rows, best first; those without a score follow, without a rank.
+
+    Args:
+        ends: how the trials ended.
+        baselines: validation scores by name.
+        metric, mode: what ranks them; always of validation.
+        test: the test columns of finalists and baselines, by trial id or name, once the block was opened.
+        ensemble: validation scores of the finalists' average, where there is one.
+    """
+    rows: list[Row] = [{"trial_id": name, "status": BASELINE, **scores} for name, scores in baselines.items()]
+    rows += [{"trial_id": ENSEMBLE, "status": ENSEMBLE, **ensemble}] if ensemble else []
+    rows += [
+        {
+            "trial_id": end.trial_id, "status": end.status, **DEFAULTS, **end.point, **end.scores, "epochs": end.epochs,
+            "best_epoch": end.best_epoch, "parameters": end.parameters, "seconds": end.seconds,
+        }
+        for end in ends
+    ]  # fmt: skip
+    for row in rows:
+        row.update((test or {}).get(row["trial_id"], {}))
+    scored = [row for row in rows if _known(row.get(metric))]
+    scored.sort(key=lambda row: (row[metric] if mode == "min" else -row[metric], str(row["trial_id"])))
+    for position, row in enumerate(scored, start=1):
+        row["rank"] = position
+    return scored + sorted((row for row in rows if not _known(row.get(metric))), key=lambda row: str(row["trial_id"]))
+
+
+def network(row: Mapping[str, Any]) -> str:
+    """A trial's network in a few words: architecture, head, hidden size x layers, sequence length."""
+    if row["status"] == BASELINE:
+        return ""
+    if row["status"] == ENSEMBLE:
+        return "average of the finalists"
+    parts = [str(row.get(name)) for name in ("architecture", "head") if row.get(name)]
+    if row.get("hidden_size"):
+        parts.append(f"{row['hidden_size']}x{row.get('num_layers') or 1}")
+    if row.get("sequence_length"):
+        parts.append(f"seq {row['sequence_length']}")
+    return " ".join(parts)
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

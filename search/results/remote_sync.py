@@ -1,0 +1,326 @@
+"""A study whose folder is behind a URL: it is written on this machine, and what is new goes there a second later.
+
+The order in which files go up makes every moment one from which a study goes on: what the record says has ended has
+its forecasts, and the manifest comes last. This machine keeps its copy: where it was ahead when the process was
+killed, a resume on the same machine loses nothing; on another one the last seconds run again. A process that stood
+still while another one took the study over writes nothing there any more: it renews its lease before it writes, and
+replaces only files that are as it left them.
+"""
+
+import hashlib
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+import platformdirs
+
+from search.results.remote_lock import Lease, LeaseView, LostError, leased
+from search.results.lock import LockedError, check_free
+from search.results.event_log import TRIAL_ID
+from search.common.messages import one_line
+from stockrnn.training.checkpoint import forget
+from stockrnn.io.conditional import LOCK, ChangedError, ConditionalFolder
+from stockrnn.io.files import write_atomic
+from stockrnn.io.storage import MOST, StorageError, joined
+
+__all__ = ["MANIFEST", "Mirror", "mirrored", "work_folder"]
+
+CHECKPOINTS = "checkpoints"  # workers write there themselves
+OURS = {"ray", CHECKPOINTS, "lock", "lock.json", LOCK}  # of this machine
+COPY = ".copy"  # names this machine's copy of the study, on this machine alone
+RECORD, MANIFEST = "trials.jsonl", "manifest.json"
+FORECASTS = "predictions.parquet"
+STREAM = ".stream.arrows"
+PAUSE = 1.0  # seconds between two looks at what is new
+COST = 20  # times as long as the last took
+LONGEST = 30.0  # seconds, also where the storage does not answer
+TRIES = 10  # looks at forecasts that change meanwhile
+
+
+class Mirror:
+    """Keeps a study's folder behind a URL as it is on this machine.
+
+    Args:
+        url: the study's, with its name.
+        folder: on this machine.
+        lease: on the URL.
+        say: told in one line what the user should know.
+
+    Attributes:
+        kept: the trials that had checkpoints there when it was fetched.
+    """
+
+    def __init__(self, url: str, folder: Path, lease: Lease, say: Callable[[str], None]) -> None:
+        self.url, self.folder = url, folder
+        self.kept: frozenset[str] = frozenset()
+        self._storage, self._lease = lease.storage, lease
+        self._sent: dict[str, tuple[int, ...]] = {}
+        self._stored = _summary(b"")  # the record's hash and size behind the URL
+        self._there: set[str] = set()
+        self._forgotten: deque[str] = deque()
+        self._at_once, self._over = threading.Lock(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._said = say
+        self._stop: Callable[[str], None] = lambda text: None
+        self._silent = False
+
+    @property
+    def checkpoints(self) -> str:
+        """Where trials keep theirs."""
+        return joined(self.url, CHECKPOINTS)
+
+    @property
+    def lease(self) -> LeaseView:
+        """How workers see whether the study is this process's still."""
+        return self._lease.view
+
+    def clear(self) -> None:
+        """Make room on this machine for a study that is new."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+
+    def fetch(self) -> None:
+        """Make this machine's folder what a study goes on from.
+
+        Raises:
+            StorageError: the URL cannot be read.
+        """
+        names = self._storage.names()
+        record = self._storage.content(RECORD) if RECORD in names else b""
+        if MANIFEST in names:
+            self._storage.content(MANIFEST)  # whose version is replaced
+        ahead = MANIFEST in names and (self.folder / MANIFEST).exists() and self._ahead(record)
+        self._there = {name for name in names if _top(name) not in OURS}
+        kept = (name.split("/")[1] for name in names if _top(name) == CHECKPOINTS and "/" in name)
+        self.kept = frozenset(filter(TRIAL_ID.fullmatch, kept))
+        if not ahead:
+            self._put_aside(record)
+            self._storage.copy(self._there, self.folder)
+            self._sent = self._found()
+        self._stored = _summary(record[: record.rfind(b"\n") + 1])
+
+    def begin(self, say: Callable[[str], None], stop: Callable[[str], None]) -> None:
+        """Bring up what is new from now on.
+
+        Args:
+            say, stop: told in one line what the user should know, and why the study must end.
+
+        Raises:
+            LockedError: another process writes there now.
+            StorageError: the URL cannot be written.
+        """
+        self._said, self._stop = say, stop
+        if not (self.folder / COPY).exists():
+            write_atomic(self.folder / COPY, uuid.uuid4().hex.encode())
+        self._lease.copy = (self.folder / COPY).read_text()
+        try:
+            self._up()
+        except LostError as error:
+            raise LockedError(str(error)) from None
+        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+        self._thread.start()
+
+    def forget(self, trial_id: str) -> None:
+        """Remove a trial's checkpoints, soon."""
+        self._forgotten.append(trial_id)
+
+    def end(self) -> str | None:
+        """Bring up the last that is new; returns why it could not be, else None."""
+        self.close()
+        return self.publish()
+
+    def publish(self) -> str | None:
+        """Bring up all that is new before this returns; returns why it could not be, else None."""
+        for wait in (0, 1, 5, 15):
+            time.sleep(wait)
+            try:
+                self._up()
+                return None
+            except LostError as error:
+                return self._lost(error)
+            except StorageError as error:
+                said = str(error)
+        return f"{said}; what is not there yet is kept in {self.folder}; go on with --resume {self.url} on this machine"
+
+    def close(self) -> None:
+        """Bring nothing up any more."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause = PAUSE
+        while not self._over.wait(pause):
+            began = time.monotonic()
+            try:
+                self._up()
+            except LostError as error:
+                self._stop(self._lost(error))
+                return
+            except StorageError as error:
+                if not self._silent:
+                    self._said(f"{error}; the study goes on and is kept in {self.folder} meanwhile")
+                self._silent, pause = True, LONGEST
+                continue
+            if self._silent:
+                self._said(f"{self.url}: is written again, nothing is missing there")
+            self._silent = False
+            pause = min(LONGEST, max(PAUSE, COST * (time.monotonic() - began)))
+
+    def _lost(self, error: LostError) -> str:
+        return f"{error}; what it had is kept in {self.folder}"
+
+    def _up(self) -> None:
+        """Bring up what is new, in an order that a study can go on from at any moment."""
+        with self._at_once:
+            self._lease.check()
+            record = self._record()
+            files = self._stable()
+            gone = sorted(self._there - files.keys() - {RECORD, MANIFEST})
+            if record is not None or gone or self._forgotten or any(new for _, new in files.values()):
+                self._lease.renew()  # no clock shows that a virtual machine stood still
+            for name, (key, content) in files.items():
+                self._send(name, key, content)
+            for name in gone:
+                self._lease.check()
+                self._storage.remove(name)
+                self._there.discard(name)
+                self._sent.pop(name, None)
+            if record is not None:
+                self._send(RECORD, (len(record),), record)
+                self._stored = _summary(record)
+            self._send(MANIFEST, *_content(self.folder / MANIFEST))
+            while self._forgotten:
+                self._lease.check()
+                if said := forget(joined(self.checkpoints, self._forgotten[0])):
+                    raise StorageError(said)
+                self._forgotten.popleft()
+
+    def _record(self) -> bytes | None:
+        """The record up to its last whole line; None where it has not grown."""
+        path = self.folder / RECORD
+        if not path.exists() or self._sent.get(RECORD) == (path.stat().st_size,):
+            return None
+        content = path.read_bytes()
+        if _summary(content[: self._stored[1]]) != self._stored:
+            raise LostError(f"{path}: does not go on where {joined(self.url, RECORD)} ends; a record only grows")
+        return content[: content.rfind(b"\n") + 1]
+
+    def _stable(self) -> dict[str, tuple[tuple[int, ...], bytes | None]]:
+        """All files but record and manifest, with their content where it is new, as they were at one moment."""
+        for _ in range(TRIES):
+            before = self._found()
+            try:
+                files = {
+                    name: (key, None if self._sent.get(name) == key else (self.folder / name).read_bytes())
+                    for name, key in before.items()
+                }
+            except FileNotFoundError:
+                continue
+            after = self._found()
+            if [name for name in before if _top(name) == FORECASTS] == [
+                name for name in after if _top(name) == FORECASTS
+            ]:
+                return files
+        raise StorageError(f"{self.url}: forecasts change faster than they can be read")
+
+    def _found(self) -> dict[str, tuple[int, ...]]:
+        """Files by name, and what tells one content from another."""
+        found: dict[str, tuple[int, ...]] = {}
+        for root, folders, names in os.walk(self.folder):
+            inside = Path(root).relative_to(self.folder)
+            folders[:] = sorted(name for name in folders if inside.parts or name not in OURS)
+            for name in sorted(names):
+                path = Path(root, name)
+                known = name == STREAM or not (name.startswith(".") or name.endswith(".part"))
+                if not known or path.is_symlink() or (not inside.parts and name in OURS | {RECORD, MANIFEST}):
+                    continue
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    continue
+                found[(inside / name).as_posix()] = (status.st_ino, status.st_mtime_ns, status.st_size)
+        return found
+
+    def _send(self, name: str, key: tuple[int, ...], content: bytes | None) -> None:
+        if content is None or self._sent.get(name) == key:
+            return
+        self._lease.check()
+        try:
+            self._storage.write(name, content)
+        except ChangedError as error:
+            self._lease.renew()
+            if name in (RECORD, MANIFEST):
+                raise LostError(f"{error}; a study has one writer; go on with --resume {self.url}") from None
+            with suppress(FileNotFoundError):  # any program may write a report there, and remove it
+                self._storage.read(name, MOST)
+            self._storage.write(name, content)
+        self._sent[name] = key
+        self._there.add(name)
+
+    def _ahead(self, record: bytes) -> bool:
+        """Whether this machine's copy wrote behind the URL last, and its record goes on where the one there ends."""
+        try:
+            ours = (self.folder / COPY).read_text() == self._lease.copy
+        except FileNotFoundError:
+            return False
+        return ours and self._own().startswith(record)
+
+    def _own(self) -> bytes:
+        path = self.folder / RECORD
+        content = path.read_bytes() if path.exists() else b""
+        return content[: content.rfind(b"\n") + 1]
+
+    def _put_aside(self, record: bytes) -> None:
+        """Make room on this machine; what is in its record alone is kept under another name."""
+        if not record.startswith(self._own()):
+            aside = self.folder.with_name(f"{self.folder.name}.{uuid.uuid4().hex[:8]}")
+            self.folder.rename(aside)
+            self._said(f"{self.url}: goes on as it is there; what this machine had beyond that is kept in {aside}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def mirrored(url: str, waiting: Callable[[str], None]) -> Iterator[Mirror]:
+    """Within: a mirror of a study behind a URL, which nobody else writes to.
+
+    Raises:
+        LockedError: another process does.
+        StorageError: the URL cannot be read or written.
+    """
+    check_free(work_folder(url), url)
+    with leased(ConditionalFolder(url), waiting) as lease:
+        mirror = Mirror(url, work_folder(url), lease, waiting)
+        try:
+            yield mirror
+        finally:
+            mirror.close()
+
+
+def work_folder(url: str) -> Path:
+    """Where this machine keeps a study that is behind a URL."""
+    name = one_line(PurePosixPath(url.partition("?")[0]).name)
+    return _cache() / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+
+
+def _content(path: Path) -> tuple[tuple[int, ...], bytes]:
+    status = path.stat()
+    return (status.st_ino, status.st_mtime_ns, status.st_size), path.read_bytes()
+
+
+def _summary(content: bytes) -> tuple[bytes, int]:
+    return hashlib.sha256(content).digest(), len(content)
+
+
+def _top(name: str) -> str:
+    return name.partition("/")[0]
+
+
+def _cache() -> Path:
+    return platformdirs.user_cache_path("stockrnn-search", appauthor=False) / "studies"

@@ -1,0 +1,349 @@
+"""The shapes and ranges of `trials.jsonl` and `manifest.json`: one declaration, for their writers and their readers.
+
+A results folder may come from a stranger. What later versions add is let through; what is there has its type, its
+bounds and names that are not those of other columns. `written` makes JSON that `event` and `manifest` read.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from search.common.errors import DamagedError
+from search.common.messages import explain, one_line, shortened
+from stockrnn.io.files import json_data, plain_bytes
+
+__all__ = [
+    "EVENTS", "MANIFEST", "MOST_LINE", "MOST_MANIFEST", "MOST_RECORD", "MOST_TRACEBACK", "MOST_TRIALS", "NEEDED",
+    "event", "manifest", "measured", "plain", "written",
+]  # fmt: skip
+
+MOST_MANIFEST = 4_000_000  # bytes
+MOST_RECORD = 400_000_000  # bytes of a trials.jsonl: a million epochs
+MOST_LINE = 1_000_000  # bytes of its lines
+MOST_TRACEBACK = 20_000  # letters; JSON writes some of them with twelve
+MOST_TRIALS = 100_000  # of a study
+MOST = 10**12  # of anything that is counted, seconds too
+LARGEST = 1e150  # of a measured number; its square is a number too
+AGAIN = "copy the study's folder again"
+
+
+def _parsed(read: Callable[[str], Any], form: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            read(text)
+        except ValueError:
+            raise ValueError(f"must be written {form}") from None
+        return text
+
+    return AfterValidator(check)
+
+
+def _day(text: str) -> None:
+    day = date.fromisoformat(text)
+    if str(day) != text or not 1700 <= day.year < 2200:
+        raise ValueError
+
+
+def _none_or_both(days: list[str]) -> list[str]:
+    if len(days) not in (0, 2):
+        raise ValueError("must be the first and the last day, or empty")
+    return days
+
+
+def _moment(text: str) -> None:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None or not 1700 <= time.year < 2200:  # seconds between two are a number
+        raise ValueError
+
+
+def _no_column(name: str) -> str:
+    if name in ("rank", "trial_id", "status", "network") or name.startswith(("val_", "test_", "seeds_", "in_")):
+        raise ValueError(f"{name} is a column of the leaderboard; a parameter has another name")
+    return name
+
+
+Day = Annotated[str, _parsed(_day, "YYYY-MM-DD, 1700 to 2199"), Field(max_length=10)]
+Moment = Annotated[str, _parsed(_moment, "as ISO 8601 with its time zone"), Field(max_length=40)]
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=10_000)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Epoch = Annotated[int, Field(ge=0, le=100_000)]
+Seconds = Annotated[float, Field(ge=0, le=MOST)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Column = Annotated[str, Field(pattern=r"^(val|test|seeds|in)_[a-z0-9_]{1,60}$")]
+Scores = dict[Column, Number | bool | None]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,60}$")]
+Parameter = Annotated[Name, AfterValidator(_no_column)]
+Value = Annotated[int, Field(ge=-MOST, le=MOST)] | Number | bool | Text | None
+Point = Annotated[dict[Parameter, Value], Field(max_length=100)]
+shape = with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
+
+
+@shape
+class _Event(TypedDict):
+    trial_id: Word
+    time: Moment
+
+
+@shape
+class _Start(_Event):
+    event: Literal["start"]
+    point: Point
+
+
+@shape
+class _Epoch(_Event):
+    event: Literal["epoch"]
+    epoch: Epoch
+    score: NotRequired[Number | None]
+    best_epoch: NotRequired[Epoch | None]
+    scores: Scores
+    loss: NotRequired[Number | None]
+    seconds: NotRequired[Seconds | None]
+    worker: NotRequired[Count | None]
+
+
+@shape
+class _Retry(_Event):
+    event: Literal["retry"]
+    message: NotRequired[Text | None]
+
+
+@shape
+class _End(_Event):
+    event: Literal["end", "interrupted"]
+    status: Literal["complete", "stopped", "diverged", "failed", "interrupted"]
+    point: Point
+    scores: NotRequired[Scores]
+    epochs: NotRequired[Epoch]
+    best_epoch: NotRequired[Epoch | None]
+    parameters: NotRequired[Count | None]
+    seconds: NotRequired[Seconds | None]
+    worker: NotRequired[Count | None]
+    form: NotRequired[Word | None]
+    message: NotRequired[Text | None]
+    traceback: NotRequired[Annotated[str, Field(max_length=MOST_TRACEBACK)] | None]
+
+
+@shape
+class _Finding(TypedDict, total=False):
+    check: Text | None
+    severity: Text | None
+    text: Text | None
+    rows: Count | None
+
+
+@shape
+class _Data(TypedDict, total=False):
+    source: str
+    start: Day | None
+    end: Day | None
+    sessions: Count | None
+    sha256: Word | None
+    fetched: Text | None
+    findings: list[_Finding] | None
+
+
+@shape
+class _Fold(TypedDict, total=False):
+    train: tuple[Day, Day] | None
+    validation: tuple[Day, Day] | None
+
+
+@shape
+class _Finalist(TypedDict, total=False):
+    trial_id: Word | None
+    rank: Count | None
+    point: Point
+    epochs: Count | None
+    seeds: Count | None
+
+
+@shape
+class _Opening(TypedDict, total=False):
+    time: Moment | None
+    ranked_by: Word | None
+    trials: Count | None
+    finalists: Annotated[list[_Finalist], Field(max_length=1000)] | None
+    finalist_seeds: Annotated[int, Field(ge=1, le=100)] | None
+    scores: Annotated[dict[Word, Scores], Field(max_length=1000)] | None
+    ensemble: Scores | None
+    reasons: dict[Word, dict[Word, Text]] | None
+
+
+@shape
+class _Proof(TypedDict, total=False):
+    trials: Count | None
+    validation_days: Count | None
+    test_days: Count | None
+    spa_p: Number | None
+    pbo: Number | None
+    test_spa_p: Number | None
+    reasons: dict[Word, Text] | None
+
+
+@shape
+class _Resume(TypedDict, total=False):
+    time: Moment | None
+    command: Text | None
+    trials: Count | None
+    changes: list[Text] | None
+
+
+@shape
+class _Manifest(TypedDict, total=False):
+    name: Word | None
+    command: Text | None
+    host: Text | None
+    platform: Text | None
+    start: Moment | None
+    end: Moment | None
+    versions: dict[Word, Text | None] | None
+    seed: int | None
+    space: dict[Word, Any] | None
+    defaults: dict[Name, Value] | None
+    data: _Data | None
+    folds: Annotated[list[_Fold], Field(max_length=1000)] | None
+    test: Annotated[list[Day], AfterValidator(_none_or_both)] | None
+    test_openings: Annotated[list[_Opening], Field(max_length=1000)] | None
+    resumes: Annotated[list[_Resume], Field(max_length=1000)] | None
+    baselines: Annotated[dict[Word, Scores], Field(max_length=1000)] | None
+    seconds: Seconds | None
+    interrupted: bool | None
+    failure: Text | None
+    failed_finalists: dict[Word, Text] | None
+    proof: _Proof | None
+    verdict: Text | None
+
+
+EVENTS: dict[str, TypeAdapter[Any]] = {
+    "start": TypeAdapter(_Start),
+    "epoch": TypeAdapter(_Epoch),
+    "retry": TypeAdapter(_Retry),
+    "end": TypeAdapter(_End),
+    "interrupted": TypeAdapter(_End),
+}
+EVENT: TypeAdapter[Any] = TypeAdapter(Annotated[_Start | _Epoch | _Retry | _End, Field(discriminator="event")])
+MANIFEST: TypeAdapter[Any] = TypeAdapter(_Manifest)
+NEEDED = ("name", "command", "start", "versions", "seed", "space", "data", "folds", "test", "baselines")  # to go on
+
+
+def event(line: bytes) -> dict[str, Any]:
+    """Return a line of `trials.jsonl` as data.
+
+    Raises:
+        ValueError: it is no event of a trial: what is wrong with it.
+    """
+    try:
+        found: dict[str, Any] = EVENT.validate_json(line)
+    except ValidationError as error:
+        key, text = next(explain(error))
+        raise ValueError(_at(key[1:], text)) from None  # the first is the event's kind
+    return found
+
+
+def manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
+    """Return a study's `manifest.json` as data.
+
+    Args:
+        path: the file.
+        needed: keys that it must have.
+
+    Raises:
+        DamagedError: it is none, in one line.
+    """
+    try:
+        content = plain_bytes(path, MOST_MANIFEST)
+        found = json_data(content)
+        if not isinstance(found, dict):
+            raise ValueError("is no JSON object")
+        try:
+            MANIFEST.validate_json(content)
+        except ValidationError as error:
+            raise ValueError(_at(*next(explain(error)))) from None
+        if lacking := [name for name in needed if found.get(name) is None]:
+            raise ValueError(f"{lacking[0]} is missing")
+    except FileNotFoundError:
+        folder = path.parent
+        raise DamagedError(f"{folder}: is no study, it has no {path.name}; name a folder as in results/smoke") from None
+    except ValueError as error:
+        raise DamagedError(
+            f"{one_line(str(path))}: is no study's manifest: {error}; it is as search.run wrote it; {AGAIN}"
+        ) from None
+    return found
+
+
+def measured(value: float) -> bool:
+    """Whether a number is one that files hold: finite, and not too large."""
+    return -LARGEST <= value <= LARGEST
+
+
+def plain(value: Any) -> Any:
+    """Nested data as JSON takes it: numbers that were not measured become null, tuples lists, half letters `?`."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return None if isinstance(value, float) and not measured(value) else value
+
+
+def written(shape: TypeAdapter[Any], data: Mapping[str, Any], indent: int | None = None) -> bytes:
+    """Return data as JSON that its reader takes: what is out of its range becomes null, what is too long is cut.
+
+    Raises:
+        ValueError: what must be there is not, which is a mistake of ours.
+    """
+    fitting = plain(data)
+    while True:
+        content = json.dumps(fitting, allow_nan=False, indent=indent).encode()
+        try:
+            shape.validate_json(content)
+        except ValidationError as error:
+            problems = {}
+            for item in error.errors(include_url=False):
+                place = _place(fitting, item["loc"])
+                if place not in problems or item["type"].endswith("too_long"):
+                    problems[place] = item
+            if not all([_mended(fitting, place, item) for place, item in problems.items()]):
+                raise
+        else:
+            return content
+
+
+def _place(data: Any, key: Sequence[str | int]) -> tuple[str | int, ...]:
+    """Where in the data a complaint's key leads: without the names of a union's branches."""
+    for depth, part in enumerate(key):
+        if not (part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)):
+            return tuple(key[:depth])
+        data = data[part]
+    return tuple(key)
+
+
+def _mended(data: Any, place: Sequence[str | int], item: Mapping[str, Any]) -> bool:
+    """Make the value at a place fit, or take it away; False where there is none."""
+    if not place:
+        return False
+    for part in place[:-1]:
+        data = data[part]
+    name, most = place[-1], item.get("ctx", {}).get("max_length")
+    if item["loc"][-1] == "[key]" or data[name] is None:
+        del data[name]
+    elif isinstance(data[name], str) and most:
+        data[name] = shortened(data[name], most)
+    elif isinstance(data[name], list) and most:
+        data[name] = data[name][-most:]
+    else:
+        data[name] = None
+    return True
+
+
+def _at(key: Sequence[str | int], text: str) -> str:
+    where = ".".join(shortened(str(part)) for part in key)
+    return one_line(f"{where}: {text}" if where else text)

@@ -1,0 +1,156 @@
+"""The test block, opened: forecasts of finalists, their average and the baselines, scored on days none has seen."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from search.results.ranking import ENSEMBLE
+from search.study.finalists import Refitted, validation_days
+from stockrnn.dataset.walk_forward import Fold, WalkForward
+from stockrnn.evaluation import forecast_tests, metrics
+from stockrnn.evaluation.baselines import BASELINES
+from stockrnn.evaluation.conformal import conformal_intervals, coverage
+from stockrnn.evaluation.multiple_testing import UndefinedTestError, model_confidence_set
+from stockrnn.evaluation.scores import score
+from stockrnn.prices.series import Prices
+
+__all__ = ["Opening", "open_block"]
+
+LEVELS = (0.80, 0.95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """What the test block says, by trial id, baseline's name, or `ensemble`.
+
+    Attributes:
+        forecasts: of the block, shape (days,), price points.
+        scores: the test columns of the leaderboard.
+        reasons: why a column has no value, by column.
+        ensemble: the validation scores of the finalists' average; empty where there is one finalist only.
+    """
+
+    forecasts: Mapping[str, np.ndarray]
+    scores: Mapping[str, Mapping[str, Any]]
+    reasons: dict[str, dict[str, str]] = field(default_factory=dict)
+    ensemble: Mapping[str, float] = field(default_factory=dict)
+
+
+def open_block(
+    refitted: Sequence[Refitted],
+    validation: Mapping[str, np.ndarray],
+    prices: Prices,
+    splits: WalkForward,
+    horizon: int,
+) -> Opening:
+    """Score the finalists' seed-average forecasts, their average and every baseline.
+
+    Args:
+        refitted: the finalists, best first.
+        validation: what their trials forecast on the validation days of all folds, each (days,), by trial id.
+    """
+    closes, fold = prices.column("close"), splits.final
+    actual, previous, earlier = _days(closes, fold.validation, horizon)
+    forecasts = {one.finalist.trial_id: one.forecasts.mean(axis=0) for one in refitted}
+    earlier_forecasts = {name: validation[name] for name in forecasts}
+    ensemble: Mapping[str, float] = {}
+    if len(refitted) > 1:
+        forecasts[ENSEMBLE] = np.mean([*forecasts.values()], axis=0)
+        together = np.stack([*earlier_forecasts.values()])
+        ensemble = score(_by_fold(together, splits.folds), closes, splits.folds, horizon).as_dict()
+        earlier_forecasts[ENSEMBLE] = together.mean(axis=0)
+    for name, baseline in BASELINES.items():
+
+        def of(fold: Fold, baseline: Any = baseline) -> np.ndarray:
+            origins = np.arange(fold.validation.start, fold.validation.stop) - horizon
+            return np.asarray(baseline(closes, fold.train, origins, horizon))
+
+        forecasts[name] = of(fold)
+        earlier_forecasts[name] = np.concatenate([of(each) for each in splits.folds])
+    known, _ = validation_days(prices, splits.folds, horizon)
+    scores: dict[str, dict[str, Any]] = {}
+    opening = Opening(forecasts=forecasts, scores=scores, ensemble=ensemble)
+    for name, forecast in forecasts.items():
+        intervals = conformal_intervals(earlier_forecasts[name], known, LEVELS)
+        scores[name] = {
+            **_columns(forecast, actual, previous, earlier, horizon),
+            **{
+                f"test_coverage_{round(100 * interval.level)}": coverage(forecast, actual, interval)
+                for interval in intervals
+            },
+        }
+    for one in refitted:
+        singles = [metrics.theils_u(forecast, actual, previous) for forecast in one.forecasts]
+        scores[one.finalist.trial_id]["seeds_sd"] = float(np.std(singles))
+    inside = _confidence_set(forecasts, actual, horizon)
+    for index, (name, columns) in enumerate(scores.items()):
+        reasons = {
+            column: _reason(forecasts[name], actual, previous)
+            for column, value in columns.items()
+            if not math.isfinite(value)
+        }
+        if isinstance(inside, UndefinedTestError):
+            reasons["in_mcs"] = str(inside)
+        else:
+            columns["in_mcs"] = bool(inside[index])
+        if reasons:
+            opening.reasons[name] = reasons
+    return opening
+
+
+def _days(closes: np.ndarray, block: range, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Actual closes of the block, closes on the days of the forecasts, and one session before those."""
+    targets = np.arange(block.start, block.stop)
+    return closes[targets], closes[targets - horizon], closes[targets - horizon - 1]
+
+
+def _by_fold(forecasts: np.ndarray, folds: Sequence[Fold]) -> list[np.ndarray]:
+    ends = np.cumsum([len(fold.validation) for fold in folds])
+    return np.split(forecasts, ends[:-1], axis=1)
+
+
+def _columns(
+    forecast: np.ndarray, actual: np.ndarray, previous: np.ndarray, earlier: np.ndarray, horizon: int
+) -> dict[str, Any]:
+    return {
+        "test_theils_u": metrics.theils_u(forecast, actual, previous),
+        "test_rmse": metrics.rmse(forecast, actual),
+        "test_mae": metrics.mae(forecast, actual),
+        "test_mape": metrics.mape(forecast, actual),
+        "test_r2_oos": metrics.r2_oos(forecast, actual, previous),
+        "test_direction_accuracy": metrics.direction_accuracy(forecast, actual, previous),
+        "test_always_up": metrics.always_up(actual, previous),
+        "test_lag_correlation": metrics.lag_correlation(forecast, previous, earlier),
+        "test_dm_p": forecast_tests.diebold_mariano((forecast - actual) ** 2, (previous - actual) ** 2, horizon),
+        "test_cw_p": forecast_tests.clark_west(forecast, actual, previous, horizon),
+    }
+
+
+def _confidence_set(
+    forecasts: Mapping[str, np.ndarray], actual: np.ndarray, horizon: int
+) -> np.ndarray | UndefinedTestError:
+    """Which of the forecasts the data cannot tell from the best, or why that is unknown."""
+    try:
+        return model_confidence_set(
+            np.stack([(forecast - actual) ** 2 for forecast in forecasts.values()]), horizon=horizon
+        )
+    except UndefinedTestError as reason:
+        return reason
+
+
+def _reason(forecast: np.ndarray, actual: np.ndarray, previous: np.ndarray) -> str:
+    """Why a column is not defined for a forecast of these days."""
+    if not np.isfinite(forecast).all():
+        return "the forecast is not a finite number"
+    if np.array_equal(forecast, previous):
+        return "the forecast is persistence itself"
+    if np.array_equal(actual, previous):
+        return "the price never moves in the test block"
+    if len(actual) < forecast_tests.MIN_DAYS:
+        return f"{len(actual)} days, at least {forecast_tests.MIN_DAYS} are needed"
+    if np.ptp(forecast - previous) < 1e-9 * np.abs(forecast).max():
+        return "the forecast change is the same every day"
+    return "not defined on these days"

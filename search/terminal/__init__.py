@@ -1,0 +1,4 @@
+"""Show a running study on the terminal.
+
+Imports `search.results` and what is below it.
+"""

@@ -1,0 +1,89 @@
+"""TensorBoard: event files under tensorboard/, a folder a trial and one, `study`, of the study's texts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search.results.event_log import TrialEnd
+from search.space.space import Space
+from search.tracking.payload import test_scores
+
+__all__ = ["TensorBoard"]
+
+
+class TensorBoard:
+    """A writer for the study, and one for each running trial."""
+
+    def __init__(self, space: Space, folder: Path, facts: Mapping[str, str]) -> None:
+        from tensorboardX import SummaryWriter
+        from tensorboardX.summary import hparams
+
+        self._writer, self._hparams, self._folder = SummaryWriter, hparams, folder
+        self._metrics = dict.fromkeys(("score", space.search.metric, "loss"), 0.0)
+        self._study = self._open("study")
+        self._study.add_text("manifest", _table(facts))
+        self._running: dict[str, Any] = {}
+
+    def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
+        writer = self._running[trial_id] = self._open(trial_id)
+        plain = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in point.items()}
+        columns, begun, self._ended = self._hparams(plain, self._metrics)
+        writer.file_writer.add_summary(columns)
+        writer.file_writer.add_summary(begun)
+        writer.add_text("point", _table(point))
+
+    def epoch(self, trial_id: str, epoch: int, scores: Mapping[str, float]) -> None:
+        if writer := self._running.get(trial_id):
+            for name, value in scores.items():
+                writer.add_scalar(name, value, epoch)
+
+    def end(self, end: TrialEnd) -> None:
+        if writer := self._running.pop(end.trial_id, None):
+            writer.add_text("status", f"{end.status}: {end.message}" if end.message else end.status)
+            if end.status in ("complete", "stopped"):
+                writer.file_writer.add_summary(self._ended)
+            else:
+                writer.file_writer.add_summary(_failed(self._ended))
+            writer.close()
+
+    def flush(self) -> None:
+        for writer in self._running.values():
+            writer.flush()
+
+    def close(self, manifest: Mapping[str, Any]) -> None:
+        tested = test_scores(manifest)
+        for name, scores in tested.items():
+            writer = self._open(name)
+            for column, value in scores.items():
+                writer.add_scalar(column, value, 0)
+            writer.close()
+        if tested:
+            self._study.add_text("test block", _table({name: _list(scores) for name, scores in tested.items()}))
+        self._study.add_text("verdict", manifest["verdict"])
+        self._study.close()
+
+    def _open(self, name: str) -> Any:
+        return self._writer(str(self._folder / name))
+
+
+def _failed(ended: Any) -> Any:
+    """The mark that a trial ended, as one that it failed; tensorboardX itself knows no failure."""
+    from tensorboardX.proto.api_pb2 import Status
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    mark = type(ended).FromString(ended.SerializeToString())
+    plugin = mark.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin.content)
+    content.session_end_info.status = Status.Value("STATUS_FAILURE")
+    plugin.content = content.SerializeToString()
+    return mark
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    """Names and values as a table in Markdown."""
+    lines = (f"| {name} | {str(value).replace('|', '&#124;')} |" for name, value in values.items())
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _list(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())

@@ -1,0 +1,4 @@
+"""Patches of Ray Tune's internals.
+
+Imported by `search.study` alone.
+"""

@@ -1,0 +1,95 @@
+"""Format a forecast for the terminal: network, prices, forecast and persistence with intervals, and verdict."""
+
+import math
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from stockrnn.io.files import line
+
+__all__ = ["MAX_TEXT_LENGTH", "text"]
+
+LINE_WIDTH = 80
+MAX_TEXT_LENGTH = 100_000  # characters
+UNBOUNDED = "unbounded"
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """Return the text of a report, with lines of at most LINE_WIDTH characters unless a name is longer."""
+    facts, last, steps = report["forecaster"], report["last_close"], report["horizon"]
+    layers = "1 layer" if facts["num_layers"] == 1 else f"{facts['num_layers']} layers"
+    network = f"{facts['architecture']}, head {facts['head']}, {layers} of {facts['hidden_size']} units"
+    digits = _price_format(last["close"])
+    target = "the next weekday" if steps == 1 else f"{steps} weekdays later"
+    days = [
+        ("last close", last["date"], f"{last['close']:{digits}}"),
+        ("forecast for", report["forecast_for"], f"{target}; holidays are ignored"),
+    ]
+    columns = [_column(report[name], digits) for name in ("forecast", "persistence")]
+    names = ["close", "change", "change, %", *(_level(one["level"]) for one in report["forecast"]["intervals"])]
+    rows = list(zip(["", *names], ["forecast", *columns[0]], ["persistence", *columns[1]], strict=True))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    return "\n".join(
+        [
+            _wrapped(
+                f"{report['study']}, rank {facts['rank']} ({facts['trial_id']}): {network}, window of "
+                f"{facts['sequence_length']} sessions; mean of {facts['seeds']} seeds, trained on "
+                f"{facts['trained_from']} to {facts['trained_to']}"
+            ),
+            _wrapped(_about_prices(report)),
+            "",
+            *(f"{name:14}{day}  {note}" for name, day, note in days),
+            "",
+            *(f"{name:{widths[0]}}  {one:{widths[1]}}  {two}".rstrip() for name, one, two in rows),
+            "",
+            *(_wrapped(note) for note in _about_intervals(report)),
+            _wrapped(f"Verdict: {' '.join(report['verdict'])}" if report["verdict"] else "The study has no verdict."),
+        ]
+    )
+
+
+def _price_format(close: float) -> str:
+    """Return the format of prices of this size: two decimals, or as many as give five significant digits."""
+    return f".{max(2, 4 - math.floor(math.log10(close)))}f" if 1e-6 <= close < 1e9 else ".6g"
+
+
+def _column(side: Mapping[str, Any], digits: str) -> list[str]:
+    intervals = [
+        UNBOUNDED if one["low"] is None else f"{one['low']:{digits}} to {one['high']:{digits}}"
+        for one in side["intervals"]
+    ]
+    return [f"{side['close']:{digits}}", f"{side['change']:+{digits}}", f"{side['change_percent']:+.3f}", *intervals]
+
+
+def _level(level: float) -> str:
+    return f"{100 * level:g} % interval"
+
+
+def _about_prices(report: Mapping[str, Any]) -> str:
+    used, study = report["prices"], report["study_prices"]
+    prices = f"Prices: {used['source']}, {used['start']} to {used['end']}"
+    if used["as_in_the_study"]:
+        return f"{prices}, the same as in the study."
+    newer = used["newer_sessions"]
+    difference = "The series differ." if newer is None else f"The only difference: {newer} newer sessions."
+    return f"{prices}. The study used {study['source']}, {study['start']} to {study['end']}. {difference}"
+
+
+def _about_intervals(report: Mapping[str, Any]) -> list[str]:
+    intervals = [*report["forecast"]["intervals"], *report["persistence"]["intervals"]]
+    if not intervals:
+        return []
+    counts = "/".join(map(str, sorted({one["residuals"] for one in intervals})))
+    note = (
+        f"Intervals: split conformal prediction from the errors on {counts} validation days; valid while new days "
+        f"resemble these."
+    )
+    if coverage := report["held"]:
+        shares = ", ".join(f"{100 * share:.0f} % in the {level} % interval" for level, share in coverage.items())
+        note += f" Share of test days: {shares}."
+    unbounded = "Unbounded: too few validation days for the level, or validation forecasts that are not valid prices."
+    return [note, *([unbounded] if any(one["low"] is None for one in intervals) else []), ""]
+
+
+def _wrapped(paragraph: str) -> str:
+    return textwrap.fill(line(paragraph, MAX_TEXT_LENGTH), LINE_WIDTH, break_long_words=False, break_on_hyphens=False)

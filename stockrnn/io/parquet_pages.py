@@ -1,0 +1,148 @@
+"""Check what a Parquet file from a stranger would unpack to, before a decoder reads it.
+
+The footer and the head of every page are read here: PyArrow ends the process over some damaged footers, and takes the
+sizes that a file claims. Both are structs in Thrift's compact protocol; numbers of fields and types are those of
+parquet.thrift (https://github.com/apache/parquet-format).
+"""
+
+import struct
+from typing import Any
+
+from stockrnn.io.files import FileError
+
+__all__ = ["check_pages"]
+
+MAGIC = b"PAR1"
+CODECS = {0, 1}  # uncompressed and Snappy: they unpack to 21 times their size at most
+ENCODINGS = {0, 2, 3, 4, 8}  # plain, dictionaries, runs; others repeat texts without a bound
+DATA, DICTIONARY, DATA_V2 = 0, 2, 3
+MOST_PAGES, MOST_COLUMNS, DEEPEST = 5000, 100, 12
+MOST_UNPACKED = 200_000_000  # bytes of all pages
+Struct = dict[int, Any]
+
+
+def check_pages(content: bytes, rows: int) -> None:
+    """Refuse a file that is damaged, or would unpack to more than it may.
+
+    Args:
+        content: the whole file.
+        rows: that it may have.
+
+    Raises:
+        FileError: it is refused.
+    """
+    try:
+        _check(content, rows)
+    except (LookupError, TypeError, struct.error):
+        raise FileError("is no whole Parquet file") from None
+
+
+def _check(content: bytes, rows: int) -> None:
+    length = int.from_bytes(content[-8:-4], "little")
+    if content[:4] != MAGIC or content[-4:] != MAGIC or not 0 < length <= len(content) - 12:
+        raise FileError("is no whole Parquet file")
+    footer = _Reader(content, len(content) - 8 - length, len(content) - 8).struct()
+    if not 0 <= footer[3] <= rows:
+        raise FileError(f"has more than {rows} rows")
+    pages = _Pages(content)
+    if sum(group[3] for group in footer[4]) != footer[3] or len(footer[4]) > MOST_PAGES:
+        raise FileError("is no whole Parquet file")
+    for group in footer[4]:
+        if len(group[1]) > MOST_COLUMNS or group[3] < 0:
+            raise FileError(f"has more than {MOST_COLUMNS} columns")
+        for chunk in group[1]:
+            pages.add(chunk[3], group[3])
+
+
+class _Pages:
+    """Counts the pages of a file and what they unpack to."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._pages, self._unpacked = 0, 0
+
+    def add(self, column: Struct, rows: int) -> None:
+        """Walk the pages of a column chunk, as its metadata places them."""
+        if column[4] not in CODECS or column[5] != rows:
+            raise FileError("is packed otherwise than this project packs")
+        if not rows:  # of it nothing is decoded
+            return
+        start = column[9] if column.get(11, 0) <= 0 else min(column[9], column[11])
+        end = start + column[7]
+        if not 0 < start <= end <= len(self._content):
+            raise FileError("is no whole Parquet file")
+        values = 0
+        while start < end and values < rows:
+            reader = _Reader(self._content, start, end)
+            page = reader.struct()
+            packed, unpacked = page[3], page[2]
+            self._pages, self._unpacked = self._pages + 1, self._unpacked + unpacked
+            start = reader.place + packed
+            head = page[{DATA: 5, DICTIONARY: 7, DATA_V2: 8}[page[1]]]
+            encoding = head[4] if page[1] == DATA_V2 else head[2]
+            if packed < 0 or unpacked < 0 or start > end or head[1] < 0 or encoding not in ENCODINGS:
+                raise FileError("is packed otherwise than this project packs")
+            if self._pages > MOST_PAGES or self._unpacked > MOST_UNPACKED:
+                raise FileError(f"unpacks to more than {MOST_UNPACKED} bytes, or has more than {MOST_PAGES} pages")
+            values += head[1] if page[1] != DICTIONARY else 0
+        if values != rows or start != end:
+            raise FileError("is no whole Parquet file")
+
+
+class _Reader:
+    """Reads structs of Thrift's compact protocol from a part of some bytes; IndexError behind its end."""
+
+    def __init__(self, content: bytes, start: int, end: int) -> None:
+        self._content, self.place, self._end = content, start, end
+
+    def struct(self, depth: int = 0) -> Struct:
+        """Return a struct's fields by their numbers."""
+        if depth > DEEPEST:
+            raise IndexError
+        found: Struct = {}
+        number = 0
+        while head := self._byte():
+            step, kind = head >> 4, head & 15
+            if not step:  # fields in order have steps; a field that is there twice has none
+                raise IndexError
+            number += step
+            found[number] = kind == 1 if kind in (1, 2) else self._value(kind, depth)
+        return found
+
+    def _value(self, kind: int, depth: int) -> Any:
+        if kind in (1, 2, 3):
+            return self._byte()
+        if kind in (4, 5, 6):
+            number = self._varint()
+            return (number >> 1) ^ -(number & 1)
+        if kind == 7:
+            return struct.unpack("<d", self._bytes(8))[0]
+        if kind == 8:
+            return self._bytes(self._varint())
+        if kind in (9, 10):
+            head = self._byte()
+            count = head >> 4 if head >> 4 < 15 else self._varint()
+            if count > self._end - self.place:  # each has a byte
+                raise IndexError
+            return [self._value(head & 15, depth + 1) for _ in range(count)]
+        if kind == 12:
+            return self.struct(depth + 1)
+        raise IndexError
+
+    def _byte(self) -> int:
+        return self._bytes(1)[0]
+
+    def _bytes(self, count: int) -> bytes:
+        if count > self._end - self.place:
+            raise IndexError
+        self.place += count
+        return self._content[self.place - count : self.place]
+
+    def _varint(self) -> int:
+        number = 0
+        for shift in range(0, 70, 7):
+            byte = self._byte()
+            number |= (byte & 127) << shift
+            if byte < 128:
+                return number
+        raise IndexError

@@ -1,0 +1,193 @@
+"""Joining a cluster: a real one, on the address of this machine that others reach, and its token."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[3]
+TOKEN, WRONG = "1f" * 32, "2e" * 32
+
+
+def own_address():
+    """This machine's address on its network; loopback where it has none. No packet is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return probe.getsockname()[0]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
+def environment(home, token=None):
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return plain | {"HOME": str(home)} | ({"RAY_AUTH_TOKEN": token} if token else {})
+
+
+def started(folder, mode):
+    """A head with one CPU, in the foreground of its process; yields its address."""
+    address, port = own_address(), free_port()
+    command = [
+        sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--node-ip-address={address}",
+        f"--port={port}", "--num-cpus=1", "--include-dashboard=false", "--disable-usage-stats",
+        "--object-store-memory=100000000", f"--temp-dir={folder}",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, env=environment(folder, TOKEN) | {"RAY_AUTH_MODE": mode},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as head:  # fmt: skip
+        for _ in range(120):
+            with socket.socket() as probe:
+                if probe.connect_ex((address, port)) == 0:
+                    break
+            time.sleep(0.5)
+        yield f"{address}:{port}"
+        head.terminate()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    yield from started(tmp_path_factory.mktemp("g"), "token")
+
+
+@pytest.fixture(scope="module")
+def unguarded(tmp_path_factory):
+    yield from started(tmp_path_factory.mktemp("u"), "disabled")
+
+
+def study(space, folder, address, *options, token=None):
+    start = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-m", "search.run", str(space), "--output", str(folder / "results"), "--quiet",
+         "--address", address, *options],
+        cwd=ROOT, env=environment(folder, token), capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    return result, time.monotonic() - start
+
+
+def test_with_the_token_a_study_runs_and_keeps_it_nowhere(space_file, tmp_path, guarded):
+    space = space_file(search={"num_samples": 2, "finalists": 1}, scheduler={"max_epochs": 2, "grace_period": 2})
+    result, _ = study(space, tmp_path, guarded, token=TOKEN)
+    assert result.returncode == 0, result.stderr
+    assert TOKEN not in result.stdout + result.stderr
+    written = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if TOKEN.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("token", "options", "said"),
+    [
+        (None, (), "asks for a token, and there is none here"),
+        (WRONG, (), "does not take the token that is here"),
+        (None, ("--insecure",), "asks for a token, and there is none here"),
+        (TOKEN, ("--set", "resources.gpu=1"), "no machine of the cluster has more than 0, and none can come"),
+        (
+            TOKEN, ("--set", 'resources.when=[{"if": {"hidden_size": {"min": 8}}, "gpu": 0.5}]'),
+            "resources.when.0.gpu: 0.5 a trial, but no machine of the cluster has more than 0, and none can come",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_in_one_line_and_soon(space_file, tmp_path, guarded, token, options, said):
+    result, seconds = study(space_file(), tmp_path, guarded, *options, token=token)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert (token or TOKEN) not in result.stderr
+    assert not (tmp_path / "results" / "small").exists()
+    assert seconds < 60  # 30 on a machine with nothing else to do
+
+
+@pytest.mark.skipif(own_address() == "127.0.0.1", reason="this machine is on no network")
+def test_a_cluster_that_anybody_may_join_is_not_joined(space_file, tmp_path, unguarded):
+    result, _ = study(space_file(), tmp_path, unguarded, token=TOKEN)
+    assert result.returncode == 2
+    assert "asks for no token, so whoever reaches" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@contextmanager
+def overheard(address):
+    """Someone in between: an address that leads to another, and all that is sent there."""
+    host, port = address.split(":")
+    heard = []
+
+    def pass_on(source, target, keep):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if keep:
+                    heard.append(data)
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def listen(door):
+        with suppress(OSError):
+            while True:
+                here, _ = door.accept()
+                there = socket.create_connection((host, int(port)))
+                pairs = ((here, there, True), (there, here, False))
+                both = [threading.Thread(target=pass_on, args=pair) for pair in pairs]
+                for thread in both:
+                    thread.start()
+                for thread in both:
+                    thread.join()
+                here.close()
+                there.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        listener = threading.Thread(target=listen, args=(door,))
+        listener.start()
+        yield f"127.0.0.1:{door.getsockname()[1]}", heard
+        door.shutdown(socket.SHUT_RDWR)
+        listener.join()
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_cluster_that_asks_for_no_token_is_sent_none(tmp_path, request, asks):
+    real = request.getfixturevalue("guarded" if asks else "unguarded")
+    with overheard(real) as (address, heard):
+        code = f"from search.cluster.auth import admit; print(*admit({address!r}, insecure=True))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment(tmp_path, TOKEN), capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+    assert done.stdout == f"{address} {'token' if asks else 'disabled'}\n"
+    assert (TOKEN.encode() in b"".join(heard)) == asks
+
+
+def test_studies_that_begin_together_have_one_token(tmp_path):
+    code = (
+        "import sys, pathlib; from search.cluster.auth import ensure_token; sys.stdin.readline(); ensure_token(); "
+        "print(pathlib.Path.home().joinpath('.ray/auth_token').read_text())"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    env = environment(tmp_path)
+    begun = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env, **pipes) for _ in range(6)]
+    time.sleep(2)
+    for process in begun:
+        process.stdin.write("now\n")
+        process.stdin.flush()
+    assert len({process.communicate()[0] for process in begun}) == 1
+    assert [path.name for path in (tmp_path / ".ray").iterdir()] == ["auth_token"]
+
+
+def test_a_new_token_is_for_its_user_alone(tmp_path):
+    code = "from search.cluster.auth import ensure_token; ensure_token()"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(tmp_path), check=True)
+    path = tmp_path / ".ray" / "auth_token"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(path.read_text(encoding="utf-8")) == 64

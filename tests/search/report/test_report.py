@@ -1,0 +1,573 @@
+"""The report, from results folders made by hand: whatever state a study is in, one file that is whole and safe."""
+
+import base64
+import csv
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from search.report.writer import main, write_report
+from search.results.event_log import read_ends, read_events
+from search.results.predictions import SCHEMA
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+EVIL = "<script>alert(1)</script>"
+EVIL_FINDINGS = [{"severity": "repair", "text": EVIL}, {"severity": EVIL, "text": EVIL}]
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+NAMES = (
+    "rank", "trial_id", "status", "architecture", "hidden_size", "num_layers", "learning_rate",
+    "val_theils_u", "val_rmse", "epochs", "best_epoch", "parameters", "seconds",
+)  # fmt: skip
+MANIFEST = {
+    "name": "small", "command": "python -m search.run spaces/small.yaml", "host": "here", "platform": "Linux",
+    "start": "2026-01-02T03:04:05.678+00:00", "end": "2026-01-02T03:06:10.000+00:00", "seconds": 124.3,
+    "interrupted": False, "versions": {"python": "3.12.1", "torch": None}, "seed": 7,
+    "data": {
+        "source": "nasdaq", "start": "2010-01-04", "end": "2018-12-31", "sessions": 2264, "sha256": "abc123",
+        "findings": [
+            {"check": "empty rows", "severity": "repair", "text": "3 rows without any price dropped", "rows": 3},
+            {"check": "volume", "severity": "warning", "text": "volume is 0 on 12 sessions", "rows": 12},
+        ],
+    },
+    "folds": [
+        {"train": ["2010-01-04", "2015-12-31"], "validation": ["2016-01-04", "2016-12-30"]},
+        {"train": ["2010-01-04", "2016-12-30"], "validation": ["2017-01-03", "2017-12-29"]},
+    ],
+    "test": ["2018-01-02", "2018-12-31"], "test_openings": [],
+    "baselines": {
+        "persistence": {"val_theils_u": 1.0, "val_direction_accuracy": None}, "drift": {"val_theils_u": 0.995},
+    },
+}  # fmt: skip
+SPACE = "name: small\nvalidation: {folds: 2, seeds: 3}\nsearch: {num_samples: 2, metric: val_theils_u, sampler: tpe}\n"
+BASELINES = (
+    {"rank": 2, "trial_id": "drift", "status": "baseline", "val_theils_u": "0.995", "val_rmse": "38.24"},
+    {"rank": 3, "trial_id": "persistence", "status": "baseline", "val_theils_u": "1", "val_rmse": "38.627"},
+)
+
+
+def row(trial_id="00000", status="complete", score=0.9876543, **others):
+    return {
+        "rank": 1 if score else "", "trial_id": trial_id, "status": status, "architecture": "gru", "hidden_size": 16,
+        "learning_rate": "0.00123456", "val_theils_u": score or "", "epochs": 3, "best_epoch": 3 if score else "",
+        "parameters": 1234567, "seconds": "12.3456789", **others,
+    }  # fmt: skip
+
+
+def trial(trial_id="00000", status="complete", scores=(1.01, 0.99, 0.9876543), message=None):
+    """The events of one trial; without an end where `status` is None."""
+    time = "2026-01-02T03:05:00.000+00:00"
+    events = [
+        {"event": "epoch", "trial_id": trial_id, "time": time, "epoch": number,
+         "scores": {} if score is None else {"val_theils_u": score}}
+        for number, score in enumerate(scores, start=1)
+    ]  # fmt: skip
+    end = {"event": "end", "time": time, "trial_id": trial_id, "status": status, "point": {}, "message": message}
+    return events + [end] * (status is not None)
+
+
+def study(folder, *, rows=None, events=None, torn="", names=NAMES, space=SPACE, **manifest):
+    """A results folder with one complete trial, or with what is given; a manifest's None drops the key."""
+    folder.mkdir(exist_ok=True)
+    kept = {key: value for key, value in (MANIFEST | manifest).items() if value is not None}
+    (folder / "manifest.json").write_text(json.dumps(kept))
+    (folder / "space.yaml").write_text(space)
+    lines = [json.dumps(event) + "\n" for event in (trial() if events is None else events)]
+    (folder / "trials.jsonl").write_text("".join(lines) + torn)
+    with (folder / "leaderboard.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([row(), *BASELINES] if rows is None else rows)
+    return folder
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element is closed, in order; keeps tags, texts and table rows."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.texts, self.rows, self.scripts = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        assert len(dict(attrs)) == len(attrs), f"<{tag}> repeats an attribute"
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("script", "style"):
+            self.scripts.append(data)
+            return
+        self.texts.append(data)
+        if "tr" in self.open and {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def report(folder):
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert_self_contained(page)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        assert set(attributes.get("aria-labelledby", "").split()) <= set(ids)
+    return page
+
+
+def assert_self_contained(page):
+    """Nothing is asked of a network; the only scripts are ours and the library, which the policy names by hash."""
+    assert not {"link", "img", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        assert not {"src", "xlink:href", "srcset", "style"} & attributes.keys(), (tag, attributes)
+        assert attributes.get("href", "#").startswith("#")
+        assert not [name for name in attributes if name.startswith("on")]
+    assert not re.search(r"url\(|@import|https?://", "".join(page.texts))
+    (style,) = [text for text in page.scripts if text.lstrip().startswith(":root")]
+    assert not re.search(r"url\(|@import|https?://", style)
+    (policy,) = [tag["content"] for tag in page.all("meta") if "http-equiv" in tag]
+    assert "default-src 'none'" in policy
+    for text in page.scripts:
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert text == style or text.startswith("[{") or f"'sha256-{digest}'" in policy
+    assert page.all("script").count({"type": "application/json", "id": "figures"}) <= 1
+
+
+STATES = {
+    "finished": {},
+    "still running": {
+        "end": None, "seconds": None, "interrupted": None,
+        "events": trial() + trial("00001", None, (1.2,)), "torn": '{"event": "epoch", "trial_id": "000',
+    },
+    "interrupted": {"interrupted": True, "events": trial() + trial("00001", "interrupted", (1.1, 1.05))},
+    "all diverged": {
+        "rows": [row(status="diverged", score=None), *BASELINES],
+        "events": trial(status="diverged", scores=(None,)) + trial("00001", "diverged", ()),
+    },
+    "diverged after a score": {"events": trial(status="diverged", scores=(1.5, 1e30, None))},
+    "a gap in the scores": {"events": trial(scores=(1.0, None, 0.9))},
+    "no trial yet": {"rows": BASELINES, "events": [], "end": None, "seconds": None},
+    "no baseline, no fold, no data": {
+        "baselines": None, "folds": None, "test": None, "data": None, "versions": None, "rows": [row()],
+    },
+    "failed": {
+        "rows": [row(status="failed", score=None)],
+        "events": trial(status="failed", scores=(), message=f"ValueError: {EVIL}"),
+    },
+    "one day long": {"folds": [], "test": ["2018-01-02", "2018-01-02"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_of_a_study_gives_a_whole_page(tmp_path, state):
+    page = report(study(tmp_path / "study", **STATES[state]))
+    headings = [tag for tag, _ in page.tags if tag in ("h1", "h2")]
+    assert headings[0] == "h1"
+    assert headings.count("h1") == 1
+    assert "Learning curves" in page.text
+    for figure in page.all("svg"):
+        assert figure.get("role") == "img" or "aria-hidden" in figure or figure.get("class")
+    assert not [path.name for path in (tmp_path / "study").iterdir() if path.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("missing", ["space.yaml", "trials.jsonl", "leaderboard.csv"])
+def test_a_file_that_is_not_there_yet_does_no_harm(tmp_path, missing):
+    folder = study(tmp_path / "study")
+    (folder / missing).unlink()
+    assert "small" in report(folder).text
+
+
+def test_the_verdict_comes_first_and_the_manifests_own_goes_before_ours(tmp_path):
+    ours = report(study(tmp_path / "ours")).text
+    assert "beats 'tomorrow equals today': Theil's U 0.9877" in ours
+    theirs = report(study(tmp_path / "theirs", verdict="Nothing beats it.")).text
+    assert "Nothing beats it." in theirs
+    assert "0.9877, an error" not in theirs
+    assert ours.index("tomorrow equals today") < ours.index("Leaderboard")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("finished", "The time budget ended the study after 1 of 2 trials."),
+        ("still running", "Not finished: 1 of 2 trials have ended."),
+        ("still running", "54s so far"),
+        ("still running", "1 complete, 1 running"),
+        ("interrupted", "Interrupted after 2 of 2 trials"),
+        ("all diverged", "No trial has a score, so nothing is known of this space."),
+        ("all diverged", "2 diverged"),
+        ("all diverged", "No epoch has a score."),
+        ("no trial yet", "none yet"),
+        ("no trial yet", "No epoch has a score yet."),
+        ("failed", f"ValueError: {EVIL}"),
+    ],
+)
+def test_the_page_says_how_things_stand(tmp_path, state, words):
+    assert words in report(study(tmp_path / "study", **STATES[state])).text
+
+
+def test_the_facts(tmp_path):
+    text = report(study(tmp_path / "study")).text
+    for fact in (
+        "2m 04s", "2026-01-02 03:04:05 UTC", "nasdaq", "2264 sessions", "2010-01-04 to 2018-12-31", "abc123",
+        "Test block not opened 2018-01-02 to 2018-12-31", "each 2 folds × 3 seeds", "Seed 7",
+        "Repaired: 3 rows without any price dropped", "Warning: volume is 0 on 12 sessions", "num_samples: 2",
+        "python 3.12.1", "torch not installed", "python -m search.run spaces/small.yaml",
+        "fold 2 2010-01-04 to 2016-12-30 2017-01-03 to 2017-12-29",
+    ):  # fmt: skip
+        assert fact in text
+
+
+@pytest.mark.parametrize(("times", "words"), [(1, "opened once"), (2, "opened twice"), (3, "opened 3 times")])
+def test_an_opened_test_block_is_said_to_be(tmp_path, times, words):
+    openings = [{"time": "2026-01-02T03:06:00.000+00:00", "ranked_by": "val_theils_u", "trials": 40}] * times
+    finalist = row(test_theils_u="1.0021", test_dm_p="0.0000123", in_mcs="true")
+    names = (*NAMES, "test_theils_u", "test_dm_p", "in_mcs")
+    page = report(study(tmp_path / "study", names=names, rows=[finalist, *BASELINES], test_openings=openings))
+    assert words in page.text
+    assert page.text.count("by val_theils_u of 40 trials") == times
+    assert "test block, opened" in page.text
+    assert "00000finalist" in page.rows[2]
+    assert {"1.0021", "1.23e-05", "true"} <= set(page.rows[2])
+    assert "Test block" in page.rows[0]
+
+
+def test_the_facts_of_luck_stand_at_the_head_and_unknown_ones_say_why(tmp_path):
+    proof = {"trials": 40, "spa_p": 0.613, "test_spa_p": None, "pbo": 0.0, "reasons": {"test_spa_p": "12 days only"}}
+    text = report(study(tmp_path / "study", proof=proof)).text
+    assert "Is the best of 40 only lucky?" in text
+    for fact in (
+        "SPA p on validation: 0.61",
+        "SPA p on test: unknown, 12 days only",
+        "overfitting on validation: below 0.01",
+    ):
+        assert fact in text
+    assert "only lucky?" not in report(study(tmp_path / "running", proof=None)).text
+
+
+def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tmp_path):
+    page = report(study(tmp_path / "study"))
+    groups, heads, first, drift = page.rows[:4]
+    assert groups == ["Trial", "Validation", "More of validation", "Parameters", "Training"]
+    assert heads[:5] == ["rank", "trial", "status", "network", "Theil's U"]
+    assert first == [
+        "1",
+        "00000",
+        "complete",
+        "gru 16x1",
+        "0.9877",
+        "",
+        "gru",
+        "16",
+        "0.001235",
+        "3",
+        "3",
+        "1234567",
+        "12.3457",
+    ]
+    assert drift[:5] == ["2", "drift", "baseline", "", "0.9950"]
+    titles = [attributes["title"] for attributes in page.all("th") if attributes.get("scope") == "col"
+              and "title" in attributes]  # fmt: skip
+    assert {title.partition(":")[0] for title in titles} == {*NAMES, "network"} - {"num_layers"}
+    assert "learning_rate: step size of the optimizer" in titles
+    assert "left out: num_layers" in page.text  # empty in every row
+    assert [attributes.get("class") for attributes in page.all("tr")[2:5]] == ["trial", "baseline", "baseline"]
+    assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row", "colgroup"}
+    assert page.all("td")[3]["class"].split() == ["n", "first"]
+
+
+def test_a_parameter_that_is_not_ours_is_text(tmp_path):
+    folder = study(
+        tmp_path / "study", name=EVIL, command=EVIL, verdict=EVIL, platform=EVIL, host=EVIL,
+        versions={EVIL: EVIL}, data={"source": EVIL, "sha256": EVIL, "findings": EVIL_FINDINGS},
+        baselines={EVIL: {"val_theils_u": 0.99}}, names=(*NAMES, EVIL),
+        rows=[row(EVIL, architecture=EVIL, **{EVIL: EVIL})], events=trial(EVIL, message=EVIL),
+        space=f'name: "{EVIL}"\nsearch: {{sampler: "{EVIL}"}}\n',
+    )  # fmt: skip
+    page = report(folder)
+    assert "<script>alert" not in (folder / "report.html").read_text()
+    assert page.text.count(EVIL) > 15
+    quote = report(study(tmp_path / "quote", rows=[row('" onload="alert(1)')]))  # in a title
+    assert '" onload="alert(1)' in quote.text
+
+
+def figures(page):
+    """What the page draws, by id."""
+    texts = [text for text in page.scripts if text.startswith("[{")]
+    return {figure["id"]: figure for figure in (json.loads(texts[0]) if texts else [])}
+
+
+def best_line(page):
+    (trace,) = [trace for trace in figures(page)["chart-curves"]["data"] if trace["name"].startswith("best")]
+    return list(zip(trace["x"], trace["y"], strict=True))
+
+
+def test_a_curve_breaks_where_there_is_no_score(tmp_path):
+    assert best_line(report(study(tmp_path / "one"))) == [(1, 1.01), (2, 0.99), (3, 0.987654)]
+    events = trial(scores=(1.02, 1.01, None, 1.0, 0.99))
+    gap = best_line(report(study(tmp_path / "gap", events=events)))
+    assert gap == [(1, 1.02), (2, 1.01), (3, None), (4, 1.0), (5, 0.99)]
+
+
+def test_a_score_far_above_is_cut_off_and_the_page_says_so(tmp_path):
+    events = trial(scores=(400.0, 1.01, 0.98)) + trial("00001", "diverged", (1.5, 80.0))
+    page = report(study(tmp_path / "study", events=events))
+    assert "2 epochs score above" in page.text
+    assert "the highest has 400." in page.text
+    chart = figures(page)["chart-curves"]
+    low, high = chart["layout"]["yaxis"]["range"]
+    assert low < 0.98 < 1 < high < 2
+    (above,) = [trace for trace in chart["data"] if trace["name"] == "ends above"]
+    assert above["hovertext"] == ["00001 ends at 80"]
+    assert low < above["y"][0] < high
+    assert "epochs score above" not in report(study(tmp_path / "near")).text
+
+
+def test_charts_are_named_and_told_in_words(tmp_path):
+    page = report(study(tmp_path / "study"))
+    charts = [attributes for attributes in page.all("div") if attributes.get("class") == "chart"]
+    assert {chart["id"] for chart in charts} == set(figures(page))
+    ids = {attributes.get("id") for attributes in page.all("figcaption")}
+    for chart in charts:
+        assert chart["role"] == "img"
+        assert chart["aria-label"]
+        assert chart["aria-describedby"] in ids
+
+
+SPACE_OF_TWO = """name: small
+validation: {folds: 2, seeds: 3}
+space:
+  architecture: gru
+  hidden_size: {int: [4, 64], log: true}
+  num_layers: [1, 2]
+  dropout: {float: [0.0, 0.4], when: {num_layers: [2]}}
+search: {num_samples: 30, metric: val_theils_u, sampler: tpe}
+scheduler: {max_epochs: 9, grace_period: 2, reduction_factor: 2}
+"""
+
+
+def many(count=30):
+    """Trials whose score is that of their hidden size; some were stopped by ASHA."""
+    events = []
+    for number in range(count):
+        hidden = 4 + 2 * number
+        point = {"hidden_size": hidden, "num_layers": 1 + number % 2} | ({"dropout": 0.1} if number % 2 else {})
+        score = 0.98 + hidden / 1000
+        *epochs, end = trial(f"{number:05}", "complete" if number % 3 else "stopped", (1.1, score))
+        end |= {
+            "point": point,
+            "scores": {"val_theils_u": score},
+            "seconds": 5.0,
+            "worker": 70 + number % 2,
+            "epochs": 2,
+        }
+        events += [*epochs, end]
+    return events
+
+
+def test_what_mattered(tmp_path):
+    page = report(study(tmp_path / "study", space=SPACE_OF_TWO, events=many()))
+    drawn = figures(page)
+    importance = dict(
+        zip(
+            drawn["chart-importance"]["layout"]["yaxis"]["ticktext"],
+            drawn["chart-importance"]["data"][0]["x"],
+            strict=True,
+        )
+    )
+    assert importance["hidden_size"] > 60
+    assert sum(importance.values()) == pytest.approx(100, abs=0.01)
+    assert "hidden_size matters most" in page.text
+    assert {f"chart-slice-{number}" for number in range(3)} <= set(drawn)
+    points = drawn["chart-points"]
+    assert points["layout"]["yaxis"]["ticktext"] == ["hidden_size", "num_layers", "dropout"]
+    assert "not used" in {label["text"] for label in points["layout"]["annotations"]}
+    rungs = [label["text"] for label in drawn["chart-curves"]["layout"]["annotations"]]
+    assert "rung 2" in rungs  # those of epochs that some trial reached
+    assert "rung 4" not in rungs
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(19, "19 of 19 trials have a score: too few to say"), (1, "1 of 1 trials has a score: too few")],
+)
+def test_too_few_trials_have_no_importance(tmp_path, count, words):
+    page = report(study(tmp_path / "study", space=SPACE_OF_TWO, events=many(count)))
+    assert words in page.text
+    assert "chart-importance" not in figures(page)
+
+
+def test_how_the_time_was_spent(tmp_path):
+    text = report(study(tmp_path / "study", events=many(20))).text
+    assert "2 workers trained 1m 40s of 1m 49s" in text
+    assert "worker 1 70 10 50s 92 %" in text
+    assert "No trial that has ended says how long it trained." in report(study(tmp_path / "bare")).text
+
+
+def forecast(folder, trial_ids, *, test=True):
+    """Predictions of two validation folds and the test block: each trial knows a part of tomorrow's change."""
+    rng, tables = np.random.default_rng(0), []
+    closes = np.exp(np.cumsum(rng.normal(0, 0.01, 331))) * 1000
+    days = np.arange(np.datetime64("2016-01-04"), np.datetime64("2016-01-04") + 331)
+    for number, trial_id in enumerate(trial_ids):
+        knows = 0.3 / (number + 1)
+        blocks = [("validation", 1, 1, 101), ("validation", 2, 101, 201), *([("test", 0, 201, 331)] if test else [])]
+        for split, fold, first, last in blocks:
+            actual, previous = closes[first:last], closes[first - 1 : last - 1]
+            size = last - first
+            tables.append(
+                pa.Table.from_arrays(
+                    [
+                        pa.array([trial_id] * size), pa.array([split] * size), pa.array([fold] * size, pa.int16()),
+                        pa.array(days[first:last]),
+                        *(pa.array(values.astype(np.float32))
+                          for values in (previous + knows * (actual - previous), actual, previous)),
+                    ],
+                    schema=SCHEMA,
+                )
+            )  # fmt: skip
+    (folder / "predictions.parquet").mkdir()
+    pq.write_table(pa.concat_tables(tables), folder / "predictions.parquet" / "part-00000.parquet")
+
+
+def opened(folder, trial_ids=("00000", "00001"), **manifest):
+    openings = [{
+        "time": "2026-01-02T03:06:00.000+00:00", "ranked_by": "val_theils_u", "trials": 2,
+        "finalists": [{"rank": place, "trial_id": name} for place, name in enumerate(trial_ids, start=1)],
+    }]  # fmt: skip
+    rows = [
+        row(name, val_theils_u_sd="0.01", test_theils_u="0.7", seeds_sd="0.02", rank=place)
+        for place, name in enumerate(trial_ids, start=1)
+    ]
+    names = (*NAMES, "val_theils_u_sd", "test_theils_u", "seeds_sd")
+    events = [event for name in trial_ids for event in trial(name)]
+    study(folder, names=names, rows=[*rows, *BASELINES], events=events, test_openings=openings, **manifest)
+    forecast(folder, trial_ids)
+    return folder
+
+
+def test_the_test_block_is_drawn(tmp_path):
+    page = report(opened(tmp_path / "study"))
+    drawn = figures(page)
+    traces = {trace["name"]: trace for trace in drawn["chart-forecasts"]["data"] if "name" in trace}
+    assert set(traces) == {"80 % interval", "persistence", "forecast of 00000", "what came"}
+    assert len(traces["what came"]["y"]) == 130
+    assert [words for words, _ in drawn["chart-forecasts"]["views"]] == ["Last 60 days", "Whole block"]
+    assert "The forecast of 00000 has Theil's U 0.7000" in page.text
+    ends = [trace["y"][-1] for trace in drawn["chart-advantages"]["data"]]
+    assert ends == pytest.approx([100 * (1 - 0.7**2), 100 * (1 - 0.85**2)], abs=0.01)
+    assert "00000 ends at +51.00 %" in page.text
+    assert "00000 0.7000 0.7000 0.9877 0.0100 0.7000 0.0200" in page.text
+    assert "The curve shows the close" in page.text
+
+
+def test_without_predictions_the_page_says_why_there_is_no_chart(tmp_path):
+    text = report(study(tmp_path / "closed")).text
+    assert "The test block has not been opened: no finalist was scored on it." in text
+    assert "No forecast of a finalist is kept, so there is no spread to show." in text
+    openings = [{"time": "2026-01-02T03:06:00.000+00:00"}]
+    assert "holds no forecast of it" in report(study(tmp_path / "lost", test_openings=openings)).text
+
+
+def test_several_studies_side_by_side(tmp_path, capsys):
+    first, second = study(tmp_path / "first"), study(tmp_path / "second", data={"sha256": "other"})
+    assert main([str(first), str(second)]) == 0
+    page = Page((tmp_path / "comparison.html").read_text(encoding="utf-8"))
+    assert_self_contained(page)
+    assert capsys.readouterr().out == f"{tmp_path / 'comparison.html'}\n"
+    assert [cells[0] for cells in page.rows] == ["study", "first", "second"]
+    assert "They differ in prices" in page.text
+    assert page.text.count("beats 'tomorrow equals today'") >= 2
+    assert [trace["name"] for trace in figures(page)["chart-best-curves"]["data"]] == ["first, 00000", "second, 00000"]
+    assert main([str(first), str(second), "--output", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").exists()
+
+
+def test_a_wrong_folder_among_several_is_one_line_and_exit_code_2(tmp_path, capsys):
+    assert main([str(study(tmp_path / "study")), str(tmp_path / "none")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "none: is no study" in err
+    assert not (tmp_path / "comparison.html").exists()
+
+
+def test_the_report_replaces_the_one_before(tmp_path):
+    folder = study(tmp_path / "study")
+    first = write_report(folder)
+    study(folder, name="renamed")
+    assert write_report(folder) == first == folder / "report.html"
+    assert "renamed" in first.read_text()
+
+
+def test_the_command_line_prints_the_path(tmp_path, capsys):
+    folder = study(tmp_path / "study")
+    assert main([str(folder)]) == 0
+    assert capsys.readouterr() == (f"{folder / 'report.html'}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        (None, None, "is no study, it has no manifest.json"),
+        ("manifest.json", '{"name": ', "is no study's manifest"),
+        ("manifest.json", "[1]", "is no study's manifest"),
+        ("trials.jsonl", '{"event": "epoch"\n{}\n', "trials.jsonl:1: is no event of a trial"),
+    ],
+)
+def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path, capsys, file, content, words):
+    folder = tmp_path / "study"
+    if file:
+        (study(folder) / file).write_text(content)
+    assert main([str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert words in err
+    assert str(folder) in err
+
+
+def test_it_needs_neither_ray_nor_optuna_nor_torch(tmp_path):
+    code = (
+        "import sys; from search.report.writer import main; main(sys.argv[1:]); "
+        "assert not {'ray', 'optuna', 'torch', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, study(tmp_path / "study")], check=True, cwd=ROOT)
+
+
+def test_a_torn_last_line_of_the_record_is_left_out_another_is_an_error(tmp_path):
+    folder = study(tmp_path / "study", torn='{"event": "end", "trial_id": "00001", "sta')
+    record = folder / "trials.jsonl"
+    assert [event["event"] for event in read_events(record)] == ["epoch"] * 3 + ["end"]
+    assert [end.trial_id for end in read_ends(record)] == ["00000"]
+    record.write_text(record.read_text() + "\n")
+    with pytest.raises(ValueError, match=r"trials.jsonl:5: is no event of a trial: .*; remove the line"):
+        read_events(record)

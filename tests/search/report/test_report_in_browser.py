@@ -1,0 +1,242 @@
+"""The report in a real browser: headless Chromium opens studies of every kind and does what a reader does."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from test_report import SPACE_OF_TWO, many, opened, row, study, trial
+
+from search.report.writer import main, write_report
+from search.run import main as run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HACK = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@contextmanager
+def reading(
+    browser: Browser, path: Path, width: int = 1280, scheme: str = "light", **context: object
+) -> Iterator[Page]:
+    """A page that is open and drawn; at the end it must have said nothing in the console and asked for nothing."""
+    said: list[str] = []
+    asked: list[str] = []
+    with browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True, **context
+    ) as around:
+        page = around.new_page()
+        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-drawn=all]")
+        yield page
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+        assert said == []
+        assert asked == [path.as_uri()]
+
+
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a study as it comes: opened, with trials that ended in several ways."""
+    folder = opened(tmp_path_factory.mktemp("ordinary") / "study", space=SPACE_OF_TWO)
+    ends = ("complete", "stopped", "diverged", "failed")
+    more = [event for place, status in enumerate(ends) for event in trial(f"1000{place}", status, (1.02, 1.01))]
+    with (folder / "trials.jsonl").open("a") as file:
+        file.writelines(json.dumps(event) + "\n" for event in [*more, *many()[6:]])
+    board = folder / "leaderboard.csv"
+    columns = board.read_text(encoding="utf-8").partition("\n")[0].count(",") + 1
+    with board.open("a") as file:
+        for place, status in enumerate(ends):
+            row = f"{place + 5},1000{place},{status},lstm,{2**place},,0.01,{1.01 + place / 10},,3,3,99,{100 - place}"
+            file.write(row + "," * (columns - 1 - row.count(",")) + "\n")
+    return write_report(folder)
+
+
+def column(page: Page, name: str) -> list[str]:
+    """The texts of a column, of the rows that are shown."""
+    return page.evaluate(
+        """name => {
+          const heads = [...document.querySelectorAll(".board thead tr:last-child th")];
+          const place = heads.findIndex(head => head.textContent.trim() === name);
+          return [...document.querySelectorAll(".board tbody tr:not([hidden])")]
+            .map(row => row.cells[place].textContent.trim());
+        }""",
+        name,
+    )
+
+
+def head(page: Page, name: str):
+    return page.locator(".board thead tr:last-child th", has=page.get_by_role("button", name=name, exact=True))
+
+
+def test_the_leaderboard_is_sorted_by_click_and_by_key(browser, ordinary):
+    with reading(browser, ordinary) as page:
+        assert head(page, "rank").get_attribute("aria-sort") == "ascending"
+        button = head(page, "hidden size").get_by_role("button")
+        button.click()
+        known = [int(text) for text in column(page, "hidden size") if text]
+        assert known == sorted(known)
+        assert column(page, "hidden size")[len(known) :] == [""] * 2  # baselines have none: last
+        button.focus()
+        page.keyboard.press("Enter")
+        assert [int(text) for text in column(page, "hidden size") if text] == known[::-1]
+        assert column(page, "hidden size")[-1] == ""
+        assert head(page, "hidden size").get_attribute("aria-sort") == "descending"
+        assert head(page, "rank").get_attribute("aria-sort") == "none"
+        assert "largest first" in page.locator("#board-said").inner_text()
+        described = button.get_attribute("aria-describedby")
+        assert page.locator(f"#{described}").text_content()
+        assert head(page, "hidden size").get_attribute("title").startswith("hidden_size:")
+
+
+def test_the_leaderboard_is_filtered_by_text_and_status(browser, ordinary):
+    with reading(browser, ordinary) as page:
+        everything = len(column(page, "trial"))
+        page.get_by_label("Filter").fill("LSTM dive")
+        assert column(page, "trial") == ["10002"]
+        assert page.locator("#board-said").inner_text() == f"1 of {everything} rows."
+        page.get_by_label("Filter").fill("")
+        page.get_by_role("checkbox", name="baseline").uncheck()
+        assert not {"drift", "persistence"} & set(column(page, "trial"))
+        page.get_by_role("checkbox", name="complete").uncheck()
+        assert set(column(page, "status")) == {"stopped", "diverged", "failed"}
+
+
+def shown_range(page: Page, chart: str, axis: str) -> list:
+    return page.evaluate("([id, axis]) => document.getElementById(id)._fullLayout[axis].range", [chart, axis])
+
+
+def test_a_chart_zooms_by_drag_and_by_button_and_its_heights_follow(browser, ordinary):
+    with reading(browser, ordinary) as page:
+        days, heights = (shown_range(page, "chart-forecasts", axis) for axis in ("xaxis", "yaxis"))
+        plot = page.locator("#chart-forecasts .nsewdrag").first
+        plot.scroll_into_view_if_needed()
+        box = plot.bounding_box()
+        y = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + box["width"] * 0.4, y)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.6, y, steps=5)
+        page.mouse.up()
+        page.wait_for_timeout(300)
+        zoomed = shown_range(page, "chart-forecasts", "xaxis")
+        assert days[0] < zoomed[0] < zoomed[1] < days[1]
+        assert shown_range(page, "chart-forecasts", "yaxis") != heights
+        page.get_by_role("button", name="Whole block").click()
+        assert shown_range(page, "chart-forecasts", "xaxis")[0] < days[0]
+        assert page.get_by_role("button", name="Whole block").get_attribute("aria-pressed") == "true"
+        assert page.get_by_role("button", name="Last 60 days").get_attribute("aria-pressed") == "false"
+        assert page.locator(".modebar, .plotlyjsicon").count() == 0
+
+
+def drawn_color(page: Page) -> str:
+    return page.evaluate("document.getElementById('chart-forecasts')._fullLayout.legend.font.color")
+
+
+def test_charts_follow_the_scheme_and_paper_and_keep_their_zoom(browser, ordinary):
+    with reading(browser, ordinary) as page:
+        light = drawn_color(page)
+        page.get_by_role("button", name="Whole block").click()
+        days = shown_range(page, "chart-forecasts", "xaxis")
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_timeout(300)
+        dark = drawn_color(page)
+        assert dark != light
+        assert shown_range(page, "chart-forecasts", "xaxis") == days
+        page.emulate_media(color_scheme="dark", media="print")
+        page.wait_for_timeout(300)
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert drawn_color(page) == "#000"
+        page.emulate_media(color_scheme="dark", media="screen")
+        page.wait_for_timeout(300)
+        assert drawn_color(page) == dark
+        assert page.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1280])
+def test_every_chart_is_drawn_and_fits(browser, ordinary, width, scheme):
+    with reading(browser, ordinary, width, scheme, reduced_motion="reduce") as page:
+        wrong = page.evaluate(
+            """() => [...document.querySelectorAll(".chart")].filter(chart => {
+              const plot = chart.querySelector(".main-svg");
+              return plot?.getBoundingClientRect().width !== chart.clientWidth || !chart.querySelector(".trace");
+            }).map(chart => chart.id)"""
+        )
+        assert wrong == []
+        assert page.locator(".chart").count() >= 9
+        page.set_viewport_size({"width": 700, "height": 900})
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.getElementById('chart-curves')._fullLayout.width") < 700
+
+
+STUDIES = {
+    "one trial": {"rows": [row()]},
+    "all diverged": {
+        "rows": [row(status="diverged", score=None)],
+        "events": trial(status="diverged", scores=(None,)) + trial("00001", "diverged", ()),
+    },
+    "no trial yet": {"rows": [], "events": [], "end": None, "seconds": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+def test_studies_with_little_to_show(browser, tmp_path, kind):
+    with reading(browser, write_report(study(tmp_path / "study", **STUDIES[kind])), 375) as page:
+        assert page.locator("h1").count() == 1
+        assert "The test block has not been opened" in page.locator("main").inner_text()
+
+
+def test_hostile_names_are_text(browser, tmp_path):
+    manifest = {
+        "name": HACK,
+        "command": HACK,
+        "verdict": HACK,
+        "data": {"source": HACK, "findings": [{"severity": "warning", "text": HACK}]},
+    }
+    baselines, space = {HACK: {"val_theils_u": 0.99}}, f"name: {json.dumps(HACK)}\n"
+    folder = opened(tmp_path / "study", (HACK, "00001"), baselines=baselines, space=space, **manifest)
+    events = many()
+    for event in events:
+        if event["event"] == "end":
+            event |= {
+                "point": {"evil": HACK if event["trial_id"] > "00010" else "<b>", **event["point"]},
+                "message": HACK,
+            }
+    with (folder / "trials.jsonl").open("a") as file:
+        file.writelines(json.dumps(event) + "\n" for event in events)
+    with reading(browser, write_report(folder)) as page:
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("img").count() == 0
+        labels = page.locator("#chart-importance .ytick").all_text_contents()
+        assert "evil" in labels
+        assert HACK in page.locator("h1").inner_text()
+
+
+@pytest.mark.ray
+def test_a_study_that_really_ran(browser, space_file, tmp_path):
+    path = space_file(search={"num_samples": 2, "finalists": 1})
+    assert run([str(path), "--output", str(tmp_path / "results"), "--quiet"]) == 0
+    folder = tmp_path / "results" / "small"
+    with reading(browser, folder / "report.html") as page:
+        assert page.locator("#chart-forecasts .main-svg").count() > 0
+        assert page.locator("#chart-time .main-svg").count() > 0
+    assert main([str(folder), str(study(tmp_path / "other"))]) == 0
+    with reading(browser, tmp_path / "results" / "comparison.html", 375) as page:
+        assert page.locator("#chart-best-curves .main-svg").count() > 0

@@ -1,0 +1,146 @@
+"""A document knows where each key stands, reads plain data only, and writes YAML that reads back equal."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.space.document import Document, SpaceError
+from search.space.yaml_reader import yaml_text
+
+
+def document(tmp_path: Path, text: str) -> Document:
+    path = tmp_path / "space.yaml"
+    path.write_text(text, encoding="utf-8")
+    return Document(str(path))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("1e-4", 1e-4), ("1.0e-4", 1e-4), ("-.5", -0.5), ("1.", 1.0), (".inf", float("inf")),
+        ("7", 7), ("-7", -7), ("010", 10), ("0x10", "0x10"), ("1:30", "1:30"), ("1_000", "1_000"),
+        ("2024-01-31", "2024-01-31"), ("'7'", "7"), ("~", None), ("", None), ("null", None),
+        ("yes", True), ("off", False), ("lstm", "lstm"), ("e5", "e5"), ("=", "="),
+        ("[1, a, [2]]", [1, "a", [2]]), ("{a: {b: 1}}", {"a": {"b": 1}}),
+    ],
+)  # fmt: skip
+def test_scalars_are_what_they_look_like(tmp_path: Path, written: str, read: object) -> None:
+    value = document(tmp_path, f"key: {written}\n").data["key"]
+    assert (value, type(value)) == (read, type(read))
+
+
+def test_keys_are_words_as_written(tmp_path: Path) -> None:
+    assert document(tmp_path, "on: 1\nnull: 2\n3: 4\n").data == {"on": 1, "null": 2, "3": 4}
+
+
+def test_anchors_are_copied(tmp_path: Path) -> None:
+    space = document(tmp_path, "a: &sizes [4, 8]\nb: *sizes\n")
+    space.set("a", "1")
+    assert space.data == {"a": 1, "b": [4, 8]}
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb:\r\n  c: 2\r\n")
+    space = Document(str(path))
+    assert space.data == {"a": 1, "b": {"c": 2}}
+    assert space.where(("b", "c")) == f"{path}:3"
+
+
+def test_every_key_has_its_line(tmp_path: Path) -> None:
+    space = document(tmp_path, "a: 1\n\nb:\n  c:\n  - x\n  - {d: 2,\n     e: 3}\n")
+    lines = {key: int(space.where(key).rsplit(":", 1)[1]) for key in [
+        ("a",), ("b",), ("b", "c"), ("b", "c", 0), ("b", "c", 1, "d"), ("b", "c", 1, "e")
+    ]}  # fmt: skip
+    assert list(lines.values()) == [1, 3, 4, 5, 6, 7]
+
+
+def test_a_default_stands_where_its_section_does(tmp_path: Path) -> None:
+    space = document(tmp_path, "a: 1\nb:\n  c: 1\n")
+    assert space.where(("b", "d")) == f"{space.path}:2"
+    assert space.where(("z", "d")) == f"{space.path}:1"
+
+
+def test_set_lays_values_over_the_files(tmp_path: Path) -> None:
+    space = document(tmp_path, "a: 1\nb: {c: 1, d: {e: 1}}\nn:\n")
+    for name, text in (("a", "[1, x]"), ("b.c", "2.5"), ("b.d", "{f: 1}"), ("n.o.p", "''"), ("q", "")):
+        space.set(name, text)
+    assert space.data == {"a": [1, "x"], "b": {"c": 2.5, "d": {"f": 1}}, "n": {"o": {"p": ""}}, "q": None}
+
+
+def test_a_section_that_an_option_makes_stands_at_the_option(tmp_path: Path) -> None:
+    space = document(tmp_path, "b: 1\nn:\n")
+    space.set("c.d", "1", "first")
+    space.set("c.e", "1", "second")
+    space.set("n.o", "1", "third")
+    assert [space.where(key) for key in [("c",), ("c", "d"), ("c", "e"), ("n",)]] == [
+        "first",
+        "first",
+        "second",
+        "third",
+    ]
+
+
+def test_a_set_key_stands_at_its_option(tmp_path: Path) -> None:
+    space = document(tmp_path, "b: {c: 1, d: {e: 1}}\n")
+    space.set("b.d", "{e: 2}", "--set b.d={e: 2}")
+    assert space.where(("b", "d", "e")) == "--set b.d={e: 2}"
+    assert space.where(("b", "c")) == f"{space.path}:1"
+
+
+def test_the_last_option_that_sets_a_key_is_named(tmp_path: Path) -> None:
+    space = document(tmp_path, "b: 1\n")
+    space.set("b", "{c: 1}", "first")
+    space.set("b.c", "2", "second")
+    assert space.where(("b", "c")) == "second"
+    space.set("b", "{c: 3}", "third")
+    assert space.where(("b", "c")) == "third"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("b.c.d", "1", "b.c: 1 is no section; it holds no keys; set b.c whole"),
+        ("b..c", "1", "'b..c' is no key; a key is words joined by dots"),
+        ("", "1", "'' is no key"),
+        ("b", "[1", "b: is not YAML (while parsing a flow sequence"),
+        ("b", "{c: 1, c: 2}", "c: stands twice"),
+        ("b", "!!set {a}", "the tag !!set"),
+        ("b", "[" * 99, "nested too deeply"),
+        ("b", "\x00", "the character #x0000 is not allowed"),
+    ],
+)
+def test_a_wrong_option_is_one_line(tmp_path: Path, name: str, text: str, words: str) -> None:
+    space = document(tmp_path, "b: {c: 1}\n")
+    with pytest.raises(SpaceError) as caught:
+        space.set(name, text)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"--set {name}={text}: ".replace("\x00", "\\x00"))
+    assert words in problem
+
+
+def test_a_problem_is_one_printable_line(tmp_path: Path) -> None:
+    error = SpaceError([document(tmp_path, "a: 1").problem(("x\ny", "\x1b[31m"), "is\twrong\r\n")])
+    assert str(error) == f"{tmp_path / 'space.yaml'}:1: x y.\\x1b[31m: is wrong"
+
+
+def test_an_error_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(SpaceError(["one", "two"])))
+    assert error.problems == ("one", "two")
+    assert str(error) == "one\ntwo"
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(10**17), 10**17) | st.floats(allow_nan=False) | st.text()
+WORDS = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
+
+
+@settings(deadline=None, database=None, max_examples=300)
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4)))
+def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+    path = tmp_path_factory.getbasetemp() / "round_trip.yaml"
+    path.write_text(yaml_text({"key": value, "section": {"inner": value}}), encoding="utf-8", newline="")
+    assert Document(str(path)).data == {"key": value, "section": {"inner": value}}

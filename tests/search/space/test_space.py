@@ -1,0 +1,625 @@
+"""Every mistake in a space file is one line that names the place, the key, the rule and the fix."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.run import main
+from search.space.space import Space, SpaceError, load_space
+from stockrnn.dataset.features import COLUMNS
+from stockrnn.prices.loading import load
+from stockrnn.prices.series import Prices
+
+SPACE = "name: study\nspace:\n  architecture: [rnn, lstm]\n"  # what a case adds begins on line 4
+
+
+def problems_of(path: Path) -> tuple[str, ...]:
+    with pytest.raises(SpaceError) as caught:
+        load_space(str(path)).folds(load("nasdaq"))
+    return caught.value.problems
+
+
+def assert_says(problem: str, path: Path | str, line: int, key: str, words: str) -> None:
+    place = f"{path}:{line}: {key + ': ' if key else ''}"
+    assert problem.startswith(place), problem
+    for word in words.split(" | "):
+        assert word in problem[len(place) :], problem
+    assert ";" in problem, problem  # a rule or a fix
+    assert "\n" not in problem
+
+
+# (what is wrong, what is added to SPACE, line, key, words of the message)
+ADDED = [
+    ("misspelt section", "serach: {}", 4, "serach", "unknown key | did you mean search?"),
+    ("unknown section", "plotting: {}", 4, "plotting", "unknown key | known are name, data, validation"),
+    ("a section's key at the top", "num_samples: 3", 4, "num_samples",
+     "a key of search | write it under search"),
+    ("a parameter at the top", "hidden_size: 3", 4, "hidden_size", "a parameter | write it under space"),
+    ("misspelt key of a section", "data:\n  horizn: 5", 5, "data.horizn",
+     "unknown key | did you mean horizon?"),
+    ("a parameter in a section", "search:\n  dropout: 0.1", 5, "search.dropout", "a parameter | under space"),
+    ("an indented section", "data:\n  search: {}", 5, "data.search", "stands at the top level"),
+    ("misspelt parameter", "  hidden_sise: 4", 4, "space.hidden_sise",
+     "unknown parameter | did you mean hidden_size?"),
+    ("unknown parameter", "  colour: 4", 4, "space.colour",
+     "unknown parameter | known are architecture, head"),
+    ("a section's key in the space", "  horizon: [1, 5]", 4, "space.horizon", "a key of data | under data"),
+    ("null in place of a parameter", "  hidden_size:", 4, "space.hidden_size", "null is no whole number"),
+    ("text for a whole number", "data:\n  horizon: '5'", 5, "data.horizon",
+     '"5" is no whole number | no quotes'),
+    ("a fraction for a whole number", "data:\n  horizon: 1.5", 5, "data.horizon", "1.5 is no whole number"),
+    ("a bool for a whole number", "validation:\n  folds: true", 5, "validation.folds",
+     "true is no whole number"),
+    ("text for a number", "resources:\n  cpu: two", 5, "resources.cpu", '"two" is no number'),
+    ("a number for text", "data:\n  source: 5", 5, "data.source", "5 is no text | in quotes"),
+    ("a word for a bool", "  bidirectional: [1, 0]", 4, "space.bidirectional.0",
+     "1 is neither true nor false"),
+    ("a list for a section", "search: [tpe]", 4, "search", '["tpe"] is no section | indented'),
+    ("a word for a section", "search: tpe", 4, "search", '"tpe" is no section'),
+    ("too small", "data:\n  horizon: 0", 5, "data.horizon", "0 is too small | at least 1"),
+    ("too large", "  dropout: 1.0", 4, "space.dropout", "1.0 is too large | below 1"),
+    ("too many digits", "seed: 1234567890123456789", 4, "", "too long | at most 18 digits"),
+    ("infinite", "  learning_rate: .inf", 4, "space.learning_rate", ".inf is not finite"),
+    ("infinite and unbounded", "  gradient_clip: .inf", 4, "space.gradient_clip", "is not finite"),
+    ("infinite by its exponent", "  learning_rate: 1e999", 4, "space.learning_rate",
+     "is not finite"),
+    ("no number", "  dropout: [0.1, .nan]", 4, "space.dropout.1", ".nan is not finite"),
+    ("an infinite end", "  gradient_clip: {float: [1, .inf]}", 4, "space.gradient_clip.float.1",
+     "not finite"),
+    ("no number of cores", "resources:\n  gpu: 0\n  cpu: .nan", 6, "resources.cpu", ".nan is not finite"),
+    ("an infinite factor", "scheduler: {reduction_factor: .inf}", 4, "scheduler.reduction_factor",
+     "not finite"),
+    ("an empty range", "  hidden_size: {int: []}", 4, "space.hidden_size.int",
+     "[] is no range | two numbers"),
+    ("a range of one", "  hidden_size: {int: [4]}", 4, "space.hidden_size.int",
+     "[4] is no range | two numbers"),
+    ("a range of three", "  hidden_size: {int: [4, 8, 16]}", 4, "space.hidden_size.int",
+     "[4, 8, 16] is no range"),
+    ("a range without list", "  hidden_size: {int: 4}", 4, "space.hidden_size.int", "4 is no range"),
+    ("a range of nothing", "  gradient_clip: {float: [~, 1]}", 4, "space.gradient_clip.float", "is no range"),
+    ("a reversed range", "  hidden_size: {int: [64, 4]}", 4, "space.hidden_size.int",
+     "reversed | write [4, 64]"),
+    ("equal ends", "  hidden_size: {int: [8, 8]}", 4, "space.hidden_size.int",
+     "is empty | write hidden_size: 8"),
+    ("a fraction in an int range", "  hidden_size: {int: [4, 8.5]}", 4, "space.hidden_size.int.1",
+     "8.5 is no whole"),
+    ("a range beyond the bounds", "  dropout: {float: [0, 1]}", 4, "space.dropout.float.1",
+     "1 is too large | below 1"),
+    ("log from 0", "  dropout:\n    float: [0, 0.5]\n    log: true", 5, "space.dropout.float",
+     "starts at 0.0 | above 0"),
+    ("log of no bool", "  hidden_size: {int: [1, 4], log: 2}", 4, "space.hidden_size.log",
+     "2 is neither true nor"),
+    ("log and step", "  hidden_size: {int: [1, 9], log: true, step: 2}", 4, "space.hidden_size.step",
+     "beside log | drop"),
+    ("a step that does not divide", "  hidden_size: {int: [4, 9], step: 2}", 4, "space.hidden_size.step",
+     "2 does not divide 4 to 9 | end the range at 8"),
+    ("a float step that does not divide",
+     "  dropout:\n    float: [0.1, 0.5]\n    step: 0.3", 6, "space.dropout.step",
+     "0.3 does not divide 0.1 to 0.5 | end the range at 0.4"),
+    ("a step wider than its range", "  hidden_size: {int: [4, 9], step: 6}", 4, "space.hidden_size.step",
+     "wider than"),
+    ("a step of 0", "  hidden_size: {int: [4, 9], step: 0}", 4, "space.hidden_size.step",
+     "0 is no step | above 0"),
+    ("a negative step", "  dropout: {float: [0, 0.5], step: -0.1}", 4, "space.dropout.step",
+     "-0.1 is no step"),
+    ("a step of text", "  dropout: {float: [0, 0.5], step: big}", 4, "space.dropout.step",
+     '"big" is no step'),
+    ("a fraction as int step", "  hidden_size: {int: [4, 8], step: 0.5}", 4, "space.hidden_size.step",
+     "0.5 is no whole number | write 1"),
+    ("a step beside a choice", "  hidden_size: {choice: [4, 8], step: 4}", 4, "space.hidden_size.step",
+     "range only"),
+    ("an unknown choice", "  head: [last, frist]", 4, "space.head.1",
+     '"frist" is none of last, flatten, mean'),
+    ("a misspelt choice", "  head:\n  - last\n  - atention", 6, "space.head.1", "did you mean attention?"),
+    ("an unknown constant", "  optimizer: lion", 4, "space.optimizer",
+     '"lion" is none of adam, adamw | write one'),
+    ("an empty choice", "  hidden_size: []", 4, "space.hidden_size", "list is empty | at least one value"),
+    ("an empty long choice", "  hidden_size: {choice: []}", 4, "space.hidden_size.choice", "list is empty"),
+    ("a choice without list", "  hidden_size: {choice: 4}", 4, "space.hidden_size.choice",
+     "4 is no list | write [4]"),
+    ("a choice twice", "  hidden_size: [4, 8, 4]", 4, "space.hidden_size.2", "4 stands twice | delete one"),
+    ("a mapping in a choice", "  hidden_size: [4, {int: [1, 2]}]", 4, "space.hidden_size.1", "is no value"),
+    ("int range of a fraction", "  dropout: {int: [0, 1]}", 4, "space.dropout.int",
+     "takes fractions | float: [lo, hi]"),
+    ("float range of a count", "  hidden_size: {float: [1, 9]}", 4, "space.hidden_size.float",
+     "takes whole numbers only | int: [lo, hi]"),
+    ("a range of a word", "  head: {int: [1, 2]}", 4, "space.head.int",
+     "takes words only | choice: [last, flatten"),
+    ("a range of a bool", "  bidirectional: {int: [0, 1]}", 4, "space.bidirectional.int",
+     "takes true and false only | choice: [true, false]"),
+    ("an unknown key of a domain", "  hidden_size: {int: [1, 9], lgo: true}", 4, "space.hidden_size.lgo",
+     "unknown key | did you mean log?"),
+    ("no kind of domain", "  hidden_size: {log: true}", 4, "space.hidden_size",
+     "one of int, float and choice | write {int"),
+    ("two kinds of domain", "  hidden_size: {int: [1, 9], choice: [4]}", 4, "space.hidden_size",
+     "int and choice"),
+    ("when names nothing",
+     "  dropout:\n    float: [0, 0.5]\n    when: {num_leyers: 2}", 6, "space.dropout.when.num_leyers",
+     "unknown parameter | did you mean num_layers?"),
+    ("when names a later one",
+     "  dropout:\n    float: [0, 0.5]\n    when: {num_layers: 2}\n  num_layers: [1, 2]", 6,
+     "space.dropout.when.num_layers", "does not stand above dropout | put num_layers above dropout"),
+    ("when names an absent one",
+     "  dropout: {choice: [0.1], when: {num_layers: 2}}", 4, "space.dropout.when.num_layers",
+     "does not stand above dropout"),
+    ("when out of the domain", "  dropout: {float: [0, 0.5], when: {architecture: [gru]}}", 4,
+     "space.dropout.when.architecture", '"gru" is not in the domain of space.architecture | never hold'),
+    ("when of an impossible value", "  dropout: {float: [0, 0.5], when: {architecture: gruu}}", 4,
+     "space.dropout.when.architecture", '"gruu" is none of rnn, gru, lstm | did you mean gru?'),
+    ("when without parameters", "  dropout: {float: [0, 0.5], when: {}}", 4, "space.dropout.when",
+     "{} is no condition"),
+    ("when without values", "  dropout: {float: [0, 0.5], when: {architecture: []}}", 4,
+     "space.dropout.when.architecture", "list is empty"),
+    ("when is a list", "  dropout: {float: [0, 0.5], when: [lstm]}", 4, "space.dropout.when",
+     '["lstm"] is no condition'),
+    ("bare columns as a choice", "  features: [open, close]", 4, "space.features",
+     "choice | write [[open, close]]"),
+    ("an unknown column in a choice", "  features: [[open, clsoe]]", 4, "space.features.0",
+     "'clsoe' | features are open | did you mean close?"),
+    ("an unknown column", "data:\n  features: [open, clsoe]", 5, "data.features",
+     "'clsoe' | features are open, high"),
+    ("a column twice", "data: {features: [open, open]}", 4, "data.features", "repeats a feature"),
+    ("no columns", "data: {features: []}", 4, "data.features", "[] does not fit | must be a list of features"),
+    ("features as a choice", "  features: [volatility_9, day_of_week]", 4, "space.features",
+     "choice | write [[volatility_9, day_of_week]]"),
+    ("a misspelt feature", "  features: [returns, volatility20]", 4, "space.features.1",
+     "'volatility20' | volatility_N | did you mean volatility_20?"),
+    ("a feature that looks back too far", "  features: [[ma_ratio_900]]", 4, "space.features.0",
+     "uses 900 sessions | write ma_ratio_500"),
+    ("one other series", "data:\n  also: sp500", 5, "data.also", "is no list"),
+    ("another series without a source", "data:\n  also: [{lag: 0}]", 5, "data.also.0.source", "is missing"),
+    ("another series with a misspelt key", "data:\n  also: [{source: sp500, lga: 0}]", 5,
+     "data.also.0.lga", "unknown key | did you mean lag?"),
+    ("another series twice", "data:\n  also: [sp500, sp500]", 5, "data.also", "is repeated | rename the file"),
+    ("Yahoo without a ticker", "data:\n  also: [{source: yahoo}]", 5, "data.also.0", "needs a ticker"),
+    ("others as a parameter", "  others: [sp500]", 4, "space.others", "unknown parameter"),
+    ("yahoo", "data:\n  source: yahoo", 5, "data.source", "yahoo names no ticker | add ticker"),
+    ("a misspelt source", "data:\n  source: nasdak", 5, "data.source", "no such file | did you mean nasdaq?"),
+    ("a missing source", "data: {source: my/prices.csv}", 4, "data.source", "no such file | check the path"),
+    ("a folder as source", "data: {source: /}", 4, "data.source", "is a folder | name a file"),
+    ("a window longer than the training part", "  sequence_length: [5, 5000]", 4, "space.sequence_length",
+     "5000 does not fit | need 6001 | shorten"),
+    ("a long window in a short training part",
+     "  sequence_length: {int: [5, 300]}\nvalidation: {window: sliding, train_size: 200}", 4,
+     "space.sequence_length",
+     "300 does not fit | at least 301 are needed"),
+    ("a default window in a short training part", "validation: {window: sliding, train_size: 20}", 2,
+     "space.sequence_length", "20 does not fit | at least 21 are needed"),
+    ("too few rows for the folds", "validation:\n  folds: 30\n  fold_size: 250", 5, "validation.folds",
+     "5031 sessions are too few | need 7752 | longer series"),
+    ("too few rows for the test block", "data:\n  test_size: 5000", 5, "data.test_size",
+     "too few | need 5752"),
+    ("too few rows for the training part", "validation: {window: sliding,\n  train_size: 4500}", 5,
+     "validation.train_size", "too few | need 5500"),
+    ("a training part shorter than the horizon",
+     "data: {horizon: 9}\nvalidation:\n  window: sliding\n  train_size: 5", 7, "validation.train_size",
+     "write 10 or more"),
+    ("sliding without train_size", "validation:\n  folds: 2\n  window: sliding", 6, "validation.window",
+     "sliding needs train_size"),
+    ("train_size without sliding", "validation:\n  folds: 2\n  train_size: 900", 6, "validation.train_size",
+     "is only for window: sliding"),
+    ("grace_period above max_epochs",
+     "scheduler:\n  max_epochs: 5\n  grace_period: 6", 6, "scheduler.grace_period",
+     "6 is above max_epochs 5 | write grace_period: 5"),
+    ("max_epochs below the default grace_period", "scheduler:\n  max_epochs: 2", 5, "scheduler.max_epochs",
+     "2 is below grace_period, 3 by default | write grace_period: 2"),
+    ("a factor that halves nothing", "scheduler: {reduction_factor: 1}", 4, "scheduler.reduction_factor",
+     "at least 1.1"),
+    ("mode against metric", "search:\n  mode: max", 5, "search.mode",
+     "val_theils_u is better when smaller | mode: min"),
+    ("an unknown metric", "search: {metric: val_rsme}", 4, "search.metric", "did you mean val_rmse?"),
+    ("an unknown sampler", "search: {sampler: tpee}", 4, "search.sampler",
+     "none of tpe, random | did you mean tpe?"),
+    ("fewer trials than initial points",
+     "search:\n  initial: [{architecture: rnn}, {architecture: lstm}]\n  num_samples: 1", 6,
+     "search.num_samples",
+     "1 is less than the 2 points | at least 2"),
+    ("more trials than the grid", "search:\n  sampler: grid\n  num_samples: 3", 6, "search.num_samples",
+     "3 is more than the grid's 2 points"),
+    ("no trials", "search: {num_samples: 0}", 4, "search.num_samples", "0 is too small | at least 1"),
+    ("initial is no list", "search: {initial: {architecture: rnn}}", 4, "search.initial", "is no list"),
+    ("an initial point is no mapping", "search:\n  initial:\n  - rnn", 6, "search.initial.0",
+     '"rnn" is no mapping'),
+    ("an unknown parameter in a point", "search:\n  initial:\n  - architecture: rnn\n    haed: last", 7,
+     "search.initial.0.haed", "no parameter of this space | it has architecture"),
+    ("a value out of the domain in a point", "search:\n  initial:\n  - architecture: gru", 6,
+     "search.initial.0.architecture", '"gru" is not in the domain of space.architecture'),
+    ("an impossible value in a point", "search:\n  initial:\n  - architecture: [rnn]", 6,
+     "search.initial.0.architecture", '["rnn"] is none of rnn, gru, lstm'),
+    ("a value off the steps in a point",
+     "  hidden_size: {int: [4, 8], step: 2}\nsearch: {initial: [{hidden_size: 5}]}", 5,
+     "search.initial.0.hidden_size",
+     "5 is not in the domain of space.hidden_size"),
+    ("an inactive parameter in a point",
+     "  hidden_size: {int: [4, 8], when: {architecture: lstm}}\nsearch:\n  initial:\n"
+     "  - {architecture: rnn,\n     hidden_size: 4}", 8, "search.initial.0.hidden_size",
+     'does not exist at this point | architecture in ["lstm"]'),
+    ("an impossible value that a condition names in a point",
+     "  hidden_size: {int: [4, 8], when: {architecture: lstm}}\nsearch:\n  initial:\n"
+     "  - {architecture: gru, hidden_size: 4}", 7, "search.initial.0.architecture", "is not in the domain"),
+    ("a misspelt parameter that a condition names in a point",
+     "  hidden_size: {int: [4, 8], when: {architecture: lstm}}\nsearch:\n  initial:\n"
+     "  - {architectur: lstm, hidden_size: 4}", 7, "search.initial.0.architectur",
+     "did you mean architecture?"),
+    ("a conditional parameter alone in a point",
+     "  hidden_size: {int: [4, 8], when: {architecture: lstm}}\nsearch: {initial: [{hidden_size: 4}]}", 5,
+     "search.initial.0.hidden_size", "does not exist at this point"),
+    ("grid with endless floats", "  dropout: {float: [0, 0.5]}\nsearch: {sampler: grid}", 5, "search.sampler",
+     "grid does not fit | endlessly many values of dropout | add a step"),
+    ("grid too large",
+     "  batch_size: {int: [1, 999999]}\n  hidden_size: {int: [1, 4]}\nsearch: {sampler: grid}", 6,
+     "search.sampler", "7,999,992 points | at most 100,000"),
+    ("qmc with choices", "search: {sampler: qmc}", 4, "search.sampler",
+     "choices of architecture | ranges only | use tpe"),
+    ("cmaes with choices",
+     "  hidden_size: {int: [1, 4]}\nsearch: {sampler: cmaes}", 5, "search.sampler",
+     "choices of architecture"),
+    ("gp with when",
+     "  hidden_size: {int: [4, 8], when: {architecture: lstm}}\nsearch: {sampler: gp}", 5, "search.sampler",
+     "conditions of hidden_size | drop 'when'"),
+    ("more than one GPU", "resources:\n  gpu: 2", 5, "resources.gpu", "2 is no share | trains on one GPU"),
+    ("hardly any of a GPU", "resources: {gpu: 0.001}", 4, "resources.gpu", "less holds nothing"),
+    ("a word for a share", "resources: {gpu: atuo}", 4, "resources.gpu", '"atuo" is no share of a GPU | auto, 0 or'),
+    ("a share of truth", "resources: {gpu: true}", 4, "resources.gpu", "true is no share of a GPU"),
+    ("an infinite share", "resources: {gpu: .inf}", 4, "resources.gpu", "is not finite"),
+    ("hardly a core", "resources: {cpu: 0.001}", 4, "resources.cpu", "too small | at least 0.01"),
+    ("no list of demands", "resources:\n  when: {gpu: 1}", 5, "resources.when", "is no list"),
+    ("a demand of a word", "resources:\n  when:\n  - big", 6, "resources.when.0", '"big" is no mapping'),
+    ("a demand without condition", "resources:\n  when:\n  - gpu: 0.5", 6, "resources.when.0.if", "is missing | add"),
+    ("a demand for nothing", "resources:\n  when:\n  - {if: {architecture: gru}}", 6, "resources.when.0",
+     "neither cpu nor gpu | add gpu"),
+    ("a demand with no condition in it", "resources:\n  when:\n  - {if: {}, gpu: 1}", 6, "resources.when.0",
+     "holds no condition | add"),
+    ("a misspelt demand", "resources:\n  when:\n  - if: {architecture: gru}\n    gpus: 1", 7,
+     "resources.when.0.gpus", "unknown key | did you mean gpu?"),
+    ("a condition outside of if", "resources:\n  when:\n  - {if: {architecture: gru}, head: last, gpu: 1}", 6,
+     "resources.when.0.head", "unknown key | write it as a condition: if: {head"),
+    ("a demand of an unknown parameter", "resources:\n  when:\n  - {if: {architectur: gru}, gpu: 1}", 6,
+     "resources.when.0.if.architectur", "unknown parameter | did you mean architecture?"),
+    ("a demand of a parameter that is not there", "resources:\n  when:\n  - {if: {head: last}, gpu: 1}", 6,
+     "resources.when.0.if.head", "is not in this space | it has architecture"),
+    ("a demand of a value that is not there",
+     "  hidden_size: [4, 8]\nresources: {when: [{if: {hidden_size: 6}, gpu: 1}]}", 5,
+     "resources.when.0.if.hidden_size", "not in the domain of space.hidden_size | could never hold"),
+    ("a demand of a value that is none", "resources:\n  when:\n  - {if: {architecture: gur}, gpu: 1}", 6,
+     "resources.when.0.if.architecture", '"gur" is none of rnn, gru, lstm | did you mean gru?'),
+    ("a demand out of reach",
+     "  hidden_size: {int: [4, 64]}\nresources: {when: [{if: {hidden_size: {min: 65}}, gpu: 1}]}", 5,
+     "resources.when.0.if.hidden_size", "holds for no value of space.hidden_size | move the bounds"),
+    ("a demand between the steps",
+     "  hidden_size: {int: [4, 64], step: 4}\nresources: {when: [{if: {hidden_size: {min: 9, max: 11}}, gpu: 1}]}",
+     5, "resources.when.0.if.hidden_size", "holds for no value"),
+    ("a demand of a reversed range",
+     "  hidden_size: {int: [4, 64]}\nresources: {when: [{if: {hidden_size: {min: 9, max: 8}}, gpu: 1}]}",
+     5, "resources.when.0.if.hidden_size", "min 9 is above max 8 | swap"),
+    ("a demand of words in order", "resources:\n  when:\n  - {if: {architecture: {min: gru}}, gpu: 1}", 6,
+     "resources.when.0.if.architecture.min", "has no order"),
+    ("a demand of a misspelt bound",
+     "  hidden_size: {int: [4, 64]}\nresources: {when: [{if: {hidden_size: {least: 9}}, gpu: 1}]}",
+     5, "resources.when.0.if.hidden_size.least", "unknown key | min and max"),
+    ("a demand that no point meets",
+     "  num_layers: [1, 2]\n  dropout: {float: [0, 0.5], when: {num_layers: 2}}\n"
+     "resources: {when: [{if: {num_layers: 1, dropout: {min: 0.2}}, gpu: 1}]}",
+     6, "resources.when.0.if", "no point of the space meets it | num_layers and dropout"),
+    ("too many demands", f"resources: {{when: [{', '.join(['{if: {architecture: gru}, gpu: 1}'] * 9)}]}}", 4,
+     "resources.when", "has 9 entries | at most 8"),
+    ("a negative seed", "seed: -1", 4, "seed", "-1 is no seed | a whole number from 0"),
+    ("a seed of text", "seed: 1_000", 4, "seed", '"1_000" is no seed'),
+    ("a seed of nothing", "seed:", 4, "seed", "null is no seed"),
+    ("a key twice", "seed: 1\nseed: 2", 5, "seed", "stands twice, first on line 4 | delete one"),
+    ("a nested key twice", "  hidden_size: 4\n  head: last\n  hidden_size: 8", 6, "space.hidden_size",
+     "stands twice, first on line 4"),
+    ("a tab", "search:\n\tsampler: tpe", 5, "", "a tab indents the line | spaces"),
+    ("an open bracket", "seed: [1, 2\ndata: {}", 5, "", "is not YAML | flow sequence | the one above"),
+    ("a bracket open to the end", "seed: [1, 2,\n 3", 4, "", "is not YAML | flow sequence"),
+    ("an open quote", "seed: 'one", 4, "", "is not YAML | quoted scalar"),
+    ("a stray indent", "seed: 1\n  sampler: tpe", 5, "", "begins in column 3, the line above it in column 1 | move"),
+    ("an indent of one more", "search:\n  sampler: tpe\n   num_samples: 3", 6, "", "column 4, the line above it"),
+    ("an indent of one less", "search:\n  sampler: tpe\n num_samples: 3", 6, "", "column 2, the line above it in col"),
+    ("a colon without its space", "search:\n  sampler:tpe\n  seed: 3", 6, "", "no space behind | write sampler: tpe"),
+    ("a range without its space", "seed:{int: 3}", 4, "seed:{int", "unknown key | did you mean seed?"),
+    ("parentheses", "validation:\n  folds: (1, 2)", 5, "validation.folds", "is text | write [1, 2]"),
+    ("capitals", "search: {sampler: TPE}", 4, "search.sampler", "is none of | did you mean tpe?"),
+    ("a forbidden character", "seed: 1 # \x07", 4, "", "#x0007 is not allowed"),
+    ("no such character", 'seed: "\\U99999999"', 4, "", "names no character"),
+    ("an object", "seed: !!python/object/apply:os.getpid []", 4, "",
+     "the tag !!python/object/apply:os.getpid | remove"),
+    ("a tag", "seed: !!bool abc", 4, "", "the tag !!bool"),
+    ("a merge key", "<<: {seed: 1}", 4, "<<", "unknown key"),
+    ("an alias of nothing", "seed: *one", 4, "", "undefined alias"),
+    ("a second document", "---\nspace: {}", 4, "", "begins a second document | delete"),
+    ("a list as key", "? [a, b]\n: 1", 4, "", "a key is a list"),
+    ("recursion", "data: &a\n  source: *a", 5, "", "nested too deeply"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "key", "words"), [pytest.param(*case, id=name) for name, *case in ADDED])
+def test_a_mistake_is_one_line(tmp_path: Path, text: str, line: int, key: str, words: str) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE + text + "\n", encoding="utf-8")
+
+    (problem,) = problems_of(path)
+
+    assert_says(problem, path, line, key, words)
+
+
+LAUGHS = "".join(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12))
+
+# (what is wrong, the whole file, line, key, words of the message)
+WHOLE = [
+    ("no space", b"seed: 1", 1, "space", "is missing | architecture | write space:"),
+    ("an empty space", b"seed: 1\nspace:", 2, "space", "is empty | write space:"),
+    ("a space that is a list", b"space: [lstm]", 1, "space", '["lstm"]'),
+    ("no architecture", b"seed: 1\nspace: {head: last}", 2, "space",
+     "architecture is missing | without a default"),
+    ("a misspelt space", b"spcae: {architecture: lstm}", 1, "spcae", "unknown key | did you mean space?"),
+    ("a misspelt architecture", b"space:\n  archtecture: lstm", 2, "space.archtecture",
+     "did you mean architecture?"),
+    ("parameters without a space", b"seed: 1\narchitecture: lstm", 2, "architecture", "write it under space"),
+    ("an architecture with a condition",
+     b"space:\n  head: [last, mean]\n  architecture: {choice: [lstm], when: {head: last}}", 3,
+     "space.architecture.when", "has no default | remove when"),
+    ("a wrong parameter that another's condition names",
+     b"space:\n  architecture: lstm\n  num_layers: {int: [3, 1]}\n"
+     b"  dropout: {float: [0, 0.5], when: {num_layers: 2}}",
+     3, "space.num_layers.int", "reversed"),
+    ("a wrong parameter that an initial point names",
+     b"space:\n  architecture: lstm\n  head: [lsat]\nsearch: {initial: [{head: last}]}", 3,
+     "space.head.0", "last"),
+    ("cmaes with one parameter",
+     b"space: {architecture: lstm, hidden_size: {int: [1, 4]}}\nsearch: {sampler: cmaes}", 2,
+     "search.sampler", "1 parameters vary | 2 or more"),
+    ("a name with a slash", b"name: a/b\nspace: {architecture: lstm}", 1, "name",
+     '"a/b" is no name | rename'),
+    ("a name of dots", b"name: ..\nspace: {architecture: lstm}", 1, "name",
+     '".." is no name | the first a letter'),
+    ("a name too long", b"name: " + b"x" * 101 + b"\nspace: {architecture: lstm}", 1, "name",
+     "... is no name | at most 100"),
+    ("a name of digits", b"name: 2024\nspace: {architecture: lstm}", 1, "name",
+     "2024 is no name | in quotes"),
+    ("an empty file", b"", 1, "", "is empty | start with 'space:'"),
+    ("comments only", b"# nothing\n", 1, "", "is empty"),
+    ("a list at the top", b"\n- space\n", 2, "", "is no mapping"),
+    ("a word at the top", b"space", 1, "", "is no mapping"),
+    ("not YAML", b"space: {]\n", 1, "", "is not YAML"),
+    ("not UTF-8", b"name: study\nspace: \xff\xfe", 2, "", "is not UTF-8 | save it as UTF-8"),
+    ("over a megabyte", b"#" * 1_000_001, 1, "", "is larger than the 500000 bytes it may have"),
+    ("too many values", b"space: [" + b"1, " * 20_000 + b"]", 1, "", "too much data | at most 20,000 values"),
+    ("ten thousand brackets", b"seed: 1\nspace: " + b"[" * 10_000, 2, "",
+     "nested too deeply | at most 20 levels"),
+    ("ten thousand braces", b"{" * 10_000, 1, "", "nested too deeply"),
+    ("a billion laughs", ("a0: &a0 lol\n" + LAUGHS).encode(), 6, "", "too much data | aliases counted"),
+    ("a list in itself", b"space: &a [*a]", 1, "", "nested too deeply"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "line", "key", "words"), [pytest.param(*case, id=name) for name, *case in WHOLE])
+def test_a_wrong_file_is_one_line(tmp_path: Path, content: bytes, line: int, key: str, words: str) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_bytes(content)
+
+    (problem,) = problems_of(path)
+
+    assert_says(problem, path, line, key, words)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path / "none.yaml")
+    assert problem.startswith(f"{tmp_path / 'none.yaml'}: no such file; ")
+    assert "see spaces/" in problem
+
+
+def test_a_misspelt_file_is_told_how_it_may_have_been_meant(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").touch()
+    (tmp_path / "mien.csv").touch()
+    (problem,) = problems_of(tmp_path / "mien.yaml")
+    assert problem.endswith(f"did you mean {tmp_path / 'mine.yaml'}?")
+    (problem,) = problems_of(Path("smoek"))
+    assert problem.endswith("did you mean smoke.yaml?")
+
+
+def test_mistakes_are_told_from_the_top(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "sede: 1\nspace: {architecture: gru}\nscheduler: {max_epochs: 0}\ndata: {source: none.csv}\n", encoding="utf-8"
+    )
+    with pytest.raises(SpaceError) as caught:
+        load_space(str(path), [("num_sample", "3", "--set num_sample=3")])
+    begins = [problem.split(":")[1] if problem.startswith("/") else "option" for problem in caught.value.problems]
+    assert begins == ["option", "1", "3", "4"]
+
+
+def test_a_key_of_a_section_as_an_option_is_told_as_an_option() -> None:
+    with pytest.raises(SpaceError, match=r"--set scheduler\.max_epochs=\.\.\."):
+        load_space("spaces/smoke.yaml", [("max_epochs", "3", "--set max_epochs=3")])
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path)
+    assert_says(problem, tmp_path, 1, "", "is no plain file")
+
+
+def test_the_results_folder_of_another_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE, encoding="utf-8")
+    (tmp_path / "results" / "study").mkdir(parents=True)
+
+    code = main([str(path), "--dry-run", "--output", str(tmp_path / "results")])
+
+    said = capsys.readouterr()
+    assert code == 2
+    assert "study:" in said.out  # the plan is shown all the same
+    assert_says(said.err.splitlines()[-1], path, 1, "name", "results/study exists already | --name")
+
+
+def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE + "  haed: last\nsearch: {num_samples: 0, mode: up}\nseed: x\n", encoding="utf-8")
+
+    problems = problems_of(path)
+
+    keys = [re.findall(r":(\d+): ([\w.]+): ", problem)[0] for problem in problems]
+    assert sorted(keys) == [
+        ("4", "space.haed"),
+        ("5", "search.mode"),
+        ("5", "search.num_samples"),
+        ("6", "seed"),
+    ]
+
+
+def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("space: {architecture: lstm, hidden_size: {int: [4, 8]}}\ndata:\n", encoding="utf-8")
+    space = load_space(str(path))
+
+    assert (space.name, space.seed, space.num_samples, space.mode) == ("study", 0, 5, "min")  # 4 to 8
+    assert [parameter.name for parameter in space.varying] == ["hidden_size"]
+    assert space.longest_sequence == 20
+
+
+def test_a_conditional_sequence_length_leaves_the_default_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE + "  sequence_length: {choice: [5, 10], when: {architecture: rnn}}\n", encoding="utf-8")
+    assert load_space(str(path)).longest_sequence == 20
+
+
+def test_a_point_is_completed_with_the_constants_that_apply(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    text = "  num_layers: 2\n  dropout: {choice: [0.3], when: {architecture: lstm}}\n  hidden_size: [4, 8]\n"
+    path.write_text(SPACE + text, encoding="utf-8")
+    space = load_space(str(path))
+
+    assert space.point({"architecture": "rnn", "hidden_size": 4}) == {
+        "architecture": "rnn", "num_layers": 2, "hidden_size": 4
+    }  # fmt: skip
+    window, network, training = space.configurations(space.point({"architecture": "lstm", "hidden_size": 8}))
+    assert (network.num_layers, network.dropout, network.hidden_size) == (2, 0.3, 8)
+    assert window.features == space.data.features
+    assert training.batch_size == 64
+
+
+@pytest.mark.parametrize(
+    ("initial", "trials"),
+    [
+        ("[]", 6),
+        ("[{architecture: rnn, hidden_size: 4}]", 6),
+        ("[{architecture: rnn, hidden_size: 4}, {architecture: rnn, hidden_size: 4}]", 7),
+        ("[{architecture: rnn}]", 7),
+    ],
+)
+def test_a_grid_has_every_point_and_the_initial_ones_beside_it(tmp_path: Path, initial: str, trials: int) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        SPACE + f"  hidden_size: [4, 8, 16]\nsearch: {{sampler: grid, initial: {initial}}}\n",
+        encoding="utf-8",
+    )
+    assert load_space(str(path)).num_samples == trials
+
+
+def prices_of(sessions: int, columns: tuple[str, ...] = COLUMNS) -> Prices:
+    close = 100 + np.sin(np.arange(sessions))
+    return Prices(
+        source="market.csv",
+        dates=np.busday_offset("2001-01-01", np.arange(sessions)),
+        columns=columns,
+        values=np.column_stack([close] * len(columns)),
+        lines=np.array([], dtype=int),
+    )
+
+
+FOLDED = "data: {test_size: 20%s}\nvalidation: {folds: 2, fold_size: 10%s}\n"
+
+
+def space_with(path: Path, space: str, data: str = "", validation: str = "") -> Space:
+    path.write_text(SPACE + space + FOLDED % (data, validation), encoding="utf-8")
+    return load_space(str(path))
+
+
+@pytest.mark.parametrize(
+    ("space", "data", "warm_up"),
+    [
+        ("  features: ohlc\n", "", 0),
+        ("  features: [returns, technical]\n", "", 59),
+        ("  features: [ohlc, [close, volatility_30]]\n", "", 30),
+        ("  features: {choice: [returns, close_only], when: {architecture: lstm}}\n", ", features: ma_ratio_40", 39),
+        ("", ", features: technical", 59),
+        ("", ", features: ohlc, also: [sp500]", 1),
+    ],
+)
+def test_folds_count_the_deepest_warm_up(tmp_path: Path, space: str, data: str, warm_up: int) -> None:
+    read = space_with(tmp_path / "space.yaml", space + "  sequence_length: [3, 5]\n", data)
+    needed = warm_up + 5 + 1 + 2 * 10 + 20  # the warm-up, a window, its target, the folds and the test block
+    splits = read.folds(prices_of(needed))
+    assert read.deepest_warm_up == warm_up
+    assert splits.folds[0].train == range(warm_up + 6)
+    with pytest.raises(SpaceError) as caught:
+        read.folds(prices_of(needed - 1))
+    (problem,) = caught.value.problems
+    assert f"need {needed}" in problem or not warm_up
+    if warm_up > 1:
+        assert f"first {warm_up} sessions" in problem
+        assert problem.count("; ") >= 2
+
+
+def test_a_sliding_part_may_be_shorter_than_what_features_look_back_over(tmp_path: Path) -> None:
+    sliding = ", window: sliding, train_size: 10"
+    read = space_with(tmp_path / "space.yaml", "  features: volatility_50\n  sequence_length: 5\n", "", sliding)
+    splits = read.folds(prices_of(50 + 6 + 2 * 10 + 20))
+    assert splits.folds[0].train == range(46, 56)  # windows begin at session 50
+    with pytest.raises(SpaceError, match="volatility_50 is not defined on the first 50 sessions"):
+        read.folds(prices_of(50 + 5 + 2 * 10 + 20))
+
+
+@pytest.mark.parametrize(
+    ("space", "data", "words"),
+    [
+        ("", "", "data.features: volume needs a column volume, which market.csv lacks"),
+        ("  features: [ohlc, [log_return, volume_change]]\n", "",
+         "space.features: volume_change needs a column volume, which market.csv lacks; the series has open, "),
+    ],
+)  # fmt: skip
+def test_a_series_lacks_what_a_feature_needs(tmp_path: Path, space: str, data: str, words: str) -> None:
+    bare = prices_of(200, COLUMNS[:4])
+    with pytest.raises(SpaceError) as caught:
+        space_with(tmp_path / "space.yaml", space, data).folds(bare)
+    (problem,) = caught.value.problems
+    assert words in problem
+    for features in ("ohlc", "returns", "technical"):
+        assert space_with(tmp_path / "space.yaml", f"  features: {features}\n").folds(bare).folds
+
+
+def test_a_volume_that_is_mostly_zero_is_no_input(tmp_path: Path) -> None:
+    prices = prices_of(200)
+    prices.values[:, 4] = 0
+    with pytest.raises(
+        SpaceError, match=r"volume needs a volume; market[.]csv: the volume is 0 on 200 of 200 sessions"
+    ):
+        space_with(tmp_path / "space.yaml", "").folds(prices)
+    assert space_with(tmp_path / "space.yaml", "  features: returns\n").folds(prices).folds
+
+
+def test_other_series_are_inputs_of_every_trial(tmp_path: Path) -> None:
+    text = "  features: [ohlc, [returns, volume_change]]\n"
+    read = space_with(tmp_path / "space.yaml", text, ', also: [sp500, "^VIX", {source: yahoo, ticker: KRW=X, lag: 0}]')
+    for point, features in (
+        ({"features": "ohlc"}, ("open", "high", "low", "close")),
+        ({"features": "log_return,range,gap,day_of_week,volume_change"},
+         ("log_return", "range", "gap", "weekday_sin", "weekday_cos", "volume_change")),
+    ):  # fmt: skip
+        window, _, _ = read.configurations({"architecture": "lstm", **point})
+        assert window.features == features
+        assert window.inputs == (*features, "sp500", "^VIX", "KRW=X")
+    assert [parameter.all_values() for parameter in read.parameters if parameter.name == "features"] == [
+        ("ohlc", "log_return,range,gap,day_of_week,volume_change")
+    ]
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(read.as_yaml(), encoding="utf-8")
+    assert load_space(str(resolved)) == read
+
+
+def test_rungs_stand_once_and_below_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE + "scheduler: {max_epochs: 9, grace_period: 2, reduction_factor: 1.25}\n", encoding="utf-8")
+    assert load_space(str(path)).scheduler.rungs == (2, 3, 4, 5, 7, 8)

@@ -1,0 +1,243 @@
+"""Optuna behind Tune's searcher: what is proposed, and what the journal says of every trial."""
+
+import math
+import time
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from search.results.event_log import TrialEnd
+from search.space.samplers import SAMPLERS
+from search.tune.optuna_searcher import OptunaSearcher
+
+RANGES = {
+    "architecture": "gru",
+    "hidden_size": {"int": [4, 64], "log": True},
+    "learning_rate": {"float": [1e-4, 1e-2], "log": True},
+    "dropout": {"float": [0.0, 0.4], "step": 0.1},
+}
+CONDITIONAL = {
+    "architecture": ["rnn", "gru"],
+    "num_layers": {"int": [1, 3]},
+    "dropout": {"float": [0.0, 0.4], "when": {"num_layers": [2, 3]}},
+    "bidirectional": [False, True],
+    "gradient_clip": [None, 1.0],
+    "features": ["ohlcv", ["close", "volume"]],
+}
+FINITE = {"architecture": ["rnn", "gru"], "num_layers": {"int": [1, 2]},
+          "dropout": {"choice": [0.1, 0.2], "when": {"num_layers": 2}}}  # fmt: skip
+
+
+def report(epoch, score, status="running"):
+    return {"epoch": epoch, "score": score, "status": status}
+
+
+def end(searcher, tune_id, last, status=None, metric="val_theils_u"):
+    """End a trial as the recorder does: the record first, then the journal."""
+    status = status or last["status"]
+    proposed = searcher.proposed[tune_id]
+    searcher.on_trial_complete(tune_id, last, error=status == "failed")
+    scored = status in ("complete", "stopped") and math.isfinite(last.get("score", math.nan))
+    told = TrialEnd(
+        trial_id=proposed["trial_id"], status=status, point=proposed["point"], epochs=last.get("epoch", 0),
+        scores={metric: last["score"]} if scored else {}, best_epoch=1 if scored else None,
+    )  # fmt: skip
+    searcher.tell(tune_id, told, last)
+    return told
+
+
+class Asked(OptunaSearcher):
+    """A searcher that remembers what it proposed."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.proposed = {}
+
+    def suggest(self, tune_id):
+        self.proposed[tune_id] = super().suggest(tune_id)
+        return self.proposed[tune_id]
+
+
+def read(journal):
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    return optuna.load_study(study_name="small", storage=storage)
+
+
+def space_for(sampler):
+    """One that the sampler can search."""
+    if sampler == "grid":
+        return FINITE
+    its = SAMPLERS[sampler]
+    return CONDITIONAL if its.choices and its.conditions else RANGES
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_stays_in_the_space_and_learns_from_all_ends(small_space, tmp_path, sampler):
+    read_space = small_space(space=space_for(sampler), search={"sampler": sampler, "num_samples": None})
+    searcher = Asked(read_space, tmp_path / "journal")
+    by_name = {parameter.name: parameter for parameter in read_space.parameters}
+    trials = 6 if sampler == "grid" else 16
+    seen = []
+    for number in range(trials):
+        proposed = searcher.suggest(f"tune{number}")
+        point = proposed["point"]
+        seen.append(point)
+        assert proposed["trial_id"] == f"{number:05d}"
+        for name, parameter in by_name.items():
+            assert (name in point) == parameter.applies(point)
+            assert name not in point or parameter.contains(point[name])
+        read_space.configurations(point)  # every point is a valid trial
+        searcher.on_trial_result(f"tune{number}", report(1, 1.0 + number / 100))
+        last = [report(2, 0.9, "complete"), report(2, 1.1), report(2, math.nan, "diverged")][number % 3]
+        end(searcher, f"tune{number}", last, "stopped" if number % 3 == 1 else None)
+    assert all(trial.state.is_finished() for trial in read(tmp_path / "journal").trials)
+    if sampler == "grid":
+        assert len({tuple(point.items()) for point in seen}) == 6
+
+
+def test_the_journal_tells_how_each_trial_ended(small_space, tmp_path):
+    searcher = Asked(small_space(), tmp_path / "journal")
+    for name in ("complete", "stopped", "diverged", "failed", "died", "open"):
+        searcher.suggest(name)
+        searcher.on_trial_result(name, report(1, 1.5))
+    end(searcher, "complete", report(2, 0.5, "complete"))
+    end(searcher, "stopped", report(3, 1.25), "stopped")
+    end(searcher, "diverged", report(2, 1.5, "diverged"))
+    end(searcher, "failed", {"status": "failed", "message": "no"})
+    end(searcher, "died", report(1, 1.5), "failed")
+    assert {trial.state for trial in read(tmp_path / "journal").trials[5:]} == {TrialState.RUNNING}
+    searcher.close()
+
+    names = {proposed["trial_id"]: name for name, proposed in searcher.proposed.items()}
+    trials = {names[trial.user_attrs["trial_id"]]: trial for trial in read(tmp_path / "journal").trials}
+    assert {name: trial.state for name, trial in trials.items()} == {
+        "complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "diverged": TrialState.PRUNED,
+        "failed": TrialState.FAIL, "died": TrialState.FAIL, "open": TrialState.FAIL,
+    }  # fmt: skip
+    assert trials["complete"].value == 0.5
+    assert trials["stopped"].value == 1.25  # the result on which it was stopped counts
+    assert trials["stopped"].intermediate_values == {1: 1.5, 3: 1.25}
+    assert trials["diverged"].value is None
+    assert trials["open"].user_attrs["status"] == "interrupted"
+
+
+def test_no_more_trials_are_under_way_than_there_is_room_for(small_space, tmp_path):
+    room = [2]
+    searcher = Asked(small_space(), tmp_path / "journal", room=lambda: room[0])
+    assert [bool(searcher.suggest(str(number))) for number in range(4)] == [True, True, False, False]
+    room[0] = 3  # a machine joined
+    assert [bool(searcher.suggest(str(number))) for number in range(4, 6)] == [True, False]
+    end(searcher, "0", report(1, 1.0, "complete"))
+    room[0] = 1  # two machines went, and none of the two trials that wait for another has ended
+    assert searcher.suggest("6") is None
+    assert len(read(tmp_path / "journal").trials) == 3
+
+
+def test_initial_points_come_first_and_leave_the_rest_to_the_sampler(small_space, tmp_path):
+    first = [{"architecture": "lstm", "hidden_size": 7}, {"architecture": "rnn"}]
+    searcher = OptunaSearcher(small_space(search={"initial": first}), tmp_path / "journal")
+    points = [searcher.suggest(str(number))["point"] for number in range(3)]
+    assert (points[0]["architecture"], points[0]["hidden_size"]) == ("lstm", 7)
+    assert points[1]["architecture"] == "rnn"
+    assert set(points[2]) == {"architecture", "hidden_size", "sequence_length", "learning_rate"}
+
+
+def test_the_same_seed_proposes_the_same_points(small_space, tmp_path):
+    def points(name, seed):
+        searcher = OptunaSearcher(small_space(seed=seed), tmp_path / name)
+        return [searcher.suggest(str(number)) for number in range(5)]
+
+    assert points("a", 1) == points("b", 1)
+    assert points("c", 2) != points("d", 1)
+
+
+def test_larger_is_better_where_the_metric_says_so(small_space, tmp_path):
+    searcher = Asked(small_space(search={"metric": "val_direction_accuracy"}), tmp_path / "journal")
+    for name, score in (("low", 0.4), ("high", 0.6)):
+        searcher.suggest(name)
+        end(searcher, name, report(1, score, "complete"), metric="val_direction_accuracy")
+    assert read(tmp_path / "journal").best_value == 0.6
+
+
+def test_a_trial_that_ends_without_any_score_is_pruned_without_a_value(small_space, tmp_path):
+    searcher = Asked(small_space(), tmp_path / "journal")
+    searcher.suggest("a")
+    end(searcher, "a", report(1, math.nan, "complete"))
+    (trial,) = read(tmp_path / "journal").trials
+    assert (trial.state, trial.value) == (TrialState.PRUNED, None)
+
+
+def ended_as(proposed, status="complete", score=0.9, epochs=2):
+    scores = {"val_theils_u": score} if status in ("complete", "stopped") else {}
+    return TrialEnd(
+        trial_id=proposed["trial_id"], status=status, point=proposed["point"], epochs=epochs, scores=scores,
+        best_epoch=1 if scores else None,
+    )  # fmt: skip
+
+
+def test_a_study_that_broke_off_goes_on_where_it_was(small_space, tmp_path):
+    """Of four trials one was told, one ended in the record alone, one ran, and one died between its two last words."""
+    before = Asked(small_space(), tmp_path / "journal")
+    first, second, third, fourth = (before.suggest(str(number)) for number in range(4))
+    told = end(before, "0", report(2, 0.9, "complete"))
+    before._open["3"].set_user_attr("status", "complete")  # and killed before Optuna was told
+    ends = [told, ended_as(second, "stopped"), ended_as(fourth)]
+    after = OptunaSearcher(small_space(), tmp_path / "journal", ends, {third["trial_id"]: third["point"]})
+    assert (after.notes, after.left) == ([], 3)
+    again = after.suggest("anew")
+    assert again == third
+    assert [after.suggest(f"more{number}")["trial_id"] for number in range(2)] == ["00004", "00005"]
+    states = {}
+    for trial in read(tmp_path / "journal").trials:
+        states.setdefault(trial.user_attrs["trial_id"], []).append((trial.state, trial.value))
+    complete, running = TrialState.COMPLETE, (TrialState.RUNNING, None)
+    assert states["00000"] == [(complete, 0.9)]
+    assert states["00001"] == [(TrialState.PRUNED, 0.9)]
+    assert states["00002"] == [(TrialState.FAIL, None), running]
+    assert states["00003"][-1] == (complete, 0.9)
+    assert [first["trial_id"], states["00004"], states["00005"]] == ["00000", [running], [running]]
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_a_journal_that_is_lost_is_made_anew_from_the_record(small_space, tmp_path, sampler):
+    """Trials 0 and 3 ended, 1 and 2 did not: neither id nor point is given twice, and none is left out."""
+    space = small_space(space=FINITE, search={"sampler": sampler, "num_samples": 6 if sampler == "grid" else 8})
+    before = OptunaSearcher(space, tmp_path / "journal")
+    proposed = [before.suggest(str(number)) for number in range(4)]
+    (tmp_path / "journal").unlink()
+    ends = [ended_as(proposed[0], score=0.7), ended_as(proposed[3], "diverged")]
+    broken_off = {trial["trial_id"]: trial["point"] for trial in proposed[1:3]}
+    after = OptunaSearcher(space, tmp_path / "journal", ends, broken_off)
+    assert after.left == space.num_samples - 2
+    rest = [after.suggest(str(number)) for number in range(after.left)]
+    assert rest[:2] == proposed[1:3]
+    everything = [proposed[0], proposed[3], *rest]
+    assert sorted(trial["trial_id"] for trial in everything) == [f"{n:05d}" for n in range(space.num_samples)]
+    if sampler == "grid":
+        assert len({tuple(trial["point"].items()) for trial in everything}) == 6
+    assert read(tmp_path / "journal").best_value == 0.7
+
+
+def test_a_journal_of_another_space_or_that_says_something_else_is_set_aside(small_space, tmp_path):
+    before = Asked(small_space(), tmp_path / "journal")
+    proposed = before.suggest("0")
+    end(before, "0", report(2, 0.9, "complete"))
+    other = OptunaSearcher(small_space(), tmp_path / "journal", [ended_as(proposed, score=0.8)])
+    assert "says of trial 00000 what trials.jsonl does not" in other.notes[0]
+    assert read(tmp_path / "journal").best_value == 0.8
+    fewer = {"space": {"architecture": ["rnn", "gru"]}}
+    changed = OptunaSearcher(small_space(**fewer), tmp_path / "journal", [ended_as(proposed, score=0.8)])
+    assert "is of another space: architecture had other values" in changed.notes[0]
+    assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal", "journal.1", "journal.2"]
+    changed.suggest("1")  # and the sampler goes on
+
+
+def test_the_lock_of_a_writer_that_died_is_taken_over_at_once(small_space, tmp_path):
+    OptunaSearcher(small_space(), tmp_path / "journal").suggest("0")
+    (tmp_path / "journal.lock").symlink_to("results/study.journal")  # which leads nowhere from here
+    began = time.monotonic()
+    OptunaSearcher(small_space(), tmp_path / "journal").suggest("1")
+    assert time.monotonic() - began < 5

@@ -1,0 +1,149 @@
+"""When a study ends before its trials do."""
+
+import ast
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search.cli.summary import summary
+from search.results.event_log import TrialEnd
+from search.study.study import Outcome
+from search.terminal.tty import AT_ONCE, INTERRUPTED
+from search.tune.stopper import Ended, Stop, hangups_ignored
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+
+
+def ended(stop):
+    try:
+        return stop.stop_all()
+    except Ended:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_is_noted(number):
+    said = []
+    stop = Stop(None, lambda: said.append("ending"))
+    with stop.on_signals():
+        assert not ended(stop)
+        os.kill(os.getpid(), number)
+        assert (said, stop.signalled, stop.early, ended(stop)) == (["ending"], True, True, True)
+    assert said == ["ending"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_second_signal_leaves_at_once_whatever_runs(number):
+    program = f"""
+import os
+from search.tune.stopper import Stop
+class Destroyed:
+    def __del__(self):  # where an exception is shown and forgotten
+        os.kill(os.getpid(), {int(number)})
+with Stop(None, lambda: None).on_signals():
+    os.kill(os.getpid(), {int(number)})
+    Destroyed()
+    print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", f"{AT_ONCE}\n")
+
+
+def test_handlers_are_as_they_were_afterwards():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with hangups_ignored(), Stop(None, print).on_signals():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_under_nohup_a_hangup_is_none():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop(None, print)
+        with hangups_ignored() as nohup, stop.on_signals(nohup=nohup):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.signalled
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+def test_a_time_budget_ends_by_the_monotonic_clock_and_is_no_failure():
+    stop = Stop(0.05, print)
+    stop.trial_started()
+    assert not ended(stop)
+    time.sleep(0.06)
+    assert stop.stop_all()
+    assert not stop.early
+
+
+def test_a_time_budget_counts_from_the_first_trial_however_long_the_start_took():
+    now = 100.0
+    stop = Stop(25.0, print, clock=lambda: now)
+    now += 3600
+    assert not ended(stop)
+    stop.trial_started()
+    assert stop.startup == 3600
+    now += 20
+    assert not ended(stop)
+    stop.trial_started()
+    now += 4.9
+    assert not ended(stop)
+    now += 0.1
+    assert stop.stop_all()
+    assert stop.startup == 3600
+
+
+def test_the_first_reason_counts():
+    stop = Stop(None, print)
+    stop.because("no room")
+    stop.because("no luck")
+    assert (stop.reason, stop.early, ended(stop)) == ("no room", True, True)
+
+
+def test_tunes_snapshot_holds_nothing_of_it():
+    assert pickle.loads(pickle.dumps(Stop(1.0, print))).__dict__ == {}
+
+
+def test_no_clock_that_can_be_set_measures_a_time():
+    """`time.time` and its kin jump; whatever is measured here is measured by clocks that cannot."""
+    allowed = {"search/results/event_log.py", "search/tracking/mlflow.py"}  # they say when something happened
+    for path in sorted(ROOT.glob("search/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                called = ast.unparse(node.func)
+                if called in ("time.time", "datetime.now", "datetime.utcnow", "datetime.today"):
+                    assert str(path.relative_to(ROOT)) in allowed, f"{path}:{node.lineno}: {called}"
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((("00000", 3), ("00001", 0)), "00000 had reached epoch 3, 00001 was in its first epoch, of at most 4 epochs."),
+        (
+            [(f"{number:05d}", 1) for number in range(6)],
+            "00003 had reached epoch 1, 2 more were running, of at most 4 epochs.",
+        ),
+    ],
+)
+def test_a_time_budget_over_before_any_trial_ended_says_what_the_start_took(small_space, tmp_path, ends, said):
+    running = [TrialEnd(trial_id=name, status="interrupted", point={}, epochs=epochs) for name, epochs in ends]
+    outcome = Outcome(rows=[], ends=running, verdict="None.", interrupted=False, seconds=66.0, startup=41.0)
+    shown = summary(small_space(), outcome, tmp_path, "results/small")
+    words = " ".join(shown.split())
+    assert "The time budget ended the study before any of its 6 trials had ended. It counts from the first" in words
+    assert "start, 41s after the study's" in words
+    assert said in words
+    assert "python -m search.run --resume results/small --time-budget TIME" in words
+    ended = Outcome(
+        rows=[], ends=[TrialEnd(trial_id="00000", status="complete", point={})], verdict="None.", interrupted=False,
+        seconds=66.0, startup=41.0,
+    )  # fmt: skip
+    assert "ended the study after 1 of 6 trials." in summary(small_space(), ended, tmp_path, "results/small")

@@ -1,0 +1,93 @@
+"""Folders here and behind URLs; the bucket is one of a real server on loopback."""
+
+import os
+
+import pytest
+
+from stockrnn.io.files import FileError
+from stockrnn.io.storage import RemoteFolder, StorageError, beside, check_url, copied, folder_at, is_url, joined
+from stockrnn.training.checkpoint import Checkpoint, Checkpoints, forget
+
+
+@pytest.fixture(params=["path", "url"])
+def place(request, tmp_path):
+    return str(tmp_path / "kept") if request.param == "path" else f"{request.getfixturevalue('bucket')}/kept"
+
+
+def test_files_are_whole_and_listed_and_go(place):
+    folder = folder_at(place)
+    assert folder.names() == {}
+    folder.write("one", b"first")
+    folder.write("two", b"second")
+    folder.write("one", b"1")
+    assert folder.names() == {"one": 1, "two": 6}
+    assert folder.read("two", 6) == b"second"
+    with pytest.raises(FileError, match="larger"):
+        folder.read("two", 5)
+    with pytest.raises(FileNotFoundError):
+        folder.read("three", 5)
+    folder.remove("one")
+    folder.remove("one")
+    assert folder.names() == {"two": 6}
+    folder.clear()
+    folder.clear()
+    assert folder.names() == {}
+
+
+def test_checkpoints_behind_a_url_are_those_of_a_path(place):
+    import numpy as np
+
+    facts, arrays = {"seed": 1}, {"weights": np.arange(6, dtype=np.float32)}
+    kept = Checkpoints(place, facts)
+    for epoch in (1, 2, 5):
+        kept.write(Checkpoint(epoch=epoch, notes={}, arrays={"weights": arrays["weights"] * epoch}))
+    assert sorted(folder_at(place).names()) == ["000000002.safetensors", "000000005.safetensors"]
+    folder_at(place).write("000000005.safetensors", b"torn")
+    again = Checkpoints(place, facts)
+    (found,) = again.read(arrays)
+    assert found.epoch == 2
+    np.testing.assert_array_equal(found.arrays["weights"], arrays["weights"] * 2)
+    assert again.refused[0].startswith("000000005.safetensors: ")
+    assert forget(place) is None
+    assert folder_at(place).names() == {}
+
+
+def test_places_are_joined_and_a_query_stays_behind():
+    assert joined("results", "all", "report.html") == os.path.join("results", "all", "report.html")
+    assert joined("s3://b/results/?region=eu", "all") == "s3://b/results/all?region=eu"
+    assert beside("s3://b/results/all?region=eu") == "s3://b/results?region=eu"
+    assert is_url("s3://b/x")
+    assert not is_url("results/s3")
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("s3://AKIA:secret@b/x", "holds a user or password"),
+        ("s3://b/x?secret_key=secret", "holds a key"),
+        ("s3://", "names no bucket"),
+        ("nonsense://b/x", "cannot be used"),
+    ],
+)
+def test_a_url_that_cannot_serve_is_one_line_without_its_secret(url, says):
+    with pytest.raises(ValueError, match=says) as error:
+        check_url(url)
+    assert "secret@" not in str(error.value)
+    assert "=secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_bucket_refuses_is_one_line(bucket):
+    with pytest.raises(StorageError, match=r"^s3://nobody-has-it/x: cannot be used \(.*does not exist\)$"):
+        folder_at("s3://nobody-has-it/x").write("file", b"")
+
+
+def test_a_copy_holds_what_is_wanted_and_goes(bucket):
+    storage = RemoteFolder(f"{bucket}/all")
+    for name in ("manifest.json", "forecasters/1/forecaster.json", "report.html"):
+        storage.write(name, name.encode())
+    with copied(storage.place, lambda name: name != "report.html") as folder:
+        assert folder.name == "all"
+        assert (folder / "forecasters" / "1" / "forecaster.json").read_bytes() == b"forecasters/1/forecaster.json"
+        assert not (folder / "report.html").exists()
+    assert not folder.exists()
