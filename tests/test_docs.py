@@ -243,3 +243,20 @@ def test_a_page_needs_nothing_from_other_hosts(tmp_path):
         fetched = re.findall(r'<(?:link|script|img|iframe)\b[^>]*(?:src|href)="([^"]*)"', page.read_text("utf-8"))
         assert fetched
         assert not [address for address in fetched if re.match(r"(?:https?:)?//", address)], page.name
+
+
+def test_the_architecture_names_what_exists():
+    """`NAME` (`path`): the file defines the name; every other path exists; every folder has its line."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)`\s+\(`((?:search|stockrnn)/[\w/]+\.py)`\)", text)
+    assert len(named) > 20
+    missing = [
+        (name, path)
+        for name, path in named
+        if not re.search(rf"^(?:class|def) {name}\b", (ROOT / path).read_text(), re.M)
+    ]
+    assert missing == []
+    paths = re.findall(r"`((?:search|stockrnn)/[\w/.]+)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    folders = {f"{path.parent.parent.name}/{path.parent.name}/" for path in ROOT.glob("s*/*/__init__.py")}
+    assert folders <= set(paths)

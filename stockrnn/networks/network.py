@@ -1,4 +1,4 @@
-"""Build one recurrent network with its head: the plain implementation that the batched one in `lockstep` must equal."""
+"""Build one recurrent network with its head: the plain implementation that the batched one in `ensemble` must equal."""
 
 from collections.abc import Callable
 

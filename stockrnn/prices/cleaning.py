@@ -1,7 +1,7 @@
 """Clean and check a daily series before training.
 
 `clean` makes the repairs that need no guess (`repairs`), raises an error for what cannot be right, and adds warnings
-for what the user should check (`doubts`).
+for what the user should check (`anomalies`).
 """
 
 from datetime import UTC, datetime

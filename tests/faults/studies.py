@@ -194,7 +194,8 @@ def assert_whole(folder, trials):
     found = manifest(folder)
     assert found["end"]
     chosen = yaml.safe_load((folder / "space.yaml").read_text(encoding="utf-8"))["search"]["finalists"]
-    assert len(found["test_openings"]) == (chosen > 0)
+    assert len(found["test_openings"]) == (chosen > 0), "the test block is opened once, or not at all"
+    assert all(opening["scores"] for opening in found["test_openings"])
     assert bool(tested) == (chosen > 0)
     assert (folder / "report.html").stat().st_size > 10_000
     assert not (folder / "lock").exists()

@@ -26,8 +26,8 @@ def undisturbed(tmp_path_factory):
 
 def wait(process, folder, trials, rng):
     """Let a study go on to a random moment, of which its beginning and its end have their share."""
-    moment = rng.choice(["start", "trials", "trials", "trials", "finalists", "end"])
-    if moment == "start":  # before its folder is there, or after, while Ray and the workers start
+    moment = rng.choice(["start", "trials", "trials", "trials", "finalists", "block", "report"])
+    if moment == "start":  # before its folder is there, or after, while Ray and the workers start or a resume reads it
         due = time.monotonic() + rng.uniform(0.5, 7)
         until(lambda: time.monotonic() >= due, process)
     elif moment == "trials":
@@ -37,8 +37,11 @@ def wait(process, folder, trials, rng):
     elif moment == "finalists":
         until(lambda: studies.ended(folder) == trials, process)
         time.sleep(rng.uniform(0, 2.5))
+    elif moment == "block":  # it was scored, and the manifest does not say so yet
+        until(lambda: (folder / "forecasters").exists(), process, every=0.001)
+        time.sleep(rng.choice([0, 0, 0.1]))
     else:
-        until(lambda: (folder / "manifest.json").exists() and studies.manifest(folder)["test_openings"], process)
+        until(lambda: (folder / "manifest.json").exists() and studies.manifest(folder)["end"], process, every=0.001)
         time.sleep(rng.uniform(0, 0.3))
     return moment
 

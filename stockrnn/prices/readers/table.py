@@ -1,6 +1,6 @@
 """Read a CSV or Parquet file of daily prices, or a shipped series, into a table of text and then into a series.
 
-Text that can have two meanings is an error, not a guess. `quality` checks the values.
+Text that can have two meanings is an error, not a guess. `cleaning` checks the values.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Download one series from Yahoo in a subprocess, `python download.py REQUEST`, started by the module `yahoo`.
+"""Download one series from Yahoo in a subprocess, `python fetch_process.py REQUEST`, started by `client`.
 
 The time-outs of yfinance add up to minutes and cannot all be set, so it runs in a process that can be killed. This also
 keeps yfinance and pandas out of the main process. The process writes JSON lines: one per failure, and then the prices.
