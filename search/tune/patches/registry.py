@@ -119,7 +119,8 @@ INTERNALS = (
     ),
     Internal(
         target="ray._private.state:GlobalState.actor_table",
-        parameters=("self", "actor_id", "job_id", "actor_state_name"), used_by="search.study.refit", reason="tells whether a finalist's worker has started", tested_by=STALLED,
+        parameters=("self", "actor_id", "job_id", "actor_state_name"),
+        used_by="search.study.refit", reason="tells whether a finalist's worker has started", tested_by=STALLED,
     ),
     Internal(
         target="ray._raylet:AuthenticationTokenLoader", used_by="search.cluster.auth_probe",
@@ -127,7 +128,8 @@ INTERNALS = (
     ),
     Internal(
         target="optuna.storages:JournalStorage.set_trial_state_values",
-        parameters=("self", "trial_id", "state", "values"), used_by="search.optuna_journal.journal", reason="ends trials that no process holds any more",
+        parameters=("self", "trial_id", "state", "values"),
+        used_by="search.optuna_journal.journal", reason="ends trials that no process holds any more",
         tested_by="tests/search/tune/test_optuna_searcher.py",
     ),
     Internal(
