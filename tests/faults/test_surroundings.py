@@ -49,19 +49,17 @@ def test_two_studies_at_once_do_not_meet(tmp_path):
     studies.assert_equal(studies.leaderboard(tmp_path / "one"), studies.leaderboard(tmp_path / "two"))
 
 
-@pytest.mark.parametrize("home", ["missing", "a file", "read-only"])
-def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path, home):
-    """Root may write anywhere, so the last of them is a disk that is read-only."""
-    place = tmp_path / "home"
-    arguments = [studies.write(tmp_path, SMALL, search={"sampler": "grid"}), "--output", tmp_path, "--quiet"]
-    env = {"HOME": str(place), "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "", "XDG_RUNTIME_DIR": ""}
-    if home == "a file":
-        place.write_text("no folder")
-    if home == "read-only":
-        with disk(place, "size=1m,ro"):
-            studies.run(*arguments, env=env)
-    else:
-        studies.run(*arguments, env=env)
+def test_a_home_that_cannot_be_written_is_one_line_and_with_a_token_no_obstacle(tmp_path):
+    """Root may write anywhere, so it is a disk that is read-only."""
+    arguments = [studies.write(tmp_path, SMALL), "--output", tmp_path, "--quiet"]
+    with disk(tmp_path / "home", "size=1m,ro") as home:
+        env = {"HOME": str(home), "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "", "XDG_RUNTIME_DIR": ""}
+        _, err = studies.run(*arguments, env=env, code=2)
+        [line] = err.splitlines()
+        assert "auth_token: cannot be used (Read-only file system)" in line
+        assert "RAY_AUTH_TOKEN_PATH" in line
+        assert not (tmp_path / "grid").exists()
+        studies.run(*arguments, env={**env, "RAY_AUTH_TOKEN": "0123456789abcdef" * 4})
     studies.assert_whole(tmp_path / "grid", TRIALS)
 
 
