@@ -42,7 +42,7 @@ def constraints():
 def built(tmp_path_factory):
     """The sdist of this tree, and the wheel that is built from what the sdist holds; no network is asked."""
     folder = tmp_path_factory.mktemp("built")
-    unwanted = shutil.ignore_patterns("__pycache__", "results", "build", "dist", "*.egg-info")
+    unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("search", "stockrnn", "spaces", "tests", "benchmarks", "docs"):
         shutil.copytree(ROOT / name, folder / "tree" / name, ignore=unwanted)
     for path in ROOT.iterdir():
@@ -94,8 +94,8 @@ def test_the_wheel_holds_both_packages_and_nothing_else(built):
         names = set(wheel.namelist())
     kinds = ("*.py", "*.j2", "*.json", "py.typed")
     expected = {
-        f"{package}/{path.name}" for package in ("search", "stockrnn")
-        for kind in kinds for path in (ROOT / package).glob(kind)
+        path.relative_to(ROOT).as_posix() for package in ("search", "stockrnn")
+        for kind in kinds for path in (ROOT / package).rglob(kind)
     } | {f"search/spaces/{name}" for name in SPACES}  # fmt: skip
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)

@@ -113,7 +113,8 @@ def _telling(error: ValidationError) -> list[Any]:
     """The complaints; where a value fits no branch of a union, that of the branch which has its type."""
     found: dict[tuple[str | int, ...], Any] = {}
     for item in error.errors(include_url=False):
-        key = item["loc"][:-1] if item["loc"] and item["loc"][-1] in BRANCHES else item["loc"]
+        of_branch = item["type"] not in ("extra_forbidden", "missing") and item["loc"] and item["loc"][-1] in BRANCHES
+        key = item["loc"][:-1] if of_branch else item["loc"]  # a user may call a key `int`, too
         if key not in found or (found[key]["type"].endswith("_type") and not item["type"].endswith("_type")):
             found[key] = item | {"loc": key}
     return list(found.values())

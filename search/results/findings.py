@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from search.results.leaderboard import read_csv
-from search.space.document import Document
 from search.common.errors import DamagedError
-from search.space.parameters import Parameter
-from search.results.predictions import forecast_days
 from search.results.event_log import INTERRUPTED, STATUSES, events_in
-from search.space.sections import SECTIONS
+from search.results.leaderboard import read_csv
+from search.results.predictions import forecast_days
 from search.results.schemas import MOST_TRIALS, manifest
-from search.space.space import SpaceError, load_space
 from search.results.verdict import verdict
+from search.space.document import Document
+from search.space.parameters import Parameter
+from search.space.sections import SECTIONS
+from search.space.space import SpaceError, load_space
 from stockrnn.evaluation.scores import METRICS
 
 __all__ = ["MOST_DRAWN", "RUNNING", "Days", "Findings", "drawn", "finite", "read_findings", "seconds_between"]

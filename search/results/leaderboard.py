@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from search.common.errors import DamagedError
+from search.common.messages import one_line, shortened
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.schemas import MOST_TRIALS
-from search.common.messages import one_line, shortened
 from stockrnn.io.files import FileError, plain_lines, write_atomic
 
 __all__ = ["LEFT", "aligned", "cell_text", "csv_text", "markdown_cell", "read_csv", "table", "write_csv"]

@@ -14,13 +14,13 @@ from typing import Any
 import yaml
 
 from search.results.lock import locked
-from search.space.parameters import FIELDS
 from search.results.schemas import MANIFEST, MOST_MANIFEST, written
+from search.space.parameters import FIELDS
 from search.space.space import Space
-from stockrnn.io.files import fsync_path, write_atomic
 from stockrnn.dataset.walk_forward import WalkForward
-from stockrnn.prices.snapshot import write_prices
+from stockrnn.io.files import fsync_path, write_atomic
 from stockrnn.prices.series import Prices
+from stockrnn.prices.snapshot import write_prices
 
 __all__ = [
     "Openings", "interrupted", "make_folder", "opening", "scored_opening", "versions", "write_manifest", "write_space",

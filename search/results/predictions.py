@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from search.common.errors import DamagedError
-from stockrnn.io.files import TEMPORARY, FileError, line, no_link, plain_bytes, write_atomic
 from stockrnn.dataset.walk_forward import Fold
+from stockrnn.io.files import TEMPORARY, FileError, line, no_link, plain_bytes, write_atomic
 from stockrnn.io.parquet_pages import check_pages
 from stockrnn.prices.series import Prices
 

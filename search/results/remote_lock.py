@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.results.lock import LockedError
-from search.results.event_log import now
 from search.common.messages import one_line
+from search.results.event_log import now
+from search.results.lock import LockedError
 from stockrnn.io.conditional import LOCK, ChangedError, ConditionalFolder
 from stockrnn.io.files import FileError, json_data
 from stockrnn.io.storage import RemoteFolder, StorageError

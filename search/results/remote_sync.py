@@ -20,14 +20,14 @@ from pathlib import Path, PurePosixPath
 
 import platformdirs
 
-from search.results.remote_lock import Lease, LeaseView, LostError, leased
-from search.results.lock import LockedError, check_free
-from search.results.event_log import TRIAL_ID
 from search.common.messages import one_line
-from stockrnn.training.checkpoint import forget
+from search.results.event_log import TRIAL_ID
+from search.results.lock import LockedError, check_free
+from search.results.remote_lock import Lease, LeaseView, LostError, leased
 from stockrnn.io.conditional import LOCK, ChangedError, ConditionalFolder
 from stockrnn.io.files import write_atomic
 from stockrnn.io.storage import MOST, StorageError, joined
+from stockrnn.training.checkpoint import forget
 
 __all__ = ["MANIFEST", "Mirror", "mirrored", "work_folder"]
 

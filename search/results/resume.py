@@ -11,13 +11,13 @@ import numpy as np
 import yaml
 
 from search.common.errors import DamagedError
+from search.common.messages import shown
+from search.results.event_log import TRIAL_ID, TrialEnd, cut_torn_line, ends_of, events_in
 from search.results.links import check_folder
 from search.results.manifest import versions
 from search.results.ranking import ENSEMBLE
-from search.results.event_log import TRIAL_ID, TrialEnd, cut_torn_line, ends_of, events_in
 from search.results.schemas import NEEDED, manifest
 from search.space.space import Space
-from search.common.messages import shown
 from stockrnn.evaluation.baselines import BASELINES
 from stockrnn.prices.series import Prices
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from search.common.errors import UserError
+from search.common.messages import one_line
+from search.results.event_log import TrialEnd, read_ends
 from search.results.manifest import scored_opening
 from search.results.ranking import BASELINE, ENSEMBLE, Row, columns, rank
-from search.results.event_log import TrialEnd, read_ends
 from search.results.schemas import MOST_TRIALS, manifest
 from search.space.space import Space, SpaceError, load_space
-from search.common.messages import one_line
 
 __all__ = ["Study", "StudyError", "read_studies", "read_study"]
 

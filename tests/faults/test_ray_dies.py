@@ -10,7 +10,7 @@ from studies import GRID, until
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 LONG = {  # trials and finalists long enough to be met while they run
     "space": {"sequence_length": [5], "architecture": ["gru"]},
-    "scheduler": {"max_epochs": 60, "grace_period": 60},
+    "scheduler": {"max_epochs": 150, "grace_period": 150, "patience": None},
 }
 
 
@@ -31,7 +31,7 @@ def test_a_study_goes_on_by_itself_when_ray_dies_in_the_search_and_among_the_fin
     folder = tmp_path / "grid"
     until(lambda: studies.ended(folder) >= 1, process)
     kill(process, first)
-    until(lambda: named(process, "ray::_refit"), process)
+    until(lambda: named(process, "ray::_Worker"), process)
     kill(process, second)
     out, err = studies.finish(process)
     studies.assert_whole(folder, 2)

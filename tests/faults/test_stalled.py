@@ -152,8 +152,8 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
             os.kill(os.getpid(), signal.SIGKILL)
         return refit(finalist, *arguments)
 
-    monkeypatch.setattr(search.afresh, "_refit", faulty)
-    monkeypatch.setattr(search.stalls, "FIRST_REPORT", 25.0)
+    monkeypatch.setattr(search.study.refit, "_refit", faulty)
+    monkeypatch.setattr(search.space.stalls, "FIRST_REPORT", 25.0)
     path = studies.write(tmp_path, GRID, search={"stall_timeout": 1, "max_failures": 1, **studies.FINALIST})
     space, prices = load_space(str(path)), clean(load("nasdaq"))
     splits = space.folds(prices)

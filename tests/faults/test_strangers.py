@@ -424,10 +424,11 @@ def bombs(study):
 
 
 MEASURED = """
-import resource, sys
+import re, resource, sys
 from search.report.writer import main
 code = main(sys.argv[1:])
-print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
+peak = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]  # ru_maxrss would begin with the parent's
+print(code, peak, sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
 """
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -18,7 +19,27 @@ from search.results.event_log import read_ends
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 SMALL = {**GRID, "space": {"architecture": ["rnn", "gru"], "hidden_size": [4, 8], "sequence_length": [5]}}
 TRIALS = 4
-FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+static volatile long long *shift;
+__attribute__((constructor)) static void attach(void) {
+    int file = getenv("CLOCK_SHIFT") ? open(getenv("CLOCK_SHIFT"), O_RDONLY) : -1;
+    void *found = file < 0 ? MAP_FAILED : mmap(0, 8, PROT_READ, MAP_SHARED, file, 0);
+    if (found != MAP_FAILED) shift = found;
+}
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int code = real(clock, now);
+    if (!code && shift && clock == CLOCK_REALTIME) now->tv_sec += *shift;
+    return code;
+}
+"""  # the wall clock plus the seconds in a file, for all processes that load it
 
 
 def limited(*limits, arguments):
@@ -86,21 +107,21 @@ def test_a_driver_that_was_stopped_for_a_while_goes_on(tmp_path):
     studies.assert_whole(tmp_path / "grid", TRIALS)
 
 
-@pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime (Debian: faketime)")
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 def test_a_clock_that_is_set_back_does_no_harm(tmp_path):
     """An hour back in mid-study, in all of its processes, for the wall clock alone, as `date -s` or NTP does it."""
-    offset = tmp_path / "offset"
-    offset.write_text("+0\n")
-    env = {
-        "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
-    }  # fmt: skip
+    library, shift = tmp_path / "clock.so", tmp_path / "shift"
+    build = ["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library), "-ldl"]
+    subprocess.run(build, input=CLOCK, text=True, check=True)
+    shift.write_bytes(struct.pack("q", 0))
+    env = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(shift)}
     longer = {"scheduler": {"max_epochs": 60, "grace_period": 60}}
     path = studies.write(tmp_path, SMALL, search=FINALIST, **longer)
     process = studies.begin(path, "--output", tmp_path, "--quiet", env=env)
     folder = tmp_path / "grid"
     until(lambda: studies.ended(folder) >= 1, process)
-    offset.write_text("-3600\n")
+    with shift.open("r+b") as file:  # in place: the processes have it mapped
+        file.write(struct.pack("q", -3600))
     studies.finish(process)
     studies.assert_whole(folder, TRIALS)
     times = [event["time"] for event in studies.events(folder)]

@@ -306,7 +306,7 @@ def test_prices_of_any_size_fit_the_page(capsys, saved, nasdaq, tmp_path, factor
     ("manifest", "words"),
     [
         ({"verdict": "It beats\nnothing."}, "Verdict: It beats nothing."),
-        ({"verdict": ["One.", "", "Two \x1b[31m."]}, "Verdict: One. Two [31m."),
+        ({"verdict": ["One.", "", "Two \x1b[31m."]}, "Verdict: One. Two \\x1b[31m."),
         ({"verdict": []}, "The study has no verdict."),
         ({"verdict": None}, "The study has no verdict."),
         ({}, "The study has no verdict."),
@@ -519,4 +519,4 @@ def test_the_studys_prices_moved(capsys, study, nasdaq, tmp_path, monkeypatch):
     found, _ = printed(capsys, study, "--prices", "nasdaq")
     assert found["study_prices"]["source"] == "mine.csv"
     document.write_text(document.read_text().replace('"mine.csv"', r'"\u001b[2Jno\nfile"'))
-    assert refused(capsys, study).startswith("[2Jno file: no such file; ")
+    assert refused(capsys, study).startswith("\\x1b[2Jno file: no such file; ")

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from search.results.leaderboard import write_csv
 from search.common.errors import DamagedError
 from search.leaderboard import main as leaderboard
-from search.results.manifest import write_manifest
-from search.results.event_log import STATUSES, Record, cut_torn_line, now, read_ends, read_events
 from search.report.writer import main as report_on
+from search.results.event_log import STATUSES, Record, cut_torn_line, now, read_ends, read_events
+from search.results.leaderboard import write_csv
+from search.results.manifest import write_manifest
 from search.results.resume import read_begun
 from search.results.schemas import manifest as read_manifest
 from search.results.studies import read_study

@@ -4,9 +4,9 @@ import csv
 import math
 from dataclasses import replace
 
+from search.results.event_log import TrialEnd
 from search.results.leaderboard import table, write_csv
 from search.results.ranking import columns, rank
-from search.results.event_log import TrialEnd
 
 BASELINES = {
     "persistence": {"val_theils_u": 1.0, "val_direction_accuracy": math.nan},

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 import search.results.predictions
-from search.results.predictions import Predictions, read_predictions, validation_forecasts
 from search.results.event_log import DamagedError
+from search.results.predictions import Predictions, read_predictions, validation_forecasts
 from stockrnn.dataset.walk_forward import walk_forward
-from stockrnn.prices.loading import load
 from stockrnn.prices.cleaning import clean
+from stockrnn.prices.loading import load
 
 
 @pytest.fixture(scope="module")

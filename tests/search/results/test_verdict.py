@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from search.results.ranking import rank
 from search.results.event_log import TrialEnd
+from search.results.ranking import rank
 from search.results.verdict import verdict
 
 BASELINES = {"persistence": {"val_theils_u": 1.0}, "drift": {"val_theils_u": 0.99}}

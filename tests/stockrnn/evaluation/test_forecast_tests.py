@@ -175,6 +175,8 @@ def test_a_verdict_does_not_depend_on_the_price_s_unit():
 
 
 def test_importing_the_module_is_cheap():
-    code = "import sys, stockrnn.significance; print(*{'scipy', 'statsmodels', 'torch'} & set(sys.modules))"
+    code = (
+        "import sys, stockrnn.evaluation.forecast_tests; print(*{'scipy', 'statsmodels', 'torch'} & set(sys.modules))"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ""

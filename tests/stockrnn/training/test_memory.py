@@ -124,7 +124,7 @@ def test_no_share_is_the_cpu():
 
 
 def test_estimates_do_not_import_torch():
-    code = "import sys, stockrnn.memory; print('torch' in sys.modules)"
+    code = "import sys, stockrnn.training.memory; print('torch' in sys.modules)"
     root = Path(__file__).parents[3]
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert found.stdout.strip() == "False"

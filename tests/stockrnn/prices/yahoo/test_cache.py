@@ -296,7 +296,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(market, tmp_path):
 def test_several_processes_may_write_at_once(market, folder):
     code = (
         "from pathlib import Path; from stockrnn.prices.loading import Access, load\n"
-        "from stockrnn.configuration import SourceConfig\n"
+        "from stockrnn.prices.config import SourceConfig\n"
         f"config, access = SourceConfig(source='yahoo', ticker='{TICKER}'), Access(cache=Path({str(folder)!r}))\n"
         "print(load(config, access).sha256)"
     )

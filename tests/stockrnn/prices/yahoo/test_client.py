@@ -284,7 +284,7 @@ def test_start_and_end_cut_every_source(tmp_path):
 def test_a_download_imports_neither_yfinance_nor_pandas(market, tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
-        "from stockrnn.prices.loading import Access, load; from stockrnn.configuration import SourceConfig\n"
+        "from stockrnn.prices.loading import Access, load; from stockrnn.prices.config import SourceConfig\n"
         f"load(SourceConfig(source='yahoo', ticker='{TICKER}'), Access(cache=Path({str(tmp_path)!r})))\n"
         "print(*{'yfinance', 'curl_cffi', 'pandas', 'torch', 'requests'} & set(sys.modules))"
     )
