@@ -74,6 +74,7 @@ def train_afresh(
     Returns:
         The finalists, and why some could not be trained, by their trials' ids; neither where it was broken off.
     """
+    outlive_ray()  # Ray's core ends this process where it finds no object store
     shared = ray.put(space), ray.put(prices), ray.put(splits)
 
     def begin(task: _Task) -> None:
@@ -94,6 +95,7 @@ def train_afresh(
             for task in tasks:
                 ray.kill(task.worker)
             return [], {}
+        outlive_ray()
         ready, _ = ray.wait([task.result for task in tasks], num_returns=len(tasks), timeout=LOOK)
         for task in [task for task in tasks if task.result in ready]:
             name = task.finalist.trial_id

@@ -158,7 +158,7 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
     space, prices = load_space(str(path)), clean(load("nasdaq"))
     splits = space.folds(prices)
     point = {"architecture": "rnn", "hidden_size": 4, "sequence_length": 5}
-    finalists = [Finalist(rank=rank, trial_id=f"{rank:05d}", point=point, epochs=1) for rank in (1, 2, 3, 4)]
+    finalists = [Finalist(rank=rank, trial_id=f"{rank:05d}", point=point, epochs=1, seeds=1) for rank in (1, 2, 3, 4)]
     validation = {finalist.trial_id: np.full(200, 2000.0) for finalist in finalists}
     said = []
     with ray_running(None):
