@@ -25,6 +25,7 @@ __all__ = [
 
 INTERRUPTED = "interrupted"
 STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
+PIECE = 1 << 20  # bytes
 UNSCORED = ("diverged", "failed")  # what such a trial reached before stands in its epochs' lines, and ranks nowhere
 TRIAL_ID = re.compile(r"[0-9]{5,9}")  # a trial has a folder of this name
 
@@ -210,17 +211,27 @@ def cut_torn_line(path: Path) -> int:
     """Cut what follows a file's last line break: a line that a crash broke off. Returns how many bytes.
 
     Raises:
-        DamagedError: it is a link, which may lead out of the study's folder, or no file.
+        DamagedError: it is a link, which may lead out of the study's folder, or no file, or too large.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DamagedError(f"{path}: is no plain file; a study writes into its own folder only; put the file there")
     if not path.exists():
         return 0
     with open(path, "rb+", opener=no_link) as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
+        size = file.seek(0, os.SEEK_END)
+        if size > MOST_RECORD:
+            raise DamagedError(
+                f"{path}: is larger than the {MOST_RECORD} bytes it may have; a study's own is smaller; copy the "
+                "study's folder again"
+            )
+        whole, found = size, -1
+        while whole and found < 0:  # backwards: memory holds one piece
+            start = max(0, whole - PIECE)
+            file.seek(start)
+            found = file.read(whole - start).rfind(b"\n")
+            whole = start + found + 1 if found >= 0 else start
         file.truncate(whole)
-    return len(content) - whole
+    return size - whole
 
 
 def read_ends(path: Path) -> list[TrialEnd]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 from unittest.mock import ANY as ANYTHING
@@ -191,3 +192,23 @@ def test_a_manifest_that_grows_stays_one_that_is_read(tmp_path):
     found = read_manifest(tmp_path / "manifest.json")
     assert (len(found["resumes"]), len(found["test_openings"])) == (900, 900)
     assert found["test_openings"][-1]["scores"] == scores
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [(b"", 0), (b"a", 0), (b"a\n", 2), (b"a\nb", 2), (b"a\n" + b"b" * (3 << 20), 2), (b"b" * (3 << 20), 0)],
+)
+def test_what_follows_the_last_line_break_is_cut(tmp_path, content, kept):
+    path = tmp_path / "trials.jsonl"
+    path.write_bytes(content)
+    assert cut_torn_line(path) == len(content) - kept
+    assert path.read_bytes() == content[:kept]
+
+
+def test_a_file_that_is_too_large_is_refused_and_stays(tmp_path):
+    path = tmp_path / "study.journal"
+    path.touch()
+    os.truncate(path, 10**11)  # sparse
+    with pytest.raises(DamagedError, match="is larger than"):
+        cut_torn_line(path)
+    assert path.stat().st_size == 10**11
