@@ -137,7 +137,7 @@ def test_a_wrong_set_names_the_option_as_typed(option: str, words: str) -> None:
         (["--time-budget=-5m"], "--time-budget -5m: is no time"),
         (["--max-concurrent", "0"], "--max-concurrent 0: is no number of trials"),
         (["--niceness", "20"], "--niceness 20: is no niceness; it is a whole number from 0 to 19"),
-        (["--niceness", "5", "--address", "auto"], "--niceness: stands beside --address"),
+        (["--niceness", "5", "--address", "auto"], "--niceness: conflicts with --address"),
     ],
 )
 def test_a_wrong_option_is_one_line(options: list[str], words: str) -> None:
