@@ -129,7 +129,7 @@ def niceness(options: argparse.Namespace) -> int:
     if not re.fullmatch(r"1?[0-9]", options.niceness):
         raise OptionError(f"--niceness {options.niceness}: is no niceness; it is a whole number from 0 to 19; write 5")
     if options.address not in (None, "local"):
-        raise OptionError("--niceness: conflicts with --address; the workers of a cluster have the niceness of the cluster; remove it")
+        raise OptionError("--niceness: conflicts with --address; a cluster sets its own; remove it")
     return int(options.niceness)
 
 

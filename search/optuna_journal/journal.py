@@ -8,6 +8,7 @@ made anew.
 import itertools
 import math
 import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -136,12 +137,16 @@ def fail(study: optuna.Study, number: int) -> None:
 
 
 def _study(space: Space, path: Path) -> optuna.Study:
-    return optuna.create_study(
+    study = optuna.create_study(
         study_name=space.name,
         storage=JournalStorage(JournalFile(path)),
         direction="minimize" if space.mode == "min" else "maximize",
         load_if_exists=True,
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([space.search.metric])  # refused where the journal is of another study
+    return study
 
 
 def _contradiction(space: Space, begun: Sequence[FrozenTrial], ends: Mapping[str, TrialEnd]) -> str | None:

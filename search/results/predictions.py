@@ -200,7 +200,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
             batch.validate(full=True)
             _check_rows(batch)
             yield batch
-    except (pa.ArrowException, OSError, LookupError, FileError) as error:
+    except (pa.ArrowException, OSError, LookupError, UnicodeDecodeError, FileError) as error:
         raise DamagedError(
             f"{path}: is damaged ({line(error, 100)}); all forecasts are needed to ask "
             "whether the best is only lucky; copy the file back, or begin the study anew"

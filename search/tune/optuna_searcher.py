@@ -61,7 +61,6 @@ class OptunaSearcher(Searcher):
             self.study, self.notes = open_journal(space, journal, ends)
             # A sampler that began again with the same numbers would propose the same points again.
             self.study.sampler = _sampler(space, len(self.study.get_trials(deepcopy=False)))
-            self.study.set_metric_names([space.search.metric])
             self._again = reconcile(self.study, space, ends, broken_off)
         self._open: dict[str, Trial] = {}  # by Tune's id
         self._steps: dict[str, int] = {}  # the last epoch reported, by Tune's id

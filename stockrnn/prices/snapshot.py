@@ -112,7 +112,7 @@ def _opened(path: Path) -> tuple[Any, dict[str, Any]]:
         raise PriceError(f"{path}: {error}; a series is kept there; copy it back") from None
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, LookupError) as error:
+    except (pa.ArrowException, OSError, LookupError, UnicodeDecodeError) as error:
         raise PriceError(f"{path}: is damaged ({type(error).__name__}); a series is kept there; copy it back") from None
     return file, facts
 
