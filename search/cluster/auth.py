@@ -10,6 +10,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 from search.common.errors import UserError
@@ -82,8 +83,9 @@ def ensure_token() -> None:
         if named:
             raise AdmissionError(f"RAY_AUTH_TOKEN_PATH {path}: holds no token; it names a file with one; correct it")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}")
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        part = path.with_name(f".{uuid.uuid4().hex}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        with open(os.open(part, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(32))
         _put(part, path)
     except AdmissionError:

@@ -20,12 +20,13 @@ from pathlib import Path, PurePosixPath
 
 import platformdirs
 
+from search.common.disk import check_present
 from search.common.messages import one_line
 from search.results.event_log import TRIAL_ID
 from search.results.lock import LockedError, check_free
 from search.results.remote_lock import Lease, LeaseView, LostError, leased
 from stockrnn.io.conditional import LOCK, ChangedError, ConditionalFolder
-from stockrnn.io.files import write_atomic
+from stockrnn.io.files import TEMPORARY, write_atomic
 from stockrnn.io.storage import MOST, StorageError, joined
 from stockrnn.training.checkpoint import forget
 
@@ -36,11 +37,16 @@ OURS = {"ray", CHECKPOINTS, "lock", "lock.json", LOCK}  # of this machine
 COPY = ".copy"  # names this machine's copy of the study, on this machine alone
 RECORD, MANIFEST = "trials.jsonl", "manifest.json"
 FORECASTS = "predictions.parquet"
+REMOVED = {FORECASTS, "forecasters"}  # folders of which a study itself removes files
 STREAM = ".stream.arrows"
 PAUSE = 1.0  # seconds between two looks at what is new
 COST = 20  # times as long as the last took
 LONGEST = 30.0  # seconds, also where the storage does not answer
 TRIES = 10  # looks at forecasts that change meanwhile
+
+
+class GoneError(StorageError):
+    """This machine's copy of the study is not where it was, in one line."""
 
 
 class Mirror:
@@ -144,6 +150,8 @@ class Mirror:
                 return None
             except LostError as error:
                 return self._lost(error)
+            except GoneError as error:
+                return str(error)
             except StorageError as error:
                 said = str(error)
         return f"{said}; what is not there yet is kept in {self.folder}; go on with --resume {self.url} on this machine"
@@ -160,8 +168,8 @@ class Mirror:
             began = time.monotonic()
             try:
                 self._up()
-            except LostError as error:
-                self._stop(self._lost(error))
+            except (LostError, GoneError) as error:
+                self._stop(self._lost(error) if isinstance(error, LostError) else str(error))
                 return
             except StorageError as error:
                 if not self._silent:
@@ -180,14 +188,19 @@ class Mirror:
         """Bring up what is new, in an order that a study can go on from at any moment."""
         with self._at_once:
             self._lease.check()
-            record = self._record()
-            files = self._stable()
-            gone = sorted(self._there - files.keys() - {RECORD, MANIFEST})
+            try:
+                record, files, manifest = self._record(), self._stable(), _content(self.folder / MANIFEST)
+            except OSError as error:
+                if isinstance(error, StorageError):
+                    raise
+                raise self._gone(error) from None
+            gone = sorted(name for name in self._there - files.keys() if self._removes(name))
             if record is not None or gone or self._forgotten or any(new for _, new in files.values()):
                 self._lease.renew()  # no clock shows that a virtual machine stood still
             for name, (key, content) in files.items():
                 self._send(name, key, content)
             for name in gone:
+                self._check_copy()  # a copy that disappears takes nothing with it
                 self._lease.check()
                 self._storage.remove(name)
                 self._there.discard(name)
@@ -195,12 +208,27 @@ class Mirror:
             if record is not None:
                 self._send(RECORD, (len(record),), record)
                 self._stored = _summary(record)
-            self._send(MANIFEST, *_content(self.folder / MANIFEST))
+            self._send(MANIFEST, *manifest)
             while self._forgotten:
                 self._lease.check()
                 if said := forget(joined(self.checkpoints, self._forgotten[0])):
                     raise StorageError(said)
                 self._forgotten.popleft()
+
+    def _removes(self, name: str) -> bool:
+        return _top(name) in REMOVED or TEMPORARY.fullmatch(PurePosixPath(name).name) is not None
+
+    def _check_copy(self) -> None:
+        try:
+            check_present(self.folder)
+        except OSError as error:
+            raise self._gone(error) from None
+
+    def _gone(self, error: OSError) -> GoneError:
+        return GoneError(
+            f"{self.folder}: is gone ({error.strerror}); this machine's copy of a study must stay while it runs; what "
+            f"is behind the URL is kept; go on with --resume {self.url}"
+        )
 
     def _record(self) -> bytes | None:
         """The record up to its last whole line; None where it has not grown."""

@@ -122,7 +122,7 @@ def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[s
     """What is no longer as it was when the study began, one line each; empty where it is the same study.
 
     Raises:
-        DamagedError: the prices are none of a study.
+        DamagedError: the study's prices are damaged.
     """
     ordered = (np.diff(prices.dates) > np.timedelta64(0)).all()
     if "close" not in prices.columns or not ordered or not np.isfinite(prices.values).all():

@@ -1,4 +1,4 @@
-"""Finalists: the best configurations, trained afresh on everything before the test block.
+"""Choose the finalists, the best configurations, and retrain them on everything before the test block.
 
 Nothing here runs before the ranking is fixed, and nothing of the test block flows back into it. PyTorch is imported by
 `refit` alone, on a worker.

@@ -412,6 +412,50 @@ def test_publish_brings_up_all_that_is_new(url):
     mirror._lease.release()
 
 
+@pytest.mark.parametrize("lost", ["the copy", "its manifest", "the folders that are removed first"])
+def test_a_copy_that_disappears_takes_nothing_from_the_url(url, lost):
+    """A cache that is cleared in mid-study; an `rm -rf` may be anywhere when the mirror looks."""
+    mirror = opened(url, taken(url))
+    mirror.clear()
+    (mirror.folder / "predictions.parquet").mkdir(parents=True)
+    (mirror.folder / "predictions.parquet" / "part-00000.parquet").write_bytes(b"PAR1")
+    write(mirror, 1, board="1", space="2")
+    mirror.begin(nothing, nothing)
+    still(mirror)
+    before = snapshot(url)
+    assert "predictions.parquet/part-00000.parquet" in before
+    if lost == "the copy":
+        shutil.rmtree(mirror.folder)
+    elif lost == "its manifest":
+        (mirror.folder / "manifest.json").unlink()
+        shutil.rmtree(mirror.folder / "predictions.parquet")
+    else:
+        (mirror.folder / "space.csv").unlink()
+        (mirror.folder / "board.csv").unlink()
+    why = mirror.publish()
+    assert snapshot(url) == before
+    if lost != "the folders that are removed first":
+        assert f"{mirror.folder}: is gone" in why
+        assert f"--resume {url}" in why
+        assert "\n" not in why
+    mirror._lease.release()
+
+
+def test_parts_of_forecasts_that_were_joined_go_from_the_url_too(url):
+    mirror = opened(url, taken(url))
+    mirror.clear()
+    parts = mirror.folder / "predictions.parquet"
+    parts.mkdir(parents=True)
+    (parts / "part-00000.parquet").write_bytes(b"PAR1")
+    write(mirror, 1)
+    mirror.begin(nothing, nothing)
+    still(mirror)
+    (parts / "part-00000.parquet").rename(parts / "part-00001.parquet")
+    assert mirror.publish() is None
+    assert [name for name in snapshot(url) if "part" in name] == ["predictions.parquet/part-00001.parquet"]
+    mirror._lease.release()
+
+
 def test_a_copy_that_a_process_of_this_machine_writes_is_left_alone(url):
     mirror = opened(url, lease := taken(url))
     begin(mirror, 1)
