@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from search.report.charts.base import Chart, to_script_json
-from stockrnn.io.files import visible, write_atomic
+from stockrnn.io.files import escape_invisible, write_atomic
 
 __all__ = ["write_page"]
 
@@ -57,7 +57,7 @@ def _format_time(time: str | None) -> str:
 
 def _show_invisible(value: Any) -> Any:
     """Make the invisible characters of a text visible; markup comes from this package, where they already are."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return escape_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _read_template(name: str) -> str:
