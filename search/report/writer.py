@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.common.errors import UserError
 from search.common.messages import one_line
 from search.report.charts.learning_curves import learning_curves
@@ -62,7 +62,7 @@ def write_report(folder: Path) -> Path:
         varying=len(findings.varying),
         too_few=TOO_FEW,
         last=findings.last,
-        took=duration(findings.seconds),
+        took=format_duration(findings.seconds),
         board=_board(
             _with_network(findings.names),
             [{**row, "network": _network(row)} for row in _drawn(findings.rows)],

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.common.messages import at_epochs
+from search.common.messages import format_epochs
 from search.report.charts.base import DASHES, HUES, SYMBOLS, Chart, axis, between, layout, shown, vertical
 from search.results.findings import RUNNING, Findings, drawn
 
@@ -220,7 +220,7 @@ def _caption(
     if shown_ones < len(trials):
         said.append(f"{shown_ones} of them are drawn, from the best to the worst.")
     if findings.rungs:
-        said.append(f"ASHA stops trials at its rungs, {at_epochs(findings.rungs)}.")
+        said.append(f"ASHA stops trials at its rungs, {format_epochs(findings.rungs)}.")
     if above := sum(value > high for value in everything):
         said.append(
             f"{above} {'epochs score' if above > 1 else 'epoch scores'} above {high:.4g}, where the chart ends; the "

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.report.charts.base import Chart, axis, layout, shown
 from search.results.findings import Findings, drawn, seconds_between
 
@@ -81,7 +81,8 @@ def spent(findings: Findings) -> Chart | None:
                     "y": [workers[end["worker"]] for end in own], "x": [end["seconds"] for end in own],
                     "base": [max(0, seconds_between(start, end["time"]) - end["seconds"]) for end in own],
                     "hovertext": [
-                        f"{shown(end['trial_id'])}, {status}<br>{duration(end['seconds'])}, {end['epochs']} epochs"
+                        f"{shown(end['trial_id'])}, {status}<br>{format_duration(end['seconds'])}, "
+                        f"{end['epochs']} epochs"
                         for end in own
                     ],
                     "hoverinfo": "text",
@@ -96,15 +97,16 @@ def spent(findings: Findings) -> Chart | None:
     whole, busy = len(workers) * wall, sum(trained.values())
     begin = min(seconds_between(start, end["time"]) - end["seconds"] for end in ends)
     said = [
-        f"{len(workers)} {'workers' if len(workers) > 1 else 'worker'} trained {duration(busy)} of {duration(whole)} "
-        f"that they had while the search ran ({100 * busy / whole:.0f} %); the other {duration(max(0, whole - busy))} "
-        f"went into the start ({duration(max(0, begin))} until the first trial), scheduling and waiting."
+        f"{len(workers)} {'workers' if len(workers) > 1 else 'worker'} trained {format_duration(busy)} of "
+        f"{format_duration(whole)} that they had while the search ran ({100 * busy / whole:.0f} %); the other "
+        f"{format_duration(max(0, whole - busy))} went into the start "
+        f"({format_duration(max(0, begin))} until the first trial), scheduling and waiting."
     ]
     if len(shown_ones) < len(ends):
         said.append(f"{len(shown_ones)} of {len(ends)} trials are drawn.")
     if findings.manifest.get("end"):
         rest = max(0, findings.seconds - wall)
-        said.append(f"The finalists, the test block and its tests took {duration(rest)} after it.")
+        said.append(f"The finalists, the test block and its tests took {format_duration(rest)} after it.")
     return Chart(
         id="chart-time",
         title="Which worker trained which trial when",
@@ -122,7 +124,7 @@ def spent(findings: Findings) -> Chart | None:
         height=104 + 36 * len(rows), narrow={"margin.l": 66},
         head=("worker", "process", "trials", "training", "share of the search"),
         rows=[
-            [f"worker {number}", worker, counts[worker], duration(trained[worker]),
+            [f"worker {number}", worker, counts[worker], format_duration(trained[worker]),
              f"{100 * trained[worker] / wall:.0f} %"]
             for number, worker in enumerate(rows, start=1)
         ],
