@@ -122,7 +122,7 @@ def _studies(
     from search.cluster.ray_session import ray_running
     from search.report.comparison import write_comparison
     from search.results.remote_sync import work_folder
-    from stockrnn.io.storage import RemoteFolder, is_url, joined
+    from stockrnn.io.storage import RemoteFolder, is_url, join_path
 
     restart = options.restart
     places = [*restart.ended, *([going] if going else []), *(place for *_, place in plans)]
@@ -151,7 +151,7 @@ def _studies(
         RemoteFolder(options.output).write(name, page.read_bytes())
     else:
         write_comparison(begun, Path(options.output) / name)
-    _show(f"{len(begun)} studies, side by side: {joined(options.output, name)}")
+    _show(f"{len(begun)} studies, side by side: {join_path(options.output, name)}")
     return max(codes)
 
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from search.report.charts.base import Chart, script_json
-from stockrnn.io.files import visible, write_atomic
+from stockrnn.io.files import escape_invisible, write_atomic
 
 __all__ = ["write_page"]
 
@@ -53,7 +53,7 @@ def write_page(path: Path, template: str, charts: Sequence[Chart | None], **fact
 
 def _visible(value: Any) -> Any:
     """Make unseen characters of a text visible; markup is this module's own, or a macro's whose texts were visible."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return escape_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _text(name: str) -> str:

@@ -27,7 +27,7 @@ from search.results.ranking import BASELINE, ENSEMBLE, network
 from search.results.verdict import headline
 from search.space.document import SpaceError
 from search.space.parameters import FIELDS
-from stockrnn.io.storage import RemoteFolder, beside, copied, is_url, joined
+from stockrnn.io.storage import RemoteFolder, is_url, join_path, local_copy, parent_url
 
 __all__ = ["main", "write_report"]
 
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--output: is for several studies; the report of one is report.html in its folder")
     try:
         with ExitStack() as stack:
-            folders = [stack.enter_context(copied(place)) for place in given.places]
+            folders = [stack.enter_context(local_copy(place)) for place in given.places]
             for folder in folders:
                 check_folder(folder)
             print(_written(given.places, folders, given.output))
@@ -109,9 +109,9 @@ def _written(places: Sequence[str], folders: Sequence[Path], output: Path | None
     page = write_report(folders[0]) if len(places) == 1 else write_comparison(folders, output)
     if output or not is_url(places[0]):
         return str(page)
-    where = places[0] if len(places) == 1 else beside(places[0])
+    where = places[0] if len(places) == 1 else parent_url(places[0])
     RemoteFolder(where).write(page.name, page.read_bytes())
-    return joined(where, page.name)
+    return join_path(where, page.name)
 
 
 def _drawn(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:

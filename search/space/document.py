@@ -13,7 +13,7 @@ from typing import Any
 from search.common.errors import UserError
 from search.common.messages import format_value, one_line, shorten
 from search.space.yaml_reader import MAX_BYTES, MAX_DEPTH, Key, YamlError, YamlReader
-from stockrnn.io.files import FileError, meant, plain_bytes
+from stockrnn.io.files import FileError, read_bytes, suggest_path
 
 __all__ = ["MAX_PROBLEMS", "SpaceDocument", "SpaceError", "find_space_file"]
 
@@ -153,10 +153,10 @@ def _builtin_spaces() -> dict[str, Path]:
 def _text(path: str) -> str:
     """The text of a space file."""
     try:
-        raw = plain_bytes(path, MAX_BYTES)
+        raw = read_bytes(path, MAX_BYTES)
     except FileNotFoundError:
         known = _builtin_spaces()
-        near = meant(path, [*known, *(name.partition("/")[2] for name in known)], ".yaml")
+        near = suggest_path(path, [*known, *(name.partition("/")[2] for name in known)], ".yaml")
         fix = near if near.startswith("did") else f"write one, see spaces/, or name one of {', '.join(known)}"
         raise YamlError(f"no such file; a space is a YAML file; {fix}", 0) from None
     except FileError as error:

@@ -85,7 +85,7 @@ class YamlReader(yaml.SafeLoader):
             if self.check_node():
                 raise YamlError(
                     "begins a second document; a space file holds one; delete this one",
-                    self.peek_event().start_mark.line + 1,
+                    self._next_event().start_mark.line + 1,
                 )
         except yaml.MarkedYAMLError as error:
             reason = ": ".join(part for part in (error.context, error.problem) if part)
@@ -104,7 +104,7 @@ class YamlReader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """PyYAML's, kept from reading more, deeper or other than plain data."""
-        event = self.peek_event()
+        event = self._next_event()
         line = event.start_mark.line + 1
         if tag := getattr(event, "tag", None):
             name = shorten(tag.replace(YAML, "!!"))
@@ -125,6 +125,10 @@ class YamlReader(yaml.SafeLoader):
                 node.start_mark.line + 1,
             )
         return int(node.value)
+
+    def _next_event(self) -> yaml.Event:
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        return event
 
     def _data(self, node: yaml.Node, key: Key, line: int) -> Any:
         line = max(line, node.start_mark.line + 1)  # an alias counts where it stands, after its anchor

@@ -53,7 +53,7 @@ from search.tune.tuner import tuner
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.evaluation.baselines import baseline_scores
 from stockrnn.prices.series import Prices
-from stockrnn.training.checkpoint import forget
+from stockrnn.training.checkpoint import delete_checkpoints
 
 __all__ = ["Options", "Outcome", "run_study"]
 
@@ -257,7 +257,7 @@ class _Study:
         assert TRIAL_ID.fullmatch(trial_id), trial_id  # the name of a folder that is removed
         if self.mirror:
             self.mirror.forget(trial_id)
-        elif said := forget(self.checkpoints / trial_id):
+        elif said := delete_checkpoints(self.checkpoints / trial_id):
             self.progress.say(said)
 
     def search(self) -> None:

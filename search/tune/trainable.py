@@ -24,7 +24,7 @@ from search.tune.checkpointing import EVERY, Keeper, Standing
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.walk_forward import Fold
 from stockrnn.evaluation.scores import Scores, score
-from stockrnn.io.storage import joined
+from stockrnn.io.storage import join_path
 from stockrnn.prices.series import Prices
 from stockrnn.training.checkpoint import Checkpoints
 from stockrnn.training.memory import claim_gpu
@@ -114,7 +114,7 @@ class TrialTrainable(tune.Trainable):
         granted = self.trial_resources.required_resources if self.trial_resources else {}  # none without Tune
         self._share = granted.get("GPU", 0)
         torch.set_num_threads(max(1, int(granted.get("CPU", 1))))
-        folder = joined(self._checkpoints, config["trial_id"]) if self._checkpoints else None
+        folder = join_path(self._checkpoints, config["trial_id"]) if self._checkpoints else None
         self._reports = reports(
             self._space,
             self._prices,

@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from search.results.schemas import plain
-from stockrnn.io.files import visible
+from stockrnn.io.files import escape_invisible
 
 __all__ = ["DASHES", "HUES", "SYMBOLS", "Chart", "axis", "between", "layout", "script_json", "shown", "vertical"]
 
@@ -132,7 +132,7 @@ def _shown(value: Any) -> Any:
     if isinstance(value, list):
         return [_shown(item) for item in value]
     if isinstance(value, str):
-        return visible(value)
+        return escape_invisible(value)
     if isinstance(value, float) and value and math.isfinite(value):
         return round(value, max(0, 5 - math.floor(math.log10(abs(value)))))
     return value
