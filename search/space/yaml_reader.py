@@ -126,9 +126,8 @@ class YamlReader(yaml.SafeLoader):
             )
         return int(node.value)
 
-    def _next_event(self) -> yaml.Event:
-        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-        return event
+    def _next_event(self) -> Any:
+        return self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs lack its type
 
     def _data(self, node: yaml.Node, key: Key, line: int) -> Any:
         line = max(line, node.start_mark.line + 1)  # an alias counts where it stands, after its anchor
