@@ -50,9 +50,8 @@ def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
         state = read_lock_state(folder)
         yield
     finally:
-        if (
-            state is None or read_lock_state(becomes or folder) == state
-        ):  # else another process has taken the folder over
+        # Otherwise another process has taken over the folder.
+        if state is None or read_lock_state(becomes or folder) == state:
             for path in (becomes or folder) / OWNER, (becomes or folder) / NAME:
                 with suppress(OSError):  # of a disk that has gone; without an owner they lock nothing
                     path.unlink()
