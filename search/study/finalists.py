@@ -124,7 +124,7 @@ def refit(
         study_seed=space.seed, forecast_from=finalist.epochs, mode=space.execution_mode,
     )  # fmt: skip
     actual, previous = validation_days(prices, splits.folds, horizon)
-    forecaster = Forecaster.trained(
+    forecaster = Forecaster.from_training(
         windows, last.members,
         intervals=conformal_intervals(validation, actual), persistence_intervals=conformal_intervals(previous, actual),
         rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,

@@ -385,7 +385,7 @@ WHOLE = [
     ("a word at the top", b"space", 1, "", "is no mapping"),
     ("not YAML", b"space: {]\n", 1, "", "is not YAML"),
     ("not UTF-8", b"name: study\nspace: \xff\xfe", 2, "", "is not UTF-8 | save it as UTF-8"),
-    ("over a megabyte", b"#" * 1_000_001, 1, "", "is larger than the 500000 bytes it may have"),
+    ("over a megabyte", b"#" * 1_000_001, 1, "", "is larger than the limit of 500000 bytes"),
     ("too many values", b"space: [" + b"1, " * 20_000 + b"]", 1, "", "too much data | at most 20,000 values"),
     ("ten thousand brackets", b"seed: 1\nspace: " + b"[" * 10_000, 2, "",
      "nested too deeply | at most 20 levels"),
@@ -438,7 +438,7 @@ def test_a_key_of_a_section_as_an_option_is_told_as_an_option() -> None:
 
 def test_a_folder(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path)
-    assert_says(problem, tmp_path, 1, "", "is no plain file")
+    assert_says(problem, tmp_path, 1, "", "is not a regular file")
 
 
 def test_the_results_folder_of_another_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
