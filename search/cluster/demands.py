@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from search.space.parameters import Value
-from search.space.resources import Demand, least_share
+from search.space.resources import Demand, smallest_share
 from search.space.sections import AUTO
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import Fold, WalkForward
@@ -23,7 +23,7 @@ class ResourceDemands:
     """
 
     def __init__(self, space: Space, splits: WalkForward, sessions: int, memory: int | None) -> None:
-        self._space, self._rules, self._memory = space, space.demands, memory
+        self._space, self._rules, self._memory = space, space.resource_rules, memory
         self._shapes = [_training_shape(splits.folds, space.validation.seeds, sessions)]
         if space.search.finalists:
             self._shapes.append(_training_shape((splits.final,), space.search.finalist_seeds, sessions))
@@ -31,7 +31,7 @@ class ResourceDemands:
     @property
     def kinds(self) -> tuple[Demand, ...]:
         """All demands that points of the space can have; `auto` stays where the fraction depends on the point."""
-        return tuple(dict.fromkeys(self._without_missing_gpu(kind) for kind in self._rules.kinds))
+        return tuple(dict.fromkeys(self._without_missing_gpu(kind) for kind in self._rules.demands))
 
     def at(self, point: Mapping[str, Value]) -> Demand:
         """Return the demand of a trial, given its complete point; all values are numbers."""
@@ -39,11 +39,11 @@ class ResourceDemands:
         if demand.gpu != AUTO:
             return demand
         assert self._memory is not None
-        return replace(demand, gpu=least_share(self.gpu_memory(point), self._memory))
+        return replace(demand, gpu=smallest_share(self.gpu_memory(point), self._memory))
 
     def gpu_memory(self, point: Mapping[str, Value]) -> int:
         """Return the bytes of GPU memory for the training of a trial, and for its training as a finalist."""
-        configurations, batched = self._space.configurations(point), self._space.form != "looped"
+        configurations, batched = self._space.configurations(point), self._space.execution_mode != "looped"
         return max(gpu_bytes(*configurations, shape, batched=batched) for shape in self._shapes)
 
     def _without_missing_gpu(self, demand: Demand) -> Demand:

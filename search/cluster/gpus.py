@@ -6,7 +6,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from search.space.sections import AUTO, LEAST_SHARE
+from search.space.sections import AUTO, MIN_SHARE
 from search.space.space import Space
 
 __all__ = ["BusyError", "query_gpu_memory", "smallest_gpu_memory"]
@@ -45,7 +45,7 @@ def smallest_gpu_memory(space: Space, say: Callable[[str], None]) -> int | None:
     Raises:
         SpaceError: there are GPUs, but other programs use all of them.
     """
-    automatic = [kind for kind in space.demands.kinds if kind.gpu == AUTO]
+    automatic = [kind for kind in space.resource_rules.demands if kind.gpu == AUTO]
     if not automatic:
         return None
     try:
@@ -62,7 +62,7 @@ def smallest_gpu_memory(space: Space, say: Callable[[str], None]) -> int | None:
 def _start_query(node: str) -> Any:
     on_node: Any = NodeAffinitySchedulingStrategy(node, soft=False)
     # Ray ends the process of a task that uses a GPU, so nothing remains in the GPU's memory.
-    task = ray.remote(num_cpus=0, num_gpus=LEAST_SHARE, scheduling_strategy=on_node, max_retries=0)(_read_gpu_memory)
+    task = ray.remote(num_cpus=0, num_gpus=MIN_SHARE, scheduling_strategy=on_node, max_retries=0)(_read_gpu_memory)
     return task.remote()
 
 

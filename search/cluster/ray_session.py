@@ -19,7 +19,7 @@ from search.cluster.auth import ClusterError, check_access, ensure_token
 from search.cluster.autoscaler import read_node_types
 from search.cluster.ray_folder import private_folder
 from search.common.messages import one_line
-from search.space.resources import NICENESS, SHARES, Demand
+from search.space.resources import GPU_SHARES, NICENESS, Demand
 from search.space.sections import AUTO
 from search.space.space import Space
 from search.space.yaml_reader import Key
@@ -237,7 +237,7 @@ def _explain_lack(kind: Demand, nodes: Sequence[Mapping[str, float]]) -> tuple[K
 
 def _list_resources(kind: Demand) -> list[tuple[str, Key, float]]:
     """Return Ray's name, the key in the space, and the amount of each resource; for `auto`, the smallest fraction."""
-    gpu = SHARES[0] if kind.gpu == AUTO else float(kind.gpu)
+    gpu = GPU_SHARES[0] if kind.gpu == AUTO else float(kind.gpu)
     return [("CPU", kind.cpu_key, kind.cpu), ("GPU", kind.gpu_key, gpu)]
 
 
@@ -267,6 +267,6 @@ def _count_fitting(kinds: Sequence[Demand], nodes: Sequence[Mapping[str, float]]
     """Return how many trials fit in parallel, on CPUs plus on GPUs; a trial runs on one node."""
     most = {False: 0, True: 0}
     for kind in kinds:
-        fitting = sum(map(kind.fitting, nodes))
+        fitting = sum(map(kind.count_fitting, nodes))
         most[bool(kind.gpu)] = max(most[bool(kind.gpu)], fitting)
     return sum(most.values())
