@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.common.messages import one_line
+from search.cost.stalls import StallWatch
 from search.results.event_log import STATUSES, Record, TrialEnd
 from search.space.space import Space
-from search.space.stalls import StallWatch
 from search.terminal.tty import Lasting
 
 __all__ = ["Progress"]
@@ -125,7 +125,7 @@ class Progress:
         self._shown = time.monotonic()
         self._console.print(
             f"[{done}/{self.space.num_samples}] {end.trial_id} {end.status}: {told}; "
-            f"{_point(end.point)}; {duration(end.seconds or 0)}",
+            f"{_point(end.point)}; {format_duration(end.seconds or 0)}",
             soft_wrap=True,
             markup=False,
         )
@@ -159,9 +159,9 @@ class Progress:
         return ", ".join(parts)
 
     def _silent(self) -> list[str]:
-        found = list(self.watch.silent().items()) if self.watch else []
+        found = list(self.watch.silent_jobs().items()) if self.watch else []
         more = [f"and {len(found) - 4} more"] if len(found) > 4 else []
-        return [f"{trial_id}: no report for {duration(seconds)}" for trial_id, seconds in found[:4]] + more
+        return [f"{trial_id}: no report for {format_duration(seconds)}" for trial_id, seconds in found[:4]] + more
 
     def _best(self) -> str:
         metric, sign = self.space.search.metric, 1 if self.space.mode == "min" else -1
@@ -189,15 +189,15 @@ class Progress:
     def _time(self) -> str:
         spent = time.monotonic() - self._began
         ended, total = len(self.record.ends), self.space.num_samples
-        text = duration(spent)
+        text = format_duration(spent)
         if self._before < ended < total and self._first_trial is not None:
             searched = time.monotonic() - self._first_trial
             left = searched / (ended - self._before) * (total - ended)
             if self.time_budget is not None:
                 left = min(left, max(0.0, self.time_budget - searched))
-            text += f", about {duration(left)} left"
+            text += f", about {format_duration(left)} left"
         if self.time_budget is not None:
-            text += f", budget {duration(self.time_budget)} from the first trial's start"
+            text += f", budget {format_duration(self.time_budget)} from the first trial's start"
         return text
 
 

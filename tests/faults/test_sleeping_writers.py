@@ -16,7 +16,7 @@ import pytest
 import studies
 from studies import FINALIST, GRID, PATIENCE, until
 
-from search.common.disk import TakenError
+from search.common.disk import LostLockError
 from search.results import remote_lock as leases
 from search.results import remote_sync as mirrors
 from search.results.event_log import Record, read_events
@@ -553,7 +553,7 @@ def moved(folder):
 def test_nothing_is_appended_to_a_record_that_is_not_as_it_was_left(record, tmp_path, change):
     change(tmp_path / "grid")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(TakenError, match=r"trials\.jsonl: is not as this process left it .* a study has one writer"):
+    with pytest.raises(LostLockError, match=r"trials\.jsonl: is not as this process left it .* a study has one writer"):
         record.retry("00000", "its worker died")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
