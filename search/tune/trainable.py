@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,52 +176,54 @@ def reports(
         study_seed=space.seed,
         mode=space.execution_mode,
     )
-    standing = TrialProgress(forecast=np.full(sum(len(fold.validation) for fold in folds), np.nan, dtype=np.float32))
-    keeper = None
+    progress = TrialProgress(forecast=np.full(sum(len(fold.validation) for fold in folds), np.nan, dtype=np.float32))
+    policy = None
     if checkpoints is not None:
         facts = _facts(space, prices, folds, (window, network, training_config), training)
-        keeper = CheckpointPolicy(Checkpoints(checkpoints, facts, check), space.scheduler.rungs, every)
-        standing = keeper.restore(training, standing)
-    resumed, before = standing.epoch or None, standing.seconds
+        policy = CheckpointPolicy(Checkpoints(checkpoints, facts, check), space.scheduler.rungs, every)
+        progress = policy.restore(training, progress)
+    resumed, before = progress.epoch or None, progress.seconds
     while True:
-        if _status(standing, space) == "running":
-            _train_epoch(training, windows, standing, space)
-        standing.seconds = before + time.perf_counter() - began
-        status = _status(standing, space)
-        told_now = standing.best_epoch and (resumed or standing.epoch == standing.best_epoch)
+        if _status(progress, space) == "running":
+            progress = _train_epoch(training, windows, progress, space)
+        progress = replace(progress, seconds=before + time.perf_counter() - began)
+        status = _status(progress, space)
+        told_now = progress.best_epoch and (resumed or progress.epoch == progress.best_epoch)
         yield {
-            "epoch": standing.epoch,
+            "epoch": progress.epoch,
             "status": status,
             "done": status != "running",
-            "score": getattr(standing.best, space.search.metric) if standing.best else math.nan,
-            "best_epoch": standing.best_epoch,
-            "best": standing.best.as_dict() if standing.best else {},
-            "forecast": standing.forecast if told_now else None,
-            "scores": standing.scores.as_dict() if standing.scores else {},
-            "loss": standing.loss,
+            "score": getattr(progress.best, space.search.metric) if progress.best else math.nan,
+            "best_epoch": progress.best_epoch,
+            "best": progress.best.as_dict() if progress.best else {},
+            "forecast": progress.forecast if told_now else None,
+            "scores": progress.scores.as_dict() if progress.scores else {},
+            "loss": progress.loss,
             "form": training.members.mode,
             "parameters": training.members.parameters.shape[1],
-            "seconds": standing.seconds,
+            "seconds": progress.seconds,
             "worker": os.getpid(),
             "resumed_from": resumed,
-            "checkpoint_error": keeper.take_errors() if keeper else None,
+            "checkpoint_error": policy.take_errors() if policy else None,
         }
         if status != "running":
             return
         resumed = None
-        if keeper:
-            keeper.write_if_due(training, standing)
+        if policy:
+            policy.write_if_due(training, progress)
 
 
-def _train_epoch(training: "Trainer", windows: "Windows", standing: TrialProgress, space: Space) -> None:
+def _train_epoch(training: "Trainer", windows: "Windows", progress: TrialProgress, space: Space) -> TrialProgress:
+    """Train one epoch, and return the progress after it."""
     epoch, metric = training.train_epoch(), space.search.metric
     scores = score(epoch.forecasts, windows.closes, windows.folds, space.data.horizon) if epoch.finite else None
     scores = scores if scores and _within(scores, epoch.forecasts) else None  # an exploding trial has diverged, too
-    standing.epoch, standing.scores, standing.loss = epoch.number, scores, float(np.mean(epoch.losses))
-    best = getattr(standing.best, metric) if standing.best else None
-    if scores and _better(getattr(scores, metric), best, space.mode):
-        standing.best, standing.best_epoch = scores, epoch.number
-        standing.forecast = np.concatenate([fold.mean(axis=0) for fold in epoch.forecasts]).astype(np.float32)
+    progress = replace(progress, epoch=epoch.number, scores=scores, loss=float(np.mean(epoch.losses)))
+    best = getattr(progress.best, metric) if progress.best else None
+    if not scores or not _better(getattr(scores, metric), best, space.mode):
+        return progress
+    forecast = np.concatenate([fold.mean(axis=0) for fold in epoch.forecasts]).astype(np.float32)
+    return replace(progress, best=scores, best_epoch=epoch.number, forecast=forecast)
 
 
 def _within(scores: Scores, forecasts: Sequence[np.ndarray]) -> bool:
@@ -230,14 +233,14 @@ def _within(scores: Scores, forecasts: Sequence[np.ndarray]) -> bool:
     return held and all(math.isnan(value) or measured(value) for value in scores.as_dict().values())
 
 
-def _status(standing: TrialProgress, space: Space) -> str:
-    if standing.epoch == 0:
+def _status(progress: TrialProgress, space: Space) -> str:
+    if progress.epoch == 0:
         return "running"
-    if standing.scores is None:
+    if progress.scores is None:
         return "diverged"
     patience = space.scheduler.patience
-    tired = patience is not None and standing.epoch - standing.best_epoch >= patience
-    return "complete" if tired or standing.epoch >= space.scheduler.max_epochs else "running"
+    tired = patience is not None and progress.epoch - progress.best_epoch >= patience
+    return "complete" if tired or progress.epoch >= space.scheduler.max_epochs else "running"
 
 
 def _better(value: float, best: float | None, mode: str) -> bool:
