@@ -266,10 +266,13 @@ class _Study:
             self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
             self.mirror.lease if self.mirror else None, self.needs, self.searcher, self.begun, self.stop, recorder,
         )  # fmt: skip
-        watch = self.progress.watch = StallWatch()
-        with suppress(Ended), workers_may_die(StallLimits(self.space, self.splits), watch):
+        watch = StallWatch()
+        with (
+            self.progress.show_stalls(watch),
+            suppress(Ended),
+            workers_may_die(StallLimits(self.space, self.splits), watch),
+        ):
             run.fit()
-        self.progress.watch = None
         recorder.interrupt()
         self.searcher.close()
 
