@@ -119,7 +119,7 @@ def _studies(
     Args:
         going: the place of the one that ran when Ray died, or None.
     """
-    from search.cluster.ray_session import ray_running
+    from search.cluster.ray_session import connect_ray
     from search.report.comparison import write_comparison
     from search.results.remote_sync import work_folder
     from stockrnn.io.storage import RemoteFolder, is_url, join_path
@@ -127,7 +127,7 @@ def _studies(
     restart = options.restart
     places = [*restart.ended, *([going] if going else []), *(place for *_, place in plans)]
     codes = [restart.code]
-    with ray_running(options.address, insecure=options.insecure, niceness=niceness(options)):
+    with connect_ray(options.address, insecure=options.insecure, niceness=niceness(options)):
         for number in range(len(restart.ended), len(places)):
             options.restart = replace(
                 restart, ended=tuple(places[:number]), running=places[number], code=max(codes), several=True

@@ -9,7 +9,7 @@ import numpy as np
 import ray
 from ray._private.state import state
 
-from search.cluster.ray_watch import outlive_ray
+from search.cluster.ray_watch import wait_if_ray_died
 from search.space.resources import Demand, larger
 from search.space.space import Space
 from search.space.stalls import Job, StallLimits, StallWatch, no_progress
@@ -74,7 +74,7 @@ def train_afresh(
     Returns:
         The finalists, and why some could not be trained, by their trials' ids; neither where it was broken off.
     """
-    outlive_ray()  # Ray's core ends this process where it finds no object store
+    wait_if_ray_died()  # Ray's core ends this process where it finds no object store
     shared = ray.put(space), ray.put(prices), ray.put(splits)
 
     def begin(task: _Task) -> None:
@@ -95,7 +95,7 @@ def train_afresh(
             for task in tasks:
                 ray.kill(task.worker)
             return [], {}
-        outlive_ray()
+        wait_if_ray_died()
         ready, _ = ray.wait([task.result for task in tasks], num_returns=len(tasks), timeout=LOOK)
         for task in [task for task in tasks if task.result in ready]:
             name = task.finalist.trial_id
@@ -109,7 +109,7 @@ def train_afresh(
                 cause = error.cause
                 failed[name] = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
             except ray.exceptions.RayError as error:
-                outlive_ray()
+                wait_if_ray_died()
                 task.failures += 1
                 if task.failures <= space.search.max_failures:
                     say(f"finalist {name}: {_lost(task, error)}; it is trained again")
