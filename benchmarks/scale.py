@@ -121,7 +121,7 @@ def study(options: argparse.Namespace) -> None:
     real._Study.search = sampled
     with tempfile.TemporaryDirectory() as output:
         folder = Path(output) / "scale"
-        outcome = real.run_study(space, prices, space.folds(prices), real.Options(folder=folder, command="scale"))
+        outcome = real.run_study(space, prices, space.split(prices), real.Options(folder=folder, command="scale"))
         ended = time.monotonic()
         assert len(outcome.ends) == options.trials, outcome.failure
         times = [line["time"] for line in read_events(folder / "trials.jsonl") if line["event"] == "epoch"]

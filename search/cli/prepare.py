@@ -30,8 +30,8 @@ def planned(options: argparse.Namespace, space: Space, access: Access) -> Plan:
         PriceError: there are no such prices.
     """
     prices = prepare(space.data, access)
-    fitting = space.fitting(prices)
-    splits = fitting.folds(prices)
+    fitting = space.adapted_to(prices)
+    splits = fitting.split(prices)
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)

@@ -10,9 +10,9 @@ import ray
 from ray._private.state import state
 
 from search.cluster.ray_watch import wait_if_ray_died
-from search.space.resources import Demand, larger
+from search.cost.stalls import Job, StallLimits, StallWatch, stall_message
+from search.space.resources import Demand, double_share
 from search.space.space import Space
-from search.space.stalls import Job, StallLimits, StallWatch, no_progress
 from search.study.finalists import Finalist, Refitted, refit
 from search.tune.trainable import GpuMemoryError, lost_for_memory
 from stockrnn.dataset.walk_forward import WalkForward
@@ -103,7 +103,7 @@ def train_afresh(
                 done[name] = ray.get(task.result)
             except GpuMemoryError:
                 ray.kill(task.worker)
-                task.share = larger(task.share)
+                task.share = double_share(task.share)
                 begin(task)
             except ray.exceptions.RayTaskError as error:  # its own: the others go on
                 cause = error.cause
@@ -138,7 +138,7 @@ def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch
         )
         for name, task in placed.items()
     }
-    for name, limit in watch.stalled(jobs).items():
+    for name, limit in watch.find_stalled(jobs).items():
         placed[name].stalled = limit
         ray.kill(placed[name].worker)
 
@@ -146,7 +146,7 @@ def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch
 def _lost(task: _Task, error: Exception) -> str:
     """Return why a task lost its worker."""
     if task.stalled is not None:
-        return no_progress(task.stalled)
+        return stall_message(task.stalled)
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return "the machine ran out of memory and its worker was killed"
     return "its worker died"

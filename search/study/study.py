@@ -12,7 +12,15 @@ from search.cluster.gpus import smallest_gpu_memory
 from search.cluster.ray_session import ConcurrencyLimit, connect_ray, count_slots
 from search.cluster.ray_watch import watch_ray
 from search.cluster.shared_folder import check_shared_folder
-from search.common.disk import DiskError, SpareHandles, cause, check_present, remedy, taken
+from search.common.disk import (
+    DiskError,
+    SpareHandles,
+    check_present,
+    disk_error_reason,
+    disk_error_remedy,
+    lost_lock_reason,
+)
+from search.cost.stalls import StallLimits, StallWatch
 from search.report.writer import write_report
 from search.results.event_log import TRIAL_ID, Record, TrialEnd, now
 from search.results.lock import locked
@@ -32,7 +40,6 @@ from search.results.resume import Begun, read_begun
 from search.results.verdict import verdict
 from search.space.resources import NICENESS
 from search.space.space import Space
-from search.space.stalls import StallLimits, StallWatch
 from search.study.final_evaluation import Conclusion
 from search.study.finalists import choose, chosen_before
 from search.study.restart import Restarter
@@ -289,14 +296,14 @@ class _Study:
         except Exception as error:
             self.spare.release()
             why = self.lost()
-            if why is None and (message := taken(error)):
+            if why is None and (message := lost_lock_reason(error)):
                 self.stop.request_stop(message)
                 return
-            if (why := why or cause(error, self.folder)) is None:
+            if (why := why or disk_error_reason(error, self.folder)) is None:
                 raise
             self.stop.request_stop(
-                f"{self.folder}: cannot be written ({why}); a study keeps all it finds there; {remedy(why)}, "
-                f"and go on with --resume {self.place}"
+                f"{self.folder}: cannot be written ({why}); a study keeps all it finds there; "
+                f"{disk_error_remedy(why)}, and go on with --resume {self.place}"
             )
 
     def lost(self) -> str | None:
@@ -343,7 +350,7 @@ def _begins(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if (why := cause(error, folder if folder.exists() else folder.parent)) is None:
+        if (why := disk_error_reason(error, folder if folder.exists() else folder.parent)) is None:
             raise
         raise DiskError(
             f"{folder}: cannot be written ({why}); a study writes all it finds there; make room, or choose "

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from search.common.credentials import without_credentials
+from search.common.credentials import strip_credentials
 from search.common.messages import one_line
 from search.results.event_log import TrialEnd
 from search.space.space import Space, SpaceError
@@ -83,7 +83,7 @@ class Tracking:
     def begin(self, manifest: Mapping[str, Any]) -> None:
         """Connect to the trackers."""
         for name in _list_trackers(self._space):
-            label = f"{name} ({without_credentials(self._space.tracking.mlflow or '')})" if name == "mlflow" else name
+            label = f"{name} ({strip_credentials(self._space.tracking.mlflow or '')})" if name == "mlflow" else name
             worker = _Worker(label, partial(_connect, name, self._space, self._folder, manifest))
             self._workers.append(worker)
             worker.start()
@@ -213,7 +213,7 @@ def _connect(name: str, space: Space, folder: Path, manifest: Mapping[str, Any])
 
 def _shorten_error(error: BaseException) -> str:
     """Return an error message of at most 160 characters; those of the libraries can fill a page."""
-    text = one_line(without_credentials(str(error))) or type(error).__name__
+    text = one_line(strip_credentials(str(error))) or type(error).__name__
     for summary, sign in (("connection refused", "refused"), ("no answer in time", "timed out")):
         if sign in text.lower():
             return summary

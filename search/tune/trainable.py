@@ -168,7 +168,12 @@ def reports(
     window, network, training_config = space.configurations(point)
     windows = Windows(prices, folds, window, space.data.horizon, device=claim_gpu(share))
     training = Trainer(
-        windows, network, training_config, seeds=space.validation.seeds, study_seed=space.seed, mode=space.form
+        windows,
+        network,
+        training_config,
+        seeds=space.validation.seeds,
+        study_seed=space.seed,
+        mode=space.execution_mode,
     )
     standing = TrialProgress(forecast=np.full(sum(len(fold.validation) for fold in folds), np.nan, dtype=np.float32))
     keeper = None

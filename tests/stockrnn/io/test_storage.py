@@ -56,7 +56,7 @@ def test_checkpoints_behind_a_url_are_those_of_a_path(place):
     (found,) = again.read(arrays)
     assert found.epoch == 2
     np.testing.assert_array_equal(found.arrays["weights"], arrays["weights"] * 2)
-    assert again.refused[0].startswith("000000005.safetensors: ")
+    assert again.rejected[0].startswith("000000005.safetensors: ")
     assert delete_checkpoints(place) is None
     assert open_folder(place).names() == {}
 
@@ -72,9 +72,9 @@ def test_places_are_joined_and_a_query_stays_behind():
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("s3://AKIA:secret@b/x", "holds a user or password"),
-        ("s3://b/x?secret_key=secret", "holds a key"),
-        ("s3://", "names no bucket"),
+        ("s3://AKIA:secret@b/x", "contains a user or password"),
+        ("s3://b/x?secret_key=secret", "contains a key"),
+        ("s3://", "has no bucket"),
         ("nonsense://b/x", "cannot be used"),
     ],
 )
