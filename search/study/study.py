@@ -275,10 +275,9 @@ class _Study:
             self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
             self.mirror.lease if self.mirror else None, self.needs, self.searcher, self.begun, self.stop, recorder,
         )  # fmt: skip
-        watch = self.progress.watch = StallWatch()
-        with suppress(StudyStopped), patch_tune(StallLimits(self.space, self.splits), watch):
+        watch, limits = StallWatch(), StallLimits(self.space, self.splits)
+        with self.progress.show_stalls(watch), suppress(StudyStopped), patch_tune(limits, watch):
             run.fit()
-        self.progress.watch = None
         recorder.interrupt()
         self.searcher.close()
 
