@@ -16,7 +16,7 @@ from search.results.leaderboard import LEFT, aligned, cell_text, csv_text, markd
 from search.results.ranking import Row, network
 from search.results.schemas import plain
 from search.results.studies import Study, StudyError, read_studies, read_study
-from stockrnn.io.storage import StorageError, copied
+from stockrnn.io.storage import StorageError, local_copy
 
 __all__ = ["main"]
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     options = parser.parse_args(arguments)
     try:
-        with copied(options.place, _needed) as folder:
+        with local_copy(options.place, _needed) as folder:
             try:
                 print(_board(folder, options))
             except StudyError as error:

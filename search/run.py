@@ -119,7 +119,7 @@ def _run_several(command: _Command, name: str, running: str | None, studies: Seq
     from search.cluster.ray_session import connect_ray
     from search.report.comparison import write_comparison
     from search.results.remote_sync import work_folder
-    from stockrnn.io.storage import RemoteFolder, is_url, joined
+    from stockrnn.io.storage import RemoteFolder, is_url, join_path
 
     options, restart = command.options, command.restart
     places = [*restart.ended, *([running] if running else []), *(study.place for study in studies)]
@@ -149,7 +149,7 @@ def _run_several(command: _Command, name: str, running: str | None, studies: Seq
         RemoteFolder(options.output).write(page, written.read_bytes())
     else:
         write_comparison(begun, Path(options.output) / page)
-    _show(f"{len(begun)} studies, compared: {joined(options.output, page)}")
+    _show(f"{len(begun)} studies, compared: {join_path(options.output, page)}")
     return max(codes)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stockrnn.forecaster.text import MAX_TEXT_LENGTH, text
 from stockrnn.io.errors import UserError
 from stockrnn.io.files import line, read_object
-from stockrnn.io.storage import StorageError, copied
+from stockrnn.io.storage import StorageError, local_copy
 
 if TYPE_CHECKING:
     from stockrnn.dataset.config import DataConfig
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"python -m stockrnn.forecast: {message}", file=sys.stderr)
         return WRONG_INPUT
     try:
-        with copied(options.study, _is_needed) as folder:
+        with local_copy(options.study, _is_needed) as folder:
             try:
                 report = _report(options, str(folder))
             except _OptionError as error:

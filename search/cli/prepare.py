@@ -17,7 +17,7 @@ from search.space.space import Space, load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.walk_forward import WalkForward
-from stockrnn.io.storage import RemoteFolder, is_url, joined
+from stockrnn.io.storage import RemoteFolder, is_url, join_path
 from stockrnn.prices.request import Access
 from stockrnn.prices.series import Prices
 from stockrnn.prices.snapshot import read_prices
@@ -57,7 +57,7 @@ def prepare_study(options: RunOptions, space: Space, access: Access | None = Non
     prices = prepare(space.data, access or options.access)
     fitting = space.fitting(prices)
     study = PreparedStudy(
-        space=fitting, prices=prices, splits=fitting.folds(prices), place=joined(options.output, space.name)
+        space=fitting, prices=prices, splits=fitting.folds(prices), place=join_path(options.output, space.name)
     )
     if not options.quiet:
         for finding in prices.findings:
@@ -110,7 +110,7 @@ def show_plans(options: RunOptions, studies: Sequence[Space]) -> None:
             except YahooUnavailableError:
                 print(one_line(f"{str(unavailable).partition(';')[0]}; planned without these prices"), file=sys.stderr)
                 print(plan(space, None, None))
-                _check_new(space, joined(options.output, space.name))
+                _check_new(space, join_path(options.output, space.name))
     if len(studies) > 1:
         print(f"in total: {len(studies)} studies, one after another")
 

@@ -9,7 +9,7 @@ from search.results.leaderboard import table
 from search.results.ranking import BASELINE, ENSEMBLE
 from search.space.space import Space
 from search.study.study import Outcome
-from stockrnn.io.storage import joined
+from stockrnn.io.storage import join_path
 
 __all__ = ["summary"]
 
@@ -47,7 +47,7 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
     parts.append(f"{ended} trials{before} in {duration(outcome.seconds)}")
     for what, name in (("report", "report.html"), ("leaderboard", "leaderboard.csv"), ("every epoch", "trials.jsonl")):
         if (folder / name).exists():
-            parts.append(f"{what:13}{joined(place, name)}")
+            parts.append(f"{what:13}{join_path(place, name)}")
     if place != str(folder):
         parts.append(f"{'copy':13}{folder}")
     missing = "" if find_spec("optuna_dashboard") else "  (pip install optuna-dashboard)"

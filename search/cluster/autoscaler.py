@@ -10,7 +10,7 @@ from pathlib import Path
 import ray
 import yaml
 
-from stockrnn.io.files import FileError, plain_bytes
+from stockrnn.io.files import FileError, read_bytes
 
 __all__ = ["offered"]
 
@@ -27,7 +27,7 @@ def offered() -> list[Mapping[str, float]] | None:
     ):
         return None
     try:
-        kinds = yaml.safe_load(plain_bytes(str(Path(CONFIGURATION).expanduser()), MOST_BYTES))["available_node_types"]
+        kinds = yaml.safe_load(read_bytes(str(Path(CONFIGURATION).expanduser()), MOST_BYTES))["available_node_types"]
         machines = [kind["resources"] for kind in kinds.values() if kind.get("max_workers", 1)]
         known = all(isinstance(number, int | float) for machine in machines for number in machine.values())
     except (FileNotFoundError, FileError, yaml.YAMLError, KeyError, TypeError, AttributeError):

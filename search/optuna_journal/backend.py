@@ -15,7 +15,7 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
-from stockrnn.io.files import no_link
+from stockrnn.io.files import open_nofollow
 
 __all__ = ["JournalFile"]
 
@@ -28,7 +28,7 @@ class JournalFile(BaseJournalBackend):
     """
 
     def __init__(self, path: Path) -> None:
-        open(path, "ab", opener=no_link).close()
+        open(path, "ab", opener=open_nofollow).close()
         self._path = path
         self._lock = JournalFileSymlinkLock(str(path))
         self._read = 0  # bytes of the file that the storage has
@@ -73,7 +73,7 @@ class JournalFile(BaseJournalBackend):
             self._held += [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
 
     def _new_lines(self) -> Iterator[dict[str, Any]]:
-        with open(self._path, "rb", opener=no_link) as file:
+        with open(self._path, "rb", opener=open_nofollow) as file:
             file.seek(self._read)
             for line in file:
                 if not line.endswith(b"\n"):  # another program is writing it
@@ -85,7 +85,7 @@ class JournalFile(BaseJournalBackend):
         if not lines:
             return
         content = b"".join(lines)
-        with open(self._path, "ab", buffering=0, opener=no_link) as file:
+        with open(self._path, "ab", buffering=0, opener=open_nofollow) as file:
             before = file.seek(0, os.SEEK_END)
             try:
                 if file.write(content) != len(content):

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from search.common.disk import TakenError, lock_state
 from search.common.errors import DamagedError
 from search.results.schemas import EVENTS, MOST_LINE, MOST_RECORD, MOST_TRACEBACK, event, written
-from stockrnn.io.files import FileError, no_link, plain_lines
+from stockrnn.io.files import FileError, open_nofollow, read_lines
 
 __all__ = [
     "INTERRUPTED", "STATUSES", "TRIAL_ID", "UNSCORED", "DamagedError", "Record", "TrialEnd", "cut_torn_line",
@@ -166,7 +166,7 @@ class Record:
     def _append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
         self.check()
         if self._file is None:
-            self._file = open(self._path, "ab", buffering=0, opener=no_link)  # noqa: SIM115  # until close
+            self._file = open(self._path, "ab", buffering=0, opener=open_nofollow)  # noqa: SIM115  # until close
         content = written(EVENTS[line["event"]], line) + b"\n"
         before = self._file.seek(0, os.SEEK_END)
         if before + len(content) > MOST_RECORD:  # nobody could read it
@@ -190,7 +190,7 @@ def events_in(path: Path) -> Iterator[dict[str, Any]]:
         DamagedError: another line is no event.
     """
     try:
-        for number, line in enumerate(plain_lines(path, MOST_RECORD, MOST_LINE), start=1):
+        for number, line in enumerate(read_lines(path, MOST_RECORD, MOST_LINE), start=1):
             try:
                 found = event(line)
             except ValueError as error:
@@ -217,7 +217,7 @@ def cut_torn_line(path: Path) -> int:
         raise DamagedError(f"{path}: is no plain file; a study writes into its own folder only; put the file there")
     if not path.exists():
         return 0
-    with open(path, "rb+", opener=no_link) as file:
+    with open(path, "rb+", opener=open_nofollow) as file:
         size = file.seek(0, os.SEEK_END)
         if size > MOST_RECORD:
             raise DamagedError(

@@ -18,7 +18,7 @@ from search.common.errors import DamagedError
 from search.common.messages import one_line, shortened
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.schemas import MOST_TRIALS
-from stockrnn.io.files import FileError, plain_lines, write_atomic
+from stockrnn.io.files import FileError, read_lines, write_atomic
 
 __all__ = ["LEFT", "aligned", "cell_text", "csv_text", "markdown_cell", "read_csv", "table", "write_csv"]
 
@@ -47,7 +47,7 @@ def read_csv(path: Path, whole: int = MOST_ROWS) -> tuple[list[str], list[dict[s
     again = "it is as search.run wrote it; copy the study's folder again"
     rows: list[dict[str, str]] = []
     try:
-        reader = csv.reader((line.decode("utf-8") for line in plain_lines(path, MOST_CSV, MOST_LINE)), strict=True)
+        reader = csv.reader((line.decode("utf-8") for line in read_lines(path, MOST_CSV, MOST_LINE)), strict=True)
         names = next(reader, [])
         if len(set(names)) < len(names) or len(names) > MOST_COLUMNS:
             raise FileError(f"two columns have a name, or there are more than {MOST_COLUMNS}")

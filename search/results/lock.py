@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from search.common.disk import LOCK_FILES, lock_state
 from search.common.errors import UserError
 from search.results.event_log import now
-from stockrnn.io.files import json_data, plain_bytes, write_atomic
+from stockrnn.io.files import parse_json, read_bytes, write_atomic
 
 __all__ = ["LockedError", "check_free", "held", "locked"]
 
@@ -87,7 +87,7 @@ def _said(folder: Path, place: str) -> str:
 
 def _owner(folder: Path) -> str:
     try:
-        owner = json_data(plain_bytes(folder / OWNER, MAX_OWNER_BYTES))
+        owner = parse_json(read_bytes(folder / OWNER, MAX_OWNER_BYTES))
         return f"process {int(owner['pid'])} on {str(owner['host'])[:100]} since {str(owner['since'])[:30]}"
     except (OSError, ValueError, TypeError, KeyError):
         return "another process"

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from search.common.errors import DamagedError
 from search.common.messages import explain, one_line, shortened
-from stockrnn.io.files import json_data, plain_bytes
+from stockrnn.io.files import parse_json, read_bytes
 
 __all__ = [
     "EVENTS", "MANIFEST", "MOST_LINE", "MOST_MANIFEST", "MOST_RECORD", "MOST_TRACEBACK", "MOST_TRIALS", "NEEDED",
@@ -258,8 +258,8 @@ def manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
         DamagedError: it is none, in one line.
     """
     try:
-        content = plain_bytes(path, MOST_MANIFEST)
-        found = json_data(content)
+        content = read_bytes(path, MOST_MANIFEST)
+        found = parse_json(content)
         if not isinstance(found, dict):
             raise ValueError("is no JSON object")
         try:

@@ -12,7 +12,7 @@ from search.common.errors import UserError
 from search.common.messages import one_line, shortened, shown
 from search.space.builtin import shipped
 from search.space.yaml_reader import DEEPEST, MOST_BYTES, Key, YamlError, YamlReader
-from stockrnn.io.files import FileError, meant, plain_bytes
+from stockrnn.io.files import FileError, read_bytes, suggest_path
 
 __all__ = ["MOST_PROBLEMS", "Document", "SpaceError"]
 
@@ -130,10 +130,10 @@ class Document:
 def _text(path: str) -> str:
     """The text of a space file."""
     try:
-        raw = plain_bytes(path, MOST_BYTES)
+        raw = read_bytes(path, MOST_BYTES)
     except FileNotFoundError:
         known = shipped()
-        near = meant(path, [*known, *(name.partition("/")[2] for name in known)], ".yaml")
+        near = suggest_path(path, [*known, *(name.partition("/")[2] for name in known)], ".yaml")
         fix = near if near.startswith("did") else f"write one, see spaces/, or name one of {', '.join(known)}"
         raise YamlError(f"no such file; a space is a YAML file; {fix}", 0) from None
     except FileError as error:

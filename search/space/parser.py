@@ -33,7 +33,7 @@ from search.space.yaml_reader import Key
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, ValidationConfig
 from stockrnn.evaluation.scores import METRICS
-from stockrnn.io.files import meant
+from stockrnn.io.files import suggest_path
 from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
 
 __all__ = ["Contents", "read"]
@@ -186,7 +186,9 @@ class _Reader:
         elif its is None and os.path.isdir(path):
             self._problem(key, f"{shown(source)} is a folder; {rule}; name a file in it")
         elif its is None and not os.path.exists(path):
-            hint = meant(source, SOURCES).replace("check the path", "check the path, or name a market by --ticker")
+            hint = suggest_path(source, SOURCES).replace(
+                "check the path", "check the path, or name a market by --ticker"
+            )
             self._problem(key, f"{shown(source)}: no such file; {rule}; {one_line(hint)}")
 
     def _parameters(self) -> tuple[Parameter, ...]:

@@ -16,7 +16,7 @@ from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.stopper import StudyStopped
 from search.tune.trial import TrialReports, error_message, next_report, train_trial
-from stockrnn.io.storage import joined
+from stockrnn.io.storage import join_path
 
 __all__ = ["InProcessExecutor", "in_process_executor"]
 
@@ -129,7 +129,7 @@ class InProcessExecutor:
         failures = 0
         while True:
             reports = self._train(
-                context.space, context.prices, context.splits.folds, point, joined(context.checkpoints, trial_id),
+                context.space, context.prices, context.splits.folds, point, join_path(context.checkpoints, trial_id),
                 threads=threads, share=share, check=context.lease.check if context.lease else None,
             )  # fmt: skip
             with closing(reports):

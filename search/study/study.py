@@ -41,7 +41,7 @@ from search.tune.stopper import Stop, ignore_hangups
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.evaluation.baselines import baseline_scores
 from stockrnn.prices.series import Prices
-from stockrnn.training.checkpoint import forget
+from stockrnn.training.checkpoint import delete_checkpoints
 
 __all__ = ["Options", "Outcome", "run_study"]
 
@@ -332,7 +332,7 @@ class _Study:
         assert TRIAL_ID.fullmatch(trial_id), trial_id  # the name of a folder that is removed
         if self._context.mirror:
             self._context.mirror.forget(trial_id)
-        elif error := forget(self._checkpoints / trial_id):
+        elif error := delete_checkpoints(self._checkpoints / trial_id):
             self._context.progress.say(error)
 
     def _missing(self) -> str | None:

@@ -13,7 +13,7 @@ from search.space.space import Space
 from search.tune.checkpointing import CHECKPOINT_INTERVAL
 from search.tune.trial import next_report, train_trial
 from stockrnn.dataset.walk_forward import Fold
-from stockrnn.io.storage import joined
+from stockrnn.io.storage import join_path
 from stockrnn.prices.series import Prices
 
 __all__ = ["TrialTrainable"]
@@ -69,7 +69,7 @@ class TrialTrainable(tune.Trainable):
         self._share = resources.get("GPU", 0)
         self._reports = train_trial(
             self._space, self._prices, self._folds, config["point"],
-            joined(self._checkpoints, config["trial_id"]) if self._checkpoints else None, self._checkpoint_interval,
+            join_path(self._checkpoints, config["trial_id"]) if self._checkpoints else None, self._checkpoint_interval,
             threads=max(1, int(resources.get("CPU", 1))), share=self._share,
             check=self._lease.check if self._lease else None,
         )  # fmt: skip

@@ -30,8 +30,8 @@ from stockrnn.forecaster.metadata import (
     Document,
     Facts,
     check_parts,
+    installed_version,
     read_document,
-    version,
 )
 from stockrnn.io.files import AGAIN, COMPLETE, ForecasterError, line, read_plain, write_atomic
 from stockrnn.networks.config import NetworkConfig
@@ -53,9 +53,9 @@ __all__ = [
 
 WEIGHTS = "model.safetensors"
 DTYPES = (torch.float32, torch.float64)
-MOST_HEADER = 1_000_000  # bytes of a model.safetensors that are not weights
-MOST_WEIGHTS = 1_000_000_000  # bytes of a model.safetensors, whatever the document says
-BATCH = 256  # origins forecast at once: bounds the memory
+MAX_HEADER_BYTES = 1_000_000  # bytes of a model.safetensors that are not weights
+MAX_WEIGHTS_BYTES = 1_000_000_000  # bytes of a model.safetensors, whatever the document says
+MAX_BATCH = 256  # origins forecast at once: bounds the memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,7 +145,7 @@ class Forecaster:
                 trained_to=span[1],
                 data=Data(**{name: getattr(provenance, name) for name in Data.model_fields}),
                 asked=asked,
-                versions={"torch": str(torch.__version__), PROJECT: version()},
+                versions={"torch": str(torch.__version__), PROJECT: installed_version()},
             ),
             metrics=metrics or {},
         )
@@ -195,11 +195,11 @@ class Forecaster:
         networks = self._networks()
         with np.errstate(over="ignore", invalid="ignore"):
             windows = Windows(prices, [nowhere], self.window, self.horizon, scalings=[self.scaling], dtype=dtype)
-            for first in range(0, len(positions), BATCH):
-                batch = torch.from_numpy(positions[None, first : first + BATCH])
+            for first in range(0, len(positions), MAX_BATCH):
+                batch = torch.from_numpy(positions[None, first : first + MAX_BATCH])
                 inputs = windows.inputs(torch.zeros(1, dtype=torch.int64), batch)[0]
                 for seed, network in enumerate(networks):
-                    outputs[seed, first : first + BATCH] = network(inputs)
+                    outputs[seed, first : first + MAX_BATCH] = network(inputs)
             return windows.to_prices(0, positions, outputs.numpy())
 
     def _networks(self) -> list[Network]:
@@ -258,7 +258,7 @@ class Forecaster:
         wanted = parameter_shapes(document.network, len(document.window.inputs), document.window.sequence_length)
         # The sizes are those of the document, so a false one costs no memory: the file must be as large.
         count = document.seeds * sum(math.prod(shape) for shape in wanted.values())
-        content = read_plain(weights_path, min(count * 8 + MOST_HEADER, MOST_WEIGHTS))
+        content = read_plain(weights_path, min(count * 8 + MAX_HEADER_BYTES, MAX_WEIGHTS_BYTES))
         if hashlib.sha256(content).hexdigest() != document.weights_sha256:
             raise ForecasterError(
                 f"{weights_path}: is damaged, or not the file that {DOCUMENT} was saved with; {COMPLETE}; {AGAIN}"

@@ -16,13 +16,23 @@ from stockrnn.evaluation.conformal import Interval
 from stockrnn.io.files import AGAIN, COMPLETE, ForecasterError, line, read_object
 from stockrnn.networks.config import NetworkConfig
 
-__all__ = ["DOCUMENT", "FORMAT", "PROJECT", "Data", "Document", "Facts", "check_parts", "read_document", "version"]
+__all__ = [
+    "DOCUMENT",
+    "FORMAT",
+    "PROJECT",
+    "Data",
+    "Document",
+    "Facts",
+    "check_parts",
+    "installed_version",
+    "read_document",
+]
 
 DOCUMENT = "forecaster.json"
 FORMAT = 1
 PROJECT = "stockrnn-search"
-MOST_DOCUMENT = 1_000_000  # bytes of a forecaster.json
-MOST = 10**9  # of anything that is counted
+MAX_DOCUMENT_BYTES = 1_000_000  # bytes of a forecaster.json
+MAX_COUNT = 10**9  # of anything that is counted
 
 
 def _day(text: str) -> str:
@@ -41,7 +51,7 @@ class Data(Configuration):
     source: str
     start: Day
     end: Day
-    sessions: int = Field(ge=1, le=MOST)
+    sessions: int = Field(ge=1, le=MAX_COUNT)
     sha256: Hash
 
 
@@ -58,9 +68,9 @@ class Facts(Configuration):
         versions: of torch and of this project; None for a checkout that was not installed.
     """
 
-    rank: int = Field(ge=1, le=MOST)
+    rank: int = Field(ge=1, le=MAX_COUNT)
     trial_id: str
-    epochs: int = Field(ge=1, le=MOST)
+    epochs: int = Field(ge=1, le=MAX_COUNT)
     trained_from: Day
     trained_to: Day
     data: Data
@@ -88,9 +98,9 @@ class Document(Configuration):
 
 def read_document(path: Path) -> Document:
     """Read and check a `forecaster.json`; ForecasterError for one that cannot be used."""
-    found = read_object(path, MOST_DOCUMENT)
-    version = found.get("format")
-    if isinstance(version, int) and version > FORMAT:
+    found = read_object(path, MAX_DOCUMENT_BYTES)
+    number = found.get("format")
+    if isinstance(number, int) and number > FORMAT:
         raise ForecasterError(
             f"{path}: format: is newer than {FORMAT}, the newest this version of {PROJECT} reads; update {PROJECT}"
         )
@@ -119,7 +129,7 @@ def check_parts(
         raise ForecasterError("persistence_intervals: have other levels than intervals; they stand side by side")
 
 
-def version() -> str | None:
+def installed_version() -> str | None:
     """This project's; None for a checkout that was not installed."""
     try:
         return importlib.metadata.version(PROJECT)

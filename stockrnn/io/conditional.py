@@ -15,17 +15,17 @@ from urllib.parse import parse_qs, urlsplit
 
 from filelock import FileLock, Timeout
 
-from stockrnn.io.files import FileError, line, plain_bytes, write_atomic
+from stockrnn.io.files import FileError, line, read_bytes, write_atomic
 from stockrnn.io.storage import RemoteFolder, StorageError
 
-__all__ = ["LOCK", "ChangedError", "ConditionalFolder"]
+__all__ = ["LOCK_NAME", "ChangedError", "ConditionalFolder"]
 
-LOCK = ".lock"  # on file://, held for the moment of a write
-PATIENCE = 20.0  # seconds to wait for it: its holder may be stopped
-PROBE = "lock.probe"  # is never there
+LOCK_NAME = ".lock"  # on file://, held for the moment of a write
+LOCK_TIMEOUT = 20.0  # seconds to wait for it: its holder may be stopped
+PROBE_NAME = "lock.probe"  # is never there
 NO_VERSION = {"e_tag": '"0"', "version": "1"}
-LIMITS: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
-TIMEOUTS: Any = {"connect_timeout": "5s", "timeout": "300s"}
+RETRY_CONFIG: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
+CLIENT_OPTIONS: Any = {"connect_timeout": "5s", "timeout": "300s"}
 
 
 class ChangedError(StorageError):
@@ -108,12 +108,12 @@ class ConditionalFolder(RemoteFolder):
 
         try:
             store = _ObjectStore(self.place, kind, self._root, getattr(self._files, "region", None))
-            store.put(PROBE, b"", NO_VERSION)
+            store.put(PROBE_NAME, b"", NO_VERSION)
         except ChangedError:
             return store, None
         except Exception as error:  # of obstore: keys that Arrow finds and it does not, a store without conditions
             return compared, f"a conditional write failed ({line(error)})"
-        super().remove(PROBE)
+        super().remove(PROBE_NAME)
         return compared, "it ignores the condition of a write"
 
 
@@ -130,7 +130,7 @@ class _ObjectStore:
         from obstore.store import S3Store, from_url
 
         self._url, self._prefix = url, root.partition("/")[2]
-        settings: dict[str, Any] = {"retry_config": LIMITS}
+        settings: dict[str, Any] = {"retry_config": RETRY_CONFIG}
         if kind == "s3":
             query = parse_qs(urlsplit(url).query)
             if endpoint := query.get("endpoint_override"):
@@ -138,11 +138,11 @@ class _ObjectStore:
                 settings["endpoint"] = f"{scheme}://{endpoint[0]}"
             if region:
                 settings["region"] = region
-            options = TIMEOUTS | {"allow_http": True}  # where the user's own endpoint has no TLS
+            options = CLIENT_OPTIONS | {"allow_http": True}  # where the user's own endpoint has no TLS
             self._store: Any = S3Store(root.partition("/")[0], client_options=options, **settings)
         else:
             scheme, host, *_ = urlsplit(url)
-            self._store = from_url(f"{scheme}://{host}", client_options=TIMEOUTS, **settings)
+            self._store = from_url(f"{scheme}://{host}", client_options=CLIENT_OPTIONS, **settings)
 
     def get(self, name: str, most: int) -> tuple[bytes, Any]:
         import obstore
@@ -179,21 +179,22 @@ class _LockedFiles:
     def get(self, name: str, most: int) -> tuple[bytes, Any]:
         path = self._root / name
         version = _status(path)  # a file that is replaced before it is read has another one then
-        return plain_bytes(path, most), version
+        return read_bytes(path, most), version
 
     def put(self, name: str, content: bytes, version: Any) -> Any:
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._root / LOCK)
+        lock = FileLock(self._root / LOCK_NAME)
         try:
-            with lock.acquire(timeout=PATIENCE):
+            with lock.acquire(timeout=LOCK_TIMEOUT):
                 if _status(path) != version:
                     raise ChangedError(f"{self._url}: {name} was changed by another process")
                 write_atomic(path, content, durable=True)
                 return _status(path)
         except Timeout:
             raise StorageError(
-                f"{self._url}: cannot be written (a process holds {LOCK} for {PATIENCE:g} s; it may be stopped)"
+                f"{self._url}: cannot be written (a process holds {LOCK_NAME} for {LOCK_TIMEOUT:g} s; "
+                f"it may be stopped)"
             ) from None
 
 

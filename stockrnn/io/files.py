@@ -20,19 +20,19 @@ from stockrnn.io.errors import UserError
 __all__ = [
     "AGAIN",
     "COMPLETE",
-    "TEMPORARY",
+    "TEMPORARY_NAME",
     "FileError",
     "ForecasterError",
+    "escape_invisible",
     "fsync_path",
-    "json_data",
     "line",
-    "meant",
-    "no_link",
-    "plain_bytes",
-    "plain_lines",
+    "open_nofollow",
+    "parse_json",
+    "read_bytes",
+    "read_lines",
     "read_object",
     "read_plain",
-    "visible",
+    "suggest_path",
     "write_atomic",
 ]
 
@@ -46,7 +46,7 @@ BLANK = re.compile(  # printable by name, and nothing to see: fillers, joiners, 
     "[\x0b\x0c\r\x1c-\x1f\x85\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2028\u2029\u2800\u3164\ufe00-\ufe0d\uffa0"
     "\U000e0100-\U000e01ef]"
 )
-TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part")  # names of files that `write_atomic` has not finished
+TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{32}\.part")  # names of files that `write_atomic` has not finished
 
 
 class FileError(UserError):
@@ -57,7 +57,7 @@ class ForecasterError(UserError):
     """A forecaster that cannot be used: `FILE: what is wrong; the rule; the fix` in one line."""
 
 
-def meant(path: str, known: Iterable[str] = (), ending: str = "") -> str:
+def suggest_path(path: str, known: Iterable[str] = (), ending: str = "") -> str:
     """How a misspelt path may have been meant: `did you mean X?` or `check the path`.
 
     Args:
@@ -73,7 +73,7 @@ def meant(path: str, known: Iterable[str] = (), ending: str = "") -> str:
     return f"did you mean {near[close[0]]}?" if close else "check the path"
 
 
-def plain_bytes(path: Path | str, most: int, *, links: bool = True) -> bytes:
+def read_bytes(path: Path | str, most: int, *, links: bool = True) -> bytes:
     """The content of a plain file of at most `most` bytes; what is none is not read, and not waited for.
 
     Args:
@@ -89,7 +89,7 @@ def plain_bytes(path: Path | str, most: int, *, links: bool = True) -> bytes:
         return _read(file, most)
 
 
-def plain_lines(path: Path | str, most: int, longest: int) -> Iterator[bytes]:
+def read_lines(path: Path | str, most: int, longest: int) -> Iterator[bytes]:
     """Yield the lines of a plain file, each with its line break: memory holds one of them.
 
     Args:
@@ -117,7 +117,7 @@ def plain_lines(path: Path | str, most: int, longest: int) -> Iterator[bytes]:
 
 @contextmanager
 def _opened(path: Path | str, most: int, *, links: bool = True) -> Iterator[BinaryIO]:
-    """Open a plain file that says to have at most `most` bytes; see `plain_bytes`."""
+    """Open a plain file that says to have at most `most` bytes; see `read_bytes`."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe would block
     try:
         if not links and os.path.islink(path):
@@ -141,7 +141,7 @@ def _opened(path: Path | str, most: int, *, links: bool = True) -> Iterator[Bina
         raise FileError(f"cannot be read ({line(error)})") from None  # a NUL in the path
 
 
-def json_data(content: bytes | str) -> Any:
+def parse_json(content: bytes | str) -> Any:
     """JSON as data; it has no NaN and no infinities.
 
     Raises:
@@ -163,7 +163,7 @@ def read_object(path: Path, most: int) -> dict[str, Any]:
         ForecasterError: there is no such file, or it holds something else.
     """
     try:
-        found = json_data(read_plain(path, most))
+        found = parse_json(read_plain(path, most))
     except FileError as error:
         raise ForecasterError(f"{path}: {error}; {COMPLETE}; {AGAIN}") from None
     if not isinstance(found, dict):
@@ -178,7 +178,7 @@ def read_plain(path: Path, most: int) -> bytes:
         ForecasterError: there is no such file, or it is none to read.
     """
     try:
-        return plain_bytes(path, most, links=False)
+        return read_bytes(path, most, links=False)
     except FileNotFoundError:
         raise ForecasterError(f"{path}: no such file; {COMPLETE}; check the folder") from None
     except FileError as error:
@@ -216,7 +216,7 @@ def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = Fal
         fsync_path(path.parent)
 
 
-def no_link(path: str, flags: int) -> int:
+def open_nofollow(path: str, flags: int) -> int:
     """Open a file unless it is a symbolic link: an `opener` for `open`, for files that are changed in place."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
@@ -240,11 +240,11 @@ def fsync_path(path: Path) -> None:
 def line(what: object, most: int = 200) -> str:
     """Return a text on one line of at most `most` characters, with what cannot be seen made visible."""
     text = str(what)
-    joined = visible(" ".join(SPACES.split(text[: 8 * most])).strip(" "))  # what is beyond has no bound
+    joined = escape_invisible(" ".join(SPACES.split(text[: 8 * most])).strip(" "))  # what is beyond has no bound
     return joined if len(joined) <= most and len(text) <= 8 * most else f"{joined[: most - 3]}..."
 
 
-def visible(text: str) -> str:
+def escape_invisible(text: str) -> str:
     r"""Return a text with its unseen characters as escapes such as `\u202e`; line breaks and tabs stay.
 
     Control characters command a terminal, bidirectional ones reorder what stands around them, zero-width ones and

@@ -16,8 +16,8 @@ MAGIC = b"PAR1"
 CODECS = {0, 1}  # uncompressed and Snappy: they unpack to 21 times their size at most
 ENCODINGS = {0, 2, 3, 4, 8}  # plain, dictionaries, runs; others repeat texts without a bound
 DATA, DICTIONARY, DATA_V2 = 0, 2, 3
-MOST_PAGES, MOST_COLUMNS, DEEPEST = 5000, 100, 12
-MOST_UNPACKED = 200_000_000  # bytes of all pages
+MAX_PAGES, MAX_COLUMNS, MAX_DEPTH = 5000, 100, 12
+MAX_UNPACKED_BYTES = 200_000_000  # bytes of all pages
 Struct = dict[int, Any]
 
 
@@ -45,11 +45,11 @@ def _check(content: bytes, rows: int) -> None:
     if not 0 <= footer[3] <= rows:
         raise FileError(f"has more than {rows} rows")
     pages = _Pages(content)
-    if sum(group[3] for group in footer[4]) != footer[3] or len(footer[4]) > MOST_PAGES:
+    if sum(group[3] for group in footer[4]) != footer[3] or len(footer[4]) > MAX_PAGES:
         raise FileError("is no whole Parquet file")
     for group in footer[4]:
-        if len(group[1]) > MOST_COLUMNS or group[3] < 0:
-            raise FileError(f"has more than {MOST_COLUMNS} columns")
+        if len(group[1]) > MAX_COLUMNS or group[3] < 0:
+            raise FileError(f"has more than {MAX_COLUMNS} columns")
         for chunk in group[1]:
             pages.add(chunk[3], group[3])
 
@@ -82,8 +82,8 @@ class _Pages:
             encoding = head[4] if page[1] == DATA_V2 else head[2]
             if packed < 0 or unpacked < 0 or start > end or head[1] < 0 or encoding not in ENCODINGS:
                 raise FileError("is packed otherwise than this project packs")
-            if self._pages > MOST_PAGES or self._unpacked > MOST_UNPACKED:
-                raise FileError(f"unpacks to more than {MOST_UNPACKED} bytes, or has more than {MOST_PAGES} pages")
+            if self._pages > MAX_PAGES or self._unpacked > MAX_UNPACKED_BYTES:
+                raise FileError(f"unpacks to more than {MAX_UNPACKED_BYTES} bytes, or has more than {MAX_PAGES} pages")
             values += head[1] if page[1] != DICTIONARY else 0
         if values != rows or start != end:
             raise FileError("is no whole Parquet file")
@@ -97,7 +97,7 @@ class _Reader:
 
     def struct(self, depth: int = 0) -> Struct:
         """Return a struct's fields by their numbers."""
-        if depth > DEEPEST:
+        if depth > MAX_DEPTH:
             raise IndexError
         found: Struct = {}
         number = 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from stockrnn.io.errors import UserError
-from stockrnn.io.files import FileError, line, plain_bytes, write_atomic
+from stockrnn.io.files import FileError, line, read_bytes, write_atomic
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -25,17 +25,17 @@ __all__ = [
     "LocalFolder",
     "RemoteFolder",
     "StorageError",
-    "beside",
     "check_url",
-    "copied",
-    "folder_at",
     "is_url",
-    "joined",
+    "join_path",
+    "local_copy",
+    "open_folder",
+    "parent_url",
 ]
 
 URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SECRETS = re.compile(r"[?&](access_key|secret_key|session_token|password|token|key|sas)=", re.IGNORECASE)
-MOST = 8 * 1024**3  # bytes of a file
+MAX_FILE_BYTES = 8 * 1024**3  # bytes of a file
 GCS_LIMIT = 30  # seconds; Arrow would ask again for a quarter of an hour
 
 
@@ -78,7 +78,7 @@ def is_url(place: str) -> bool:
     return URL.match(place) is not None
 
 
-def joined(place: str, *names: str) -> str:
+def join_path(place: str, *names: str) -> str:
     """The place of something in a folder; a URL keeps its query."""
     if not is_url(place):
         return str(Path(place, *names))
@@ -86,7 +86,7 @@ def joined(place: str, *names: str) -> str:
     return urlunsplit((scheme, host, "/".join((path.rstrip("/"), *names)), query, fragment))
 
 
-def beside(url: str) -> str:
+def parent_url(url: str) -> str:
     """The folder that a URL's folder is in."""
     scheme, host, path, query, fragment = urlsplit(url)
     return urlunsplit((scheme, host, path.rstrip("/").rpartition("/")[0], query, fragment))
@@ -112,13 +112,13 @@ def check_url(url: str) -> None:
         raise ValueError(str(error).removeprefix(f"{url}: ")) from None
 
 
-def folder_at(place: str | Path) -> Folder:
+def open_folder(place: str | Path) -> Folder:
     """The folder at a path or URL; nothing is asked of it yet."""
     return RemoteFolder(place) if isinstance(place, str) and is_url(place) else LocalFolder(Path(place))
 
 
 @contextlib.contextmanager
-def copied(place: str, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[Path]:
+def local_copy(place: str, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[Path]:
     """Within: a folder of this machine with the files at a place; a path is its own.
 
     Args:
@@ -154,7 +154,7 @@ class LocalFolder:
             return {}
 
     def read(self, name: str, most: int) -> bytes:
-        return plain_bytes(self.path / name, most, links=False)
+        return read_bytes(self.path / name, most, links=False)
 
     def write(self, name: str, content: bytes) -> None:
         self.path.mkdir(exist_ok=True)
@@ -202,7 +202,7 @@ class RemoteFolder:
     def content(self, name: str) -> bytes:
         """The content of a file that must be there."""
         try:
-            return self.read(name, MOST)
+            return self.read(name, MAX_FILE_BYTES)
         except (FileNotFoundError, FileError) as error:
             raise StorageError(f"{self.place}: {name} {line(error)}") from None
 

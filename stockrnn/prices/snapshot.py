@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from stockrnn.io.files import FileError, json_data, plain_bytes, write_atomic
+from stockrnn.io.files import FileError, parse_json, read_bytes, write_atomic
 from stockrnn.io.parquet_pages import check_pages
 from stockrnn.prices.series import Finding, PriceError, Prices
 
-__all__ = ["facts_of", "read_prices", "write_prices"]
+__all__ = ["read_facts", "read_prices", "write_prices"]
 
-KEY = "stockrnn"  # of the file's metadata
-MOST_BYTES = 40_000_000  # of a file: a century of days has two
-MOST_ROWS, MOST_COLUMNS = 200_000, 100
+METADATA_KEY = "stockrnn"  # of the file's metadata
+MAX_FILE_BYTES = 40_000_000  # of a file: a century of days has two
+MAX_ROWS, MAX_COLUMNS = 200_000, 100
 
 
 def write_prices(path: Path, prices: Prices, more: Mapping[str, Any] | None = None) -> None:
@@ -42,7 +42,7 @@ def write_prices(path: Path, prices: Prices, more: Mapping[str, Any] | None = No
     }  # fmt: skip
     arrays = {"date": _array(pa.date32(), prices.dates.astype("datetime64[D]").astype("<i4"))}
     arrays |= {name: _array(pa.float64(), prices.column(name)) for name in prices.columns}
-    table = pa.table(arrays).replace_schema_metadata({KEY: json.dumps(facts)})
+    table = pa.table(arrays).replace_schema_metadata({METADATA_KEY: json.dumps(facts)})
     content = pa.BufferOutputStream()
     pq.write_table(table, content)
     write_atomic(path, memoryview(content.getvalue()))
@@ -82,7 +82,7 @@ def read_prices(path: Path) -> tuple[Prices, dict[str, Any]]:
     return prices, facts
 
 
-def facts_of(path: Path) -> dict[str, Any]:
+def read_facts(path: Path) -> dict[str, Any]:
     """The facts beside a series, without the series.
 
     Raises:
@@ -97,15 +97,15 @@ def _opened(path: Path) -> tuple[Any, dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        content = plain_bytes(path, MOST_BYTES)
-        check_pages(content, MOST_ROWS)
+        content = read_bytes(path, MAX_FILE_BYTES)
+        check_pages(content, MAX_ROWS)
         file = pq.ParquetFile(pa.BufferReader(content))
         names, kinds = file.schema_arrow.names, file.schema_arrow.types
-        if kinds != [pa.date32(), *[pa.float64()] * (len(kinds) - 1)] or not 2 <= len(kinds) <= MOST_COLUMNS:
+        if kinds != [pa.date32(), *[pa.float64()] * (len(kinds) - 1)] or not 2 <= len(kinds) <= MAX_COLUMNS:
             raise FileError("holds no dates and numbers")
         if names[0] != "date" or len(set(names)) < len(names):
             raise FileError("has no dates, or two columns of one name")
-        facts = json_data((file.schema_arrow.metadata or {})[KEY.encode()])
+        facts = parse_json((file.schema_arrow.metadata or {})[METADATA_KEY.encode()])
         if not isinstance(facts, dict):
             raise FileError("has no facts")
     except FileError as error:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from stockrnn.io.files import TEMPORARY, FileError, json_data, line
-from stockrnn.io.storage import folder_at
+from stockrnn.io.files import TEMPORARY_NAME, FileError, line, parse_json
+from stockrnn.io.storage import open_folder
 
-__all__ = ["Checkpoint", "Checkpoints", "forget"]
+__all__ = ["Checkpoint", "Checkpoints", "delete_checkpoints"]
 
 FORMAT = 1
 NAME = re.compile(r"\d{9}\.safetensors")
-MOST_HEADER = 1_000_000  # bytes of a file that are not arrays
+MAX_HEADER_BYTES = 1_000_000  # bytes of a file that are not arrays
 DTYPES = {"F64": "float64", "F32": "float32", "I64": "int64", "U8": "uint8"}
 
 
@@ -55,7 +55,7 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path, facts: Mapping[str, Any], check: Callable[[], None] | None = None) -> None:
         self.folder = folder
-        self._files = folder_at(folder)
+        self._files = open_folder(folder)
         self._check = check or (lambda: None)
         self.refused: list[str] = []
         self._facts = json.loads(json.dumps(facts))
@@ -81,7 +81,7 @@ class Checkpoints:
         kept = {name, self._last}
         self._last = name
         for other in self._files.names():
-            if other not in kept and (NAME.fullmatch(other) or TEMPORARY.fullmatch(other)):
+            if other not in kept and (NAME.fullmatch(other) or TEMPORARY_NAME.fullmatch(other)):
                 self._check()
                 self._files.remove(other)
 
@@ -92,7 +92,7 @@ class Checkpoints:
             like: arrays of the names, dtypes and shapes that a checkpoint must have.
         """
         # What a file says of its sizes costs no memory before it is what they must be.
-        most = sum(array.nbytes for array in like.values()) + MOST_HEADER
+        most = sum(array.nbytes for array in like.values()) + MAX_HEADER_BYTES
         for name in self._found():
             try:
                 checkpoint = _checkpoint(self._files.read(name, most), self._facts, like)
@@ -114,14 +114,14 @@ class Checkpoints:
             return []
 
 
-def forget(folder: str | Path) -> str | None:
+def delete_checkpoints(folder: str | Path) -> str | None:
     """Remove the checkpoints of a training that has ended, if there are any.
 
     Returns:
         Why they could not be removed, else None.
     """
     try:
-        folder_at(folder).clear()
+        open_folder(folder).clear()
     except OSError as error:
         return f"{folder}: cannot be removed ({line(error.strerror or error)})"
     return None
@@ -141,7 +141,7 @@ def _checkpoint(content: bytes, facts: Mapping[str, Any], like: Mapping[str, np.
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(text := metadata.get("document"), str):
         raise FileError("is no checkpoint")
-    document = json_data(text)
+    document = parse_json(text)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise FileError(f"is no checkpoint of format {FORMAT}")
     if (found := document.get("facts")) != facts:
@@ -162,9 +162,9 @@ def _checkpoint(content: bytes, facts: Mapping[str, Any], like: Mapping[str, np.
 def _header(content: bytes) -> dict[str, Any]:
     """The header of a safetensors file: its length in eight bytes, and JSON."""
     length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 + length or length > MOST_HEADER:
+    if len(content) < 8 + length or length > MAX_HEADER_BYTES:
         raise FileError("is cut off")
-    header = json_data(content[8 : 8 + length])
+    header = parse_json(content[8 : 8 + length])
     if not isinstance(header, dict):
         raise FileError("is no checkpoint")
     return header

@@ -14,7 +14,7 @@ from studies import FINALIST, GRID, ROOT, until
 
 from search.results.event_log import read_ends
 from search.results.remote_sync import work_folder
-from stockrnn.io.storage import RemoteFolder, copied
+from stockrnn.io.storage import RemoteFolder, local_copy
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -53,7 +53,7 @@ def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucke
     RemoteFolder(url).write("lock.json", json.dumps(lease | {"boot": "another machine's"}).encode())
     out, _ = studies.run("--resume", url)
     assert "whether it still is shows in" in out
-    with copied(url) as folder:
+    with local_copy(url) as folder:
         assert not {"lock", "ray", "checkpoints"} & {found.name for found in folder.iterdir()}
         studies.assert_whole(folder, 8)
         assert len(read_ends(folder / "trials.jsonl")) == 8 > before
@@ -74,7 +74,7 @@ def test_a_killed_study_goes_on_at_once_on_its_machine_with_all_it_had(bucket, t
     studies.kill(process, group=False)
     before = [end.trial_id for end in read_ends(folder / "trials.jsonl") if end.status != "interrupted"]
     studies.run("--resume", url, "--quiet")
-    with copied(url) as copy:
+    with local_copy(url) as copy:
         studies.assert_whole(copy, 12)
         assert [end.trial_id for end in read_ends(copy / "trials.jsonl")][: len(before)] == before
 
@@ -107,7 +107,7 @@ def test_a_url_that_cannot_be_written_is_one_line_before_anything_begins(bucket,
 
 def test_keys_stand_in_no_file_of_a_study(bucket, tmp_path):
     studies.run(studies.write(tmp_path, GRID), "--output", bucket)
-    with copied(f"{bucket}/grid") as folder:
+    with local_copy(f"{bucket}/grid") as folder:
         files = [path for path in [*folder.rglob("*"), *Path(tmp_path, "cache").rglob("*")] if path.is_file()]
         assert len(files) > 8
         assert not [path for path in files if b"known-to-nobody" in path.read_bytes()]

@@ -23,8 +23,8 @@ from search.results.event_log import Record, read_events
 from search.results.lock import LockedError, locked
 from search.results.remote_lock import Lease, LostError
 from search.results.remote_sync import Mirror, mirrored, work_folder
-from stockrnn.io.conditional import LOCK, ChangedError, ConditionalFolder
-from stockrnn.io.storage import RemoteFolder, StorageError, copied, joined
+from stockrnn.io.conditional import LOCK_NAME, ChangedError, ConditionalFolder
+from stockrnn.io.storage import RemoteFolder, StorageError, join_path, local_copy
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
 SEEDS = range(int(os.environ.get("STOCKRNN_SLEEPERS", "1")))
@@ -75,7 +75,7 @@ def lock(url):
 
 def snapshot(url):
     storage = RemoteFolder(url)
-    return {name: storage.content(name) for name in storage.names() if name not in ("lock.json", LOCK)}
+    return {name: storage.content(name) for name in storage.names() if name not in ("lock.json", LOCK_NAME)}
 
 
 def begin(mirror, lines=1, **files):
@@ -373,7 +373,7 @@ def test_a_record_that_does_not_go_on_where_the_stored_one_ends_is_not_written(u
     begin(mirror, 2)
     still(mirror)
     (mirror.folder / "trials.jsonl").write_bytes(b'{"event": "other"}\n' * 9)
-    assert f"does not go on where {joined(url, 'trials.jsonl')} ends" in mirror.publish()
+    assert f"does not go on where {join_path(url, 'trials.jsonl')} ends" in mirror.publish()
     assert snapshot(url)["trials.jsonl"] == b"".join(LINES[:2])
     mirror._lease.release()
 
@@ -479,7 +479,7 @@ def checkpoint(epoch):
 
 
 def test_a_workers_checkpoint_is_not_written_once_the_study_is_anothers(url, sleeper):
-    checkpoints = Checkpoints(joined(sleeper.checkpoints, "00000"), {}, sleeper.lease.check)
+    checkpoints = Checkpoints(join_path(sleeper.checkpoints, "00000"), {}, sleeper.lease.check)
     with pytest.raises(LostError, match="was written by process"):
         checkpoints.write(checkpoint(1))
     assert snapshot(url) == sleeper.left
@@ -487,7 +487,7 @@ def test_a_workers_checkpoint_is_not_written_once_the_study_is_anothers(url, sle
 
 def test_a_checkpoint_that_was_written_too_late_is_removed_and_no_other(url):
     lease = taken(url)
-    first = Checkpoints(joined(url, "checkpoints/00000"), {}, lease.view.check)
+    first = Checkpoints(join_path(url, "checkpoints/00000"), {}, lease.view.check)
     first.write(checkpoint(1))
     first.write(checkpoint(2))
     write_file = first._files.write
@@ -643,11 +643,11 @@ def test_a_study_that_slept_leaves_alone_what_another_one_finished(request, tmp_
     assert snapshot(url) == left
     kept = work_folder_of(url, tmp_path / "mine")
     assert (kept / "manifest.json").exists()
-    with copied(url) as folder:
+    with local_copy(url) as folder:
         studies.assert_whole(folder, 4)
         before = read_events(folder / "trials.jsonl")
     studies.finish(writer(tmp_path / "mine", "--resume", url))  # where the sleeper's copy is
-    with copied(url) as folder:
+    with local_copy(url) as folder:
         assert read_events(folder / "trials.jsonl") == before
         found = studies.manifest(folder)
         assert (len(found["test_openings"]), len(found["resumes"])) == (1, 2)

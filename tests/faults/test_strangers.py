@@ -22,7 +22,7 @@ from search.space.document import SpaceError
 from search.space.space import load_space
 from search.tune.optuna_searcher import OptunaSearcher
 from stockrnn import forecast
-from stockrnn.io.files import FileError, json_data, plain_bytes
+from stockrnn.io.files import FileError, parse_json, read_bytes
 from stockrnn.prices.series import PriceError
 from stockrnn.prices.snapshot import read_prices
 
@@ -152,15 +152,15 @@ def test_what_is_no_file_is_not_read(tmp_path, capsys):
 def test_a_file_is_read_to_its_bound_only(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"x" * 10)
-    assert plain_bytes(path, 10) == b"x" * 10
+    assert read_bytes(path, 10) == b"x" * 10
     with pytest.raises(FileError, match="larger than the 9 bytes"):
-        plain_bytes(path, 9)
+        read_bytes(path, 9)
     os.truncate(path, 10**12)  # sparse: takes no place, and would take all memory
     with pytest.raises(FileError, match="larger than"):
-        plain_bytes(path, 10**6)
+        read_bytes(path, 10**6)
     (tmp_path / "link").symlink_to(path)
     with pytest.raises(FileError, match="is a link"):
-        plain_bytes(tmp_path / "link", 10, links=False)
+        read_bytes(tmp_path / "link", 10, links=False)
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_cma_es_does_not_unpickle_a_strangers_journal(tmp_path, monkeypatch):
 def test_json_has_a_bound_in_every_direction():
     for text in (DEEP, "9" * 5000, "1e999", "-Infinity", b"\xff", '{"a":'):
         with pytest.raises(FileError, match="cannot be read as JSON"):
-            json_data(text)
+            parse_json(text)
 
 
 def test_an_error_has_an_end():
