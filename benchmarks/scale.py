@@ -88,13 +88,13 @@ def study(options: argparse.Namespace) -> None:
 
     import search.study.study as real
     import search.tune.tuner
-    from search.cluster.ray_session import ENVIRONMENT, OBJECT_STORE
+    from search.cluster.ray_session import ENVIRONMENT, OBJECT_STORE_BYTES
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["SCALE_SLEEP"] = str(options.sleep)
     ray.init(
-        address="local", num_cpus=options.workers[0], include_dashboard=False, object_store_memory=OBJECT_STORE,
+        address="local", num_cpus=options.workers[0], include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False, logging_level="CRITICAL",
     )  # fmt: skip
     overrides = {

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from search.common.errors import UserError
 
-__all__ = ["AdmissionError", "admit", "ensure_token"]
+__all__ = ["ClusterError", "check_access", "ensure_token"]
 
 TIMEOUT = 28.0  # seconds
 WHERE = "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
 
 
-class AdmissionError(ConnectionError, UserError):
+class ClusterError(ConnectionError, UserError):
     """A cluster that is not joined, and why, in one line."""
 
 
-def admit(address: str, *, insecure: bool) -> tuple[str, str]:
+def check_access(address: str, *, insecure: bool) -> tuple[str, str]:
     """Whether a cluster may be joined; nothing of Ray runs in this process for it, and no token goes to an open one.
 
     Args:
@@ -36,31 +36,31 @@ def admit(address: str, *, insecure: bool) -> tuple[str, str]:
         Its HOST:PORT, and what RAY_AUTH_MODE must be: `token` or `disabled`.
 
     Raises:
-        AdmissionError: nothing answers, it takes no token of ours, or anybody may join it.
+        ClusterError: nothing answers, it takes no token of ours, or anybody may join it.
     """
     if address.startswith("ray://"):
-        raise AdmissionError(
+        raise ClusterError(
             f"--address {address}: is an address for Ray clients; a study runs on a machine of the cluster, next to "
             "its results; submit it there: ray job submit -- python -m search.run SPACE.yaml --address auto"
         )
     answer = _knock(address)
     if answer["silent"]:
-        raise AdmissionError(f"--address {address}: no Ray cluster answers ({answer['silent']}); check it")
+        raise ClusterError(f"--address {address}: no Ray cluster answers ({answer['silent']}); check it")
     where = str(answer["address"])
     if answer["open"]:
         if not insecure and not _loopback(where):
-            raise AdmissionError(
+            raise ClusterError(
                 f"--address {address}: asks for no token, so whoever reaches {where} runs code on it; a cluster others "
                 "can reach must ask for one; start it with RAY_AUTH_MODE=token, or add --insecure"
             )
         return where, "disabled"
     if not answer["token"]:
-        raise AdmissionError(
+        raise ClusterError(
             f"--address {address}: asks for a token, and there is none here; it must be the cluster's own; put it "
             f"into {WHERE}"
         )
     if not answer["known"]:
-        raise AdmissionError(
+        raise ClusterError(
             f"--address {address}: does not take the token that is here; it must be the cluster's own; put that into "
             f"{WHERE}"
         )
@@ -71,7 +71,7 @@ def ensure_token() -> None:
     """See that there is a token for a Ray of our own; a new one is for this user's eyes only.
 
     Raises:
-        AdmissionError: the file can be neither read nor made.
+        ClusterError: the file can be neither read nor made.
     """
     if os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return
@@ -81,18 +81,18 @@ def ensure_token() -> None:
         if path.exists() and path.read_text(encoding="utf-8").strip():
             return
         if named:
-            raise AdmissionError(f"RAY_AUTH_TOKEN_PATH {path}: holds no token; it names a file with one; correct it")
+            raise ClusterError(f"RAY_AUTH_TOKEN_PATH {path}: holds no token; it names a file with one; correct it")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = path.with_name(f".{uuid.uuid4().hex}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         with open(os.open(part, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(32))
         _put(part, path)
-    except AdmissionError:
+    except ClusterError:
         raise
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
-        raise AdmissionError(
+        raise ClusterError(
             f"{path}: cannot be used ({why}); Ray's token is kept there; make it readable, or name another file in "
             "RAY_AUTH_TOKEN_PATH"
         ) from None
@@ -120,7 +120,7 @@ def _knock(address: str) -> dict[str, str | bool | None]:
         answer: dict[str, str | bool | None] = json.loads(done.stdout.splitlines()[-1])
         return answer
     except (subprocess.SubprocessError, IndexError, ValueError):  # what answers may be anything
-        raise AdmissionError(f"--address {address}: what listens there is no Ray; name a cluster's HOST:PORT") from None
+        raise ClusterError(f"--address {address}: what listens there is no Ray; name a cluster's HOST:PORT") from None
 
 
 def _loopback(where: str) -> bool:

@@ -12,14 +12,14 @@ import yaml
 
 from stockrnn.io.files import FileError, read_bytes
 
-__all__ = ["offered"]
+__all__ = ["read_node_types"]
 
 CONFIGURATION = "~/ray_bootstrap_config.yaml"
 MOST_BYTES = 1_000_000
 HEAD = "node:__internal_head__"
 
 
-def offered() -> list[Mapping[str, float]] | None:
+def read_node_types() -> list[Mapping[str, float]] | None:
     """What each kind of machine has that may be started, by Ray's names; None where that is not known here."""
     own = ray.util.get_node_ip_address()
     if not any(

@@ -10,10 +10,10 @@ from search.space.space import Space
 from stockrnn.dataset.walk_forward import Fold, WalkForward
 from stockrnn.training.memory import TrainingShape, gpu_bytes
 
-__all__ = ["Needs"]
+__all__ = ["ResourceDemands"]
 
 
-class Needs:
+class ResourceDemands:
     """What each trial asks for, by its point alone: never by what else runs.
 
     Args:
@@ -39,9 +39,9 @@ class Needs:
         if demand.gpu != AUTO:
             return demand
         assert self._memory is not None
-        return replace(demand, gpu=least_share(self.needed(point), self._memory))
+        return replace(demand, gpu=least_share(self.gpu_memory(point), self._memory))
 
-    def needed(self, point: Mapping[str, Value]) -> int:
+    def gpu_memory(self, point: Mapping[str, Value]) -> int:
         """Bytes of a GPU that the trial of a point takes, and its training as a finalist."""
         configurations, batched = self._space.configurations(point), self._space.form != "looped"
         return max(gpu_bytes(*configurations, shape, batched=batched) for shape in self._shapes)

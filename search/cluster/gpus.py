@@ -9,7 +9,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from search.space.sections import AUTO, LEAST_SHARE
 from search.space.space import Space
 
-__all__ = ["BusyError", "measured", "smallest_gpu"]
+__all__ = ["BusyError", "query_gpu_memory", "smallest_gpu_memory"]
 
 WITHIN = 20.0  # seconds, for a worker to start and import PyTorch
 
@@ -18,7 +18,7 @@ class BusyError(RuntimeError):
     """There are GPUs, and none has room for a question."""
 
 
-def smallest_gpu() -> int | None:
+def query_gpu_memory() -> int | None:
     """Bytes of memory of the smallest GPU that PyTorch can use; None where it can use none.
 
     Every machine that Ray counts GPUs on is asked.
@@ -38,7 +38,7 @@ def smallest_gpu() -> int | None:
     return min((memory for memory in ray.get(answered) if memory), default=None)
 
 
-def measured(space: Space, say: Callable[[str], None]) -> int | None:
+def smallest_gpu_memory(space: Space, say: Callable[[str], None]) -> int | None:
     """What `gpu: auto` is measured by: bytes of the smallest GPU, or None; says which, where it matters.
 
     Raises:
@@ -48,7 +48,7 @@ def measured(space: Space, say: Callable[[str], None]) -> int | None:
     if not automatic:
         return None
     try:
-        memory = smallest_gpu()
+        memory = query_gpu_memory()
     except BusyError as error:
         raise space.error(
             automatic[0].gpu_key, f"auto: {error}; a share is measured by a GPU; wait, or write a number"

@@ -15,8 +15,8 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
 
-from search.cluster.auth import AdmissionError, admit, ensure_token
-from search.cluster.autoscaler import offered
+from search.cluster.auth import ClusterError, check_access, ensure_token
+from search.cluster.autoscaler import read_node_types
 from search.cluster.ray_folder import private_folder
 from search.common.messages import one_line
 from search.space.resources import NICENESS, SHARES, Demand
@@ -24,9 +24,9 @@ from search.space.sections import AUTO
 from search.space.space import Space
 from search.space.yaml_reader import Key
 
-__all__ = ["Room", "ray_running", "slots"]
+__all__ = ["ConcurrencyLimit", "connect_ray", "count_slots"]
 
-OBJECT_STORE = 256 * 1024**2  # bytes: the prices and Ray's own needs
+OBJECT_STORE_BYTES = 256 * 1024**2  # bytes: the prices and Ray's own needs
 JOINING = 15.0  # seconds: nodes that are starting by hand join, an autoscaler says that it is there
 LOOK = 1.0  # seconds between two looks at a cluster's machines
 ENVIRONMENT = {
@@ -42,7 +42,7 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def ray_running(address: str | None, *, insecure: bool = False, niceness: int = NICENESS) -> Iterator[None]:
+def connect_ray(address: str | None, *, insecure: bool = False, niceness: int = NICENESS) -> Iterator[None]:
     """Within: a Ray of our own on this machine, or the cluster at an address; disconnected or gone afterwards.
 
     Within another one nothing happens: it is the same Ray. Our own listens on loopback alone, whoever talks to it must
@@ -53,7 +53,7 @@ def ray_running(address: str | None, *, insecure: bool = False, niceness: int = 
         niceness: of the workers of our own, 0 to 19.
 
     Raises:
-        AdmissionError: the cluster does not answer, or must not be joined.
+        ClusterError: the cluster does not answer, or must not be joined.
         FolderError: there is no place for the folder of our own.
     """
     if ray.is_initialized():  # several studies, one after another
@@ -70,13 +70,13 @@ def ray_running(address: str | None, *, insecure: bool = False, niceness: int = 
             stack.enter_context(_loopback())
             folder = stack.enter_context(private_folder())
             where: dict[str, Any] = {
-                "address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE,
+                "address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES,
                 "_temp_dir": str(folder / "r"),  # Ray opens that to everybody
                 "_system_config": {"worker_niceness": max(niceness, os.nice(0))},  # only root may lower it
             }  # fmt: skip
         else:
             assert address is not None
-            joined, mode = admit(address, insecure=insecure)
+            joined, mode = check_access(address, insecure=insecure)
             stack.enter_context(_authentication(mode))
             where = {"address": joined}
         try:
@@ -91,7 +91,7 @@ def ray_running(address: str | None, *, insecure: bool = False, niceness: int = 
             ray.shutdown()
 
 
-def slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | None, address: str | None) -> int:
+def count_slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | None, address: str | None) -> int:
     """Trials that run side by side: as many as fit, or as `max_concurrent` says.
 
     There is a slot for each trial that the CPUs hold and one for each that the GPUs hold, so that neither waits while
@@ -122,7 +122,7 @@ def slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | None, add
     return min(fits, most or fits, space.num_samples)
 
 
-class Room:
+class ConcurrencyLimit:
     """How many trials may be under way, those that wait for a machine included; asked before each is proposed.
 
     As many as `max_concurrent` says. Where it says nothing, on a cluster, as many as fit the machines that are there at
@@ -130,7 +130,7 @@ class Room:
     fit, at least one, so that the cluster grows and the sampler is not far ahead of what it knows.
 
     Args:
-        first: what `slots` said.
+        first: what `count_slots` said.
     """
 
     def __init__(self, kinds: Sequence[Demand], first: int, max_concurrent: int | None, address: str | None) -> None:
@@ -152,7 +152,7 @@ def _start(address: str | None, where: Mapping[str, Any]) -> None:
     except (RuntimeError, ConnectionError) as error:  # another Ray or Python there, say
         if address is None:
             raise
-        raise AdmissionError(f"--address {address}: cannot be joined ({one_line(str(error))}); check it") from None
+        raise ClusterError(f"--address {address}: cannot be joined ({one_line(str(error))}); check it") from None
 
 
 @contextmanager
@@ -209,7 +209,7 @@ def _room(space: Space, kinds: Sequence[Demand]) -> int:
     deadline = time.monotonic() + JOINING
     while lacking := [kind for kind in kinds if not _fitting([kind], machines := _machines())]:
         if _autoscaled():
-            startable = offered()
+            startable = read_node_types()
             hopeless = [kind for kind in lacking if startable is not None and not _fitting([kind], startable)]
             if hopeless:
                 raise space.error(*_lacking(hopeless[0], [*machines, *(startable or ())]))

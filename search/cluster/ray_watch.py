@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import ray
 
-__all__ = ["outlive_ray", "ray_watched"]
+__all__ = ["wait_if_ray_died", "watch_ray"]
 
 CORE = ("gcs_server", "raylet")  # without either of them Ray does nothing any more
 LOOK = 0.1  # seconds between two looks at processes of our own
@@ -51,7 +51,7 @@ class _Watch(threading.Thread):
 
 
 @contextmanager
-def ray_watched(died: Callable[[str, Path], NoReturn], leaving: Callable[[], bool]) -> Iterator[None]:
+def watch_ray(died: Callable[[str, Path], NoReturn], leaving: Callable[[], bool]) -> Iterator[None]:
     """Within: if Ray dies, `died` is called in a thread of its own.
 
     Args:
@@ -71,7 +71,7 @@ def ray_watched(died: Callable[[str, Path], NoReturn], leaving: Callable[[], boo
         watch.over.set()
 
 
-def outlive_ray() -> None:
+def wait_if_ray_died() -> None:
     """Return while Ray lives. Where it died, what failed is no trial's fault: wait until this process is replaced."""
     for thread in threading.enumerate():
         if isinstance(thread, _Watch) and not thread.over.is_set() and thread.dead():

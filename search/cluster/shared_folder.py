@@ -10,20 +10,20 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from search.common.errors import UserError
 from search.common.messages import one_line
 
-__all__ = ["ReachError", "check_reach"]
+__all__ = ["SharedFolderError", "check_shared_folder"]
 
 LIMIT = 30.0  # seconds; a machine that does not answer by then is not asked
 
 
-class ReachError(UserError):
+class SharedFolderError(UserError):
     """A folder that some machine does not see, in one line."""
 
 
-def check_reach(folder: Path) -> None:
+def check_shared_folder(folder: Path) -> None:
     """See that all machines of the cluster that is joined see a folder of this one, which exists.
 
     Raises:
-        ReachError: one does not, or it cannot run this project.
+        SharedFolderError: one does not, or it cannot run this project.
         OSError: the folder cannot be written.
     """
     here = ray.get_runtime_context().get_node_id()
@@ -52,14 +52,14 @@ def _check(task: ray.ObjectRef, host: str, folder: Path) -> None:
     try:
         seen = ray.get(task)
     except ray.exceptions.RayTaskError as error:
-        raise ReachError(
+        raise SharedFolderError(
             f"{host}: cannot run a trial ({one_line(str(error.cause))}); every machine of a cluster has this project "
             "and what it needs; install it there"
         ) from None
     except ray.exceptions.RayError:  # it is gone, or on its way
         return
     if not seen:
-        raise ReachError(
+        raise SharedFolderError(
             f"--output {folder}: machine {host} does not see this folder; trials keep their checkpoints there, so all "
             "machines share it; name a folder they share, or a bucket, as in s3://bucket/results"
         )

@@ -32,11 +32,11 @@ class JournalFile(BaseJournalBackend):
         self._path = path
         self._lock = JournalFileSymlinkLock(str(path))
         self._read = 0  # bytes of the file that the storage has
-        self._held: list[bytes] | None = None  # lines not written yet; None outside of `together`
+        self._held: list[bytes] | None = None  # lines not written yet; None outside of `batch_writes`
         self._given = 0  # of those the storage has
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def batch_writes(self) -> Iterator[None]:
         """Within: what is appended is read back as ever, and written at the end, whatever happens.
 
         Raises:
@@ -68,7 +68,7 @@ class JournalFile(BaseJournalBackend):
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
         """Append lines, now or at the end of what stands together."""
-        with self.together():
+        with self.batch_writes():
             assert self._held is not None
             self._held += [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
 

@@ -49,7 +49,7 @@ class Begun:
         return finished(self.events)
 
     @property
-    def broken_off(self) -> dict[str, Mapping[str, Any]]:
+    def unfinished(self) -> dict[str, Mapping[str, Any]]:
         """The points of the trials that have begun and not ended, by id."""
         ended = {event["trial_id"] for event in self.events if event["event"] == "end"}
         points = {event["trial_id"]: event["point"] for event in self.events if "point" in event}

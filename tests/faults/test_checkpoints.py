@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray import tune
 
-from search.cluster.ray_session import ray_running
+from search.cluster.ray_session import connect_ray
 from search.space.space import load_space
 from search.tune.asha import FiniteASHA
 from search.tune.callback import _why
@@ -118,7 +118,7 @@ def failing():
 def cluster():
     here = sys.modules[__name__]
     ray.cloudpickle.register_pickle_by_value(here)  # workers cannot import a test
-    with ray_running(None):
+    with connect_ray(None):
         yield
     ray.cloudpickle.unregister_pickle_by_value(here)
 

@@ -156,7 +156,7 @@ def resumed(folder: str) -> int:
             predictions = Predictions(path / "predictions.parquet", prices, 1)
             scored = {end.trial_id for end in begun.ends if end.scores}
             predictions.keep(scored, folds=space.validation.folds, test=True)
-            OptunaSearcher(space, path / "study.journal", begun.ends, begun.broken_off)
+            OptunaSearcher(space, path / "study.journal", begun.ends, begun.unfinished)
             list(Checkpoints(path / "checkpoints" / "00000", FACTS).read(LIKE))
             record.close()
     except (OSError, UserError) as error:

@@ -14,8 +14,8 @@ from studies import GRID, until
 
 import search.space.stalls
 import search.study.refit
-from search.cluster.demands import Needs
-from search.cluster.ray_session import ray_running
+from search.cluster.demands import ResourceDemands
+from search.cluster.ray_session import connect_ray
 from search.results.event_log import read_ends
 from search.space.space import load_space
 from search.study.finalists import Finalist
@@ -161,8 +161,8 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
     finalists = [Finalist(rank=rank, trial_id=f"{rank:05d}", point=point, epochs=1, seeds=1) for rank in (1, 2, 3, 4)]
     validation = {finalist.trial_id: np.full(200, 2000.0) for finalist in finalists}
     said = []
-    with ray_running(None):
-        needs = Needs(space, splits, len(prices), None)
+    with connect_ray(None):
+        needs = ResourceDemands(space, splits, len(prices), None)
         refitted, failed = search.study.refit.train_afresh(
             finalists, needs.at, validation, space, prices, splits, go_on=lambda: True, say=said.append
         )

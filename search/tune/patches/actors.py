@@ -20,14 +20,14 @@ from ray.air.execution._internal import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.tune.execution import tune_controller
 
-from search.cluster.ray_watch import outlive_ray
+from search.cluster.ray_watch import wait_if_ray_died
 from search.space.resources import larger
 from search.space.stalls import Job, StallLimits, StallWatch, no_progress
 from search.tune.patches.lean import LeanController, replacements
-from search.tune.stopper import Ended
+from search.tune.stopper import StudyStopped
 from search.tune.trainable import GpuMemoryError
 
-__all__ = ["MemoryLostError", "StalledError", "replaced", "workers_may_die"]
+__all__ = ["MemoryLostError", "StalledError", "list_patches", "patch_tune"]
 
 tune_tune = importlib.import_module("ray.tune.tune")  # `ray.tune` holds a function of a like name
 
@@ -68,8 +68,8 @@ class _Controller(LeanController):
             super().step()
             if self._watch.step():
                 self._kill_stalled()
-        except Ended as ended:
-            if ended.ray_lives:  # what its workers hold would be free only once Python forgets this study
+        except StudyStopped as stopped:
+            if stopped.ray_lives:  # what its workers hold would be free only once Python forgets this study
                 self._actor_manager.cleanup()
             raise
 
@@ -100,7 +100,7 @@ class _Controller(LeanController):
         super()._on_training_result(trial, result)
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
-        outlive_ray()
+        wait_if_ray_died()
         self._resetting_trials.discard(trial)  # else it waits for that worker for ever
         if exception is not self._heard:
             self._heard = exception
@@ -118,7 +118,7 @@ class _Controller(LeanController):
         super()._requeue_trial(trial)
 
 
-def replaced(limits: StallLimits, watch: StallWatch) -> list[tuple[Any, Any, Any]]:
+def list_patches(limits: StallLimits, watch: StallWatch) -> list[tuple[Any, Any, Any]]:
     """What takes the place of what: the module that names it, what is there, what comes there."""
     return [
         (tune_controller, RayActorManager, _Manager),
@@ -128,9 +128,9 @@ def replaced(limits: StallLimits, watch: StallWatch) -> list[tuple[Any, Any, Any
 
 
 @contextmanager
-def workers_may_die(limits: StallLimits, watch: StallWatch) -> Iterator[None]:
+def patch_tune(limits: StallLimits, watch: StallWatch) -> Iterator[None]:
     """Within: a Tuner outlives whatever happens to its workers, and kills those whose trials make no progress."""
-    places = replaced(limits, watch)
+    places = list_patches(limits, watch)
     for module, theirs, ours in places:
         setattr(module, theirs.__name__, ours)
     try:

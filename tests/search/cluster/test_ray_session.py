@@ -160,7 +160,7 @@ def overheard(address):
 def test_a_cluster_that_asks_for_no_token_is_sent_none(tmp_path, request, asks):
     real = request.getfixturevalue("guarded" if asks else "unguarded")
     with overheard(real) as (address, heard):
-        code = f"from search.cluster.auth import admit; print(*admit({address!r}, insecure=True))"
+        code = f"from search.cluster.auth import check_access; print(*check_access({address!r}, insecure=True))"
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, env=environment(tmp_path, TOKEN), capture_output=True, text=True,
             check=True,

@@ -157,7 +157,7 @@ def test_what_is_torn_or_a_cache_is_cleared_away(study):
     assert begun.notes == [f"{study / 'trials.jsonl'}: its last line was torn and is cut off (23 bytes)"]
     assert not (study / "ray").exists()
     assert len(begun.ends) == 4
-    assert begun.broken_off == {}
+    assert begun.unfinished == {}
 
 
 def test_a_study_without_finalists_is_finished_too(tmp_path, monkeypatch):

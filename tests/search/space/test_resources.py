@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.cluster.demands import Needs
+from search.cluster.demands import ResourceDemands
 from search.space.domains import DomainError, parse_parameter
 from search.space.resources import SHARES, Demand, Rules, larger, least_share
 from search.space.sections import ResourcesConfig
@@ -180,7 +180,7 @@ AUTO = SPACE[: SPACE.index("resources")] + "resources: {gpu: auto}\n"
 def needs(folder, memory, text=AUTO):
     space = space_of(folder, text)
     splits = walk_forward(3000, folds=3, fold_size=250, test_size=250)
-    return Needs(space, splits, 3000, memory)
+    return ResourceDemands(space, splits, 3000, memory)
 
 
 def test_auto_is_the_cpu_where_there_is_no_gpu(tmp_path):
@@ -199,8 +199,8 @@ def test_auto_is_a_share_that_holds_the_trial_and_its_training_as_a_finalist(tmp
     assert shares[0] < shares[1]
     for point, share in zip((small, large), shares, strict=True):
         assert share in SHARES
-        assert share == 1 or measured.needed(point) <= share * 8 * gb
-        assert share == SHARES[0] or measured.needed(point) > share * 8 * gb / 2
+        assert share == 1 or measured.gpu_memory(point) <= share * 8 * gb
+        assert share == SHARES[0] or measured.gpu_memory(point) > share * 8 * gb / 2
     assert needs(tmp_path, 80 * gb).at(large).gpu < shares[1]
 
 
