@@ -105,7 +105,7 @@ class TrialLog:
 
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
         """Log that a trial starts; nothing is written if it has started before."""
-        self._stop.trial_started()
+        self._stop.note_trial_start()
         if trial_id not in self._record.running:
             self._record.start(trial_id, point)
             self._tracking.start(trial_id, point)
@@ -163,4 +163,4 @@ class TrialLog:
             return
         messages = [other.message for other in self._record.ends[-MAX_SAME_FAILURES:]]
         if len(messages) == MAX_SAME_FAILURES and len(set(messages)) == 1:
-            self._stop.because(f"the first {MAX_SAME_FAILURES} trials failed with the same error: {end.message}")
+            self._stop.request_stop(f"the first {MAX_SAME_FAILURES} trials failed with the same error: {end.message}")
