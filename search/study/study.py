@@ -312,7 +312,8 @@ class _Study:
         log = TrialLog(
             context, self.leaderboard, self._predictions, self._tracking, self._searcher, self._delete_checkpoints
         )
-        context.progress.wait_for(f"{executor.workers} workers to start")
+        workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
+        context.progress.wait_for(f"{workers} to start")
         executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.events), log)
         log.interrupt()
         self._searcher.close()
