@@ -33,7 +33,7 @@ __all__ = ["RayExecutor", "ray_executor"]
 def ray_executor(
     context: StudyContext, *, address: str | None = None, insecure: bool = False, niceness: int = 0,
     max_concurrent: int | None = None, restarter: Restarter | None = None,
-    trainable: type[TrialTrainable] = TrialTrainable,
+    trainable: type[tune.Trainable] | None = None,
 ) -> Iterator["RayExecutor"]:  # fmt: skip
     """Start Ray on this machine or join a cluster, and yield the executor of a study.
 
@@ -43,7 +43,7 @@ def ray_executor(
         niceness: of the workers on this machine.
         max_concurrent: maximum number of trials at the same time, or None.
         restarter: restarts this command if Ray dies; None: nothing watches Ray.
-        trainable: trains one trial.
+        trainable: trains one trial; None: `TrialTrainable`.
 
     Raises:
         ClusterError: the cluster cannot be joined, or must not be.
@@ -60,7 +60,7 @@ def ray_executor(
         if address and context.mirror is None:
             check_shared_folder(folder if folder.exists() else folder.parent)
         limit = ConcurrencyLimit(demands.kinds, slots, max_concurrent, address)
-        yield RayExecutor(context, demands, slots, limit, watching.close, trainable)
+        yield RayExecutor(context, demands, slots, limit, watching.close, trainable or TrialTrainable)
 
 
 class RayExecutor:
@@ -76,7 +76,7 @@ class RayExecutor:
 
     def __init__(
         self, context: StudyContext, demands: ResourceDemands, workers: int, concurrency_limit: Callable[[], int],
-        stop_watching: Callable[[], None], trainable: type[TrialTrainable],
+        stop_watching: Callable[[], None], trainable: type[tune.Trainable],
     ) -> None:  # fmt: skip
         self._context, self._demands, self._trainable = context, demands, trainable
         self.workers, self.concurrency_limit, self.stop_watching = workers, concurrency_limit, stop_watching

@@ -178,13 +178,13 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(tmp_path: Path) -> None:
         "fold 1: train 1999-01-04 to 2015-01-09 (4031 sessions), validate 2015-01-12 to 2016-01-07 (250 sessions)",
         "fold 2: train 1999-01-04 to 2016-01-07 (4281 sessions), validate 2016-01-08 to 2017-01-04 (250 sessions)",
         "fold 3: train 1999-01-04 to 2017-01-04 (4531 sessions), validate 2017-01-05 to 2018-01-02 (250 sessions)",
-        "test:   2018-01-03 to 2018-12-31 (250 sessions), untouched by the search",
+        "test:   2018-01-03 to 2018-12-31 (250 sessions), not used by the search",
         "study:  40 trials of 6 networks (3 folds x 2 seeds), at most 30 epochs, "
         "stopped early at epochs 3, 9, 27: at most 240 networks",
-        "then:   3 finalists of 5 networks each on the test block, once",
+        "then:   3 finalists of 5 networks each, evaluated once on the test set",
         "cost:   about 337 epochs (120 if all trials stop early, 1,200 if none); "
         "with the finalists 7.6 TFLOP, an estimate:",
-        "        3.4 to 7.7 minutes of a CPU core, by rates measured on an AMD EPYC",
+        "        3.4 to 7.7 minutes of one CPU core, from rates measured on an AMD EPYC",
     ]
 
 

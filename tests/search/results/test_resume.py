@@ -62,7 +62,7 @@ def test_a_finished_study_says_so_rewrites_its_tables_and_starts_no_ray(study, t
         (study / name).unlink()
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "nowhere"))  # without a token no Ray starts
     done = run("--resume", study)
-    assert "All 4 trials had ended before; leaderboard and report are written anew." in done.stdout
+    assert "All 4 trials had already ended; leaderboard and report are written again." in done.stdout
     assert (study / "report.html").stat().st_size > 10_000
     assert (study / "leaderboard.csv").exists()
     assert (study / "trials.jsonl").read_bytes() == lines
@@ -79,7 +79,7 @@ def test_more_trials_extend_a_study_and_leave_the_test_block_shut(study):
     tested = pd.read_parquet(study / "predictions.parquet", filters=[("split", "==", "test")])
     weights = {path: path.read_bytes() for path in study.glob("forecasters/*/*")}
     done = run("--resume", study, "--num-samples", "7", "--quiet")
-    assert "7 trials (4 before it was resumed)" in done.stdout
+    assert "7 trials (4 before the resume)" in done.stdout
     after, all_ends = manifest(study), read_ends(study / "trials.jsonl")
     assert all_ends[:4] == ends
     assert [end.trial_id for end in all_ends[4:]] != []

@@ -146,4 +146,4 @@ def test_a_time_budget_over_before_any_trial_ended_says_what_the_start_took(smal
         rows=[], ends=[TrialEnd(trial_id="00000", status="complete", point={})], verdict="None.", interrupted=False,
         seconds=66.0, startup=41.0,
     )  # fmt: skip
-    assert "ended the study after 1 of 6 trials." in summary(small_space(), ended, tmp_path, "results/small")
+    assert "ended the search after 1 of 6 trials." in summary(small_space(), ended, tmp_path, "results/small")
