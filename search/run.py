@@ -94,6 +94,7 @@ def _run(command: _Command) -> int:
         return _resume(replace(command, options=options))
     if running and not restart.several:
         return _resume(replace(command, options=options.continuing(running)))
+    assert options.space is not None
     space = load_space(options.space, options.overrides)
     check_installed(space)
     if options.dry_run:

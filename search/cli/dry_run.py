@@ -40,7 +40,7 @@ def _folds(space: Space, prices: Prices | None, splits: WalkForward | None) -> l
         validation = space.validation
         sessions = "all sessions" if validation.train_size is None else f"the {validation.train_size} sessions"
         return [
-            one_line(f"prices: {space.data.source} {space.data.ticker or ''}") + ", not available, so there are no dates",
+            one_line(f"prices: {space.data.source} {space.data.ticker or ''}") + ", not available: no dates",
             f"folds:  {validation.folds} of {validation.fold_size} sessions, each trained on {sessions} before it",
             f"test:   the last {space.data.test_size} sessions, not used by the search",
         ]

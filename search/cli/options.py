@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from search.common.errors import UserError
@@ -71,7 +71,7 @@ class RunOptions:
     insecure: bool = False
     niceness: int = NICENESS
     in_process: bool = False
-    access: Access = Access()
+    access: Access = field(default_factory=Access)
     dry_run: bool = False
     json_schema: bool = False
     quiet: bool = False

@@ -87,7 +87,9 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
     try:
         prices, _ = read_prices(folder / "prices.parquet")
     except FileNotFoundError:
-        raise OptionError(f"{folder}: prices.parquet is missing; a study needs its prices; copy the file back") from None
+        raise OptionError(
+            f"{folder}: prices.parquet is missing; a study needs its prices; copy the file back"
+        ) from None
     if (different := changes(manifest, space, prices)) and not options.force:
         raise OptionError(
             "\n".join(f"--resume {options.resume}: {what}" for what in different)
@@ -119,6 +121,6 @@ def _check_new(space: Space, place: str) -> None:
     """Raise SpaceError if there is something at the place of a new study."""
     if RemoteFolder(place).names().keys() - LEFT if is_url(place) else os.path.lexists(place):
         raise space.error(
-            ("name",), f"{place} exists already; each study has a folder of its own; continue it with --resume {place}, "
+            ("name",), f"{place} exists already; each study has its own folder; continue it with --resume {place}, "
             "choose another name with --name, or remove the folder",
         )  # fmt: skip

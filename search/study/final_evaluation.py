@@ -118,9 +118,7 @@ class FinalEvaluation:
         assert self.executor
         return self.executor.refit_finalists(finalists, validation)
 
-    def _score(
-        self, refitted: Sequence[RefittedFinalist], validation: Mapping[str, np.ndarray]
-    ) -> TestBlockResult:
+    def _score(self, refitted: Sequence[RefittedFinalist], validation: Mapping[str, np.ndarray]) -> TestBlockResult:
         """Score the test block and write its forecasts and the forecasters."""
         context = self.context
         result = score_test_block(refitted, validation, context.prices, context.splits, context.space.data.horizon)

@@ -21,7 +21,10 @@ from stockrnn.training.memory import claim_gpu
 if TYPE_CHECKING:
     from stockrnn.forecaster.forecaster import Forecaster
 
-__all__ = ["Finalist", "RefittedFinalist", "choose_finalists", "recorded_finalists", "refit", "remove_diverged", "validation_days"]
+__all__ = [
+    "Finalist", "RefittedFinalist", "choose_finalists", "recorded_finalists", "refit", "remove_diverged",
+    "validation_days",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +105,7 @@ def _finalist(rank: int, end: TrialEnd, seeds: int) -> Finalist:
 
 
 def validation_days(prices: Prices, folds: Sequence[Fold], horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the closes that are forecast in all validation blocks and the closes `horizon` sessions before, (days,)."""
+    """Return the closes of all validation days, and the closes `horizon` sessions before each of them, (days,)."""
     closes = prices.column("close")
     targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in folds])
     return closes[targets], closes[targets - horizon]
@@ -142,7 +145,7 @@ def refit(
         windows = Windows(prices, [splits.final], window, horizon, device=claim_gpu(share))
         *_, last = train(
             windows, network, training, seeds=finalist.seeds, max_epochs=finalist.epochs,
-            study_seed=space.seed, forecast_from=finalist.epochs, mode=space.execution_mode,
+            study_seed=space.seed, forecast_from=finalist.epochs, mode=space.form,
         )  # fmt: skip
     except RuntimeError as error:
         if share < 1 and is_out_of_gpu_memory(error):
@@ -162,7 +165,7 @@ def refit(
 def remove_diverged(
     refitted: Sequence[RefittedFinalist], failed: Mapping[str, str]
 ) -> tuple[list[RefittedFinalist], dict[str, str]]:
-    """Return the finalists whose forecasts are finite, best first, and the reasons why the others failed by trial ID."""
+    """Return the finalists with finite forecasts, best first, and the reasons why others failed by trial ID."""
     finite = [one for one in refitted if np.isfinite(one.forecasts).all()]
     diverged = {one.finalist.trial_id for one in refitted} - {one.finalist.trial_id for one in finite}
     reasons = dict.fromkeys(sorted(diverged), "diverged on the longer training part")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +14,7 @@ from search.cluster.gpus import smallest_gpu_memory
 from search.cluster.ray_session import ConcurrencyLimit, connect_ray, count_slots
 from search.cluster.ray_watch import watch_ray
 from search.cluster.shared_folder import check_shared_folder
-from search.cost.stalls import StallLimits, StallWatch
+from search.space.stalls import StallLimits, StallWatch
 from search.study.context import StudyContext
 from search.study.finalists import Finalist, RefittedFinalist
 from search.study.refit import refit_finalists
@@ -26,7 +27,7 @@ from search.tune.patches.actors import patch_tune
 from search.tune.stopper import StudyStopped
 from search.tune.trainable import TrialTrainable
 
-__all__ = ["RayExecutor", "ray_executor"]
+__all__ = ["RayExecutor", "ray_executor", "resource_request"]
 
 
 @contextmanager
@@ -103,7 +104,7 @@ class RayExecutor:
             checkpoints=context.checkpoints, lease=context.lease,
         )  # fmt: skip
         return tune.Tuner(
-            tune.with_resources(trainable, self._resource_request),
+            tune.with_resources(trainable, partial(resource_request, self._demands)),
             tune_config=tune.TuneConfig(
                 search_alg=searcher, scheduler=scheduler, num_samples=searcher.remaining_trials, reuse_actors=True,
                 trial_name_creator=_trial_name, trial_dirname_creator=_trial_name,
@@ -119,10 +120,6 @@ class RayExecutor:
             ),
         )  # fmt: skip
 
-    def _resource_request(self, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
-        demand = self._demands.at(config["point"])
-        return tune.PlacementGroupFactory([{"CPU": demand.cpu, "GPU": float(demand.gpu)}])
-
 
 @contextmanager
 def _watch(restarter: Restarter, context: StudyContext) -> Iterator[None]:
@@ -134,6 +131,12 @@ def _watch(restarter: Restarter, context: StudyContext) -> Iterator[None]:
 
     with watch_ray(restart, lambda: context.stop.requested):
         yield
+
+
+def resource_request(demands: ResourceDemands, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """Return the resources that Tune reserves for a trial."""
+    demand = demands.at(config["point"])
+    return tune.PlacementGroupFactory([{"CPU": demand.cpu, "GPU": float(demand.gpu)}])
 
 
 def _trial_name(trial: Any) -> str:

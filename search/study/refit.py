@@ -10,8 +10,8 @@ import ray
 from ray._private.state import state
 
 from search.cluster.ray_watch import wait_if_ray_died
-from search.cost.stalls import Job, StallLimits, StallWatch, no_progress
 from search.space.resources import Demand, larger
+from search.space.stalls import Job, StallLimits, StallWatch, no_progress
 from search.study.context import StudyContext
 from search.study.finalists import Finalist, RefittedFinalist, refit, remove_diverged
 from search.tune.trial import GpuMemoryError, error_message

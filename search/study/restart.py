@@ -72,7 +72,7 @@ class Restarter:
         """
         place = self.state.running
         begun = (self.folder / "manifest.json").exists()
-        fix = f"all ended trials are saved; continue with --resume {place}" if begun else "no trial had started; try again"
+        fix = f"all ended trials are saved; continue with --resume {place}" if begun else "no trial has started; retry"
         if self.address not in (None, "local"):
             leave(f"--address {self.address}: the cluster died ({reason}); {fix}, when the cluster is up", FAILED)
         end_processes(ray_folder)

@@ -30,7 +30,7 @@ from search.space.space import Space
 from search.study.context import StudyContext
 from search.study.executor import ExecutorFactory, TrialExecutor
 from search.study.final_evaluation import FinalEvaluation
-from search.study.finalists import choose_finalists, recorded_finalists
+from search.study.finalists import Finalist, choose_finalists, recorded_finalists
 from search.study.ray_executor import ray_executor
 from search.study.trial_log import LeaderboardFile, TrialLog
 from search.terminal.progress import Progress
@@ -194,12 +194,12 @@ class _Work:
         Raises:
             DamagedError: the finalists of an interrupted evaluation are not among the trials.
         """
-        finalists = False
+        finalists: list[Finalist] = []
         if self.evaluates_test_block:
             ends = self.before.ends
             again = interrupted(self.openings) and not self.reopen_test
-            finalists = bool(recorded_finalists(self.openings[-1], ends) if again else choose_finalists(ends, self.space))
-        return bool(self.trials) or finalists
+            finalists = recorded_finalists(self.openings[-1], ends) if again else choose_finalists(ends, self.space)
+        return bool(self.trials or finalists)
 
 
 class _Study:

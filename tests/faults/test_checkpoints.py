@@ -14,8 +14,8 @@ from search.cluster.ray_session import connect_ray
 from search.space.space import load_space
 from search.tune.asha import FiniteASHA
 from search.tune.callback import failure_message
-from search.tune.trial import train_trial
 from search.tune.trainable import TrialTrainable
+from search.tune.trial import train_trial
 from stockrnn.prices.loading import load
 
 SPACE = """

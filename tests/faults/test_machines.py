@@ -89,7 +89,9 @@ def test_a_new_machine_gets_work_and_a_lost_ones_trials_go_on_from_their_checkpo
     _, err = studies.finish(process)
     studies.assert_whole(folder, 3)
     assert f"{lost}: its worker died; the trial continues with another worker" in err
-    went_on = {name: int(epoch) for name, epoch in re.findall(r"^(\d+): continues from epoch (\d+)$", err, re.MULTILINE)}
+    went_on = {
+        name: int(epoch) for name, epoch in re.findall(r"^(\d+): continues from epoch (\d+)$", err, re.MULTILINE)
+    }
     assert list(went_on) == [lost]
     assert went_on[lost] >= 60
     events = [event for event in studies.events(folder) if event["trial_id"] == lost]

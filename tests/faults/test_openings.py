@@ -9,13 +9,11 @@ import pytest
 import studies
 from studies import FINALIST, GRID, until
 
-from search.results.event_log import Record, read_ends
+from search.results.event_log import read_ends
 from search.results.predictions import Predictions, read_predictions
 from search.space.space import load_space
 from search.study.final_evaluation import FinalEvaluation
 from search.study.trial_log import LeaderboardFile
-from search.terminal.progress import Progress
-from search.tune.stopper import Stop
 from stockrnn.dataset.alignment import prepare
 from stockrnn.prices.loading import Access
 

@@ -22,6 +22,7 @@ from search.cluster.ray_session import connect_ray
 from search.run import main
 from search.space.stalls import StallLimits, StallWatch
 from search.study.finalists import Finalist
+from search.study.ray_executor import resource_request
 from search.study.refit import refit_finalists
 from search.tune.asha import FiniteASHA
 from search.tune.callback import failure_message
@@ -115,11 +116,6 @@ def prices():
     return clean(load("nasdaq"))
 
 
-def resource_request(demands, config):
-    demand = demands.at(config["point"])
-    return tune.PlacementGroupFactory([{"CPU": demand.cpu, "GPU": float(demand.gpu)}])
-
-
 def searched(trainable, sizes, space, prices, folder, max_failures=0):
     """Run a trial for each hidden size, numbered in their order."""
     splits = space.folds(prices)
@@ -132,7 +128,8 @@ def searched(trainable, sizes, space, prices, folder, max_failures=0):
     with patch_tune(StallLimits(space, splits), StallWatch()):
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(trainable, prices=prices, folds=splits.folds, space=space), partial(resource_request, needs)
+                tune.with_parameters(trainable, prices=prices, folds=splits.folds, space=space),
+                partial(resource_request, needs),
             ),
             param_space=tune.grid_search(points),
             tune_config=tune.TuneConfig(scheduler=FiniteASHA(space), reuse_actors=True),
@@ -200,7 +197,9 @@ def test_a_study_goes_on_where_pytorch_sees_no_gpu_and_names_what_failed(cluster
 def test_five_trials_alike_that_find_no_gpu_end_the_study_with_that_message(cluster, space_file, tmp_path, capsys):
     assert main([str(space_file()), "--output", str(tmp_path), "--quiet", "--gpus-per-trial", "0.25"]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("the first 5 trials failed with the same error: GpuError: a share of 0.25 of a GPU was given, but PyTorch")
+    assert said.startswith(
+        "the first 5 trials failed with the same error: GpuError: a share of 0.25 of a GPU was given, but PyTorch"
+    )
 
 
 def test_auto_trains_on_the_cpu_where_pytorch_sees_no_gpu_and_says_so_once(cluster, space_file, tmp_path, capsys):

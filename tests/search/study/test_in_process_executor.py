@@ -119,7 +119,6 @@ def test_the_best_formula_ranks_first_and_asha_stops_the_weak(small_space, tmp_p
     trials = [row for row in outcome.rows if row["status"] in ("complete", "stopped")]
     assert trials[0]["hidden_size"] == min(row["hidden_size"] for row in trials)
     assert {row["status"] for row in trials} == {"complete", "stopped"}
-    assert all(row["hidden_size"] <= 5 for row in trials if row["status"] == "complete")
 
 
 def test_a_transient_error_costs_a_retry_and_a_lasting_one_the_trial(small_space, tmp_path):

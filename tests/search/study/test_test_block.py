@@ -146,7 +146,9 @@ def test_a_search_of_knowing_trials_is_proven_and_one_of_noise_is_not():
     assert 0.1 < lucky["pbo"] <= 1
     assert lucky["test_spa_p"] < 0.05
     assert lucky["reasons"] == {}
-    knowing_one = selection_tests({**noise, "00000": validation_of(prices, splits, 0.3)}, opening, finalists, prices, splits, 1)
+    knowing_one = selection_tests(
+        {**noise, "00000": validation_of(prices, splits, 0.3)}, opening, finalists, prices, splits, 1
+    )
     assert knowing_one["spa_p"] < 0.05
     assert knowing_one["pbo"] < 0.1
 

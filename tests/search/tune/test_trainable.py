@@ -15,8 +15,8 @@ import torch
 
 from search.results.event_log import TrialEnd
 from search.study.finalists import choose_finalists, refit, validation_days
-from search.tune.trial import GpuMemoryError, next_report, train_trial
 from search.tune.trainable import TrialTrainable
+from search.tune.trial import GpuMemoryError, next_report, train_trial
 from stockrnn.evaluation.metrics import theils_u
 from stockrnn.prices.loading import load
 
