@@ -146,7 +146,7 @@ def test_a_transient_error_costs_a_retry_and_a_lasting_one_the_trial(small_space
     assert [event["trial_id"] for event in retries] == ["00001", "00002", "00002"]
 
 
-def test_a_signal_ends_it_and_a_resume_finishes_the_same_study(small_space, tmp_path):
+def test_a_signal_ends_it_and_a_resume_runs_no_ended_trial_again(small_space, tmp_path):
     def interrupted(space, prices, folds, point, checkpoints=None, **options):
         for report in formula(space, prices, folds, point):
             if checkpoints.endswith("00003") and report["epoch"] == 2:
@@ -155,13 +155,16 @@ def test_a_signal_ends_it_and_a_resume_finishes_the_same_study(small_space, tmp_
 
     space = small_space(search={"finalists": 0})
     before = signal.getsignal(signal.SIGINT)
-    outcome = run(space, tmp_path / "cut" / "small", partial(in_process_executor, train=interrupted))
+    outcome = run(space, tmp_path / "small", partial(in_process_executor, train=interrupted))
     assert outcome.interrupted
     assert signal.getsignal(signal.SIGINT) is before
     assert [end.status for end in outcome.ends] == ["complete"] * 3 + ["interrupted"]
-    resumed = run(space, tmp_path / "cut" / "small", partial(in_process_executor, train=formula), resume=True)
-    whole = run(space, tmp_path / "whole" / "small", partial(in_process_executor, train=formula))
-    assert [(end.trial_id, end.scores) for end in resumed.ends] == [(end.trial_id, end.scores) for end in whole.ends]
+    resumed = run(space, tmp_path / "small", partial(in_process_executor, train=formula), resume=True)
+    assert resumed.ends[:3] == outcome.ends[:3]
+    assert resumed.ends[3].point == outcome.ends[3].point
+    assert [end.status for end in resumed.ends] == ["complete"] * 6
+    starts = [event["trial_id"] for event in read_events(tmp_path / "small" / "trials.jsonl") if event["event"] == "start"]
+    assert starts == [f"{number:05d}" for number in range(6)]
 
 
 def test_the_command_line_runs_in_process_and_leaves_a_whole_study(space_file, tmp_path, capsys):
