@@ -129,7 +129,7 @@ def study(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as output:
         folder = Path(output) / "scale"
         study_options = Options(folder=folder, command="scale", executor=sampled)
-        outcome = run_study(space, prices, space.folds(prices), study_options)
+        outcome = run_study(space, prices, space.split(prices), study_options)
         ended = time.monotonic()
         assert len(outcome.ends) == options.trials, outcome.failure
         times = [line["time"] for line in read_events(folder / "trials.jsonl") if line["event"] == "epoch"]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.common.messages import one_line, shortened, suggestion
+from search.common.messages import one_line, shorten, suggest
 from search.results.leaderboard import LEFT, aligned, cell_text, csv_text, markdown_cell, table
 from search.results.ranking import Row, network
 from search.results.schemas import plain
@@ -100,7 +100,7 @@ def _top(text: str | None) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
-        raise StudyError(f"--top {shortened(text)}: is no number of rows; write a whole number, at least 1")
+        raise StudyError(f"--top {shorten(text)}: is no number of rows; write a whole number, at least 1")
     return int(text)
 
 
@@ -115,8 +115,8 @@ def _names(text: str | None, known: Sequence[str], default: Sequence[str]) -> tu
 
 def _check(name: str, known: Sequence[str], option: str) -> None:
     if name not in known:
-        choice = suggestion(name, known) or f"; choose from {', '.join(known)}"
-        raise StudyError(f"{option} {shortened(name)}: there is no such column{choice}")
+        choice = suggest(name, known) or f"; choose from {', '.join(known)}"
+        raise StudyError(f"{option} {shorten(name)}: there is no such column{choice}")
 
 
 def _sorted(rows: Sequence[Row], options: argparse.Namespace, known: Sequence[str]) -> list[Row]:

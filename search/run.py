@@ -47,7 +47,7 @@ class _Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    from search.common.credentials import without_credentials
+    from search.common.credentials import strip_credentials
     from search.common.messages import one_line
     from stockrnn.io.storage import StorageError
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StorageError as error:
         print(f"{one_line(str(error))}; results are stored there; check the URL, keys and network", file=sys.stderr)
     except UserError as error:
-        print(*(one_line(without_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
+        print(*(one_line(strip_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
     except KeyboardInterrupt:  # before the study's own signal handlers
         print(AT_ONCE, file=sys.stderr)
         return INTERRUPTED
@@ -198,7 +198,7 @@ def _resume_in(command: _Command, folder: Path, mirror: "Mirror | None" = None) 
 
 def _run_study(command: _Command, study: "PreparedStudy", folder: Path, mirror: "Mirror | None" = None) -> int:
     from search.cli.summary import summary
-    from search.common.credentials import without_credentials
+    from search.common.credentials import strip_credentials
     from search.common.messages import one_line
 
     signal.signal(signal.SIGTERM, _interrupt)  # like Ctrl-C while Ray starts; the study sets its own handlers later
@@ -209,7 +209,7 @@ def _run_study(command: _Command, study: "PreparedStudy", folder: Path, mirror: 
     outcome = run_study(
         study.space, study.prices, study.splits,
         Options(
-            folder=folder, command=without_credentials(command.command_line), mirror=mirror,
+            folder=folder, command=strip_credentials(command.command_line), mirror=mirror,
             executor=_executor(command, place, folder), time_budget=options.time_budget, quiet=options.quiet,
             resume=options.resume is not None, reopen_test=options.reopen_test,
         ),

@@ -32,7 +32,7 @@ def study_context(tmp_path):
         if say is not None:
             progress.say = say
         return StudyContext(
-            space=space, prices=prices, splits=space.folds(prices), folder=folder, mirror=None, record=record,
+            space=space, prices=prices, splits=space.split(prices), folder=folder, mirror=None, record=record,
             progress=progress, stop=Stop(None, lambda: None),
         )  # fmt: skip
 

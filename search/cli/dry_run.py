@@ -1,7 +1,7 @@
 """Format the plan of a study, the text of `--dry-run`: space, folds, size and estimated cost."""
 
-from search.common.messages import at_epochs, one_line
-from search.space.cost import Cost, estimate
+from search.common.messages import format_epochs, one_line
+from search.cost.estimate import Cost, estimate_cost
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.prices.series import Prices
@@ -22,7 +22,7 @@ def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str
     validation, scheduler = space.validation, space.scheduler
     networks = validation.folds * validation.seeds
     lines = [space.as_yaml(), *_folds(space, prices, splits)]
-    rungs = at_epochs(scheduler.rungs)
+    rungs = format_epochs(scheduler.rungs)
     lines.append(
         f"study:  {space.num_samples} trials of {networks} networks ({validation.folds} folds x {validation.seeds} "
         f"seeds), at most {scheduler.max_epochs} epochs"
@@ -32,7 +32,7 @@ def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str
     if space.search.finalists:
         count, seeds = space.search.finalists, space.search.finalist_seeds
         lines.append(f"then:   {count} finalists of {seeds} networks each, evaluated once on the test set")
-    return "\n".join([*lines, *_cost(space, estimate(space, splits))])
+    return "\n".join([*lines, *_cost(space, estimate_cost(space, splits))])
 
 
 def _folds(space: Space, prices: Prices | None, splits: WalkForward | None) -> list[str]:
@@ -64,11 +64,9 @@ def _cost(space: Space, cost: Cost | None) -> list[str]:
     epochs, spans = cost.epochs, [f"{_span(*cost.core_seconds)} of one CPU core, from rates measured on an AMD EPYC"]
     if space.resources.gpu or any(entry.gpu for entry in space.resources.when):
         spans.insert(0, f"{_span(*cost.gpu_seconds)} of one GPU at 10 to 1 TFLOP/s, which is assumed, not measured; or")
-    likely = f"{epochs.most:,} epochs"
-    if epochs.least < epochs.most:
-        likely = (
-            f"about {epochs.likely:,.0f} epochs ({epochs.least:,} if all trials stop early, {epochs.most:,} if none)"
-        )
+    likely = f"{epochs.maximum:,} epochs"
+    if epochs.minimum < epochs.maximum:
+        likely = f"about {epochs.expected:,.0f} epochs ({epochs.minimum:,} to {epochs.maximum:,}, by early stops)"
     return [
         f"cost:   {likely}; with the finalists {_operations(cost.operations)}, an estimate:",
         *(INDENT + span for span in spans),

@@ -194,14 +194,14 @@ def _check_conflicts(given: argparse.Namespace) -> None:
 
 
 def _overrides(given: argparse.Namespace) -> list[tuple[str, str, str]]:
-    from search.common.credentials import without_credentials
+    from search.common.credentials import strip_credentials
 
     found = []
     for setting in given.settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise OptionError(f"--set {setting}: '=' is missing; write --set KEY=VALUE, for example --set seed=1")
-        found.append((name.strip(), value, f"--set {without_credentials(setting)}"))
+        found.append((name.strip(), value, f"--set {strip_credentials(setting)}"))
     for track in given.trackers:
         name, equals, value = track.partition("=")
         if name == "mlflow" and not value:
@@ -209,7 +209,7 @@ def _overrides(given: argparse.Namespace) -> list[tuple[str, str, str]]:
                 f"--track {track}: the address is missing; write for example --track mlflow=sqlite:///mlflow.db"
             )
         found.append(
-            (f"tracking.{name}", json.dumps(value) if equals else "true", f"--track {without_credentials(track)}")
+            (f"tracking.{name}", json.dumps(value) if equals else "true", f"--track {strip_credentials(track)}")
         )
     if given.ticker is not None:
         for key, text in (("source", "yahoo"), ("tickers", "[]"), ("ticker", json.dumps(given.ticker))):

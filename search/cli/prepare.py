@@ -55,9 +55,9 @@ def prepare_study(options: RunOptions, space: Space, access: Access | None = Non
         PriceError: the prices cannot be loaded.
     """
     prices = prepare(space.data, access or options.access)
-    fitting = space.fitting(prices)
+    fitting = space.adapted_to(prices)
     study = PreparedStudy(
-        space=fitting, prices=prices, splits=fitting.folds(prices), place=join_path(options.output, space.name)
+        space=fitting, prices=prices, splits=fitting.split(prices), place=join_path(options.output, space.name)
     )
     if not options.quiet:
         for finding in prices.findings:
@@ -96,7 +96,7 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
             + f"\n--resume {options.resume}: a study continues as it began, or its trials cannot be compared; "
             "undo the change, start another study, or add --force"
         )
-    return PreparedStudy(space=space, prices=prices, splits=space.folds(prices), place=options.resume)
+    return PreparedStudy(space=space, prices=prices, splits=space.split(prices), place=options.resume)
 
 
 def show_plans(options: RunOptions, studies: Sequence[Space]) -> None:

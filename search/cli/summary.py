@@ -4,7 +4,7 @@ import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.results.leaderboard import table
 from search.results.ranking import BASELINE, ENSEMBLE
 from search.space.space import Space
@@ -44,7 +44,7 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
         parts.append(f"The time budget ended the search after {ended} of {space.num_samples} trials.")
     parts.append("")
     before = f" ({outcome.before} before the resume)" if outcome.before else ""
-    parts.append(f"{ended} trials{before} in {duration(outcome.seconds)}")
+    parts.append(f"{ended} trials{before} in {format_duration(outcome.seconds)}")
     for what, name in (("report", "report.html"), ("leaderboard", "leaderboard.csv"), ("every epoch", "trials.jsonl")):
         if (folder / name).exists():
             parts.append(f"{what:13}{join_path(place, name)}")
@@ -65,6 +65,6 @@ def _nothing_ended(space: Space, outcome: Outcome) -> str:
         running.append(f"and {more} more trials were running")
     return (
         f"The time budget ended the search before any of its {space.num_samples} trials had ended. It started with the "
-        f"first trial, {duration(outcome.startup or 0)} after the study. At its end {', '.join(running)}, of at most "
-        f"{space.scheduler.max_epochs} epochs. Use a larger time budget."
+        f"first trial, {format_duration(outcome.startup or 0)} after the study. At its end {', '.join(running)}, of at "
+        f"most {space.scheduler.max_epochs} epochs. Use a larger time budget."
     )

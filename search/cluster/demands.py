@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from search.space.parameters import Value
-from search.space.resources import Demand, least_share
+from search.space.resources import Demand, smallest_share
 from search.space.sections import AUTO
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import Fold, WalkForward
@@ -23,7 +23,7 @@ class ResourceDemands:
     """
 
     def __init__(self, space: Space, splits: WalkForward, sessions: int, memory: int | None) -> None:
-        self._space, self._rules, self._memory = space, space.demands, memory
+        self._space, self._rules, self._memory = space, space.resource_rules, memory
         self._shapes = [_shape(splits.folds, space.validation.seeds, sessions)]
         if space.search.finalists:
             self._shapes.append(_shape((splits.final,), space.search.finalist_seeds, sessions))
@@ -31,7 +31,7 @@ class ResourceDemands:
     @property
     def kinds(self) -> tuple[Demand, ...]:
         """All that its points may ask for; a share `auto` stands for any that holds a trial."""
-        return tuple(dict.fromkeys(self._known(kind) for kind in self._rules.kinds))
+        return tuple(dict.fromkeys(self._known(kind) for kind in self._rules.demands))
 
     def at(self, point: Mapping[str, Value]) -> Demand:
         """What the trial of a complete point asks for, in numbers."""
@@ -39,11 +39,11 @@ class ResourceDemands:
         if demand.gpu != AUTO:
             return demand
         assert self._memory is not None
-        return replace(demand, gpu=least_share(self.gpu_memory(point), self._memory))
+        return replace(demand, gpu=smallest_share(self.gpu_memory(point), self._memory))
 
     def gpu_memory(self, point: Mapping[str, Value]) -> int:
         """Bytes of a GPU that the trial of a point takes, and its training as a finalist."""
-        configurations, batched = self._space.configurations(point), self._space.form != "looped"
+        configurations, batched = self._space.configurations(point), self._space.execution_mode != "looped"
         return max(gpu_bytes(*configurations, shape, batched=batched) for shape in self._shapes)
 
     def _known(self, demand: Demand) -> Demand:

@@ -6,7 +6,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from search.space.sections import AUTO, LEAST_SHARE
+from search.space.sections import AUTO, MIN_SHARE
 from search.space.space import Space
 
 __all__ = ["BusyError", "query_gpu_memory", "smallest_gpu_memory"]
@@ -44,7 +44,7 @@ def smallest_gpu_memory(space: Space, say: Callable[[str], None]) -> int | None:
     Raises:
         SpaceError: there are GPUs, and others use them all.
     """
-    automatic = [kind for kind in space.demands.kinds if kind.gpu == AUTO]
+    automatic = [kind for kind in space.resource_rules.demands if kind.gpu == AUTO]
     if not automatic:
         return None
     try:
@@ -61,7 +61,7 @@ def smallest_gpu_memory(space: Space, say: Callable[[str], None]) -> int | None:
 def _asked(node: str) -> Any:
     there: Any = NodeAffinitySchedulingStrategy(node, soft=False)
     # Ray ends the process of a task that is defined with a GPU: nothing of it stays on the GPU.
-    task = ray.remote(num_cpus=0, num_gpus=LEAST_SHARE, scheduling_strategy=there, max_retries=0)(_memory)
+    task = ray.remote(num_cpus=0, num_gpus=MIN_SHARE, scheduling_strategy=there, max_retries=0)(_memory)
     return task.remote()
 
 

@@ -19,7 +19,7 @@ from search.cluster.auth import ClusterError, check_access, ensure_token
 from search.cluster.autoscaler import read_node_types
 from search.cluster.ray_folder import private_folder
 from search.common.messages import one_line
-from search.space.resources import NICENESS, SHARES, Demand
+from search.space.resources import GPU_SHARES, NICENESS, Demand
 from search.space.sections import AUTO
 from search.space.space import Space
 from search.space.yaml_reader import Key
@@ -236,7 +236,7 @@ def _lacking(kind: Demand, machines: Sequence[Mapping[str, float]]) -> tuple[Key
 
 def _wanted(kind: Demand) -> list[tuple[str, Key, float]]:
     """What Ray calls it, the key of the space and how much; of a share that is not known yet the smallest."""
-    gpu = SHARES[0] if kind.gpu == AUTO else float(kind.gpu)
+    gpu = GPU_SHARES[0] if kind.gpu == AUTO else float(kind.gpu)
     return [("CPU", kind.cpu_key, kind.cpu), ("GPU", kind.gpu_key, gpu)]
 
 
@@ -265,6 +265,6 @@ def _fitting(kinds: Sequence[Demand], machines: Sequence[Mapping[str, float]]) -
     """Trials that fit side by side, on CPUs and on GPUs; a trial does not span machines."""
     most = {False: 0, True: 0}
     for kind in kinds:
-        fits = sum(map(kind.fitting, machines))
+        fits = sum(map(kind.count_fitting, machines))
         most[bool(kind.gpu)] = max(most[bool(kind.gpu)], fits)
     return sum(most.values())

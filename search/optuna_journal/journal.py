@@ -26,7 +26,7 @@ from optuna.distributions import (
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.common.messages import shown
+from search.common.messages import format_value
 from search.optuna_journal.backend import JournalFile
 from search.results.event_log import INTERRUPTED, TRIAL_ID, DamagedError, TrialEnd, cut_torn_line
 from search.space.parameters import Parameter
@@ -155,7 +155,7 @@ def _contradiction(space: Space, begun: Sequence[FrozenTrial], ends: Mapping[str
     for trial in begun:
         own = trial.user_attrs.get(TRIAL_ID_KEY, "00000")
         if not isinstance(own, str) or not TRIAL_ID.fullmatch(own):  # it would become a path
-            return f"holds {shown(own)}, which is no id of a trial"
+            return f"holds {format_value(own)}, which is no id of a trial"
         for name, old in trial.distributions.items():
             if name in distributions and not _compatible(old, distributions[name]):
                 return f"is of another space: {name} had other values"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.report.charts.learning_curves import draw_best_curves
 from search.report.html import write_page
 from search.results.findings import Findings, finite, read_findings
@@ -65,7 +65,7 @@ def _build_row(name: str, study: Findings) -> dict[str, Any]:
         "val_worst_fold": number("val_worst_fold"),
         "test_theils_u": number("test_theils_u"),
         "test_dm_p": number("test_dm_p"),
-        "duration": duration(study.seconds),
+        "duration": format_duration(study.seconds),
         "source": study.manifest["data"].get("source") or "",
         "start": (study.manifest.get("start") or "")[:16].replace("T", " "),
     }

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.common.errors import UserError
 from search.common.messages import one_line
 from search.report.charts.learning_curves import draw_learning_curves
@@ -69,7 +69,7 @@ def write_report(folder: Path) -> Path:
         varying=len(findings.varying),
         min_scored=MIN_SCORED_TRIALS,
         last=findings.last,
-        duration=duration(findings.seconds),
+        duration=format_duration(findings.seconds),
         board=_build_board(
             _insert_network(findings.names),
             [{**row, "network": _describe_network(row)} for row in _select_rows(findings.rows)],

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from search.common.disk import TakenError, lock_state
+from search.common.disk import LostLockError, read_lock_state
 from search.common.errors import DamagedError
 from search.results.schemas import EVENTS, MOST_LINE, MOST_RECORD, MOST_TRACEBACK, event, written
 from stockrnn.io.files import FileError, open_nofollow, read_lines
@@ -141,11 +141,11 @@ class Record:
         """See that the file is as this record left it, and that the lock on the folder is this process's still.
 
         Raises:
-            TakenError: neither is sure; another process may write there.
+            LostLockError: neither is sure; another process may write there.
         """
         state = self._state()
         if self._left not in (None, state):
-            raise TakenError(
+            raise LostLockError(
                 f"{self._path}: is not as this process left it (changed or moved by another one, or its lock was "
                 "removed); a study has one writer; see what is there, and go on with --resume"
             )
@@ -160,8 +160,8 @@ class Record:
         try:
             found = os.stat(self._path)
         except OSError:
-            return (None, 0, *lock_state(self._path.parent))
-        return (found.st_ino, found.st_size, *lock_state(self._path.parent))
+            return (None, 0, *read_lock_state(self._path.parent))
+        return (found.st_ino, found.st_size, *read_lock_state(self._path.parent))
 
     def _append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
         self.check()

@@ -17,7 +17,7 @@ from search.results.leaderboard import read_csv
 from search.results.predictions import forecast_days
 from search.results.schemas import MOST_TRIALS, manifest
 from search.results.verdict import verdict
-from search.space.document import Document
+from search.space.document import SpaceDocument
 from search.space.parameters import Parameter
 from search.space.sections import SECTIONS
 from search.space.space import SpaceError, load_space
@@ -231,7 +231,7 @@ def _space(path: Path) -> tuple[str, dict[str, Any]]:
     """A space file's text, and its sections as they stand there: it may be that of another version."""
     if not path.exists():
         return "", {"validation": {}, "search": {}}
-    document = Document(str(path))
+    document = SpaceDocument(str(path))
     sections = {name: section for name, section in document.data.items() if section or section == 0}
     for name in SECTIONS:
         section = sections.get(name, {})

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from search.common.errors import DamagedError
-from search.common.messages import one_line, shortened
+from search.common.messages import one_line, shorten
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.schemas import MOST_TRIALS
 from stockrnn.io.files import FileError, read_lines, write_atomic
@@ -141,4 +141,4 @@ def markdown_cell(cell: str) -> str:
 
 
 def cell_text(value: Any) -> str:
-    return number_text(value) if isinstance(value, float) else shortened(str(plain_cell(value)))
+    return number_text(value) if isinstance(value, float) else shorten(str(plain_cell(value)))

@@ -98,9 +98,9 @@ class Mirror:
             StorageError: the URL cannot be read.
         """
         names = self._storage.names()
-        record = self._storage.content(RECORD) if RECORD in names else b""
+        record = self._storage.read_required(RECORD) if RECORD in names else b""
         if MANIFEST in names:
-            self._storage.content(MANIFEST)  # whose version is replaced
+            self._storage.read_required(MANIFEST)  # whose version is replaced
         ahead = MANIFEST in names and (self.folder / MANIFEST).exists() and self._ahead(record)
         self._there = {name for name in names if _top(name) not in OURS}
         kept = (name.split("/")[1] for name in names if _top(name) == CHECKPOINTS and "/" in name)

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from search.common.errors import DamagedError
-from search.common.messages import shown
+from search.common.messages import format_value
 from search.results.event_log import TRIAL_ID, TrialEnd, cut_torn_line, ends_of, events_in
 from search.results.links import check_folder
 from search.results.manifest import versions
@@ -94,16 +94,16 @@ def read_begun(folder: Path) -> Begun:
         events.append(event)
         if not TRIAL_ID.fullmatch(event["trial_id"]):
             raise DamagedError(
-                f"{record}: {shown(event['trial_id'])} is no trial of a study that was begun here; they have numbers; "
-                "copy the study's folder again"
+                f"{record}: {format_value(event['trial_id'])} is no trial of a study that was begun here; they have "
+                "numbers; copy the study's folder again"
             )
     document = read_manifest(folder / "manifest.json")
     for opening in document.get("test_openings") or []:
         for name in opening.get("scores") or {}:
             if not TRIAL_ID.fullmatch(name) and name not in (*BASELINES, ENSEMBLE):  # TensorBoard makes it a folder
                 raise DamagedError(
-                    f"{folder / 'manifest.json'}: test_openings: {shown(name)} is neither a trial nor a baseline; the "
-                    "test block scores those; copy the study's folder again"
+                    f"{folder / 'manifest.json'}: test_openings: {format_value(name)} is neither a trial nor a "
+                    "baseline; the test block scores those; copy the study's folder again"
                 )
     shutil.rmtree(folder / "ray", ignore_errors=True)
     return Begun(manifest=document, events=events, notes=notes)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from search.common.errors import DamagedError
-from search.common.messages import explain, one_line, shortened
+from search.common.messages import explain, one_line, shorten
 from stockrnn.io.files import parse_json, read_bytes
 
 __all__ = [
@@ -336,7 +336,7 @@ def _mended(data: Any, place: Sequence[str | int], item: Mapping[str, Any]) -> b
     if item["loc"][-1] == "[key]" or data[name] is None:
         del data[name]
     elif isinstance(data[name], str) and most:
-        data[name] = shortened(data[name], most)
+        data[name] = shorten(data[name], most)
     elif isinstance(data[name], list) and most:
         data[name] = data[name][-most:]
     else:
@@ -345,5 +345,5 @@ def _mended(data: Any, place: Sequence[str | int], item: Mapping[str, Any]) -> b
 
 
 def _at(key: Sequence[str | int], text: str) -> str:
-    where = ".".join(shortened(str(part)) for part in key)
+    where = ".".join(shorten(str(part)) for part in key)
     return one_line(f"{where}: {text}" if where else text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.common.messages import shown
+from search.common.messages import format_value
 from search.results.event_log import DamagedError, TrialEnd
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import Fold, WalkForward
@@ -87,8 +87,8 @@ def recorded_finalists(opening: Mapping[str, Any], ends: Sequence[TrialEnd]) -> 
     named = [str(one.get("trial_id")) for one in opening.get("finalists") or []]
     if missing := [name for name in named if name not in by_id]:
         raise DamagedError(
-            f"manifest.json: test_openings: trial {shown(missing[0])} has no score in trials.jsonl; the two files "
-            "must come from the same study; copy the study's folder again, or add --reopen-test"
+            f"manifest.json: test_openings: trial {format_value(missing[0])} has no score in trials.jsonl; both files "
+            "must come from one study; copy the study's folder again, or add --reopen-test"
         )
     seeds = opening.get("finalist_seeds")
     if named and seeds is None:
@@ -145,14 +145,14 @@ def refit(
         windows = Windows(prices, [splits.final], window, horizon, device=claim_gpu(share))
         *_, last = train(
             windows, network, training, seeds=finalist.seeds, max_epochs=finalist.epochs,
-            study_seed=space.seed, forecast_from=finalist.epochs, mode=space.form,
+            study_seed=space.seed, forecast_from=finalist.epochs, mode=space.execution_mode,
         )  # fmt: skip
     except RuntimeError as error:
         if share < 1 and is_out_of_gpu_memory(error):
             raise GpuMemoryError(f"{error}") from None
         raise
     actual, previous = validation_days(prices, splits.folds, horizon)
-    forecaster = Forecaster.trained(
+    forecaster = Forecaster.from_training(
         windows, last.members,
         intervals=conformal_intervals(validation, actual), persistence_intervals=conformal_intervals(previous, actual),
         rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,

@@ -14,7 +14,7 @@ from search.cluster.gpus import smallest_gpu_memory
 from search.cluster.ray_session import ConcurrencyLimit, connect_ray, count_slots
 from search.cluster.ray_watch import watch_ray
 from search.cluster.shared_folder import check_shared_folder
-from search.space.stalls import StallLimits, StallWatch
+from search.cost.stalls import StallLimits, StallWatch
 from search.study.context import StudyContext
 from search.study.finalists import Finalist, RefittedFinalist
 from search.study.refit import refit_finalists

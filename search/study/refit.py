@@ -10,8 +10,8 @@ import ray
 from ray._private.state import state
 
 from search.cluster.ray_watch import wait_if_ray_died
-from search.space.resources import Demand, larger
-from search.space.stalls import Job, StallLimits, StallWatch, no_progress
+from search.cost.stalls import Job, StallLimits, StallWatch, stall_message
+from search.space.resources import Demand, double_share
 from search.study.context import StudyContext
 from search.study.finalists import Finalist, RefittedFinalist, refit, remove_diverged
 from search.tune.trial import GpuMemoryError, error_message
@@ -99,7 +99,7 @@ def refit_finalists(
                 done.append(ray.get(task.result))
             except GpuMemoryError:
                 ray.kill(task.worker)
-                task.share = larger(task.share)
+                task.share = double_share(task.share)
                 start(task)
                 continue
             except ray.exceptions.RayTaskError as error:  # an error of its own
@@ -131,7 +131,7 @@ def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch
         )
         for name, task in placed.items()
     }
-    for name, limit in watch.stalled(jobs).items():
+    for name, limit in watch.find_stalled(jobs).items():
         placed[name].stalled = limit
         ray.kill(placed[name].worker)
 
@@ -139,7 +139,7 @@ def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch
 def _reason(task: _Task, error: Exception) -> str:
     """Return why a task lost its worker."""
     if task.stalled is not None:
-        return no_progress(task.stalled)
+        return stall_message(task.stalled)
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return "the machine ran out of memory and its worker was killed"
     return "its worker died"

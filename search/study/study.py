@@ -8,7 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from search.common.disk import DiskError, SpareHandles, cause, check_present, remedy, taken
+from search.common.disk import (
+    DiskError,
+    SpareHandles,
+    check_present,
+    disk_error_reason,
+    disk_error_remedy,
+    lost_lock_reason,
+)
 from search.report.writer import write_report
 from search.results.event_log import TRIAL_ID, Record, TrialEnd, now
 from search.results.lock import locked
@@ -270,13 +277,13 @@ class _Study:
         except Exception as error:
             self._spare.release()
             why = self._missing()
-            if why is None and (message := taken(error)):
+            if why is None and (message := lost_lock_reason(error)):
                 context.stop.request_stop(message)
                 return
-            if (why := why or cause(error, context.folder)) is None:
+            if (why := why or disk_error_reason(error, context.folder)) is None:
                 raise
             context.stop.request_stop(
-                f"{context.folder}: cannot be written ({why}); all results are stored there; {remedy(why)}, "
+                f"{context.folder}: cannot be written ({why}); all results are stored there; {disk_error_remedy(why)}, "
                 f"and continue with --resume {context.place}"
             )
 
@@ -351,7 +358,7 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if (why := cause(error, folder if folder.exists() else folder.parent)) is None:
+        if (why := disk_error_reason(error, folder if folder.exists() else folder.parent)) is None:
             raise
         raise DiskError(
             f"{folder}: cannot be written ({why}); all results are stored there; make room, or choose another folder"

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.common.messages import one_line
+from search.cost.stalls import StallWatch
 from search.results.event_log import STATUSES, Record, TrialEnd
 from search.space.space import Space
-from search.space.stalls import StallWatch
 from search.terminal.tty import FailSafeStream
 
 __all__ = ["Progress"]
@@ -133,7 +133,7 @@ class Progress:
         self._last_update = time.monotonic()
         self._console.print(
             f"[{count}/{self._space.num_samples}] {end.trial_id} {end.status}: {result}; "
-            f"{_format_point(end.point)}; {duration(end.seconds or 0)}",
+            f"{_format_point(end.point)}; {format_duration(end.seconds or 0)}",
             soft_wrap=True,
             markup=False,
         )
@@ -167,8 +167,10 @@ class Progress:
         return ", ".join(parts)
 
     def _silent(self) -> list[str]:
-        silent = list(self._stalls.silent().items()) if self._stalls else []
-        listed = [f"{trial_id}: no report for {duration(seconds)}" for trial_id, seconds in silent[:MAX_LISTED_TRIALS]]
+        silent = list(self._stalls.silent_jobs().items()) if self._stalls else []
+        listed = [
+            f"{trial_id}: no report for {format_duration(seconds)}" for trial_id, seconds in silent[:MAX_LISTED_TRIALS]
+        ]
         return listed + ([f"and {len(silent) - MAX_LISTED_TRIALS} more"] if len(silent) > MAX_LISTED_TRIALS else [])
 
     def _best(self) -> str:
@@ -198,15 +200,15 @@ class Progress:
 
     def _time(self) -> str:
         ended, total = len(self._record.ends), self._space.num_samples
-        text = duration(time.monotonic() - self._start)
+        text = format_duration(time.monotonic() - self._start)
         if self._ended_before < ended < total and self._first_trial is not None:
             searched = time.monotonic() - self._first_trial
             left = searched / (ended - self._ended_before) * (total - ended)
             if self._time_budget is not None:
                 left = min(left, max(0.0, self._time_budget - searched))
-            text += f", about {duration(left)} left"
+            text += f", about {format_duration(left)} left"
         if self._time_budget is not None:
-            text += f", time budget {duration(self._time_budget)} from the start of the first trial"
+            text += f", time budget {format_duration(self._time_budget)} from the start of the first trial"
         return text
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from search.common.credentials import without_credentials
+from search.common.credentials import strip_credentials
 from search.common.messages import one_line
 from search.results.event_log import TrialEnd
 from search.space.space import Space, SpaceError
@@ -83,7 +83,7 @@ class Tracking:
     def begin(self, manifest: Mapping[str, Any]) -> None:
         """The study begins."""
         for name in _chosen(self._space):
-            label = f"{name} ({without_credentials(self._space.tracking.mlflow or '')})" if name == "mlflow" else name
+            label = f"{name} ({strip_credentials(self._space.tracking.mlflow or '')})" if name == "mlflow" else name
             feed = _Feed(label, partial(_tracker, name, self._space, self._folder, manifest))
             self._feeds.append(feed)
             feed.start()
@@ -206,7 +206,7 @@ def _tracker(name: str, space: Space, folder: Path, manifest: Mapping[str, Any])
 
 def _reason(error: BaseException) -> str:
     """An error in a few words; the libraries' own fill a page."""
-    text = one_line(without_credentials(str(error))) or type(error).__name__
+    text = one_line(strip_credentials(str(error))) or type(error).__name__
     for words, sign in (("connection refused", "refused"), ("no answer in time", "timed out")):
         if sign in text.lower():
             return words

@@ -115,7 +115,7 @@ def train_trial(
     windows = Windows(prices, folds, window, space.data.horizon, device=claim_gpu(share))
     training = Trainer(
         windows, network, training_config, seeds=space.validation.seeds, study_seed=space.seed,
-        mode=space.form,
+        mode=space.execution_mode,
     )  # fmt: skip
     progress = TrialProgress(forecast=np.full(sum(len(fold.validation) for fold in folds), np.nan, dtype=np.float32))
     policy = None

@@ -31,7 +31,7 @@ def ended(url):
     storage = RemoteFolder(url)
     if "trials.jsonl" not in storage.names():
         return 0
-    return storage.content("trials.jsonl").count(b'"event": "end"')
+    return storage.read_required("trials.jsonl").count(b'"event": "end"')
 
 
 def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucket, tmp_path):
@@ -45,7 +45,8 @@ def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucke
     until(lambda: ended(url) >= 1, process)
     os.kill(process.pid, signal.SIGSTOP)  # it neither ends nor renews its lease; the bucket stays as it is
     before = ended(url)
-    [first, *_] = (line for line in RemoteFolder(url).content("trials.jsonl").splitlines() if b'"event": "end"' in line)
+    lines = RemoteFolder(url).read_required("trials.jsonl").splitlines()
+    [first, *_] = (line for line in lines if b'"event": "end"' in line)
     assert json.loads(first)["trial_id"] in command("search.leaderboard", url)  # either of the first two may end first
     studies.kill(process, group=True)
     shutil.rmtree(work_folder(url))
@@ -87,14 +88,14 @@ def test_a_study_in_a_bucket_has_one_writer(bucket, tmp_path):
     assert f"{url}: is written by process {process.pid} on " in said
     process.send_signal(signal.SIGINT)
     studies.finish(process, 130)
-    assert json.loads(RemoteFolder(url).content("lock.json"))["released"]
+    assert json.loads(RemoteFolder(url).read_required("lock.json"))["released"]
 
 
 @pytest.mark.parametrize(
     ("output", "says"),
     [
         ("s3://nobody-has-it/results", "cannot be used (the bucket does not exist)"),
-        ("s3://key:secret@somewhere/results", "holds a user or password"),
+        ("s3://key:secret@somewhere/results", "contains a user or password"),
         ("nonsense://somewhere/results", "cannot be used (Protocol not known: nonsense)"),
     ],
 )

@@ -139,7 +139,7 @@ def prices():
 @pytest.fixture(scope="module")
 def undisturbed(space, prices):
     """What each trial reports where nothing happens."""
-    folds = space.folds(prices).folds
+    folds = space.split(prices).folds
     return {name: list(train_trial(space, prices, folds, point)) for name, point in POINTS.items()}
 
 
@@ -147,7 +147,7 @@ def searched(trainable, watching, space, prices, folder, max_failures=2):
     """Run the four trials on two workers; returns the searcher."""
     (folder / "checkpoints").mkdir()
     searcher = Listed()
-    folds = space.folds(prices).folds
+    folds = space.split(prices).folds
     shared = {"prices": prices, "folds": folds, "space": space, "checkpoints": str(folder / "checkpoints")}
     tune.Tuner(
         tune.with_resources(tune.with_parameters(trainable, checkpoint_interval=0.0, **shared), {"cpu": 1}),

@@ -40,7 +40,7 @@ def copy(killed, tmp_path):
     folder = tmp_path / "grid"
     shutil.copytree(killed, folder)
     space, prices = load_space(str(folder / "space.yaml"), []), read_prices(folder / "prices.parquet")[0]
-    splits = space.folds(prices)
+    splits = space.split(prices)
 
     def reopen():
         """All that a resumed study reads before its first trial; what it says of damage, or None."""

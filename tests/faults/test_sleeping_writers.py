@@ -16,7 +16,7 @@ import pytest
 import studies
 from studies import FINALIST, GRID, PATIENCE, until
 
-from search.common.disk import TakenError
+from search.common.disk import LostLockError
 from search.results import remote_lock as leases
 from search.results import remote_sync as mirrors
 from search.results.event_log import Record, read_events
@@ -70,12 +70,12 @@ def takes_over(url):
 
 
 def lock(url):
-    return json.loads(RemoteFolder(url).content("lock.json"))
+    return json.loads(RemoteFolder(url).read_required("lock.json"))
 
 
 def snapshot(url):
     storage = RemoteFolder(url)
-    return {name: storage.content(name) for name in storage.names() if name not in ("lock.json", LOCK_NAME)}
+    return {name: storage.read_required(name) for name in storage.names() if name not in ("lock.json", LOCK_NAME)}
 
 
 def begin(mirror, lines=1, **files):
@@ -135,12 +135,12 @@ def test_a_lease_that_was_taken_over_and_released_is_lost(url):
     with pytest.raises(LostError, match=f"is written by process {os.getpid()} on .* now; a study has one writer"):
         sleeper.renew()
     other.release()
-    before = RemoteFolder(url).content("lock.json")
+    before = RemoteFolder(url).read_required("lock.json")
     sleeper.lost = None  # as if it had not looked yet
     with pytest.raises(LostError, match=f"was written by process {os.getpid()} on .* meanwhile"):
         sleeper.renew()
     sleeper.release()
-    assert RemoteFolder(url).content("lock.json") == before
+    assert RemoteFolder(url).read_required("lock.json") == before
 
 
 def test_a_sleepers_clock_has_it_read_its_lease_before_it_writes(url, monkeypatch):
@@ -197,7 +197,7 @@ def test_a_put_whose_answer_was_lost_is_the_writers_own(url, monkeypatch):
         with pytest.raises(StorageError, match="timed out"):
             folder.write("trials.jsonl", b"12")
     folder.write("trials.jsonl", b"123")
-    assert RemoteFolder(url).content("trials.jsonl") == b"123"
+    assert RemoteFolder(url).read_required("trials.jsonl") == b"123"
 
 
 @pytest.mark.parametrize("name", ["a.csv", "predictions.parquet/part-00000.parquet", "grün 100 %#+~.csv"])
@@ -553,7 +553,7 @@ def moved(folder):
 def test_nothing_is_appended_to_a_record_that_is_not_as_it_was_left(record, tmp_path, change):
     change(tmp_path / "grid")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(TakenError, match=r"trials\.jsonl: is not as this process left it .* a study has one writer"):
+    with pytest.raises(LostLockError, match=r"trials\.jsonl: is not as this process left it .* a study has one writer"):
         record.retry("00000", "its worker died")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
@@ -604,7 +604,7 @@ def writer():
 
 def ended(url):
     storage = RemoteFolder(url)
-    return storage.content("trials.jsonl").count(b'"event": "end"') if "trials.jsonl" in storage.names() else 0
+    return storage.read_required("trials.jsonl").count(b'"event": "end"') if "trials.jsonl" in storage.names() else 0
 
 
 def last_line(process, url):

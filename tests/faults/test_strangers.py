@@ -143,7 +143,7 @@ def test_what_is_no_file_is_not_read(tmp_path, capsys):
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     for path in (tmp_path, tmp_path / "pipe", tmp_path / "link", "/dev/zero"):
-        assert f"{path}:1: is no plain file; " in refused(capsys, run.main, path)
+        assert f"{path}:1: is not a regular file; " in refused(capsys, run.main, path)
     assert "nowhere: no such file; " in refused(capsys, run.main, tmp_path / "nowhere")
     for path in (tmp_path / "circle", tmp_path / ("x" * 300), "a\0b"):
         assert "cannot be read (" in refused(capsys, run.main, path)
@@ -460,5 +460,5 @@ def test_the_prices_of_a_study_are_a_plain_file_of_their_size(study, name):
         case _:
             path.touch()
             os.truncate(path, 10**11)
-    with pytest.raises(PriceError, match=r"is no plain file|is larger than"):
+    with pytest.raises(PriceError, match=r"is not a regular file|is larger than"):
         read_prices(path)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.common.messages import at_epochs
+from search.common.messages import format_epochs
 from search.report.charts.base import (
     DASHES,
     HUES,
@@ -237,7 +237,7 @@ def _write_caption(
     if drawn_count < len(trials):
         sentences.append(f"The chart shows {drawn_count} of them, from the best to the worst.")
     if findings.rungs:
-        sentences.append(f"ASHA stops weak trials at the rungs, {at_epochs(findings.rungs)}.")
+        sentences.append(f"ASHA stops weak trials at the rungs, {format_epochs(findings.rungs)}.")
     if above := sum(value > high for value in everything):
         sentences.append(
             f"{above} {'epochs have scores' if above > 1 else 'epoch has a score'} above {high:.4g}, the upper limit "

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.report.charts.base import Chart, build_axis, build_layout, escape
 from search.results.findings import Findings, drawn, seconds_between
 
@@ -82,7 +82,8 @@ def draw_worker_timeline(findings: Findings) -> Chart | None:
                     "y": [workers[end["worker"]] for end in own], "x": [end["seconds"] for end in own],
                     "base": [max(0, seconds_between(start, end["time"]) - end["seconds"]) for end in own],
                     "hovertext": [
-                        f"{escape(end['trial_id'])}, {status}<br>{duration(end['seconds'])}, {end['epochs']} epochs"
+                        f"{escape(end['trial_id'])}, {status}<br>{format_duration(end['seconds'])}, "
+                        f"{end['epochs']} epochs"
                         for end in own
                     ],
                     "hoverinfo": "text",
@@ -99,15 +100,16 @@ def draw_worker_timeline(findings: Findings) -> Chart | None:
     begin = min(seconds_between(start, end["time"]) - end["seconds"] for end in ends)
     unused = max(0, whole - busy)
     sentences = [
-        f"{len(workers)} {'workers' if len(workers) > 1 else 'worker'} trained for {duration(busy)} of the "
-        f"{duration(whole)} worker time of the search ({100 * busy / whole:.0f} %). The other "
-        f"{duration(unused)} are startup ({duration(max(0, begin))} until the first trial), scheduling and waiting."
+        f"{len(workers)} {'workers' if len(workers) > 1 else 'worker'} trained for {format_duration(busy)} of the "
+        f"{format_duration(whole)} worker time of the search ({100 * busy / whole:.0f} %). The other "
+        f"{format_duration(unused)} are startup ({format_duration(max(0, begin))} until the first trial), "
+        "scheduling and waiting."
     ]
     if len(visible) < len(ends):
         sentences.append(f"The chart shows {len(visible)} of {len(ends)} trials.")
     if findings.manifest.get("end"):
         rest = max(0, findings.seconds - wall)
-        sentences.append(f"After the search, finalists, test set and significance tests took {duration(rest)}.")
+        sentences.append(f"After the search, finalists, test set and significance tests took {format_duration(rest)}.")
     return Chart(
         id="chart-worker-timeline",
         title="Worker timeline: which worker trained which trial at which time",
@@ -125,7 +127,7 @@ def draw_worker_timeline(findings: Findings) -> Chart | None:
         height=104 + 36 * len(rows), narrow={"margin.l": 66},
         head=("worker", "process", "trials", "training time", "share of the search"),
         rows=[
-            [f"worker {number}", worker, counts[worker], duration(trained[worker]),
+            [f"worker {number}", worker, counts[worker], format_duration(trained[worker]),
              f"{100 * trained[worker] / wall:.0f} %"]
             for number, worker in enumerate(rows, start=1)
         ],

@@ -19,8 +19,8 @@ from search.cluster.autoscaler import read_node_types
 from search.cluster.demands import ResourceDemands
 from search.cluster.gpus import query_gpu_memory
 from search.cluster.ray_session import connect_ray
+from search.cost.stalls import StallLimits, StallWatch
 from search.run import main
-from search.space.stalls import StallLimits, StallWatch
 from search.study.finalists import Finalist
 from search.study.ray_executor import resource_request
 from search.study.refit import refit_finalists
@@ -118,7 +118,7 @@ def prices():
 
 def searched(trainable, sizes, space, prices, folder, max_failures=0):
     """Run a trial for each hidden size, numbered in their order."""
-    splits = space.folds(prices)
+    splits = space.split(prices)
     needs = ResourceDemands(space, splits, len(prices), None)
     watching = Watching()
     points = [
@@ -252,7 +252,7 @@ def test_more_than_there_is_is_refused_with_its_key(cluster, space_file, tmp_pat
 
 
 def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(cluster, mixed, prices, study_context):
-    splits = mixed.folds(prices)
+    splits = mixed.split(prices)
     needs = ResourceDemands(mixed, splits, len(prices), None)
     finalists = [
         Finalist(

@@ -30,7 +30,7 @@ MEASURED = ("time", "seconds", "worker")  # differ between any two runs
 def run(space, folder, executor=in_process_executor, **options):
     prices = prepare(space.data)
     return run_study(
-        space, prices, space.folds(prices),
+        space, prices, space.split(prices),
         Options(folder=folder, command="test", executor=executor, quiet=True, **options),
     )  # fmt: skip
 
@@ -163,7 +163,9 @@ def test_a_signal_ends_it_and_a_resume_runs_no_ended_trial_again(small_space, tm
     assert resumed.ends[:3] == outcome.ends[:3]
     assert resumed.ends[3].point == outcome.ends[3].point
     assert [end.status for end in resumed.ends] == ["complete"] * 6
-    starts = [event["trial_id"] for event in read_events(tmp_path / "small" / "trials.jsonl") if event["event"] == "start"]
+    starts = [
+        event["trial_id"] for event in read_events(tmp_path / "small" / "trials.jsonl") if event["event"] == "start"
+    ]
     assert starts == [f"{number:05d}" for number in range(6)]
 
 
@@ -202,5 +204,5 @@ def test_its_training_is_the_one_of_ray_workers(small_space, tmp_path):
     space = small_space(search={"num_samples": 1, "finalists": 0})
     outcome = run(space, tmp_path / "small")
     prices = prepare(space.data)
-    *_, last = train_trial(space, prices, space.folds(prices).folds, outcome.ends[0].point)
+    *_, last = train_trial(space, prices, space.split(prices).folds, outcome.ends[0].point)
     assert outcome.ends[0].scores == pytest.approx(last["best"], rel=1e-12, nan_ok=True)

@@ -182,7 +182,7 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, study_
     """One gets validation forecasts of too few days, from which its intervals cannot be read."""
     space = small_space()
     prices = clean(load("nasdaq"))
-    splits = space.folds(prices)
+    splits = space.split(prices)
     finalists = [
         Finalist(rank=rank, trial_id=f"{rank:05d}", point={"architecture": "rnn", "hidden_size": 4}, epochs=1, seeds=1)
         for rank in (1, 2)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import search.tracking.dispatcher as tracking
-from search.common.credentials import check_address, without_credentials
+from search.common.credentials import check_mlflow_address, strip_credentials
 from search.results.event_log import TrialEnd, read_ends
 from search.run import main
 from search.space.space import Space, load_space
@@ -57,12 +57,12 @@ def warnings(text: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_credentials_are_left_out(text: str, safe: str) -> None:
-    assert without_credentials(text) == safe
+    assert strip_credentials(text) == safe
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:5000", "https://host/x", "file:runs", "sqlite:///mlflow.db"])
 def test_an_address_is_taken(address: str) -> None:
-    assert check_address(address) == address
+    assert check_mlflow_address(address) == address
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_an_address_is_taken(address: str) -> None:
 )
 def test_no_address(address: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
-        check_address(address)
+        check_mlflow_address(address)
     assert SECRET not in str(caught.value)
 
 
@@ -87,7 +87,7 @@ def test_no_address(address: str, words: str) -> None:
     ("option", "words"),
     [
         ("mlfow=http://h", "--track mlfow=http://h: tracking.mlfow: unknown key; did you mean mlflow?"),
-        ("comet", "--track comet: tracking.comet: unknown key; known are mlflow, tensorboard, wandb"),
+        ("comet", "--track comet: tracking.comet: unknown key; the known keys are mlflow, tensorboard, wandb"),
         ("mlflow", "--track mlflow: names no address; write --track mlflow=sqlite:///mlflow.db, say"),
         ("tensorboard=x", '--track tensorboard=x: tracking.tensorboard: "x" is neither true nor false'),
         (f"mlflow=ftp://me:{SECRET}@h", '--track mlflow=ftp://h: tracking.mlflow: "ftp://h" is no address of MLflow'),

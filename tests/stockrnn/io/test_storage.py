@@ -72,9 +72,9 @@ def test_places_are_joined_and_a_query_stays_behind():
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("s3://AKIA:secret@b/x", "holds a user or password"),
-        ("s3://b/x?secret_key=secret", "holds a key"),
-        ("s3://", "names no bucket"),
+        ("s3://AKIA:secret@b/x", "contains a user or password"),
+        ("s3://b/x?secret_key=secret", "contains a key"),
+        ("s3://", "has no bucket"),
         ("nonsense://b/x", "cannot be used"),
     ],
 )

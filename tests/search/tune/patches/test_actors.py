@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.space.stalls import StallLimits, StallWatch
+from search.cost.stalls import StallLimits, StallWatch
 from search.tune.patches.actors import list_patches, patch_tune
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
@@ -10,7 +10,7 @@ from stockrnn.prices.loading import load
 
 def test_tune_is_as_it_was_after_a_study_however_it_ended(small_space):
     space = small_space()
-    stalls = StallLimits(space, space.folds(clean(load("nasdaq")))), StallWatch()
+    stalls = StallLimits(space, space.split(clean(load("nasdaq")))), StallWatch()
     places = [(module, theirs.__name__) for module, theirs, _ in list_patches(*stalls)]
 
     def named():
