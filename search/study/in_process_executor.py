@@ -35,7 +35,7 @@ def in_process_executor(
         SpaceError: a trial needs a GPU, and PyTorch finds none.
     """
     space = context.space
-    uses_gpus = any(kind.gpu for kind in space.resource_rules.kinds)
+    uses_gpus = any(demand.gpu for demand in space.resource_rules.demands)
     memory = _gpu_memory() if uses_gpus else None
     demands = ResourceDemands(space, context.splits, len(context.prices), memory)
     if memory is None and (needy := next((kind for kind in demands.kinds if kind.gpu), None)):

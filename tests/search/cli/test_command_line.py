@@ -93,7 +93,7 @@ def test_three_mistakes_are_three_lines(tmp_path: Path) -> None:
 
 def test_a_missing_space() -> None:
     (said,) = complaints()
-    assert said == "python -m search.run: a space file is missing; name one, as in spaces/smoke.yaml"
+    assert said == "python -m search.run: a space file is missing; name one, for example spaces/smoke.yaml"
 
 
 def test_a_missing_file() -> None:
@@ -107,7 +107,7 @@ def test_a_missing_file() -> None:
         ("search.num_sample=3", "search.num_sample: unknown key; did you mean num_samples?"),
         ("serach.sampler=grid", "serach: unknown key; did you mean search?"),
         ("space.hidden_sise=4", "space.hidden_sise: unknown parameter; did you mean hidden_size?"),
-        ("seed", "has no '='; write --set KEY=VALUE, as in --set seed=1"),
+        ("seed", "'=' is missing; write --set KEY=VALUE, for example --set seed=1"),
         ("name.first=x", 'name: "smoke" is no section; it holds no keys; set name whole'),
         ("seed=[1", "seed: is not YAML"),
         ("seed=", "seed: null is no seed"),
@@ -131,12 +131,12 @@ def test_a_wrong_set_names_the_option_as_typed(option: str, words: str) -> None:
         (["--num-samples", "x"], '--num-samples x: search.num_samples: "x" is no whole number'),
         (["--seed", "-1"], "--seed -1: seed: -1 is no seed"),
         (["--name", "a/b"], '--name a/b: name: "a/b" is no name'),
-        (["--time-budget", "soon"], "--time-budget soon: is no time; write a number with s, m, h or d"),
-        (["--time-budget", "0s"], "--time-budget 0s: is no time"),
-        (["--time-budget", "1h30m"], "--time-budget 1h30m: is no time"),
-        (["--time-budget=-5m"], "--time-budget -5m: is no time"),
-        (["--max-concurrent", "0"], "--max-concurrent 0: is no number of trials"),
-        (["--niceness", "20"], "--niceness 20: is no niceness; it is a whole number from 0 to 19"),
+        (["--time-budget", "soon"], "--time-budget soon: must be a number with s, m, h or d"),
+        (["--time-budget", "0s"], "--time-budget 0s: must be a number"),
+        (["--time-budget", "1h30m"], "--time-budget 1h30m: must be a number"),
+        (["--time-budget=-5m"], "--time-budget -5m: must be a number"),
+        (["--max-concurrent", "0"], "--max-concurrent 0: must be a whole number of trials"),
+        (["--niceness", "20"], "--niceness 20: must be a whole number from 0 to 19"),
         (["--niceness", "5", "--address", "auto"], "--niceness: conflicts with --address"),
     ],
 )

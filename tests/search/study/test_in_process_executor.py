@@ -163,9 +163,8 @@ def test_a_signal_ends_it_and_a_resume_runs_no_ended_trial_again(small_space, tm
     assert resumed.ends[:3] == outcome.ends[:3]
     assert resumed.ends[3].point == outcome.ends[3].point
     assert [end.status for end in resumed.ends] == ["complete"] * 6
-    starts = [
-        event["trial_id"] for event in read_events(tmp_path / "small" / "trials.jsonl") if event["event"] == "start"
-    ]
+    lines = read_events(tmp_path / "small" / "trials.jsonl")
+    starts = [event["trial_id"] for event in lines if event["event"] == "start"]
     assert starts == [f"{number:05d}" for number in range(6)]
 
 

@@ -383,27 +383,24 @@ def test_what_another_worker_may_get_over_is_raised(error):
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
 def test_a_share_of_a_gpu_that_is_too_small_is_raised_as_such(share):
-    trial = trial_on(share)
     with pytest.raises(GpuMemoryError, match=r"CUDA out of memory. Tried to allocate 2.00 GiB"):
-        trial.step()
+        report_on(share)
 
 
 def test_a_whole_gpu_that_is_too_small_ends_the_trial():
-    report = trial_on(1.0).step()
+    report = report_on(1.0)
     assert (report["status"], report["done"]) == ("failed", True)
     assert report["message"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
 
 
-def trial_on(share):
-    """A trial for which its share of a GPU is too small."""
+def report_on(share):
+    """The next report of a trial for which its share of a GPU is too small."""
 
     def failing():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         yield
 
-    trial = TrialTrainable.__new__(TrialTrainable)
-    trial._reports, trial._share = failing(), share
-    return trial
+    return next_report(failing(), share)
 
 
 def test_memory_that_cannot_be_had_is_raised_as_pytorch_does():
@@ -411,10 +408,8 @@ def test_memory_that_cannot_be_had_is_raised_as_pytorch_does():
         torch.empty(2**60)
         yield {}
 
-    trial = TrialTrainable.__new__(TrialTrainable)
-    trial._reports = failing()
     with pytest.raises(RuntimeError, match="allocate"):
-        trial.step()
+        next_report(failing(), 0)
 
 
 def tensors():
