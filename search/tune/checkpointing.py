@@ -103,13 +103,13 @@ class CheckpointPolicy:
                 found = TrialProgress.from_checkpoint(checkpoint)
                 training.restore(checkpoint.epoch, checkpoint.arrays)
             except ValueError as error:
-                self._checkpoints.refuse(f"epoch {checkpoint.epoch}", error)
+                self._checkpoints.reject(f"epoch {checkpoint.epoch}", error)
             else:
                 standing = found
                 break
-        if self._checkpoints.refused:
+        if self._checkpoints.rejected:
             on = f"goes on from epoch {standing.epoch}" if standing.epoch else "begins again"
-            self._errors.append(f"{'; '.join(self._checkpoints.refused)}; the trial {on}")
+            self._errors.append(f"{'; '.join(self._checkpoints.rejected)}; the trial {on}")
         return standing
 
     def write_if_due(self, training: "Trainer", standing: TrialProgress) -> None:

@@ -206,7 +206,7 @@ def test_auto_trains_on_the_cpu_where_pytorch_sees_no_gpu_and_says_so_once(clust
     space = space_file(search={"num_samples": 2, "finalists": 1})
     assert main([str(space), "--output", str(tmp_path), "--gpus-per-trial", "auto"]) == 0
     said = capsys.readouterr().err
-    assert said.count("resources.gpu: auto is the CPU, since PyTorch finds no GPU") == 1
+    assert said.count("resources.gpu: auto is the CPU, because PyTorch finds no GPU") == 1
     assert "2 complete" in said
 
 
@@ -247,7 +247,7 @@ def test_more_than_there_is_is_refused_with_its_key(cluster, space_file, tmp_pat
     options = ["--set", f"resources.when={entry}"] if key == "resources.when" else ["--set", "resources.cpu=4"]
     assert main([str(space_file()), "--output", str(tmp_path), "--quiet", *options]) == 2
     where = "resources.when.0.cpu" if key == "resources.when" else "resources.cpu"
-    assert f"{where}: 4 a trial, but there are 3 here" in capsys.readouterr().err
+    assert f"{where}: 4 per trial, but this machine has 3" in capsys.readouterr().err
     assert not (tmp_path / "small").exists()
 
 

@@ -129,13 +129,13 @@ def test_the_prediction_is_that_of_the_dry_run(small_space):
 def test_a_silent_trial_is_shown(small_space, tmp_path, capsys):
     driver, jobs = Driver(), {f"{number:05d}": job(first=1000) for number in range(7)}
     progress = Progress(small_space(), Record(tmp_path / "trials.jsonl"), {})
-    progress.watch = driver.watch
     driver.run(58, jobs)
     driver.watch.record_progress("00002")
-    progress.look(force=True)
-    assert "no report" not in capsys.readouterr().err
-    driver.run(4, jobs)
-    progress.look(force=True)
+    with progress.show_stalls(driver.watch):
+        progress.look(force=True)
+        assert "no report" not in capsys.readouterr().err
+        driver.run(4, jobs)
+        progress.look(force=True)
     shown = "; ".join(f"0000{number}: no report for 1m 01s" for number in (0, 1, 3, 4))
     assert f"; {shown}; and 2 more; " in capsys.readouterr().err
 

@@ -56,7 +56,7 @@ def test_checkpoints_behind_a_url_are_those_of_a_path(place):
     (found,) = again.read(arrays)
     assert found.epoch == 2
     np.testing.assert_array_equal(found.arrays["weights"], arrays["weights"] * 2)
-    assert again.refused[0].startswith("000000005.safetensors: ")
+    assert again.rejected[0].startswith("000000005.safetensors: ")
     assert delete_checkpoints(place) is None
     assert open_folder(place).names() == {}
 

@@ -32,7 +32,7 @@ def write(folder, *epochs, facts=FACTS):
 
 def read(folder, facts=FACTS, like=None):
     kept = Checkpoints(folder, facts)
-    return list(kept.read(arrays(0) if like is None else like)), kept.refused
+    return list(kept.read(arrays(0) if like is None else like)), kept.rejected
 
 
 def names(folder):
@@ -72,7 +72,7 @@ def test_forgotten_checkpoints_are_gone(tmp_path):
 
 def test_one_that_cannot_be_forgotten_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    assert delete_checkpoints(tmp_path / "file") == f"{tmp_path / 'file'}: cannot be removed (Not a directory)"
+    assert delete_checkpoints(tmp_path / "file") == f"{tmp_path / 'file'}: cannot be deleted (Not a directory)"
 
 
 def damaged(content):
@@ -127,7 +127,7 @@ def test_after_a_fall_back_the_whole_one_stays_and_the_damaged_goes(tmp_path):
 )
 def test_a_checkpoint_of_another_training_is_refused(tmp_path, facts, differing):
     write(tmp_path / "t", 3, facts=facts)
-    expected = f"000000003.safetensors: is of another training: other {differing}"
+    expected = f"000000003.safetensors: belongs to another training, with other {differing}"
     found, refused = read(tmp_path / "t")
     assert found == []
     assert set(refused[0].removeprefix(expected[: -len(differing)]).split(", ")) == set(differing.split(", "))
