@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.space.stalls import StallLimits, StallWatch
+from search.cost.stalls import StallLimits, StallWatch
 from search.tune.patches.actors import list_patches, patch_tune
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
