@@ -10,7 +10,7 @@ from stockrnn.prices.loading import load
 
 def test_tune_is_restored_after_a_study_and_after_an_error(small_space):
     space = small_space()
-    stalls = StallLimits(space, space.folds(clean(load("nasdaq")))), StallWatch()
+    stalls = StallLimits(space, space.split(clean(load("nasdaq")))), StallWatch()
     names = [(module, original.__name__) for module, original, _ in list_patches(*stalls)]
 
     def current():
