@@ -202,13 +202,14 @@ def _resume(
 ) -> int:
     from search.cli.dry_run import plan
     from search.results.links import check_folder
-    from search.results.resume import changes, read_manifest
+    from search.results.resume import changes
+    from search.results.schemas import NEEDED, read_manifest
     from search.space.space import load_space
     from search.tracking.dispatcher import check_installed
     from stockrnn.prices.snapshot import read_prices
 
     check_folder(folder)
-    manifest = read_manifest(folder / "manifest.json")
+    manifest = read_manifest(folder / "manifest.json", NEEDED)
     laid = [*overrides(options), ("name", json.dumps(manifest.get("name")), "--resume")]
     space = load_space(options.space or str(folder / "space.yaml"), laid)
     check_installed(space)

@@ -26,9 +26,10 @@ from optuna.distributions import (
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from search.common.errors import DamagedError
 from search.common.messages import shown
 from search.optuna_journal.backend import JournalFile
-from search.results.event_log import INTERRUPTED, TRIAL_ID, DamagedError, TrialEnd, cut_torn_line
+from search.results.event_log import INTERRUPTED, TRIAL_ID, TrialEnd, cut_torn_line
 from search.space.parameters import Parameter
 from search.space.space import Space
 

@@ -8,8 +8,9 @@ from typing import Any
 from search.common.durations import duration
 from search.report.charts.learning_curves import best_curves
 from search.report.html import write_page
-from search.results.findings import Findings, finite, read_findings
+from search.results.leaderboard import parse_number
 from search.results.ranking import BASELINE, ENSEMBLE, network
+from search.results.reader import StudyData, read_study
 
 __all__ = ["write_comparison"]
 
@@ -20,7 +21,7 @@ def write_comparison(folders: Sequence[Path], output: Path | None = None) -> Pat
     Raises:
         ValueError: a folder is no study, or a file of it is damaged.
     """
-    studies = [read_findings(folder) for folder in folders]
+    studies = [read_study(folder) for folder in folders]
     names = _names(folders)
     curves = best_curves([*zip(names, studies, strict=True)])
     rows = [_row(name, study) for name, study in zip(names, studies, strict=True)]
@@ -46,19 +47,19 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [folder.name if counts[folder.name] == 1 else f"{folder.parent.name}/{folder.name}" for folder in own]
 
 
-def _row(name: str, study: Findings) -> dict[str, Any]:
+def _row(name: str, study: StudyData) -> dict[str, Any]:
     """A study and its best trial in one row of texts; `rank` sorts."""
-    trials = [row for row in study.rows if row.get("status") not in (BASELINE, ENSEMBLE) and row.get("rank")]
+    trials = [row for row in study.csv_board[1] if row.get("status") not in (BASELINE, ENSEMBLE) and row.get("rank")]
     best = trials[0] if trials else {}
 
     def number(column: str) -> str:
-        value = finite(best.get(column, ""))
+        value = parse_number(best.get(column, ""))
         return "" if value is None else f"{value:.4f}"
 
     return {
-        "rank": finite(best.get("val_theils_u", "")),
+        "rank": parse_number(best.get("val_theils_u", "")),
         "study": name,
-        "trials": f"{len(study.ends)} of {study.space['search'].get('num_samples', '?')}",
+        "trials": f"{len(study.ends)} of {study.sections['search'].get('num_samples', '?')}",
         "best": best.get("trial_id", ""),
         "network": network(best) if best.get("architecture") else "",
         "val_theils_u": number("val_theils_u"),
@@ -71,12 +72,12 @@ def _row(name: str, study: Findings) -> dict[str, Any]:
     }
 
 
-def _differences(studies: Sequence[Findings]) -> list[str]:
+def _differences(studies: Sequence[StudyData]) -> list[str]:
     """In what the studies differ, so that their scores are not compared blindly."""
     facts = {
         "prices": lambda study: study.manifest["data"].get("sha256"),
         "folds": lambda study: study.manifest["folds"],
         "test block": lambda study: study.manifest["test"],
-        "horizon": lambda study: (study.space.get("data") or {}).get("horizon"),
+        "horizon": lambda study: (study.sections.get("data") or {}).get("horizon"),
     }
     return [name for name, fact in facts.items() if any(fact(study) != fact(studies[0]) for study in studies[1:])]

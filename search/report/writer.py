@@ -20,10 +20,10 @@ from search.report.charts.test_block import advantages, forecasts, spread
 from search.report.charts.timeline import dates, spent
 from search.report.comparison import write_comparison
 from search.report.html import write_page
-from search.results.event_log import INTERRUPTED
-from search.results.findings import MOST_DRAWN, finite, read_findings
+from search.results.leaderboard import parse_number
 from search.results.links import check_folder
 from search.results.ranking import BASELINE, ENSEMBLE, network
+from search.results.reader import MAX_SHOWN_TRIALS, read_study
 from search.results.verdict import headline
 from search.space.document import SpaceError
 from search.space.parameters import FIELDS
@@ -32,7 +32,7 @@ from stockrnn.io.storage import RemoteFolder, beside, copied, is_url, joined
 __all__ = ["main", "write_report"]
 
 DONE, NO_REPORT = 0, 2
-MOST_OTHERS = 100  # messages, or rows behind MOST_DRAWN, that are shown
+MOST_OTHERS = 100  # messages, or rows behind MAX_SHOWN_TRIALS, that are shown
 DECIMALS = ("val_", "test_", "seeds_sd", "seconds")  # columns of these names have 4 decimals
 
 
@@ -42,31 +42,32 @@ def write_report(folder: Path) -> Path:
     Raises:
         UserError: the folder is no study, or a file of it is damaged.
     """
-    findings = read_findings(folder)
+    findings = read_study(folder)
+    names, rows = findings.csv_board
     curves, timeline, time, sliced = learning_curves(findings), dates(findings), spent(findings), slices(findings)
     test, ahead, scatter = forecasts(findings), advantages(findings), spread(findings)
     importance, lines = important(findings), points(findings)
-    failures = [(trial_id, end["message"]) for trial_id, end in findings.ends.items() if end.get("message")]
+    failures = [(end.trial_id, end.message) for end in findings.ends if end.message]
     return write_page(
         folder / "report.html",
         "report.html.j2",
         [test, ahead, curves, importance, lines, *sliced, timeline, scatter, time],
         headline=headline(findings.verdict),
         verdict=findings.verdict,
-        manifest=findings.manifest,
-        space=findings.space,
+        manifest={name: value for name, value in findings.manifest.items() if value is not None},
+        space=findings.sections,
         space_text=findings.space_text,
         counts=findings.counts,
-        ended=sum(end["event"] != INTERRUPTED for end in findings.ends.values()),
+        ended=len(findings.log.finished),
         scored=len(findings.scored),
         varying=len(findings.varying),
         too_few=TOO_FEW,
         last=findings.last,
         took=duration(findings.seconds),
         board=_board(
-            _with_network(findings.names),
-            [{**row, "network": _network(row)} for row in _drawn(findings.rows)],
-            len(findings.rows),
+            _with_network(names),
+            [{**row, "network": _network(row)} for row in _drawn(rows)],
+            len(rows),
         ),
         failures=failures[:MOST_OTHERS], more_failures=len(failures[MOST_OTHERS:]),
         curves=curves, timeline=timeline, time=time, sliced=sliced, test_chart=test, ahead=ahead, scatter=scatter,
@@ -116,8 +117,8 @@ def _written(places: Sequence[str], folders: Sequence[Path], output: Path | None
 
 def _drawn(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """The first rows, and of those behind them the first that are no trials."""
-    others = [row for row in rows[MOST_DRAWN:] if row.get("status") in (BASELINE, ENSEMBLE)]
-    return [*rows[:MOST_DRAWN], *others[:MOST_OTHERS]]
+    others = [row for row in rows[MAX_SHOWN_TRIALS:] if row.get("status") in (BASELINE, ENSEMBLE)]
+    return [*rows[:MAX_SHOWN_TRIALS], *others[:MOST_OTHERS]]
 
 
 def _with_network(names: Sequence[str]) -> list[str]:
@@ -137,7 +138,7 @@ def _board(names: Sequence[str], rows: Sequence[Mapping[str, str]], total: int) 
     """
     used = [name for name in names if any(row.get(name) for row in rows)]
     filled = {name: [text for row in rows if (text := row.get(name))] for name in used if name != "trial_id"}
-    numbers = {name for name, texts in filled.items() if all(finite(text) is not None for text in texts)}
+    numbers = {name for name, texts in filled.items() if all(parse_number(text) is not None for text in texts)}
     return {
         "columns": used,
         "empty": [name for name in names if name not in used],
@@ -155,7 +156,7 @@ def _board(names: Sequence[str], rows: Sequence[Mapping[str, str]], total: int) 
 
 def _number(name: str, text: str) -> str:
     """Scores with 4 decimals, other numbers with 4 significant digits, whole ones whole."""
-    value = finite(text)
+    value = parse_number(text)
     if value is None:
         return text
     if not name.startswith(DECIMALS):

@@ -28,7 +28,7 @@ from search.results.manifest import (
 from search.results.predictions import Predictions
 from search.results.ranking import Row
 from search.results.remote_sync import Mirror
-from search.results.resume import Begun, read_begun
+from search.results.resume import ResumeState, read_resume_state
 from search.results.verdict import verdict
 from search.space.resources import NICENESS
 from search.space.space import Space
@@ -128,12 +128,12 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         spare = SpareHandles(SPARE_HANDLES)
         stack.callback(spare.release)
         nohup = stack.enter_context(hangups_ignored())
-        begun = Begun(manifest={}, events=(), notes=())
+        begun = ResumeState()
         if options.resume:
             with _begins(options.folder):
                 stack.enter_context(locked(options.folder))
-                begun = read_begun(options.folder)
-        record = Record(options.folder / "trials.jsonl", begun.events)
+                begun = read_resume_state(options.folder)
+        record = Record(options.folder / "trials.jsonl", begun.log)
         progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
         stop = Stop(options.time_budget, progress.ending)
         stack.enter_context(progress)
@@ -221,7 +221,9 @@ class _Study:
         self.checkpoints = self.folder / "checkpoints"
         self.predictions = Predictions(self.folder / "predictions.parquet", prices, space.data.horizon)
 
-    def begin(self, manifest: Mapping[str, Any], begun: Begun, baselines: Mapping[str, Mapping[str, float]]) -> None:
+    def begin(
+        self, manifest: Mapping[str, Any], begun: ResumeState, baselines: Mapping[str, Mapping[str, float]]
+    ) -> None:
         """Write all that is known before the first trial, or before the next one."""
         if begun.manifest:
             write_space(self.folder, self.space)
@@ -240,7 +242,7 @@ class _Study:
         self.tracking.begin(manifest)
         self.begun = begun
         self.searcher = OptunaSearcher(
-            self.space, self.folder / "study.journal", begun.ends, begun.broken_off, self.room
+            self.space, self.folder / "study.journal", begun.ends, begun.unfinished, self.room
         )
         for note in self.searcher.notes:
             self.progress.say(note)

@@ -5,12 +5,13 @@ not by the one that Tune gives it anew each time.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from search.results.event_log import TrialLog
 from search.space.space import Space
 
 __all__ = ["FiniteASHA"]
@@ -21,11 +22,11 @@ class FiniteASHA(AsyncHyperBandScheduler):
 
     Args:
         space: metric, rungs and reduction factor.
-        events: the record's, of a study that is resumed: its rungs are as they were. The last epoch of a trial that
-            has not ended counts as not reported, since what was decided on it is not known.
+        log: the trials of a study that is resumed: its rungs are as they were. The last epoch of a trial that has not
+            ended counts as not reported, since the decision on it is not known.
     """
 
-    def __init__(self, space: Space, events: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, space: Space, log: TrialLog | None = None) -> None:
         super().__init__(
             time_attr="epoch",
             metric="score",
@@ -35,10 +36,11 @@ class FiniteASHA(AsyncHyperBandScheduler):
             reduction_factor=space.scheduler.reduction_factor,
             brackets=1,
         )
-        for epoch in _decided(list(events)):
-            if _finite(epoch) and epoch["epoch"] < space.scheduler.max_epochs:
-                known: Any = _Known(epoch["trial_id"])
-                self._brackets[0].on_result(known, epoch["epoch"], self._metric_op * epoch["score"])
+        sign = 1 if space.mode == "max" else -1
+        for trial_id, epoch, score in _decided(log or TrialLog()):
+            if math.isfinite(score) and epoch < space.scheduler.max_epochs:
+                known: Any = _Known(trial_id)
+                self._brackets[0].on_result(known, epoch, sign * score)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """A trial begins, or begins again."""
@@ -70,15 +72,13 @@ def _known(trial: Any) -> Any:
     return _Known(trial.config["trial_id"])
 
 
-def _decided(events: list[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """The epochs on which it is known what was decided."""
-    last = {event["trial_id"]: event["epoch"] for event in events if event["event"] == "epoch"}
-    ended = {event["trial_id"] for event in events if event["event"] == "end"}
-    for event in events:
-        if event["event"] == "epoch":
-            trial_id = event["trial_id"]
-            if trial_id in ended or event["epoch"] < last[trial_id]:
-                yield event
+def _decided(log: TrialLog) -> Iterator[tuple[str, int, float]]:
+    """Yield trial id, epoch and score of the epochs on which the decision is known."""
+    last = {trial_id: epoch for trial_id, epoch, *_ in log.epochs}
+    finished = {end.trial_id for end in log.finished}
+    for trial_id, epoch, score, _ in log.epochs:
+        if score is not None and (trial_id in finished or epoch < last[trial_id]):
+            yield trial_id, epoch, score
 
 
 def _finite(result: Mapping[str, Any]) -> bool:

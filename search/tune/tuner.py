@@ -9,7 +9,7 @@ from ray import tune
 
 from search.cluster.demands import Needs
 from search.results.remote_lock import LeaseView
-from search.results.resume import Begun
+from search.results.resume import ResumeState
 from search.space.space import Space
 from search.tune.asha import FiniteASHA
 from search.tune.callback import Recorder
@@ -25,7 +25,7 @@ __all__ = ["asked", "tuner"]
 def tuner(
     space: Space, prices: Prices, splits: WalkForward, folder: Path, checkpoints: str,
     lease: LeaseView | None, needs: Needs,
-    searcher: OptunaSearcher, begun: Begun, stop: Stop, recorder: Recorder,
+    searcher: OptunaSearcher, begun: ResumeState, stop: Stop, recorder: Recorder,
 ) -> tune.Tuner:  # fmt: skip
     """The search, ready to run.
 
@@ -51,7 +51,7 @@ def tuner(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=FiniteASHA(space, begun.events),
+            scheduler=FiniteASHA(space, begun.log),
             num_samples=searcher.left,
             reuse_actors=True,
             trial_name_creator=_name,

@@ -5,8 +5,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.common.messages import at_epochs
-from search.report.charts.base import DASHES, HUES, SYMBOLS, Chart, axis, between, layout, shown, vertical
-from search.results.findings import RUNNING, Findings, drawn
+from search.report.charts.base import (
+    DASHES,
+    HUES,
+    SYMBOLS,
+    Chart,
+    axis,
+    between,
+    evenly_spaced,
+    layout,
+    shown,
+    vertical,
+)
+from search.results.event_log import RUNNING
+from search.results.reader import StudyData
 
 __all__ = ["best_curves", "learning_curves"]
 
@@ -18,7 +30,7 @@ MOST_POINTS = 100_000  # epochs of all curves together
 Curves = Mapping[str, Mapping[int, float]]
 
 
-def learning_curves(findings: Findings) -> Chart | None:
+def learning_curves(findings: StudyData) -> Chart | None:
     """Theil's U by epoch of every trial; None before any score."""
     trials: Curves = findings.curves
     if not trials:
@@ -30,7 +42,7 @@ def learning_curves(findings: Findings) -> Chart | None:
     data = []
     whole, trials = trials, _drawn(trials, bests)
     for status in ON_TOP:
-        own = [trial_id for trial_id in trials if findings.statuses[trial_id] == status]
+        own = [trial_id for trial_id in trials if findings.log.statuses[trial_id] == status]
         if own:
             data += _lines(status, {trial_id: trials[trial_id] for trial_id in own}, high, many=len(trials) > 40)
     data.append(_line(trials[best], f"best: {best}", best, color="var(--ink)", width=2.5, dash="solid"))
@@ -67,7 +79,7 @@ def learning_curves(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def best_curves(studies: Sequence[tuple[str, Findings]]) -> Chart | None:
+def best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
     """Theil's U by epoch of the best trial of each study, by the study's name; None where none has a score."""
     data, everything, bests, epochs, said = [], [], [], 1, []
     for number, (name, findings) in enumerate(studies):
@@ -109,7 +121,7 @@ def _drawn(trials: Curves, bests: Mapping[str, float]) -> Curves:
     """The curves that the chart shows: all, or some evenly from the best trial to the worst, of MOST_POINTS epochs."""
     chosen: set[str] = set()
     points = 0
-    for trial_id in drawn(sorted(trials, key=lambda trial_id: bests[trial_id])):
+    for trial_id in evenly_spaced(sorted(trials, key=lambda trial_id: bests[trial_id])):
         points += len(trials[trial_id])
         if points <= MOST_POINTS or not chosen:
             chosen.add(trial_id)
@@ -205,7 +217,7 @@ def _step(epochs: int, most: int = 10) -> int:
 
 
 def _caption(
-    findings: Findings,
+    findings: StudyData,
     trials: Curves,
     shown_ones: int,
     best: str,

@@ -2,12 +2,12 @@
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from search.report.charts.base import SYMBOLS, Chart, axis, between, layout, shown
-from search.results.findings import Findings, drawn
+from search.report.charts.base import SYMBOLS, Chart, axis, between, evenly_spaced, layout, shown
+from search.results.reader import ScoredTrial, StudyData
 from search.space.parameters import Parameter, Value
 
 __all__ = ["TOO_FEW", "important", "points", "slices"]
@@ -16,13 +16,13 @@ TOO_FEW = 20  # scored trials; of fewer, importance says more of luck than of pa
 ABSENT = -0.12  # where a parameter that a trial does not have is drawn; 0 to 1 is its domain
 
 
-def important(findings: Findings) -> Chart | None:
+def important(findings: StudyData) -> Chart | None:
     """Importance of the parameters; None where trials or parameters are too few."""
     if len(findings.scored) < TOO_FEW or len(findings.varying) < 2:
         return None
     from search.report.charts.importance import importances  # Optuna: half a second
 
-    trials = [(end.get("point") or {}, end["score"]) for end in drawn(findings.scored)]
+    trials = [(end.point, end.score) for end in evenly_spaced(findings.scored)]
     shares = importances(trials, findings.varying, lower_is_better=findings.lower_is_better)
     if not any(shares.values()):
         return None
@@ -54,12 +54,12 @@ def important(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def slices(findings: Findings) -> list[Chart]:
+def slices(findings: StudyData) -> list[Chart]:
     """The score against each parameter that varies, one chart each."""
-    scored = drawn(findings.scored)
+    scored = evenly_spaced(findings.scored)
     if not scored:
         return []
-    scores = [end["score"] for end in scored]
+    scores = [end.score for end in scored]
     low, high = _range(findings, scores)
     return [
         chart
@@ -68,9 +68,9 @@ def slices(findings: Findings) -> list[Chart]:
     ]
 
 
-def points(findings: Findings) -> Chart | None:
+def points(findings: StudyData) -> Chart | None:
     """Every trial's values, one row a parameter, a line a trial; None with fewer than two of either."""
-    scored, parameters = drawn(findings.scored), findings.varying
+    scored, parameters = evenly_spaced(findings.scored), findings.varying
     if len(scored) < 2 or len(parameters) < 2:
         return None
     best, good = max(1, len(scored) // 10), max(2, len(scored) // 3)
@@ -84,8 +84,8 @@ def points(findings: Findings) -> Chart | None:
         title="The parameters of every trial, one row a parameter, one line a trial",
         text=f"From top to bottom through the values of {len(scored)} trials, small values left, large ones right; "
         f"the best are blue. Where their lines run together, the parameter is settled. The best trial, "
-        f"{scored[0]['trial_id']}: "
-        + ", ".join(f"{name} {_words(value)}" for name, value in (scored[0].get("point") or {}).items()) + ".",
+        f"{scored[0].trial_id}: "
+        + ", ".join(f"{name} {_words(value)}" for name, value in scored[0].point.items()) + ".",
         data=[_bundle(name, ends, parameters, color, width, opacity, dash)
               for name, ends, color, width, opacity, dash in groups if ends],
         layout=layout(
@@ -100,7 +100,7 @@ def points(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def _range(findings: Findings, scores: Sequence[float]) -> tuple[float, float]:
+def _range(findings: StudyData, scores: Sequence[float]) -> tuple[float, float]:
     """The scores that the slices show: those of the better trials, where others lie far off."""
     if findings.metric == "val_theils_u":
         return between(scores, scores)
@@ -114,31 +114,31 @@ def _range(findings: Findings, scores: Sequence[float]) -> tuple[float, float]:
 
 
 def _slice(
-    findings: Findings, scored: Sequence[Mapping[str, Any]], parameter: Parameter, number: int, low: float, high: float
+    findings: StudyData, scored: Sequence[ScoredTrial], parameter: Parameter, number: int, low: float, high: float
 ) -> Chart | None:
-    own = [end for end in scored if parameter.name in (end.get("point") or {})]
-    own = [end for end in own if _place(parameter, end["point"][parameter.name]) is not None]
+    own = [end for end in scored if parameter.name in end.point]
+    own = [end for end in own if _place(parameter, end.point[parameter.name]) is not None]
     if not own:
         return None
     chance = random.Random(0)  # choices lie beside each other, so that their points can be told apart
     choice = parameter.kind == "choice"
     data = []
     for status in SYMBOLS:
-        here = [end for end in own if end["status"] == status]
+        here = [end for end in own if end.status == status]
         if not here:
             continue
-        values = [end["point"][parameter.name] for end in here]
+        values = [end.point[parameter.name] for end in here]
         x = [parameter.values.index(value) + chance.uniform(-0.22, 0.22) for value in values] if choice else values
         color = f"var(--{status})"
         data.append(
             {
                 "type": "scatter", "mode": "markers", "name": status, "x": x,
-                "y": [min(max(end["score"], low), high) for end in here],
+                "y": [min(max(end.score, low), high) for end in here],
                 "marker": {
-                    "symbol": [SYMBOLS[status] if low <= end["score"] <= high else "triangle-up" for end in here],
+                    "symbol": [SYMBOLS[status] if low <= end.score <= high else "triangle-up" for end in here],
                     "size": 7, "color": color, "opacity": 0.85, "line": {"color": color, "width": 1.4},
                 },
-                "hovertext": [f"{shown(end['trial_id'])}, {status}<br>{shown(_words(value))}: {end['score']:.4g}"
+                "hovertext": [f"{shown(end.trial_id)}, {status}<br>{shown(_words(value))}: {end.score:.4g}"
                               for end, value in zip(here, values, strict=True)],
                 "hoverinfo": "text", "cliponaxis": False,
             }
@@ -151,11 +151,11 @@ def _slice(
         "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "layer": "above",
         "line": {"color": "var(--soft)", "width": 1, "dash": "dot"},
     }  # fmt: skip
-    beyond = sum(not low <= end["score"] <= high for end in own)
+    beyond = sum(not low <= end.score <= high for end in own)
     return Chart(
         id=f"chart-slice-{number}",
         title=parameter.name,
-        text=f"Best at {_words(best['point'][parameter.name])} ({best['score']:.4g})."
+        text=f"Best at {_words(best.point[parameter.name])} ({best.score:.4g})."
         + (f" {beyond} of {len(own)} lie beyond the edge." if beyond else ""),
         data=data,
         layout=layout(
@@ -195,11 +195,11 @@ def _scale(parameter: Parameter) -> dict[str, Any]:
     return {"range": [low - pad, high + pad], **whole}
 
 
-def _medians(parameter: Parameter, ends: Sequence[Mapping[str, Any]], low: float, high: float) -> list[dict[str, Any]]:
+def _medians(parameter: Parameter, ends: Sequence[ScoredTrial], low: float, high: float) -> list[dict[str, Any]]:
     x: list[float | None] = []
     y: list[float | None] = []
     for place, value in enumerate(parameter.values):
-        scores = [end["score"] for end in ends if end["point"][parameter.name] == value]
+        scores = [end.score for end in ends if end.point[parameter.name] == value]
         if scores:
             middle = min(max(median(scores), low), high)
             x += [place - 0.32, place + 0.32, None]
@@ -209,7 +209,7 @@ def _medians(parameter: Parameter, ends: Sequence[Mapping[str, Any]], low: float
 
 
 def _bundle(
-    name: str, ends: Sequence[Mapping[str, Any]], parameters: Sequence[Parameter], color: str, width: float,
+    name: str, ends: Sequence[ScoredTrial], parameters: Sequence[Parameter], color: str, width: float,
     opacity: float, dash: str,
 ) -> dict[str, Any]:  # fmt: skip
     chance = random.Random(0)
@@ -219,12 +219,12 @@ def _bundle(
     for end in ends:
         apart = chance.uniform(-0.012, 0.012)
         for row, parameter in enumerate(parameters):
-            point = end.get("point") or {}
+            point = end.point
             place = _place(parameter, point[parameter.name]) if parameter.name in point else None
             x.append(ABSENT if place is None else place + (apart if parameter.kind != "float" else 0))
             y.append(row)
             value = _words(point[parameter.name]) if parameter.name in point else "not used"
-            texts.append(f"{shown(end['trial_id'])}: {end['score']:.4f}<br>{shown(parameter.name)} {shown(value)}")
+            texts.append(f"{shown(end.trial_id)}: {end.score:.4f}<br>{shown(parameter.name)} {shown(value)}")
         x.append(None)
         y.append(None)
         texts.append(None)

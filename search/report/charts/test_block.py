@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from search.report.charts.base import DASHES, HUES, Chart, axis, layout, shown, vertical
-from search.results.findings import Days, Findings, finite
+from search.results.leaderboard import parse_number
 from search.results.ranking import ENSEMBLE
+from search.results.reader import Days, StudyData
 from stockrnn.evaluation.conformal import conformal_intervals
 from stockrnn.evaluation.metrics import theils_u
 
@@ -17,7 +18,7 @@ RECENT = 60  # days that are shown at first
 NARROW = {"margin.l": 48, "margin.r": 10}
 
 
-def forecasts(findings: Findings) -> Chart | None:
+def forecasts(findings: StudyData) -> Chart | None:
     """What came, what the best finalist forecast, and persistence; None before the test block was opened."""
     first = next((trial_id for trial_id in findings.finalists if trial_id in findings.test), None)
     if first is None:
@@ -74,7 +75,7 @@ def forecasts(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def advantages(findings: Findings) -> Chart | None:
+def advantages(findings: StudyData) -> Chart | None:
     """The squared error that each finalist saved against persistence, summed up to each day."""
     shown_ones = [name for name in (*findings.finalists, ENSEMBLE) if name in findings.test]
     if not shown_ones:
@@ -118,9 +119,9 @@ def advantages(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def spread(findings: Findings) -> Chart | None:
+def spread(findings: StudyData) -> Chart | None:
     """Theil's U of the finalists by fold, over folds and seeds, and on the test block; None without their forecasts."""
-    rows = {row["trial_id"]: row for row in findings.rows}
+    rows = {row["trial_id"]: row for row in findings.csv_board[1]}
     known = [name for name in findings.finalists if name in findings.validation]
     if not known:
         return None
@@ -134,7 +135,9 @@ def spread(findings: Findings) -> Chart | None:
         folds["x"] += singles.values()
         folds["y"] += [place - 0.16] * len(singles)
         folds["hovertext"] += [f"{shown(name)}, fold {fold}: {single:.4f}" for fold, single in singles.items()]
-        numbers = [finite(row.get(key, "")) for key in ("val_theils_u", "val_theils_u_sd", "test_theils_u", "seeds_sd")]
+        numbers = [
+            parse_number(row.get(key, "")) for key in ("val_theils_u", "val_theils_u_sd", "test_theils_u", "seeds_sd")
+        ]
         pairs: tuple[Any, ...] = ((whole, *numbers[:2], place - 0.16), (test, *numbers[2:], place + 0.16))
         for target, value, sd, y in pairs:
             if value is not None:

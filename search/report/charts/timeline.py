@@ -1,13 +1,14 @@
 """Time as charts: the folds and the test block on the price curve, and how the workers spent the search."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from search.common.durations import duration
-from search.report.charts.base import Chart, axis, layout, shown
-from search.results.findings import Findings, drawn, seconds_between
+from search.report.charts.base import Chart, axis, evenly_spaced, layout, shown
+from search.results.event_log import TrialEnd
+from search.results.reader import StudyData, seconds_between
 
 __all__ = ["dates", "spent"]
 
@@ -16,7 +17,13 @@ MOST_WORKERS = 100  # rows of a chart
 DAY = 86_400_000  # milliseconds, which is how Plotly measures a bar of dates
 
 
-def dates(findings: Findings) -> Chart | None:
+class _Span(NamedTuple):
+    end: TrialEnd
+    worker: int
+    seconds: float
+
+
+def dates(findings: StudyData) -> Chart | None:
     """Folds and test block as bars under the price curve; None where the manifest has none."""
     rows = _rows(findings.manifest)
     if not rows:
@@ -58,31 +65,32 @@ def dates(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def spent(findings: Findings) -> Chart | None:
+def spent(findings: StudyData) -> Chart | None:
     """Which worker trained which trial when; None where no trial says."""
     start = findings.manifest.get("start")
-    ends = [end for end in findings.ends.values() if end.get("seconds") and end.get("worker") is not None]
-    if not start or not ends:
+    spans = [_Span(end, end.worker, end.seconds) for end in findings.ends if end.seconds and end.worker is not None]
+    if not start or not spans:
         return None
-    trained, counts = Counter[int](), Counter(end["worker"] for end in ends)
-    for end in ends:
-        trained[end["worker"]] += end["seconds"]
+    trained: dict[int, float] = defaultdict(float)
+    counts = Counter(span.worker for span in spans)
+    for span in spans:
+        trained[span.worker] += span.seconds
     workers = {worker: place for place, worker in enumerate(sorted(counts))}
     rows = list(workers)[:MOST_WORKERS]
-    shown_ones = [end for end in drawn(ends) if workers[end["worker"]] < MOST_WORKERS]
+    shown_ones = [span for span in evenly_spaced(spans) if workers[span.worker] < MOST_WORKERS]
     bars = []
     for status in ("complete", "stopped", "diverged", "failed", "interrupted"):
-        own = [end for end in shown_ones if end["status"] == status]
+        own = [span for span in shown_ones if span.end.status == status]
         if own:
             color = f"var(--{status})"
             bars.append(
                 {
                     "type": "bar", "orientation": "h", "name": f"{len(own)} {status}",
-                    "y": [workers[end["worker"]] for end in own], "x": [end["seconds"] for end in own],
-                    "base": [max(0, seconds_between(start, end["time"]) - end["seconds"]) for end in own],
+                    "y": [workers[span.worker] for span in own], "x": [span.seconds for span in own],
+                    "base": [max(0, seconds_between(start, span.end.time) - span.seconds) for span in own],
                     "hovertext": [
-                        f"{shown(end['trial_id'])}, {status}<br>{duration(end['seconds'])}, {end['epochs']} epochs"
-                        for end in own
+                        f"{shown(span.end.trial_id)}, {status}<br>{duration(span.seconds)}, {span.end.epochs} epochs"
+                        for span in own
                     ],
                     "hoverinfo": "text",
                     "marker": {
@@ -90,18 +98,18 @@ def spent(findings: Findings) -> Chart | None:
                     },
                 }
             )  # fmt: skip
-    wall = max(seconds_between(start, end["time"]) for end in findings.ends.values())
+    wall = max(seconds_between(start, end.time) for end in findings.ends)
     if wall <= 0:  # a clock was set back, or the times are invented
         return None
     whole, busy = len(workers) * wall, sum(trained.values())
-    begin = min(seconds_between(start, end["time"]) - end["seconds"] for end in ends)
+    begin = min(seconds_between(start, span.end.time) - span.seconds for span in spans)
     said = [
         f"{len(workers)} {'workers' if len(workers) > 1 else 'worker'} trained {duration(busy)} of {duration(whole)} "
         f"that they had while the search ran ({100 * busy / whole:.0f} %); the other {duration(max(0, whole - busy))} "
         f"went into the start ({duration(max(0, begin))} until the first trial), scheduling and waiting."
     ]
-    if len(shown_ones) < len(ends):
-        said.append(f"{len(shown_ones)} of {len(ends)} trials are drawn.")
+    if len(shown_ones) < len(spans):
+        said.append(f"{len(shown_ones)} of {len(spans)} trials are drawn.")
     if findings.manifest.get("end"):
         rest = max(0, findings.seconds - wall)
         said.append(f"The finalists, the test block and its tests took {duration(rest)} after it.")
@@ -153,7 +161,7 @@ def _bars(kind: str, rows: list[tuple[str, list[tuple[str, list[str]]]]], opened
     }  # fmt: skip
 
 
-def _prices(findings: Findings) -> dict[str, Any] | None:
+def _prices(findings: StudyData) -> dict[str, Any] | None:
     """The close on all days that were scored; a block apart from the one before begins a new line."""
     days: dict[str, float] = {}
     for known in (findings.validation, findings.test):
