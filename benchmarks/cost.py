@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from search.space.cost import Work, draw, work
+from search.cost.estimate import sample_point
+from search.cost.workload import Workload, epoch_workload
 from search.space.space import load_space
 from stockrnn.dataset.config import WindowConfig
 from stockrnn.networks.config import NetworkConfig
@@ -50,10 +51,10 @@ def step_seconds(
     return min(sum(step() for _ in range(repeats)) / repeats for _ in range(rounds))
 
 
-def step_work(window: WindowConfig, network: NetworkConfig, training: TrainingConfig, members: int) -> Work:
+def step_work(window: WindowConfig, network: NetworkConfig, training: TrainingConfig, members: int) -> Workload:
     """What `search.cost` says of one step of one fold's members."""
     sessions = training.batch_size + window.sequence_length  # as many windows as a batch has
-    return work(window, network, training, [sessions], 0, members, 1)
+    return epoch_workload(window, network, training, [sessions], 0, members, 1)
 
 
 def main() -> None:
@@ -68,12 +69,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    measured: list[tuple[Work, float]] = []
+    measured: list[tuple[Workload, float]] = []
     for path in options.spaces:
         space, random = load_space(path), Random(0)
         members = space.validation.folds * space.validation.seeds
         for _ in range(options.points):
-            shape = space.configurations(draw(space, random))
+            shape = space.configurations(sample_point(space, random))
             expected = step_work(*shape, members)
             if options.device == "cpu" and expected.seconds > options.longest:
                 continue
@@ -87,12 +88,13 @@ def main() -> None:
                 flush=True,
             )
     took = np.array([seconds for _, seconds in measured])
-    terms = np.array([(each.cells, each.values, each.products) for each, _ in measured])
+    terms = np.array([(each.steps, each.values, each.products) for each, _ in measured])
     rates, _ = nnls(terms / took[:, None], np.ones(len(took)))
     ratios = np.sort(took / (terms @ rates))
     low, high = np.quantile(ratios, [0.1, 0.9])
-    print(f"CELL, VALUE, PRODUCT = {', '.join(f'{rate:.2e}' for rate in rates)}; eight of ten shapes take {low:.2f} to "
-          f"{high:.2f} times what they say, all together {took.sum() / (terms @ rates).sum():.2f} times")  # fmt: skip
+    print(f"SECONDS_PER_STEP, SECONDS_PER_VALUE, SECONDS_PER_PRODUCT = {', '.join(f'{rate:.2e}' for rate in rates)}; "
+          f"eight of ten shapes take {low:.2f} to {high:.2f} times what they say, "
+          f"all together {took.sum() / (terms @ rates).sum():.2f} times")  # fmt: skip
 
 
 if __name__ == "__main__":

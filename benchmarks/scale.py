@@ -88,13 +88,13 @@ def study(options: argparse.Namespace) -> None:
 
     import search.study.study as real
     import search.tune.tuner
-    from search.cluster.ray_session import ENVIRONMENT, OBJECT_STORE
+    from search.cluster.ray_session import ENVIRONMENT, OBJECT_STORE_BYTES
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     os.environ["SCALE_SLEEP"] = str(options.sleep)
     ray.init(
-        address="local", num_cpus=options.workers[0], include_dashboard=False, object_store_memory=OBJECT_STORE,
+        address="local", num_cpus=options.workers[0], include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False, logging_level="CRITICAL",
     )  # fmt: skip
     overrides = {
@@ -121,7 +121,7 @@ def study(options: argparse.Namespace) -> None:
     real._Study.search = sampled
     with tempfile.TemporaryDirectory() as output:
         folder = Path(output) / "scale"
-        outcome = real.run_study(space, prices, space.folds(prices), real.Options(folder=folder, command="scale"))
+        outcome = real.run_study(space, prices, space.split(prices), real.Options(folder=folder, command="scale"))
         ended = time.monotonic()
         assert len(outcome.ends) == options.trials, outcome.failure
         times = [line["time"] for line in read_events(folder / "trials.jsonl") if line["event"] == "epoch"]

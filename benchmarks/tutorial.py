@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from benchmarks.drawing import Panel, Series, picture
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.results.leaderboard import table
 from search.results.predictions import read_predictions
 from search.results.ranking import network
@@ -140,7 +140,8 @@ def blocks(tutorial: StudyData, search: StudyData, market: Sequence[str]) -> Map
     return {
         "conditions": (
             f"Prices: {data['source']}, {data['start']} to {data['end']}. The four networks took "
-            f"{duration(tutorial.manifest['seconds'])}, the search {duration(search.manifest['seconds'])}; {versions}; "
+            f"{format_duration(tutorial.manifest['seconds'])}, the search "
+            f"{format_duration(search.manifest['seconds'])}; {versions}; "
             f"{tutorial.manifest['start'][:10]}. Command: `{' '.join(['python -m benchmarks.tutorial', *market])}`."
         ),
         "network": f"The chart shows the network with the best validation score of the four: {network(row)}. "

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.common.errors import UserError
-from search.common.messages import one_line, shortened, suggestion
+from search.common.messages import one_line, shorten, suggest
 from search.results.leaderboard import LEFT, aligned, cell_text, csv_text, markdown_cell, table
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.reader import StudyData, read_study
 from search.results.schemas import plain
-from stockrnn.io.storage import StorageError, copied
+from stockrnn.io.storage import StorageError, local_copy
 
 __all__ = ["main"]
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     options = parser.parse_args(arguments)
     try:
-        with copied(options.place, _needed) as folder:
+        with local_copy(options.place, _needed) as folder:
             try:
                 print(_board(folder, options))
             except UserError as error:
@@ -126,7 +126,7 @@ def _top(text: str | None) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
-        raise UserError(f"--top {shortened(text)}: is no number of rows; write a whole number, at least 1")
+        raise UserError(f"--top {shorten(text)}: is no number of rows; write a whole number, at least 1")
     return int(text)
 
 
@@ -141,8 +141,8 @@ def _names(text: str | None, known: Sequence[str], default: Sequence[str]) -> tu
 
 def _check(name: str, known: Sequence[str], option: str) -> None:
     if name not in known:
-        choice = suggestion(name, known) or f"; choose from {', '.join(known)}"
-        raise UserError(f"{option} {shortened(name)}: there is no such column{choice}")
+        choice = suggest(name, known) or f"; choose from {', '.join(known)}"
+        raise UserError(f"{option} {shorten(name)}: there is no such column{choice}")
 
 
 def _sorted(rows: Sequence[Row], options: argparse.Namespace, known: Sequence[str]) -> list[Row]:

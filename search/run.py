@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return WRONG_INPUT
-    from search.common.credentials import without_credentials
+    from search.common.credentials import strip_credentials
     from search.common.errors import UserError
     from search.common.messages import one_line
     from search.space.document import SpaceError
@@ -55,14 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options, restarted(alone=arguments is None))
     except SpaceError as error:
-        print(*map(without_credentials, error.problems), sep="\n", file=sys.stderr)
+        print(*map(strip_credentials, error.problems), sep="\n", file=sys.stderr)
     except StorageError as error:
         print(
             f"{one_line(str(error))}; results are kept there; check the URL, its keys and the way to it",
             file=sys.stderr,
         )
     except UserError as error:
-        print(*(one_line(without_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
+        print(*(one_line(strip_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
     except KeyboardInterrupt:  # before the study took over
         print(AT_ONCE, file=sys.stderr)
         return INTERRUPTED
@@ -119,15 +119,15 @@ def _studies(
     Args:
         going: the place of the one that ran when Ray died, or None.
     """
-    from search.cluster.ray_session import ray_running
+    from search.cluster.ray_session import connect_ray
     from search.report.comparison import write_comparison
     from search.results.remote_sync import work_folder
-    from stockrnn.io.storage import RemoteFolder, is_url, joined
+    from stockrnn.io.storage import RemoteFolder, is_url, join_path
 
     restart = options.restart
     places = [*restart.ended, *([going] if going else []), *(place for *_, place in plans)]
     codes = [restart.code]
-    with ray_running(options.address, insecure=options.insecure, niceness=niceness(options)):
+    with connect_ray(options.address, insecure=options.insecure, niceness=niceness(options)):
         for number in range(len(restart.ended), len(places)):
             options.restart = replace(
                 restart, ended=tuple(places[:number]), running=places[number], code=max(codes), several=True
@@ -151,7 +151,7 @@ def _studies(
         RemoteFolder(options.output).write(name, page.read_bytes())
     else:
         write_comparison(begun, Path(options.output) / name)
-    _show(f"{len(begun)} studies, side by side: {joined(options.output, name)}")
+    _show(f"{len(begun)} studies, side by side: {join_path(options.output, name)}")
     return max(codes)
 
 
@@ -223,7 +223,7 @@ def _resume(
             + f"\n--resume {options.resume}: a study goes on as it began, or its trials cannot be compared; "
             "undo this, begin another study, or add --force"
         )
-    splits = space.folds(prices)
+    splits = space.split(prices)
     if options.dry_run:
         print(plan(space, prices, splits))
         return DONE
@@ -236,7 +236,7 @@ def _study(
     budget: float | None, most: str | None, mirror: "Mirror | None" = None,
 ) -> int:  # fmt: skip
     from search.cli.summary import summary
-    from search.common.credentials import without_credentials
+    from search.common.credentials import strip_credentials
     from search.common.messages import one_line
     from search.study.restart import Restarter
 
@@ -252,7 +252,7 @@ def _study(
         space, prices, splits,
         study.Options(
             folder=folder, mirror=mirror,
-            command=without_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
+            command=strip_credentials(shlex.join(["python", "-m", "search.run", *sys.argv[1:]])),
             max_concurrent=None if most is None else int(most), time_budget=budget, address=options.address,
             insecure=options.insecure, niceness=niceness(options), restarter=restarter, quiet=options.quiet,
             resume=bool(options.resume), reopen_test=options.reopen_test,

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stockrnn.forecaster.text import MAX_TEXT_LENGTH, text
+from stockrnn.forecaster.files import ForecasterError, read_json_object
+from stockrnn.forecaster.text import MAX_TEXT_LENGTH, format_forecast
 from stockrnn.io.errors import UserError
-from stockrnn.io.files import line, read_object
-from stockrnn.io.storage import StorageError, copied
+from stockrnn.io.files import line
+from stockrnn.io.storage import StorageError, local_copy
 
 if TYPE_CHECKING:
     from stockrnn.dataset.config import DataConfig
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"python -m stockrnn.forecast: {message}", file=sys.stderr)
         return WRONG_INPUT
     try:
-        with copied(options.study, _is_needed) as folder:
+        with local_copy(options.study, _is_needed) as folder:
             try:
                 report = _report(options, str(folder))
             except _OptionError as error:
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for warning in report["warnings"]:
         print(line(warning, MAX_TEXT_LENGTH), file=sys.stderr)
     try:
-        print(json.dumps(report, indent=2, allow_nan=False) if options.json else text(report), flush=True)
+        print(json.dumps(report, indent=2, allow_nan=False) if options.json else format_forecast(report), flush=True)
     except BrokenPipeError:  # the reader closed the pipe; without this, Python reports the error again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
@@ -116,7 +117,7 @@ def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
         raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
     # These imports take seconds, so the folder is checked first.
     from stockrnn.dataset.alignment import prepare
-    from stockrnn.forecaster.forecaster import Forecaster, ForecasterError
+    from stockrnn.forecaster.forecaster import Forecaster
     from stockrnn.prices.series import PriceError
 
     try:
@@ -205,7 +206,7 @@ def _study_results(path: Path, trial_id: str) -> dict[str, Any]:
     Returns:
         `verdict`: sentences, or None if the study has no verdict; `held`: share of test days by interval level.
     """
-    manifest = read_object(path, MAX_MANIFEST_BYTES) if path.exists() else {}
+    manifest = read_json_object(path, MAX_MANIFEST_BYTES) if path.exists() else {}
     verdict = manifest.get("verdict")
     sentences = [verdict] if isinstance(verdict, str) else verdict or []
     if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):

@@ -38,7 +38,7 @@ PAGE = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
 
 def test_everybody_validates_and_forecasts_the_days_of_the_study():
     space = load_space(str(ROOT / "benchmarks/twenty.yaml"), [("validation.folds", "3", "--set")])
-    splits = space.folds(prepare(space.data))
+    splits = space.split(prepare(space.data))
     end = len(table())
     assert splits.test == range(end - BLOCK, end)
     assert [fold.validation for fold in splits.folds] == [

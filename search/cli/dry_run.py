@@ -1,7 +1,7 @@
 """What a study will do and cost, in words: the text of `--dry-run`."""
 
-from search.common.messages import at_epochs, one_line
-from search.space.cost import Cost, estimate
+from search.common.messages import format_epochs, one_line
+from search.cost.estimate import Cost, estimate_cost
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.prices.series import Prices
@@ -20,7 +20,7 @@ def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str
     validation, scheduler = space.validation, space.scheduler
     networks = validation.folds * validation.seeds
     lines = [space.as_yaml(), *_folds(space, prices, splits)]
-    rungs = at_epochs(scheduler.rungs)
+    rungs = format_epochs(scheduler.rungs)
     lines.append(
         f"study:  {space.num_samples} trials of {networks} networks ({validation.folds} folds x {validation.seeds} "
         f"seeds), at most {scheduler.max_epochs} epochs"
@@ -30,7 +30,7 @@ def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str
     if space.search.finalists:
         count, seeds = space.search.finalists, space.search.finalist_seeds
         lines.append(f"then:   {count} finalists of {seeds} networks each on the test block, once")
-    return "\n".join([*lines, *_cost(space, estimate(space, splits))])
+    return "\n".join([*lines, *_cost(space, estimate_cost(space, splits))])
 
 
 def _folds(space: Space, prices: Prices | None, splits: WalkForward | None) -> list[str]:
@@ -62,10 +62,11 @@ def _cost(space: Space, cost: Cost | None) -> list[str]:
     epochs, spans = cost.epochs, [f"{_span(*cost.core_seconds)} of a CPU core, by rates measured on an AMD EPYC"]
     if space.resources.gpu or any(entry.gpu for entry in space.resources.when):
         spans.insert(0, f"{_span(*cost.gpu_seconds)} of a GPU at 10 to 1 TFLOP/s, assumed: none was measured; or")
-    likely = f"{epochs.most:,} epochs"
-    if epochs.least < epochs.most:
+    likely = f"{epochs.maximum:,} epochs"
+    if epochs.minimum < epochs.maximum:
         likely = (
-            f"about {epochs.likely:,.0f} epochs ({epochs.least:,} if all trials stop early, {epochs.most:,} if none)"
+            f"about {epochs.expected:,.0f} epochs ({epochs.minimum:,} if all trials stop early, "
+            f"{epochs.maximum:,} if none)"
         )
     return [
         f"cost:   {likely}; with the finalists {_operations(cost.operations)}, an estimate:",

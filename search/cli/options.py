@@ -147,20 +147,20 @@ def overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     Raises:
         OptionError: an option that names no key or no value.
     """
-    from search.common.credentials import without_credentials
+    from search.common.credentials import strip_credentials
 
     laid = []
     for setting in options.settings:
         name, equals, value = setting.partition("=")
         if not equals:
             raise OptionError(f"--set {setting}: has no '='; write --set KEY=VALUE, as in --set seed=1")
-        laid.append((name.strip(), value, f"--set {without_credentials(setting)}"))
+        laid.append((name.strip(), value, f"--set {strip_credentials(setting)}"))
     for track in options.trackers:
         name, equals, value = track.partition("=")
         if name == "mlflow" and not value:
             raise OptionError(f"--track {track}: names no address; write --track mlflow=sqlite:///mlflow.db, say")
         laid.append(
-            (f"tracking.{name}", json.dumps(value) if equals else "true", f"--track {without_credentials(track)}")
+            (f"tracking.{name}", json.dumps(value) if equals else "true", f"--track {strip_credentials(track)}")
         )
     if options.ticker is not None:
         laid.append(("data.source", "yahoo", f"--ticker {options.ticker}"))

@@ -12,7 +12,7 @@ from search.results.remote_lock import LEFT
 from search.space.space import Space
 from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.walk_forward import WalkForward
-from stockrnn.io.storage import RemoteFolder, is_url, joined
+from stockrnn.io.storage import RemoteFolder, is_url, join_path
 from stockrnn.prices.loading import Access
 from stockrnn.prices.series import Prices
 from stockrnn.prices.yahoo.client import YahooUnavailableError
@@ -30,8 +30,8 @@ def planned(options: argparse.Namespace, space: Space, access: Access) -> Plan:
         PriceError: there are no such prices.
     """
     prices = prepare(space.data, access)
-    fitting = space.fitting(prices)
-    splits = fitting.folds(prices)
+    fitting = space.adapted_to(prices)
+    splits = fitting.split(prices)
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
@@ -66,7 +66,7 @@ def _place(options: argparse.Namespace, space: Space) -> str:
     Raises:
         SpaceError: there is something.
     """
-    place = joined(options.output, space.name)
+    place = join_path(options.output, space.name)
     if RemoteFolder(place).names().keys() - LEFT if is_url(place) else os.path.lexists(place):
         raise space.error(
             ("name",), f"{place} exists already; each study has a folder of its own; go on with it by --resume "

@@ -4,12 +4,12 @@ import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
-from search.common.durations import duration
+from search.common.durations import format_duration
 from search.results.leaderboard import table
 from search.results.ranking import BASELINE, ENSEMBLE
 from search.space.space import Space
 from search.study.study import Outcome
-from stockrnn.io.storage import joined
+from stockrnn.io.storage import join_path
 
 __all__ = ["summary"]
 
@@ -42,10 +42,10 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
         parts.append(f"The time budget ended the study after {ended} of {space.num_samples} trials.")
     parts.append("")
     before = f" ({outcome.before} before it was resumed)" if outcome.before else ""
-    parts.append(f"{ended} trials{before} in {duration(outcome.seconds)}")
+    parts.append(f"{ended} trials{before} in {format_duration(outcome.seconds)}")
     for what, name in (("report", "report.html"), ("leaderboard", "leaderboard.csv"), ("every epoch", "trials.jsonl")):
         if (folder / name).exists():
-            parts.append(f"{what:13}{joined(place, name)}")
+            parts.append(f"{what:13}{join_path(place, name)}")
     if place != str(folder):
         parts.append(f"{'copy':13}{folder}")
     missing = "" if find_spec("optuna_dashboard") else "  (pip install optuna-dashboard)"
@@ -63,6 +63,6 @@ def _nothing_ended(space: Space, outcome: Outcome) -> str:
         running.append(f"{more} more were running")
     return (
         f"The time budget ended the study before any of its {space.num_samples} trials had ended. It counts from the "
-        f"first trial's start, {duration(outcome.startup or 0)} after the study's; by its end {', '.join(running)}, of "
-        f"at most {space.scheduler.max_epochs} epochs. Give it more time."
+        f"first trial's start, {format_duration(outcome.startup or 0)} after the study's; by its end "
+        f"{', '.join(running)}, of at most {space.scheduler.max_epochs} epochs. Give it more time."
     )

@@ -1,4 +1,4 @@
 """Start or join Ray: authentication, autoscaling, shared folders, GPUs, resource demands.
 
-Imports `search.space` and what is below it, and Ray.
+Imports `search.space` and the folders below it, and Ray.
 """

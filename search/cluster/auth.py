@@ -1,6 +1,7 @@
-"""Who may join which cluster: a token goes with every cluster, or the user says in so many words that none is needed.
+"""Check whether a Ray cluster may be joined, and create a token for a local Ray.
 
-Whoever reaches a cluster without a token can run any code on it.
+Anyone who can connect to a cluster without a token can run any code on it. So a study joins only clusters that require
+a token, unless the user allows others with `--insecure`.
 """
 
 import ipaddress
@@ -15,63 +16,63 @@ from pathlib import Path
 
 from search.common.errors import UserError
 
-__all__ = ["AdmissionError", "admit", "ensure_token"]
+__all__ = ["ClusterError", "check_access", "ensure_token"]
 
-TIMEOUT = 28.0  # seconds
-WHERE = "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
-
-
-class AdmissionError(ConnectionError, UserError):
-    """A cluster that is not joined, and why, in one line."""
+PROBE_TIMEOUT = 28.0  # seconds
+TOKEN_PLACES = "RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
 
 
-def admit(address: str, *, insecure: bool) -> tuple[str, str]:
-    """Whether a cluster may be joined; nothing of Ray runs in this process for it, and no token goes to an open one.
+class ClusterError(ConnectionError, UserError):
+    """A cluster cannot be joined; the message is one line."""
+
+
+def check_access(address: str, *, insecure: bool) -> tuple[str, str]:
+    """Check that a cluster may be joined. This process does not start Ray, and no token is sent to an open cluster.
 
     Args:
         address: HOST:PORT, or `auto`.
-        insecure: join one that asks for no token even if others can reach it.
+        insecure: also accept a cluster that requires no token and that other machines can reach.
 
     Returns:
-        Its HOST:PORT, and what RAY_AUTH_MODE must be: `token` or `disabled`.
+        The cluster's HOST:PORT, and the value for RAY_AUTH_MODE: `token` or `disabled`.
 
     Raises:
-        AdmissionError: nothing answers, it takes no token of ours, or anybody may join it.
+        ClusterError: no cluster answers, it rejects the token, or it requires no token.
     """
     if address.startswith("ray://"):
-        raise AdmissionError(
-            f"--address {address}: is an address for Ray clients; a study runs on a machine of the cluster, next to "
-            "its results; submit it there: ray job submit -- python -m search.run SPACE.yaml --address auto"
+        raise ClusterError(
+            f"--address {address}: ray:// is for Ray clients; a study runs on a machine of the cluster; submit it "
+            "there: ray job submit -- python -m search.run SPACE.yaml --address auto"
         )
-    answer = _knock(address)
-    if answer["silent"]:
-        raise AdmissionError(f"--address {address}: no Ray cluster answers ({answer['silent']}); check it")
-    where = str(answer["address"])
-    if answer["open"]:
-        if not insecure and not _loopback(where):
-            raise AdmissionError(
-                f"--address {address}: asks for no token, so whoever reaches {where} runs code on it; a cluster others "
-                "can reach must ask for one; start it with RAY_AUTH_MODE=token, or add --insecure"
+    found = _probe(address)
+    if found["error"]:
+        raise ClusterError(f"--address {address}: no Ray cluster answers ({found['error']}); check the address")
+    host_port = str(found["address"])
+    if found["open"]:
+        if not insecure and not _is_loopback(host_port):
+            raise ClusterError(
+                f"--address {address}: requires no token, so anyone who can connect to {host_port} can run code on it; "
+                "start the cluster with RAY_AUTH_MODE=token, or add --insecure"
             )
-        return where, "disabled"
-    if not answer["token"]:
-        raise AdmissionError(
-            f"--address {address}: asks for a token, and there is none here; it must be the cluster's own; put it "
-            f"into {WHERE}"
+        return host_port, "disabled"
+    if not found["has_token"]:
+        raise ClusterError(
+            f"--address {address}: requires a token, and none was found; write the token of the cluster to "
+            f"{TOKEN_PLACES}"
         )
-    if not answer["known"]:
-        raise AdmissionError(
-            f"--address {address}: does not take the token that is here; it must be the cluster's own; put that into "
-            f"{WHERE}"
+    if not found["accepted"]:
+        raise ClusterError(
+            f"--address {address}: rejects your token; it must be the token of the cluster; write that to "
+            f"{TOKEN_PLACES}"
         )
-    return where, "token"
+    return host_port, "token"
 
 
 def ensure_token() -> None:
-    """See that there is a token for a Ray of our own; a new one is for this user's eyes only.
+    """Create a token for a local Ray if there is none. Only this user can read a new token.
 
     Raises:
-        AdmissionError: the file can be neither read nor made.
+        ClusterError: the token file cannot be read or created.
     """
     if os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return
@@ -81,50 +82,50 @@ def ensure_token() -> None:
         if path.exists() and path.read_text(encoding="utf-8").strip():
             return
         if named:
-            raise AdmissionError(f"RAY_AUTH_TOKEN_PATH {path}: holds no token; it names a file with one; correct it")
+            raise ClusterError(f"RAY_AUTH_TOKEN_PATH {path}: contains no token; name a file with a token")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = path.with_name(f".{uuid.uuid4().hex}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         with open(os.open(part, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(32))
-        _put(part, path)
-    except AdmissionError:
+        _install_token(part, path)
+    except ClusterError:
         raise
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise AdmissionError(
-            f"{path}: cannot be used ({why}); Ray's token is kept there; make it readable, or name another file in "
-            "RAY_AUTH_TOKEN_PATH"
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ClusterError(
+            f"{path}: cannot be used ({reason}); Ray stores its token there; make the file readable, or name another "
+            "one in RAY_AUTH_TOKEN_PATH"
         ) from None
 
 
-def _put(part: Path, path: Path) -> None:
-    """Put a new token in its place; one that another study has made meanwhile stays, its workers read it."""
+def _install_token(part: Path, path: Path) -> None:
+    """Move a new token to its path, unless another study has created one there: the workers of that study use it."""
     try:
         os.link(part, path)
     except FileExistsError:
         if not path.read_text(encoding="utf-8").strip():
             part.replace(path)
-    except OSError:  # a file system without hard links
+    except OSError:  # the file system has no hard links
         part.replace(path)
     part.unlink(missing_ok=True)
 
 
-def _knock(address: str) -> dict[str, str | bool | None]:
+def _probe(address: str) -> dict[str, str | bool | None]:
     path = Path(__file__).with_name("auth_probe.py")
     try:
         done = subprocess.run(
             [sys.executable, "-P", str(path), address],
-            capture_output=True, text=True, timeout=TIMEOUT, check=True, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PROBE_TIMEOUT, check=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        answer: dict[str, str | bool | None] = json.loads(done.stdout.splitlines()[-1])
-        return answer
-    except (subprocess.SubprocessError, IndexError, ValueError):  # what answers may be anything
-        raise AdmissionError(f"--address {address}: what listens there is no Ray; name a cluster's HOST:PORT") from None
+        found: dict[str, str | bool | None] = json.loads(done.stdout.splitlines()[-1])
+        return found
+    except (subprocess.SubprocessError, IndexError, ValueError):  # the server may not be a Ray at all
+        raise ClusterError(f"--address {address}: this server is not Ray; name the HOST:PORT of a cluster") from None
 
 
-def _loopback(where: str) -> bool:
-    """Whether only this machine reaches an address, HOST:PORT; a name counts by what it stands for."""
-    host = where.rpartition(":")[0].strip("[]")
+def _is_loopback(host_port: str) -> bool:
+    """Return whether only this machine can reach HOST:PORT. A host name is resolved first."""
+    host = host_port.rpartition(":")[0].strip("[]")
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return all(ipaddress.ip_address(str(info[4][0]).partition("%")[0]).is_loopback for info in found)

@@ -1,6 +1,7 @@
-"""A knock at a cluster's door, in a process of its own: where it is, whether it asks for a token, and takes ours.
+"""Probe a Ray cluster's authentication in a subprocess: its address, and whether it requires and accepts the token.
 
-Ray answers a wrong token with 20 seconds of log lines, and a missing one may abort the process.
+A subprocess is needed because Ray logs for 20 seconds after a wrong token, and may abort the process if a token is
+missing.
 """
 
 import json
@@ -10,22 +11,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["main"]
+__all__ = ["probe"]
 
-TIMEOUT = 5.0  # seconds a question
-TOKEN_SOURCES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+TIMEOUT = 5.0  # seconds per request
+TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
-def main(address: str) -> dict[str, str | bool | None]:
-    """What a cluster at an address answers; `auto` is the one on this machine, or at RAY_ADDRESS.
+def probe(address: str) -> dict[str, str | bool | None]:
+    """Connect to the cluster at an address; `auto` is the one on this machine, or at RAY_ADDRESS.
 
     Returns:
-        `address`: HOST:PORT, or the address as given where none was found. `silent`: why nothing answers, or None.
-        `open`: it answers without a token. `token`: whether there is one here. `known`: it takes that token; one that
-        is open is not asked.
+        `address`: HOST:PORT, or the given address if no cluster was found. `error`: why there was no answer, or None.
+        `open`: the cluster answers without a token. `has_token`: this machine has a token. `accepted`: the cluster
+        accepts this token. No token is sent to an open cluster.
     """
     found: dict[str, str | bool | None] = {
-        "address": address, "silent": None, "open": False, "token": False, "known": False,
+        "address": address, "error": None, "open": False, "has_token": False, "accepted": False,
     }  # fmt: skip
     if address == "auto":
         from ray._private.services import canonicalize_bootstrap_address
@@ -33,35 +34,35 @@ def main(address: str) -> dict[str, str | bool | None]:
         try:
             found["address"] = canonicalize_bootstrap_address(address)
         except ConnectionError:
-            return found | {"silent": "none runs on this machine, and RAY_ADDRESS names none"}
+            return found | {"error": "none runs on this machine, and RAY_ADDRESS is not set"}
     host, _, port = str(found["address"]).rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=TIMEOUT).close()
     except (OSError, OverflowError, ValueError) as error:
-        return found | {"silent": str(error)}
+        return found | {"error": str(error)}
     from ray.exceptions import AuthenticationError, RpcError
 
     try:
-        found["token"] = _has_token()
-        with _no_token():
+        found["has_token"] = _has_token()
+        with _without_token():
             found["open"] = _answers(found["address"], "disabled")
-        if found["token"] and not found["open"]:  # who asks for none is shown none
-            found["known"] = _answers(found["address"], "token")
+        if found["has_token"] and not found["open"]:
+            found["accepted"] = _answers(found["address"], "token")
     except AuthenticationError:
-        return found  # RAY_AUTH_TOKEN_PATH names no file that can be read
+        return found  # the file at RAY_AUTH_TOKEN_PATH cannot be read
     except RpcError:
-        return found | {"silent": "what listens there is no Ray"}
+        return found | {"error": "this server is not Ray"}
     return found
 
 
 @contextmanager
-def _no_token() -> Iterator[None]:
-    """Within, none is at hand: what answers may be anybody."""
-    kept = {name: os.environ.pop(name) for name in TOKEN_SOURCES if name in os.environ}
+def _without_token() -> Iterator[None]:
+    """Remove the token from the environment meanwhile, because the server may belong to anyone."""
+    saved = {name: os.environ.pop(name) for name in TOKEN_VARIABLES if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(kept)
+        os.environ.update(saved)
 
 
 def _has_token() -> bool:
@@ -85,4 +86,4 @@ def _answers(address: object, mode: str) -> bool:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1])))
+    print(json.dumps(probe(sys.argv[1])))

@@ -1,7 +1,7 @@
-"""The machines that a cluster's autoscaler may start, as far as its configuration lies on this machine.
+"""Read which node types a cluster's autoscaler can start.
 
-Ray's autoscaler tells which machines it has and is starting, not which it could start. `ray up` leaves what it was
-given in the head's home, and studies run on the head.
+Ray reports the nodes that run or start, but not the types that it could start. `ray up` leaves its configuration in the
+home directory of the head node, where studies run.
 """
 
 from collections.abc import Mapping
@@ -10,26 +10,28 @@ from pathlib import Path
 import ray
 import yaml
 
-from stockrnn.io.files import FileError, plain_bytes
+from stockrnn.io.files import FileError, read_bytes
 
-__all__ = ["offered"]
+__all__ = ["read_node_types"]
 
 CONFIGURATION = "~/ray_bootstrap_config.yaml"
-MOST_BYTES = 1_000_000
-HEAD = "node:__internal_head__"
+MAX_CONFIGURATION_BYTES = 1_000_000
+HEAD_RESOURCE = "node:__internal_head__"
 
 
-def offered() -> list[Mapping[str, float]] | None:
-    """What each kind of machine has that may be started, by Ray's names; None where that is not known here."""
+def read_node_types() -> list[Mapping[str, float]] | None:
+    """Return the resources of each node type that can be started, by Ray's names; None if they are unknown."""
     own = ray.util.get_node_ip_address()
     if not any(
-        node["Alive"] and HEAD in node["Resources"] and node["NodeManagerAddress"] == own for node in ray.nodes()
+        node["Alive"] and HEAD_RESOURCE in node["Resources"] and node["NodeManagerAddress"] == own
+        for node in ray.nodes()
     ):
         return None
     try:
-        kinds = yaml.safe_load(plain_bytes(str(Path(CONFIGURATION).expanduser()), MOST_BYTES))["available_node_types"]
-        machines = [kind["resources"] for kind in kinds.values() if kind.get("max_workers", 1)]
-        known = all(isinstance(number, int | float) for machine in machines for number in machine.values())
+        content = read_bytes(Path(CONFIGURATION).expanduser(), MAX_CONFIGURATION_BYTES)
+        types = yaml.safe_load(content)["available_node_types"]
+        nodes = [kind["resources"] for kind in types.values() if kind.get("max_workers", 1)]
+        known = all(isinstance(number, int | float) for node in nodes for number in node.values())
     except (FileNotFoundError, FileError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return None  # another cluster's way, or an older one's: whatever is asked for may come
-    return machines if known and all(machines) else None
+        return None  # another kind of cluster, or another version of the format
+    return nodes if known and all(nodes) else None

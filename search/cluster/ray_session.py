@@ -1,4 +1,4 @@
-"""Start a Ray of our own on this machine, or join a cluster; and say how many trials run side by side."""
+"""Start Ray on this machine or join a cluster, and compute how many trials run in parallel."""
 
 import json
 import logging
@@ -15,46 +15,46 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ignore[attr-defined]
 
-from search.cluster.auth import AdmissionError, admit, ensure_token
-from search.cluster.autoscaler import offered
+from search.cluster.auth import ClusterError, check_access, ensure_token
+from search.cluster.autoscaler import read_node_types
 from search.cluster.ray_folder import private_folder
 from search.common.messages import one_line
-from search.space.resources import NICENESS, SHARES, Demand
+from search.space.resources import GPU_SHARES, NICENESS, Demand
 from search.space.sections import AUTO
 from search.space.space import Space
 from search.space.yaml_reader import Key
 
-__all__ = ["Room", "ray_running", "slots"]
+__all__ = ["ConcurrencyLimit", "connect_ray", "count_slots"]
 
-OBJECT_STORE = 256 * 1024**2  # bytes: the prices and Ray's own needs
-JOINING = 15.0  # seconds: nodes that are starting by hand join, an autoscaler says that it is there
-LOOK = 1.0  # seconds between two looks at a cluster's machines
+OBJECT_STORE_BYTES = 256 * 1024**2  # for the prices and for Ray itself
+JOIN_TIMEOUT = 15.0  # seconds, in which nodes that start now join and an autoscaler reports its state
+REFRESH_INTERVAL = 1.0  # seconds between two queries of a cluster's nodes
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else every worker warns of it
-    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the older output is silent, the newer is not
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # otherwise every worker logs a warning about it
+    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the old output prints nothing, but the new one does
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the searcher says when it is enough
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the searcher limits the trials instead
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files per trial
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours ends the study through the stopper
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # search.tune.stopper handles the signal
 }
 
 
 @contextmanager
-def ray_running(address: str | None, *, insecure: bool = False, niceness: int = NICENESS) -> Iterator[None]:
-    """Within: a Ray of our own on this machine, or the cluster at an address; disconnected or gone afterwards.
+def connect_ray(address: str | None, *, insecure: bool = False, niceness: int = NICENESS) -> Iterator[None]:
+    """Start Ray on this machine or join the cluster at an address; shut down or disconnect at the end.
 
-    Within another one nothing happens: it is the same Ray. Our own listens on loopback alone, whoever talks to it must
-    have the token, and its files are in a folder that nobody else enters and that is removed.
+    If this process is connected to Ray already, that connection is used. A local Ray listens on loopback only, requires
+    the token, and stores its files in a private folder that is removed at the end.
 
     Args:
-        insecure: join a cluster that others can reach and that asks for no token.
-        niceness: of the workers of our own, 0 to 19.
+        insecure: also join a cluster that requires no token and that other machines can reach.
+        niceness: of the workers of a local Ray, 0 to 19.
 
     Raises:
-        AdmissionError: the cluster does not answer, or must not be joined.
-        FolderError: there is no place for the folder of our own.
+        ClusterError: the cluster does not answer, or must not be joined.
+        FolderError: no place is suitable for the folder of a local Ray.
     """
     if ray.is_initialized():  # several studies, one after another
         yield
@@ -66,100 +66,98 @@ def ray_running(address: str | None, *, insecure: bool = False, niceness: int = 
     with ExitStack() as stack:
         if address in (None, "local"):
             ensure_token()
-            stack.enter_context(_authentication("token"))
-            stack.enter_context(_loopback())
+            stack.enter_context(_set_auth_mode("token"))
+            stack.enter_context(_listen_on_loopback())
             folder = stack.enter_context(private_folder())
-            where: dict[str, Any] = {
-                "address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE,
-                "_temp_dir": str(folder / "r"),  # Ray opens that to everybody
+            options: dict[str, Any] = {
+                "address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES,
+                "_temp_dir": str(folder / "r"),  # Ray gives all users access to this folder, but not to its parent
                 "_system_config": {"worker_niceness": max(niceness, os.nice(0))},  # only root may lower it
             }  # fmt: skip
         else:
             assert address is not None
-            joined, mode = admit(address, insecure=insecure)
-            stack.enter_context(_authentication(mode))
-            where = {"address": joined}
+            host_port, mode = check_access(address, insecure=insecure)
+            stack.enter_context(_set_auth_mode(mode))
+            options = {"address": host_port}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                _start(address, where)
-            stack.enter_context(_silence())
+                _initialize_ray(address, options)
+            stack.enter_context(_suppress_ray_logs())
             yield
-        except SystemExit:  # Ray's own answer to SIGTERM while it starts
+        except SystemExit:  # Ray raises it for a SIGTERM while it starts
             raise KeyboardInterrupt from None
         finally:
             ray.shutdown()
 
 
-def slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | None, address: str | None) -> int:
-    """Trials that run side by side: as many as fit, or as `max_concurrent` says.
+def count_slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | None, address: str | None) -> int:
+    """Return how many trials run in parallel: as many as fit, at most `max_concurrent`.
 
-    There is a slot for each trial that the CPUs hold and one for each that the GPUs hold, so that neither waits while
-    trials of the other kind are proposed.
-
-    A cluster (an address) may grow when trials wait for it, so there `max_concurrent` counts, not what is up now.
+    The trials that fit on CPUs and those that fit on GPUs are added, so that neither kind waits for the other. On a
+    cluster (with an address), nodes can join later, so `max_concurrent` counts even if it is larger.
 
     Args:
-        kinds: all that trials of the space may ask for.
+        kinds: all demands that trials of the space can have.
 
     Raises:
-        SpaceError: a trial asks for more than any machine has, and none can come.
+        SpaceError: a trial needs more than any node has, and no such node can be started.
     """
-    most = max_concurrent
     if address is not None:
-        return min(most or max(1, _room(space, kinds)), space.num_samples)
-    have = ray.cluster_resources()
+        return min(max_concurrent or max(1, _count_on_cluster(space, kinds)), space.num_samples)
+    total = ray.cluster_resources()
     for kind in kinds:
-        for name, key, needed in _wanted(kind):
-            available = have.get(name, 0)
+        for name, key, needed in _list_resources(kind):
+            available = total.get(name, 0)
             if needed > available:
                 raise space.error(
                     key,
-                    f"{needed:g} a trial, but there are {available:g} here; a trial must fit; lower it or join a "
-                    "cluster",
+                    f"{needed:g} per trial, but this machine has {available:g}; a trial must fit; lower the value or "
+                    "join a cluster",
                 )
-    fits = _fitting(kinds, [have])
-    return min(fits, most or fits, space.num_samples)
+    fitting = _count_fitting(kinds, [total])
+    return min(fitting, max_concurrent or fitting, space.num_samples)
 
 
-class Room:
-    """How many trials may be under way, those that wait for a machine included; asked before each is proposed.
+class ConcurrencyLimit:
+    """How many trials may run or wait for a node. The searcher calls it before it proposes a trial.
 
-    As many as `max_concurrent` says. Where it says nothing, on a cluster, as many as fit the machines that are there at
-    that moment: they come and go. An autoscaler starts machines only for trials that wait: there half as many wait as
-    fit, at least one, so that the cluster grows and the sampler is not far ahead of what it knows.
+    The limit is `max_concurrent`. On a cluster without `max_concurrent`, it is the number of trials that fit on the
+    nodes of the moment, because nodes join and leave. An autoscaler starts nodes only for waiting trials. So with an
+    autoscaler, the limit is larger by half of the trials that fit, at least by one. Then the cluster grows, and the
+    sampler still proposes only a few points before it has the results of the earlier ones.
 
     Args:
-        first: what `slots` said.
+        first: the result of `count_slots`.
     """
 
     def __init__(self, kinds: Sequence[Demand], first: int, max_concurrent: int | None, address: str | None) -> None:
-        self._kinds, self._now, self._looked = kinds, first, 0.0
+        self._kinds, self._limit, self._updated = kinds, first, 0.0
         self._fixed = address is None or max_concurrent is not None
-        self._grows = not self._fixed and _autoscaled()
+        self._grows = not self._fixed and _has_autoscaler()
 
     def __call__(self) -> int:
-        if not self._fixed and time.monotonic() - self._looked > LOOK:
-            fits = _fitting(self._kinds, _machines())
-            self._now = max(1, fits + (max(1, fits // 2) if self._grows else 0))
-            self._looked = time.monotonic()
-        return self._now
+        if not self._fixed and time.monotonic() - self._updated > REFRESH_INTERVAL:
+            fitting = _count_fitting(self._kinds, _list_nodes())
+            self._limit = max(1, fitting + (max(1, fitting // 2) if self._grows else 0))
+            self._updated = time.monotonic()
+        return self._limit
 
 
-def _start(address: str | None, where: Mapping[str, Any]) -> None:
+def _initialize_ray(address: str | None, options: Mapping[str, Any]) -> None:
     try:
-        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
-    except (RuntimeError, ConnectionError) as error:  # another Ray or Python there, say
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
+    except (RuntimeError, ConnectionError) as error:  # for example, the cluster has another version of Ray or Python
         if address is None:
             raise
-        raise AdmissionError(f"--address {address}: cannot be joined ({one_line(str(error))}); check it") from None
+        raise ClusterError(f"--address {address}: cannot be joined ({one_line(str(error))}); check it") from None
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Within: what Ray reports of its machines and workers is not printed: the study says in its own words what counts.
+def _suppress_ray_logs() -> Iterator[None]:
+    """Do not print what Ray logs about nodes and workers, for example dozens of lines when a raylet dies.
 
-    Dozens of lines of its log would follow, for one where a raylet dies.
+    The study itself prints one line about each event that matters.
     """
     module: Any = ray._private.worker
     before, module.print_to_stdstream = module.print_to_stdstream, lambda *_, **__: None
@@ -170,10 +168,11 @@ def _silence() -> Iterator[None]:
 
 
 @contextmanager
-def _loopback() -> Iterator[None]:
-    """Within: a Ray that starts listens on this machine's own address, which no other machine reaches.
+def _listen_on_loopback() -> Iterator[None]:
+    """Let a Ray that starts meanwhile listen on the loopback address, which no other machine can reach.
 
-    Ray has this for systems on which it supports no clusters, and else replaces a loopback address by a real one.
+    Ray does this on systems where it does not support clusters. Elsewhere it replaces a loopback address by the address
+    of the machine.
     """
     name, before = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
     os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
@@ -185,11 +184,11 @@ def _loopback() -> Iterator[None]:
 
 
 @contextmanager
-def _authentication(mode: str) -> Iterator[None]:
-    """Ray's mode of authentication, in this process and those it starts: `token` or `disabled`."""
+def _set_auth_mode(mode: str) -> Iterator[None]:
+    """Set Ray's authentication mode, `token` or `disabled`, for this process and those that it starts."""
     before = os.environ.get("RAY_AUTH_MODE")
     os.environ["RAY_AUTH_MODE"] = mode
-    Config.initialize("")  # Ray has read it already
+    Config.initialize("")  # Ray has read the variable already, and must read it again
     AuthenticationTokenLoader.instance().reset_cache()
     try:
         yield
@@ -200,71 +199,74 @@ def _authentication(mode: str) -> Iterator[None]:
             os.environ["RAY_AUTH_MODE"] = before
 
 
-def _room(space: Space, kinds: Sequence[Demand]) -> int:
-    """Trials that fit a cluster's machines now; those of a kind for which machines will come do not yet.
+def _count_on_cluster(space: Space, kinds: Sequence[Demand]) -> int:
+    """Return how many trials fit on the nodes of a cluster now; an autoscaler may start nodes for other trials.
 
     Raises:
-        SpaceError: no machine has what a trial asks for, and there is no autoscaler to start one.
+        SpaceError: no node has the resources of a trial, and none can be started.
     """
-    deadline = time.monotonic() + JOINING
-    while lacking := [kind for kind in kinds if not _fitting([kind], machines := _machines())]:
-        if _autoscaled():
-            startable = offered()
-            hopeless = [kind for kind in lacking if startable is not None and not _fitting([kind], startable)]
-            if hopeless:
-                raise space.error(*_lacking(hopeless[0], [*machines, *(startable or ())]))
+    deadline = time.monotonic() + JOIN_TIMEOUT
+    while lacking := [kind for kind in kinds if not _count_fitting([kind], nodes := _list_nodes())]:
+        if _has_autoscaler():
+            types = read_node_types()
+            impossible = [kind for kind in lacking if types is not None and not _count_fitting([kind], types)]
+            if impossible:
+                raise space.error(*_explain_lack(impossible[0], [*nodes, *(types or ())]))
             break
         if time.monotonic() > deadline:
-            raise space.error(*_lacking(lacking[0], machines))
+            raise space.error(*_explain_lack(lacking[0], nodes))
         time.sleep(0.5)
-    return _fitting(kinds, machines)
+    return _count_fitting(kinds, nodes)
 
 
-def _lacking(kind: Demand, machines: Sequence[Mapping[str, float]]) -> tuple[Key, str]:
-    """What no machine has: the key, and the sentence."""
-    fix = "lower it, or let the cluster have such machines"
-    for name, key, needed in reversed(_wanted(kind)):
-        most = max((machine.get(name, 0) for machine in machines), default=0)
+def _explain_lack(kind: Demand, nodes: Sequence[Mapping[str, float]]) -> tuple[Key, str]:
+    """Return the key of the resource that no node has enough of, and the text of the error."""
+    fix = "lower the value, or add such machines to the cluster"
+    for name, key, needed in reversed(_list_resources(kind)):
+        most = max((node.get(name, 0) for node in nodes), default=0)
         if needed > most:
             return key, (
-                f"{needed:g} a trial, but no machine of the cluster has more than {most:g}, and none can come; a "
-                f"trial must fit one machine; {fix}"
+                f"{needed:g} per trial, but no machine of the cluster has more than {most:g}, and no larger one can be "
+                f"started; a trial must fit on one machine; {fix}"
             )
-    together = " and ".join(f"{needed:g} {name}s" for name, _, needed in _wanted(kind))
-    return kind.gpu_key, f"no machine of the cluster has {together}, and none can come; a trial must fit one; {fix}"
+    resources = " and ".join(f"{needed:g} {name}s" for name, _, needed in _list_resources(kind))
+    return kind.gpu_key, (
+        f"no machine of the cluster has {resources}, and none can be started; a trial must fit on one machine; {fix}"
+    )
 
 
-def _wanted(kind: Demand) -> list[tuple[str, Key, float]]:
-    """What Ray calls it, the key of the space and how much; of a share that is not known yet the smallest."""
-    gpu = SHARES[0] if kind.gpu == AUTO else float(kind.gpu)
+def _list_resources(kind: Demand) -> list[tuple[str, Key, float]]:
+    """Return Ray's name, the key in the space, and the amount of each resource; for `auto`, the smallest fraction."""
+    gpu = GPU_SHARES[0] if kind.gpu == AUTO else float(kind.gpu)
     return [("CPU", kind.cpu_key, kind.cpu), ("GPU", kind.gpu_key, gpu)]
 
 
-def _machines() -> list[Mapping[str, float]]:
+def _list_nodes() -> list[Mapping[str, float]]:
+    """Return the resources of each node that is alive."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _autoscaled() -> bool:
-    """Whether an autoscaler starts machines for trials that wait.
+def _has_autoscaler() -> bool:
+    """Return whether an autoscaler starts nodes for waiting trials.
 
-    Ray runs its autoscaler on every cluster, read-only where no one gave it kinds of machines: then the kind of each
-    machine is named after the machine, or not at all.
+    Ray runs an autoscaler on every cluster. It cannot start nodes if it has no configuration. Then it reports the node
+    ID as the type of each node, or no type.
     """
     gcs: Any = ray._private.worker.global_worker.gcs_client  # type: ignore[attr-defined]
     if is_autoscaler_v2(fetch_from_server=True, gcs_client=gcs):
         status = GetClusterStatusReply.FromString(gcs.get_cluster_status(timeout_s=5))
         return any(node.ray_node_type_name for node in status.cluster_resource_state.node_states)
-    said = json.loads(gcs.internal_kv_get(b"__autoscaling_status", None) or "{}")
-    report = said.get("autoscaler_report") or {}
+    status_v1 = json.loads(gcs.internal_kv_get(b"__autoscaling_status", None) or "{}")
+    report = status_v1.get("autoscaler_report") or {}
     own = {f"node_{node['NodeID']}" for node in ray.nodes()}
-    kinds = set(report.get("active_nodes") or ()) | set(report.get("idle_nodes") or ())
-    return bool(kinds - own or report.get("pending_nodes") or report.get("pending_launches"))
+    types = set(report.get("active_nodes") or ()) | set(report.get("idle_nodes") or ())
+    return bool(types - own or report.get("pending_nodes") or report.get("pending_launches"))
 
 
-def _fitting(kinds: Sequence[Demand], machines: Sequence[Mapping[str, float]]) -> int:
-    """Trials that fit side by side, on CPUs and on GPUs; a trial does not span machines."""
+def _count_fitting(kinds: Sequence[Demand], nodes: Sequence[Mapping[str, float]]) -> int:
+    """Return how many trials fit in parallel, on CPUs plus on GPUs; a trial runs on one node."""
     most = {False: 0, True: 0}
     for kind in kinds:
-        fits = sum(map(kind.fitting, machines))
-        most[bool(kind.gpu)] = max(most[bool(kind.gpu)], fits)
+        fitting = sum(map(kind.count_fitting, nodes))
+        most[bool(kind.gpu)] = max(most[bool(kind.gpu)], fitting)
     return sum(most.values())

@@ -1,4 +1,4 @@
-"""Notice that Ray has died, while Ray itself still waits for an answer."""
+"""Detect that Ray has died, because calls into Ray may then wait forever."""
 
 import signal
 import socket
@@ -12,81 +12,85 @@ from typing import Any, NoReturn
 
 import ray
 
-__all__ = ["outlive_ray", "ray_watched"]
+__all__ = ["wait_if_ray_died", "watch_ray"]
 
-CORE = ("gcs_server", "raylet")  # without either of them Ray does nothing any more
-LOOK = 0.1  # seconds between two looks at processes of our own
-KNOCK = 5.0  # seconds between two connections to a cluster's, each of which is a line in its log
-TIMEOUT = 2.0  # seconds that one may take
-SILENT = 40.0  # seconds without an answer of a cluster; after 60 Ray ends this process with a line of its own
-SIGNALS = 1.0  # seconds in which a signal that was sent to all processes alike reaches this one
+CORE_PROCESSES = ("gcs_server", "raylet")  # Ray stops working if one of them ends
+LOCAL_INTERVAL = 0.1  # seconds between two checks of a local Ray
+CLUSTER_INTERVAL = 5.0  # seconds between two checks of a cluster; each adds a line to its log
+CONNECT_TIMEOUT = 2.0  # seconds
+MAX_SILENCE = 40.0  # seconds without an answer of a cluster; after 60 seconds Ray itself ends this process
+SIGNAL_DELAY = 1.0  # seconds until a signal that was sent to all processes has also reached this one
 
 
 class _Watch(threading.Thread):
-    """A thread that looks whether Ray lives.
+    """A thread that checks at intervals whether Ray is alive.
 
     Args:
-        dead: why Ray is dead, or None while it lives.
-        died: called in this thread when it is; does not return.
-        leaving: whether the study ends for another reason, so that Ray may die.
-        every: seconds between two looks.
+        find_death: returns why Ray died, or None while it is alive.
+        on_death: is called in this thread with that reason, and does not return.
+        is_stopping: returns whether the study ends anyway; then a death of Ray is expected.
+        interval: seconds between two checks.
     """
 
     def __init__(
-        self, dead: Callable[[], str | None], died: Callable[[str], NoReturn], leaving: Callable[[], bool], every: float
-    ) -> None:
+        self, find_death: Callable[[], str | None], on_death: Callable[[str], NoReturn],
+        is_stopping: Callable[[], bool], interval: float,
+    ) -> None:  # fmt: skip
         super().__init__(name="ray watch", daemon=True)
-        self.dead, self._died, self._leaving, self._every = dead, died, leaving, every
-        self.over = threading.Event()
+        self.find_death, self._on_death = find_death, on_death
+        self._is_stopping, self._interval = is_stopping, interval
+        self.closed = threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(self._every):
-            if why := self.dead():
-                deadline = time.monotonic() + SIGNALS
-                while not (self._leaving() or self.over.is_set()):
+        while not self.closed.wait(self._interval):
+            if reason := self.find_death():
+                deadline = time.monotonic() + SIGNAL_DELAY
+                while not (self._is_stopping() or self.closed.is_set()):
                     if time.monotonic() > deadline:
-                        self._died(why)
-                    time.sleep(LOOK / 2)
+                        self._on_death(reason)
+                    time.sleep(LOCAL_INTERVAL / 2)
                 return
 
 
 @contextmanager
-def ray_watched(died: Callable[[str, Path], NoReturn], leaving: Callable[[], bool]) -> Iterator[None]:
-    """Within: if Ray dies, `died` is called in a thread of its own.
+def watch_ray(on_death: Callable[[str, Path], NoReturn], is_stopping: Callable[[], bool]) -> Iterator[None]:
+    """Call `on_death` in another thread if Ray dies within this context.
 
     Args:
-        died: given why Ray died, and the folder of a Ray of our own; replaces or ends this process, since Ray may never
-            answer in it again.
-        leaving: whether the study ends for another reason, so that Ray may die.
+        on_death: is called with the reason and the folder of a local Ray. It must replace or end this process, because
+            calls into the dead Ray may wait forever.
+        is_stopping: returns whether the study ends anyway; then a death of Ray is expected.
     """
     node: Any = ray._private.worker._global_node
     folder = Path(node.get_temp_dir_path())
-    own = {name: info[0].process for name, info in node.all_processes.items() if name in CORE}
-    dead = (lambda: _dead(own)) if own else _Cluster(node)
-    watch = _Watch(dead, lambda why: died(why, folder), leaving, LOOK if own else KNOCK)
+    own = {name: info[0].process for name, info in node.all_processes.items() if name in CORE_PROCESSES}
+    find_death = (lambda: _find_ended(own)) if own else _ClusterCheck(node)
+    interval = LOCAL_INTERVAL if own else CLUSTER_INTERVAL
+    watch = _Watch(find_death, lambda reason: on_death(reason, folder), is_stopping, interval)
     watch.start()
     try:
         yield
     finally:
-        watch.over.set()
+        watch.closed.set()
 
 
-def outlive_ray() -> None:
-    """Return while Ray lives. Where it died, what failed is no trial's fault: wait until this process is replaced."""
+def wait_if_ray_died() -> None:
+    """Wait until this process is replaced if Ray has died; else return. A trial's error is then not its own fault."""
     for thread in threading.enumerate():
-        if isinstance(thread, _Watch) and not thread.over.is_set() and thread.dead():
+        if isinstance(thread, _Watch) and not thread.closed.is_set() and thread.find_death():
             thread.join()
 
 
-def _dead(processes: dict[str, Popen[bytes]]) -> str | None:
+def _find_ended(processes: dict[str, Popen[bytes]]) -> str | None:
+    """Return which process ended, and why; None if all of them run."""
     for name, process in processes.items():
         if (code := process.poll()) is not None:
             return f"{name} was ended by {signal.Signals(-code).name}" if code < 0 else f"{name} ended with code {code}"
     return None
 
 
-class _Cluster:
-    """Tells whether a cluster that was joined still answers: its GCS, and the raylet of this machine."""
+class _ClusterCheck:
+    """Check whether a cluster still answers: its GCS, and the raylet of this machine."""
 
     def __init__(self, node: Any) -> None:
         host, _, port = str(node.gcs_address).rpartition(":")
@@ -95,17 +99,17 @@ class _Cluster:
 
     def __call__(self) -> str | None:
         with socket.socket(socket.AF_UNIX) as raylet:
-            raylet.settimeout(TIMEOUT)
+            raylet.settimeout(CONNECT_TIMEOUT)
             try:
                 raylet.connect(self._raylet)
             except TimeoutError:
-                pass  # it is busy, or stopped
+                pass  # the raylet is busy, or suspended
             except OSError as error:
                 return f"its raylet on this machine is gone: {error.strerror}"
         try:
-            socket.create_connection(self._gcs, timeout=TIMEOUT).close()
+            socket.create_connection(self._gcs, timeout=CONNECT_TIMEOUT).close()
             self._answered = time.monotonic()
         except OSError:
-            if time.monotonic() - self._answered > SILENT:
-                return f"its head has not answered for {SILENT:g} s"
+            if time.monotonic() - self._answered > MAX_SILENCE:
+                return f"its head has not answered for {MAX_SILENCE:g} s"
         return None

@@ -1,4 +1,4 @@
-"""Whether every machine of a cluster sees the folder of a study: trials keep their checkpoints in it."""
+"""Check that every node of a cluster can read the folder of a study, because trials write their checkpoints there."""
 
 import uuid
 from contextlib import suppress
@@ -10,61 +10,61 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from search.common.errors import UserError
 from search.common.messages import one_line
 
-__all__ = ["ReachError", "check_reach"]
+__all__ = ["SharedFolderError", "check_shared_folder"]
 
-LIMIT = 30.0  # seconds; a machine that does not answer by then is not asked
-
-
-class ReachError(UserError):
-    """A folder that some machine does not see, in one line."""
+CHECK_TIMEOUT = 30.0  # seconds; a node that does not answer in time is not checked
 
 
-def check_reach(folder: Path) -> None:
-    """See that all machines of the cluster that is joined see a folder of this one, which exists.
+class SharedFolderError(UserError):
+    """A node cannot read the folder, or cannot run a trial; the message is one line."""
+
+
+def check_shared_folder(folder: Path) -> None:
+    """Check that all other nodes of the cluster can read a folder of this node.
 
     Raises:
-        ReachError: one does not, or it cannot run this project.
-        OSError: the folder cannot be written.
+        SharedFolderError: a node cannot read the folder, or cannot run this project.
+        OSError: this node cannot write into the folder.
     """
-    here = ray.get_runtime_context().get_node_id()
+    own = ray.get_runtime_context().get_node_id()
     others = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-    others.pop(here, None)
+    others.pop(own, None)
     if not others:
         return
-    sign = folder.resolve() / f".{uuid.uuid4().hex}"
-    sign.touch()
+    mark = folder.resolve() / f".{uuid.uuid4().hex}"
+    mark.touch()
     try:
-        asked = {
-            _sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(str(sign)): host
+        tasks = {
+            _exists.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(mark): host
             for node, host in others.items()
         }
-        answered, silent = ray.wait([*asked], num_returns=len(asked), timeout=LIMIT)
-        for task in silent:
+        answered, late = ray.wait([*tasks], num_returns=len(tasks), timeout=CHECK_TIMEOUT)
+        for task in late:
             ray.cancel(task)
         for task in answered:
-            _check(task, asked[task], folder)
+            _check_answer(task, tasks[task], folder)
     finally:
         with suppress(OSError):
-            sign.unlink(missing_ok=True)
+            mark.unlink(missing_ok=True)
 
 
-def _check(task: ray.ObjectRef, host: str, folder: Path) -> None:
+def _check_answer(task: ray.ObjectRef, host: str, folder: Path) -> None:
     try:
-        seen = ray.get(task)
+        exists = ray.get(task)
     except ray.exceptions.RayTaskError as error:
-        raise ReachError(
-            f"{host}: cannot run a trial ({one_line(str(error.cause))}); every machine of a cluster has this project "
-            "and what it needs; install it there"
+        raise SharedFolderError(
+            f"{host}: cannot run a trial ({one_line(str(error.cause))}); every machine of a cluster needs this project "
+            "and its dependencies; install them there"
         ) from None
-    except ray.exceptions.RayError:  # it is gone, or on its way
+    except ray.exceptions.RayError:  # the node has left the cluster
         return
-    if not seen:
-        raise ReachError(
-            f"--output {folder}: machine {host} does not see this folder; trials keep their checkpoints there, so all "
-            "machines share it; name a folder they share, or a bucket, as in s3://bucket/results"
+    if not exists:
+        raise SharedFolderError(
+            f"--output {folder}: machine {host} does not see this folder; trials write their checkpoints there, so all "
+            "machines must share it; name a shared folder, or a bucket, for example s3://bucket/results"
         )
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _sees(sign: str) -> bool:
-    return Path(sign).exists()
+def _exists(mark: Path) -> bool:
+    return mark.exists()

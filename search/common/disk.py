@@ -10,8 +10,16 @@ from pathlib import Path
 from search.common.errors import UserError
 
 __all__ = [
-    "LOCK_FILES", "DiskError", "SpareHandles", "TakenError", "cause", "check_present", "lock_state", "remedy", "taken",
-    "unwritable",
+    "LOCK_FILES",
+    "DiskError",
+    "LostLockError",
+    "SpareHandles",
+    "check_present",
+    "disk_error_reason",
+    "disk_error_remedy",
+    "lost_lock_reason",
+    "read_lock_state",
+    "write_error_reason",
 ]  # fmt: skip
 
 LOCK_FILES = ("lock", "lock.json")  # the lock on a study's folder, and who holds it
@@ -43,7 +51,7 @@ class SpareHandles:
             os.close(self._handles.pop())
 
 
-def cause(error: BaseException | None, folder: Path) -> str | None:
+def disk_error_reason(error: BaseException | None, folder: Path) -> str | None:
     """Return what failed of the disk of a folder where an exception comes from that, in the system's words; else None.
 
     An error of another path is not the folder's, unless the folder cannot be written at this moment.
@@ -54,10 +62,10 @@ def cause(error: BaseException | None, folder: Path) -> str | None:
             of_folder = any(_inside(path, folder) for path in paths) or (not paths and str(folder) in str(each))
             if (number in FULL and (of_folder or not paths)) or (number in GONE and of_folder):
                 return os.strerror(number)  # libraries have words of their own
-    return unwritable(folder)
+    return write_error_reason(folder)
 
 
-def remedy(why: str) -> str:
+def disk_error_remedy(why: str) -> str:
     """Return what the user can do about a disk that failed, by what `cause` returned."""
     if why in map(os.strerror, (errno.EMFILE, errno.ENFILE)):
         return "allow more open files (ulimit -n)"
@@ -73,7 +81,7 @@ def check_present(folder: Path) -> None:
     os.stat(folder / MANIFEST)
 
 
-def unwritable(folder: Path) -> str | None:
+def write_error_reason(folder: Path) -> str | None:
     """Return why nothing can be written into a folder at this moment; None: it can."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -85,20 +93,20 @@ def unwritable(folder: Path) -> str | None:
     return None
 
 
-class TakenError(OSError):
+class LostLockError(OSError):
     """Another process writes into the study's folder, in one line."""
 
 
-def taken(error: BaseException | None) -> str | None:
+def lost_lock_reason(error: BaseException | None) -> str | None:
     """What an exception says that comes from a folder that another process writes into; else None."""
     while error is not None:
-        if isinstance(error, TakenError):
+        if isinstance(error, LostLockError):
             return str(error)
         error = error.__cause__ or error.__context__
     return None
 
 
-def lock_state(folder: Path) -> tuple[int | None, ...]:
+def read_lock_state(folder: Path) -> tuple[int | None, ...]:
     """What changes when another process takes the lock on a folder, or the folder is replaced."""
     state: list[int | None] = []
     for name in LOCK_FILES:

@@ -1,9 +1,9 @@
 """Format durations in words."""
 
-__all__ = ["duration"]
+__all__ = ["format_duration"]
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds in words: `8s`, `3m 05s`, `2h 10m`."""
     whole = round(seconds)
     if whole < 60:

@@ -11,52 +11,52 @@ from pydantic import ValidationError
 
 from stockrnn.io.files import line
 
-__all__ = ["at_epochs", "explain", "nearest", "one_line", "shortened", "shown", "suggestion"]
+__all__ = ["explain", "find_nearest", "format_epochs", "format_value", "one_line", "shorten", "suggest"]
 
-LONGEST = 60  # letters of a value that is shown
-LONGEST_LINE = 4000  # letters of a line that is shown
+MAX_VALUE_LENGTH = 60  # letters of a value that is shown
+MAX_LINE_LENGTH = 4000  # letters of a line that is shown
 BRANCHES = {"bool", "int", "float", "str", "constrained-int", "constrained-float", "constrained-str"}  # of a union
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as YAML would write it on one line, shortened."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value).replace("inf", ".inf").replace("nan", ".nan")
-    return shortened(json.dumps(value, ensure_ascii=False, default=str))
+    return shorten(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def shortened(text: str, most: int = LONGEST) -> str:
+def shorten(text: str, most: int = MAX_VALUE_LENGTH) -> str:
     """A text of at most `most` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def one_line(text: str) -> str:
     """A text on one line, with what cannot be seen made visible, as long as a message may be."""
-    return line(text, LONGEST_LINE)
+    return line(text, MAX_LINE_LENGTH)
 
 
-def at_epochs(numbers: Sequence[int]) -> str:
+def format_epochs(numbers: Sequence[int]) -> str:
     """`epoch 3`, or `epochs 3, 9, 27`; empty for none."""
     return f"{'epochs' if len(numbers) > 1 else 'epoch'} {', '.join(map(str, numbers))}" if numbers else ""
 
 
-def nearest(given: object, known: Iterable[str]) -> str | None:
+def find_nearest(given: object, known: Iterable[str]) -> str | None:
     """The known word that a misspelt one is near to."""
     word, names = str(given).lower(), {str(name).lower(): name for name in known}
-    close = [] if len(word) > LONGEST else difflib.get_close_matches(word, names, n=1)
+    close = [] if len(word) > MAX_VALUE_LENGTH else difflib.get_close_matches(word, names, n=1)
     return names[close[0]] if close else None
 
 
-def suggestion(given: object, known: Iterable[str]) -> str:
+def suggest(given: object, known: Iterable[str]) -> str:
     """`; did you mean X?` where a known word is near, else the empty string."""
-    close = nearest(given, known)
+    close = find_nearest(given, known)
     return f"; did you mean {close}?" if close else ""
 
 
 def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Each complaint of a validation: (key below the validated value, `what is wrong; the rule; the fix`)."""
     for item in _telling(error):
-        context, given = item.get("ctx", {}), shown(item["input"])
+        context, given = item.get("ctx", {}), format_value(item["input"])
         key = tuple(item["loc"])
         if isinstance(item["input"], float) and not math.isfinite(item["input"]):
             yield key, f"{given} is not finite; it must be a finite number; write one"
@@ -71,7 +71,7 @@ def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str
                 yield key, "unknown key"
             case "literal_error":
                 options = context["expected"].replace("'", "").replace(" or ", ", ")
-                hint = suggestion(item["input"], options.split(", ")) or "; write one of them"
+                hint = suggest(item["input"], options.split(", ")) or "; write one of them"
                 yield key, f"{given} is none of {options}{hint}"
             case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" as kind:
                 bound = next(iter(context.values()))
@@ -103,7 +103,7 @@ def explain(error: ValidationError) -> Iterator[tuple[tuple[str | int, ...], str
             case "json_invalid":
                 yield key, f"cannot be read as JSON ({context['error']})"
             case "union_tag_invalid":
-                yield key, f"{shown(context['tag'])} is none of {context['expected_tags'].replace(chr(39), '')}"
+                yield key, f"{format_value(context['tag'])} is none of {context['expected_tags'].replace(chr(39), '')}"
             case _:
                 message = item["msg"].removeprefix("Value error, ")
                 yield key, f"{given} does not fit; it {message}" if message.startswith("must") else message

@@ -1,8 +1,7 @@
-"""The file of Optuna's journal, into which lines that belong together are written at once.
+"""A file backend for Optuna's journal storage that writes several lines at once.
 
-Optuna's own backend locks the file, writes, and waits for the disk at each line, and a trial has dozens of them. Here
-whoever writes several lines holds the lock from the first to the last, and waits for the disk once. Other programs read
-and write the same file as ever.
+Optuna's own backend locks the file, writes and waits for the disk once per line, and a trial has dozens of lines. This
+backend does so once per batch of lines. Other programs can read and write the file meanwhile.
 """
 
 import errno
@@ -15,68 +14,70 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
-from stockrnn.io.files import no_link
+from stockrnn.io.files import open_nofollow
 
 __all__ = ["JournalFile"]
 
 
 class JournalFile(BaseJournalBackend):
-    """Optuna's backend on a file, for one storage: it reads on from where it was, and never goes back.
+    """A journal backend for one storage; each call of `read_logs` continues where the last one ended.
 
     Args:
-        path: of the file, made where it does not exist.
+        path: of the file, which is created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
-        open(path, "ab", opener=no_link).close()
+        open(path, "ab", opener=open_nofollow).close()
         self._path = path
         self._lock = JournalFileSymlinkLock(str(path))
-        self._read = 0  # bytes of the file that the storage has
-        self._held: list[bytes] | None = None  # lines not written yet; None outside of `together`
-        self._given = 0  # of those the storage has
+        self._read = 0  # bytes of the file that the storage has read
+        self._batch: list[bytes] | None = None  # lines to be written; None outside of `batch_writes`
+        self._batch_read = 0  # number of them that the storage has read
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Within: what is appended is read back as ever, and written at the end, whatever happens.
+    def batch_writes(self) -> Iterator[None]:
+        """Collect the lines that are appended in this context, and write them at its end, also after an error.
+
+        The storage reads them at once. Contexts can be nested; the outermost one writes.
 
         Raises:
-            OSError: it could not be written, nothing of it.
+            OSError: the lines could not be written; the file is unchanged.
         """
-        if self._held is not None:
+        if self._batch is not None:
             yield
             return
         self._lock.acquire()
         try:
-            self._held = []
+            self._batch = []
             try:
                 yield
             finally:
-                lines, given = self._held, self._given
-                self._held, self._given = None, 0
+                lines, count = self._batch, self._batch_read
+                self._batch, self._batch_read = None, 0
                 self._write(lines)
-                self._read += sum(map(len, lines[:given]))
+                self._read += sum(map(len, lines[:count]))
         finally:
             self._lock.release()
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """The lines that the storage has not had; `log_number_from` is always the first of them."""
+        """Yield the lines that the storage has not read; the first of them always has the number `log_number_from`."""
         if self._path.stat().st_size > self._read:
-            yield from self._new_lines()
-        while self._held is not None and self._given < len(self._held):
-            self._given += 1
-            yield json.loads(self._held[self._given - 1])
+            yield from self._read_new_lines()
+        while self._batch is not None and self._batch_read < len(self._batch):
+            self._batch_read += 1
+            yield json.loads(self._batch[self._batch_read - 1])
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
-        """Append lines, now or at the end of what stands together."""
-        with self.together():
-            assert self._held is not None
-            self._held += [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
+        """Append lines, at once or at the end of `batch_writes`."""
+        with self.batch_writes():
+            assert self._batch is not None
+            self._batch += [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
 
-    def _new_lines(self) -> Iterator[dict[str, Any]]:
-        with open(self._path, "rb", opener=no_link) as file:
+    def _read_new_lines(self) -> Iterator[dict[str, Any]]:
+        with open(self._path, "rb", opener=open_nofollow) as file:
             file.seek(self._read)
             for line in file:
-                if not line.endswith(b"\n"):  # another program is writing it
+                if not line.endswith(b"\n"):  # another program has not finished writing it
                     return
                 self._read += len(line)
                 yield json.loads(line)
@@ -85,7 +86,7 @@ class JournalFile(BaseJournalBackend):
         if not lines:
             return
         content = b"".join(lines)
-        with open(self._path, "ab", buffering=0, opener=no_link) as file:
+        with open(self._path, "ab", buffering=0, opener=open_nofollow) as file:
             before = file.seek(0, os.SEEK_END)
             try:
                 if file.write(content) != len(content):

@@ -27,16 +27,16 @@ from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.common.errors import DamagedError
-from search.common.messages import shown
+from search.common.messages import format_value
 from search.optuna_journal.backend import JournalFile
 from search.results.event_log import INTERRUPTED, TRIAL_ID, TrialEnd, cut_torn_line
 from search.space.parameters import Parameter
 from search.space.space import Space
 
-__all__ = ["NAME", "fail", "open_journal", "reconcile", "tell", "together"]
+__all__ = ["TRIAL_ID_KEY", "batch_writes", "fail", "open_journal", "reconcile", "tell"]
 
-NAME = "trial_id"  # the user attribute that holds a trial's id
-STATUS = "status"  # the one that holds how it ended
+TRIAL_ID_KEY = "trial_id"  # the user attribute that holds a trial's id
+STATUS_KEY = "status"  # the one that holds how it ended
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "diverged": TrialState.PRUNED}
 
 
@@ -77,36 +77,36 @@ def open_journal(space: Space, path: Path, ends: Sequence[TrialEnd]) -> tuple[op
     ]  # fmt: skip
 
 
-def together(study: optuna.Study) -> AbstractContextManager[None]:
+def batch_writes(study: optuna.Study) -> AbstractContextManager[None]:
     """Within: what is written into the journal of `open_journal` is written at once, at the end."""
     backend: JournalFile = study._storage._backend  # type: ignore[attr-defined]
-    return backend.together()
+    return backend.batch_writes()
 
 
 def reconcile(
-    study: optuna.Study, space: Space, ends: Sequence[TrialEnd], broken_off: Mapping[str, Mapping[str, Any]]
+    study: optuna.Study, space: Space, ends: Sequence[TrialEnd], unfinished: Mapping[str, Mapping[str, Any]]
 ) -> OrderedDict[str, dict[str, Any]]:
     """Bring a journal in line with the record: afterwards no trial runs, and every one that ended has ended.
 
     Args:
-        broken_off: the points of trials that began and did not end, by id.
+        unfinished: the points of trials that began and did not end, by id.
 
     Returns:
         By id, in order, what is to be begun again: those and what the journal alone knows of.
     """
-    with together(study):
-        return _reconcile(study, space, ends, broken_off)
+    with batch_writes(study):
+        return _reconcile(study, space, ends, unfinished)
 
 
 def _reconcile(
-    study: optuna.Study, space: Space, ends: Sequence[TrialEnd], broken_off: Mapping[str, Mapping[str, Any]]
+    study: optuna.Study, space: Space, ends: Sequence[TrialEnd], unfinished: Mapping[str, Mapping[str, Any]]
 ) -> OrderedDict[str, dict[str, Any]]:
     begun = study.get_trials(deepcopy=False)
     ended = {end.trial_id: end for end in ends}
-    again = {name: dict(point) for name, point in broken_off.items()}
-    closed = {trial.user_attrs[NAME] for trial in begun if _closed(trial)}
+    again = {name: dict(point) for name, point in unfinished.items()}
+    closed = {trial.user_attrs[TRIAL_ID_KEY] for trial in begun if _closed(trial)}
     for trial in begun:
-        name = trial.user_attrs.get(NAME)
+        name = trial.user_attrs.get(TRIAL_ID_KEY)
         if trial.state is TrialState.RUNNING and name in ended and name not in closed:
             _tell_late(study, space, trial, ended[name])
             closed.add(name)
@@ -125,15 +125,15 @@ def _reconcile(
 def tell(study: optuna.Study, space: Space, trial: Trial, end: TrialEnd) -> None:
     """Close a trial as the record says it ended."""
     state, value = _outcome(space, end)
-    with together(study):
-        trial.set_user_attr(STATUS, end.status)
+    with batch_writes(study):
+        trial.set_user_attr(STATUS_KEY, end.status)
         study.tell(trial, values=value if state is TrialState.COMPLETE else None, state=state)
 
 
 def fail(study: optuna.Study, number: int) -> None:
     """Close a trial, by Optuna's number, as interrupted."""
     storage = study._storage
-    storage.set_trial_user_attr(number, STATUS, INTERRUPTED)
+    storage.set_trial_user_attr(number, STATUS_KEY, INTERRUPTED)
     storage.set_trial_state_values(number, TrialState.FAIL)
 
 
@@ -154,26 +154,26 @@ def _contradiction(space: Space, begun: Sequence[FrozenTrial], ends: Mapping[str
     """What a journal says that is not so."""
     distributions = {parameter.name: _distribution(parameter) for parameter in space.varying}
     for trial in begun:
-        own = trial.user_attrs.get(NAME, "00000")
+        own = trial.user_attrs.get(TRIAL_ID_KEY, "00000")
         if not isinstance(own, str) or not TRIAL_ID.fullmatch(own):  # it would become a path
-            return f"holds {shown(own)}, which is no id of a trial"
+            return f"holds {format_value(own)}, which is no id of a trial"
         for name, old in trial.distributions.items():
             if name in distributions and not _compatible(old, distributions[name]):
                 return f"is of another space: {name} had other values"
-        end = ends.get(trial.user_attrs[NAME]) if _closed(trial) else None
+        end = ends.get(trial.user_attrs[TRIAL_ID_KEY]) if _closed(trial) else None
         if _closed(trial) and (
             end is None
             or (trial.state, trial.value) != _outcome(space, end)
             or any(end.point.get(name) != value for name, value in trial.params.items())
         ):
-            return f"says of trial {trial.user_attrs[NAME]} what trials.jsonl does not"
+            return f"says of trial {trial.user_attrs[TRIAL_ID_KEY]} what trials.jsonl does not"
     return None
 
 
 def _closed(trial: FrozenTrial) -> bool:
     """Whether this is the time that a trial ended for good."""
-    status = trial.user_attrs.get(STATUS)
-    return trial.state.is_finished() and status not in (None, INTERRUPTED) and NAME in trial.user_attrs
+    status = trial.user_attrs.get(STATUS_KEY)
+    return trial.state.is_finished() and status not in (None, INTERRUPTED) and TRIAL_ID_KEY in trial.user_attrs
 
 
 def _outcome(space: Space, end: TrialEnd) -> tuple[TrialState, float | None]:
@@ -202,7 +202,7 @@ def _add(study: optuna.Study, space: Space, end: TrialEnd) -> None:
             value=value if state is not TrialState.FAIL else None,
             params=point,
             distributions=distributions,
-            user_attrs={NAME: end.trial_id, STATUS: end.status},
+            user_attrs={TRIAL_ID_KEY: end.trial_id, STATUS_KEY: end.status},
             intermediate_values={end.epochs: value} if value is not None else {},
         )
     )

@@ -1,4 +1,4 @@
-"""Write the HTML report of one study, or a comparison of several.
+"""Write the HTML report of a study, or a comparison of several studies.
 
 Imports `search.results` and what is below it.
 """

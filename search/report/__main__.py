@@ -1,4 +1,4 @@
-"""Command line: `python -m search.report`."""
+"""Run the command `python -m search.report`."""
 
 import sys
 

@@ -1,12 +1,12 @@
-"""Several studies side by side in one page: their verdicts, their best rows, the curves of their best trials."""
+"""Write one page that compares several studies: verdicts, best trials and their learning curves."""
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from search.common.durations import duration
-from search.report.charts.learning_curves import best_curves
+from search.common.durations import format_duration
+from search.report.charts.learning_curves import draw_best_curves
 from search.report.html import write_page
 from search.results.leaderboard import parse_number
 from search.results.ranking import BASELINE, ENSEMBLE, network
@@ -16,15 +16,15 @@ __all__ = ["write_comparison"]
 
 
 def write_comparison(folders: Sequence[Path], output: Path | None = None) -> Path:
-    """Write one page about several studies; without `output` it is `comparison.html` beside the first folder.
+    """Write the page and return its path, by default `comparison.html` next to the first folder.
 
     Raises:
-        ValueError: a folder is no study, or a file of it is damaged.
+        UserError: a folder is not a study, or a file in it is damaged.
     """
     studies = [read_study(folder) for folder in folders]
-    names = _names(folders)
-    curves = best_curves([*zip(names, studies, strict=True)])
-    rows = [_row(name, study) for name, study in zip(names, studies, strict=True)]
+    names = _name_studies(folders)
+    curves = draw_best_curves([*zip(names, studies, strict=True)])
+    rows = [_build_row(name, study) for name, study in zip(names, studies, strict=True)]
     rows.sort(key=lambda row: (row["rank"] is None, row["rank"]))
     return write_page(
         output or folders[0].resolve().parent / "comparison.html",
@@ -35,20 +35,20 @@ def write_comparison(folders: Sequence[Path], output: Path | None = None) -> Pat
             for name, study in zip(names, studies, strict=True)
         ],
         rows=rows,
-        differences=_differences(studies),
+        differences=_find_differences(studies),
         curves=curves,
     )
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' names; with what stands before them where two have the same."""
+def _name_studies(folders: Sequence[Path]) -> list[str]:
+    """Return the names of the folders, with the parent folder where two names are the same."""
     own = [folder.resolve() for folder in folders]
     counts = Counter(folder.name for folder in own)
     return [folder.name if counts[folder.name] == 1 else f"{folder.parent.name}/{folder.name}" for folder in own]
 
 
-def _row(name: str, study: StudyData) -> dict[str, Any]:
-    """A study and its best trial in one row of texts; `rank` sorts."""
+def _build_row(name: str, study: StudyData) -> dict[str, Any]:
+    """Return a study and its best trial as one row of texts; `rank` is the sort key."""
     trials = [row for row in study.csv_board[1] if row.get("status") not in (BASELINE, ENSEMBLE) and row.get("rank")]
     best = trials[0] if trials else {}
 
@@ -66,18 +66,22 @@ def _row(name: str, study: StudyData) -> dict[str, Any]:
         "val_worst_fold": number("val_worst_fold"),
         "test_theils_u": number("test_theils_u"),
         "test_dm_p": number("test_dm_p"),
-        "took": duration(study.seconds),
+        "duration": format_duration(study.seconds),
         "source": study.manifest["data"].get("source") or "",
         "start": (study.manifest.get("start") or "")[:16].replace("T", " "),
     }
 
 
-def _differences(studies: Sequence[StudyData]) -> list[str]:
-    """In what the studies differ, so that their scores are not compared blindly."""
-    facts = {
+def _find_differences(studies: Sequence[StudyData]) -> list[str]:
+    """Return the settings in which the studies differ, which make their scores incomparable."""
+    settings = {
         "prices": lambda study: study.manifest["data"].get("sha256"),
         "folds": lambda study: study.manifest["folds"],
-        "test block": lambda study: study.manifest["test"],
+        "test set": lambda study: study.manifest["test"],
         "horizon": lambda study: (study.sections.get("data") or {}).get("horizon"),
     }
-    return [name for name, fact in facts.items() if any(fact(study) != fact(studies[0]) for study in studies[1:])]
+    return [
+        name
+        for name, setting in settings.items()
+        if any(setting(study) != setting(studies[0]) for study in studies[1:])
+    ]

@@ -1,7 +1,7 @@
-"""Pages: a template, facts and charts as one self-contained HTML file that asks nothing of any network.
+"""Render a template with charts to one self-contained HTML file that loads nothing from the network.
 
-The plotting library stands in it once, as the plotly package brings it. The page's policy lets the browser run that
-library and the page's own scripts, known by their hashes, and nothing else.
+The file contains plotly.js once, from the plotly package. The content security policy of the page allows plotly.js and
+the scripts of this package, by their hashes, and nothing else.
 """
 
 import base64
@@ -13,62 +13,66 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from search.report.charts.base import Chart, script_json
-from stockrnn.io.files import visible, write_atomic
+from search.report.charts.base import Chart, to_script_json
+from stockrnn.io.files import escape_invisible, write_atomic
 
 __all__ = ["write_page"]
 
-HERE = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(path: Path, template: str, charts: Sequence[Chart | None], **facts: Any) -> Path:
-    """Render a template to a file; a reader sees the old file or the new one.
+def write_page(path: Path, template: str, charts: Sequence[Chart | None], **variables: Any) -> Path:
+    """Render a template to a file, which is replaced atomically.
 
     Args:
         path: the file.
-        template: its name beside this module.
-        charts: those that the page has; None for one without data.
-        facts: what the template asks for.
+        template: its name in `templates/`.
+        charts: the charts of the page; None for a chart without data.
+        variables: the variables of the template.
     """
     drawn = [chart for chart in charts if chart is not None]
-    library, script = (_library(), _text("report.js.j2")) if drawn else ("", "")
-    board = _text("board.js.j2")
+    library, script = (_read_plotly_js(), _read_template("report.js.j2")) if drawn else ("", "")
+    board = _read_template("board.js.j2")
     page = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=_visible,
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, finalize=_show_invisible,
     )  # fmt: skip
-    page.filters["moment"] = lambda time: f"{time[:19].replace('T', ' ')} UTC" if time else "?"
+    page.filters["moment"] = _format_time
     html = page.get_template(template).render(
-        style=Markup(_text("report.css.j2")),
+        style=Markup(_read_template("report.css.j2")),
         library=Markup(library),
         script=Markup(script),
         board_script=Markup(board),
-        policy=_policy(board, library, script),
-        figures=script_json([chart.figure for chart in drawn]),
-        **facts,
+        policy=_build_policy(board, library, script),
+        figures=to_script_json([chart.figure for chart in drawn]),
+        **variables,
     )
     write_atomic(path, html.encode(errors="replace"))
     return path
 
 
-def _visible(value: Any) -> Any:
-    """Make unseen characters of a text visible; markup is this module's own, or a macro's whose texts were visible."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+def _format_time(time: str | None) -> str:
+    return f"{time[:19].replace('T', ' ')} UTC" if time else "?"
 
 
-def _text(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+def _show_invisible(value: Any) -> Any:
+    """Make the invisible characters of a text visible; markup comes from this package, where they already are."""
+    return escape_invisible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _library() -> str:
-    """Plotly.js, with nothing in it that ends a script element."""
-    from plotly.offline import get_plotlyjs  # a study that only fails needs none
+def _read_template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _read_plotly_js() -> str:
+    """Return plotly.js, escaped so that it does not end the script element."""
+    from plotly.offline import get_plotlyjs  # a study without any chart does not need it
 
     library = str(get_plotlyjs()).replace("\r\n", "\n")
     return library.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _policy(*scripts: str) -> str:
+def _build_policy(*scripts: str) -> str:
     digests = (hashlib.sha256(script.encode()).digest() for script in scripts if script)
     allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from search.common.disk import TakenError, lock_state
+from search.common.disk import LostLockError, read_lock_state
 from search.common.errors import DamagedError
 from search.results.schemas import EVENTS, MOST_LINE, MOST_RECORD, MOST_TRACEBACK, MOST_TRIALS, parse_event, written
-from stockrnn.io.files import FileError, no_link, plain_lines
+from stockrnn.io.files import FileError, open_nofollow, read_lines
 
 __all__ = [
     "INTERRUPTED", "RUNNING", "STATUSES", "TRIAL_ID", "UNSCORED", "Record", "TrialEnd", "TrialLog",
@@ -200,11 +200,11 @@ class Record:
         """See that the file is as this record left it, and that the lock on the folder is this process's still.
 
         Raises:
-            TakenError: neither is sure; another process may write there.
+            LostLockError: neither is sure; another process may write there.
         """
         state = self._state()
         if self._left not in (None, state):
-            raise TakenError(
+            raise LostLockError(
                 f"{self._path}: is not as this process left it (changed or moved by another one, or its lock was "
                 "removed); a study has one writer; see what is there, and go on with --resume"
             )
@@ -219,13 +219,13 @@ class Record:
         try:
             found = os.stat(self._path)
         except OSError:
-            return (None, 0, *lock_state(self._path.parent))
-        return (found.st_ino, found.st_size, *lock_state(self._path.parent))
+            return (None, 0, *read_lock_state(self._path.parent))
+        return (found.st_ino, found.st_size, *read_lock_state(self._path.parent))
 
     def _append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
         self.check()
         if self._file is None:
-            self._file = open(self._path, "ab", buffering=0, opener=no_link)  # noqa: SIM115  # until close
+            self._file = open(self._path, "ab", buffering=0, opener=open_nofollow)  # noqa: SIM115  # until close
         content = written(EVENTS[line["event"]], line) + b"\n"
         before = self._file.seek(0, os.SEEK_END)
         if before + len(content) > MOST_RECORD:  # nobody could read it
@@ -258,7 +258,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
         DamagedError: another line is not an event.
     """
     try:
-        for number, line in enumerate(plain_lines(path, MOST_RECORD, MOST_LINE), start=1):
+        for number, line in enumerate(read_lines(path, MOST_RECORD, MOST_LINE), start=1):
             try:
                 found = parse_event(line)
             except ValueError as error:
@@ -280,7 +280,7 @@ def cut_torn_line(path: Path) -> int:
         raise DamagedError(f"{path}: is no plain file; a study writes into its own folder only; put the file there")
     if not path.exists():
         return 0
-    with open(path, "rb+", opener=no_link) as file:
+    with open(path, "rb+", opener=open_nofollow) as file:
         size = file.seek(0, os.SEEK_END)
         if size > MOST_RECORD:
             raise DamagedError(

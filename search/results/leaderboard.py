@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from search.common.errors import DamagedError
-from search.common.messages import one_line, shortened
+from search.common.messages import one_line, shorten
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.schemas import MOST_TRIALS
-from stockrnn.io.files import FileError, plain_lines, write_atomic
+from stockrnn.io.files import FileError, read_lines, write_atomic
 
 __all__ = [
     "LEFT",
@@ -57,7 +57,7 @@ def read_csv(path: Path, whole: int = MOST_ROWS) -> tuple[list[str], list[dict[s
     again = "it is as search.run wrote it; copy the study's folder again"
     rows: list[dict[str, str]] = []
     try:
-        reader = csv.reader((line.decode("utf-8") for line in plain_lines(path, MOST_CSV, MOST_LINE)), strict=True)
+        reader = csv.reader((line.decode("utf-8") for line in read_lines(path, MOST_CSV, MOST_LINE)), strict=True)
         names = next(reader, [])
         if len(set(names)) < len(names) or len(names) > MOST_COLUMNS:
             raise FileError(f"two columns have a name, or there are more than {MOST_COLUMNS}")
@@ -159,4 +159,4 @@ def markdown_cell(cell: str) -> str:
 
 
 def cell_text(value: Any) -> str:
-    return number_text(value) if isinstance(value, float) else shortened(str(plain_cell(value)))
+    return number_text(value) if isinstance(value, float) else shorten(str(plain_cell(value)))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from search.common.disk import LOCK_FILES, lock_state
+from search.common.disk import LOCK_FILES, read_lock_state
 from search.common.errors import UserError
 from search.results.event_log import now
-from stockrnn.io.files import json_data, plain_bytes, write_atomic
+from stockrnn.io.files import parse_json, read_bytes, write_atomic
 
 __all__ = ["LockedError", "check_free", "held", "locked"]
 
@@ -47,10 +47,11 @@ def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
     try:
         owner = {"pid": os.getpid(), "host": platform.node(), "since": now()}
         write_atomic(folder / OWNER, (json.dumps(owner) + "\n").encode())
-        state = lock_state(folder)
+        state = read_lock_state(folder)
         yield
     finally:
-        if state is None or lock_state(becomes or folder) == state:  # else another process has taken the folder over
+        # Otherwise another process has taken over the folder.
+        if state is None or read_lock_state(becomes or folder) == state:
             for path in (becomes or folder) / OWNER, (becomes or folder) / NAME:
                 with suppress(OSError):  # of a disk that has gone; without an owner they lock nothing
                     path.unlink()
@@ -87,7 +88,7 @@ def _said(folder: Path, place: str) -> str:
 
 def _owner(folder: Path) -> str:
     try:
-        owner = json_data(plain_bytes(folder / OWNER, MAX_OWNER_BYTES))
+        owner = parse_json(read_bytes(folder / OWNER, MAX_OWNER_BYTES))
         return f"process {int(owner['pid'])} on {str(owner['host'])[:100]} since {str(owner['since'])[:30]}"
     except (OSError, ValueError, TypeError, KeyError):
         return "another process"

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from search.common.errors import DamagedError
 from stockrnn.dataset.walk_forward import Fold
-from stockrnn.io.files import TEMPORARY, FileError, line, no_link, plain_bytes, write_atomic
+from stockrnn.io.files import TEMPORARY_NAME, FileError, line, open_nofollow, read_bytes, write_atomic
 from stockrnn.io.parquet_pages import check_pages
 from stockrnn.prices.series import Prices
 
@@ -85,7 +85,7 @@ class Predictions:
         wanted = wanted | (pc.field("split") == "test") if test else wanted
         have: set[tuple[str, str, int]] = set()
         for torn in self._folder.glob(".*"):
-            if TEMPORARY.fullmatch(torn.name):
+            if TEMPORARY_NAME.fullmatch(torn.name):
                 torn.unlink()
         for path, table in self._parts():
             kept = _without(table.filter(wanted), have)
@@ -163,7 +163,7 @@ class Predictions:
         if self._stream is None or self._file is None:
             self._folder.mkdir(exist_ok=True)
             (self._folder / STREAM).unlink(missing_ok=True)
-            self._file = open(self._folder / STREAM, "xb", opener=no_link)  # noqa: SIM115  # until flush
+            self._file = open(self._folder / STREAM, "xb", opener=open_nofollow)  # noqa: SIM115  # until flush
             self._stream = pa.ipc.new_stream(self._file, SCHEMA)
         for table in tables:
             self._stream.write_table(table)
@@ -191,7 +191,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
         DamagedError: it is no part as `Predictions` writes it.
     """
     try:
-        content = plain_bytes(path, MOST_PART, links=False)
+        content = read_bytes(path, MOST_PART, links=False)
         check_pages(content, MOST_PART_ROWS)
         file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(TEXTS))
         if file.schema_arrow.remove_metadata() != SCHEMA_READ:
@@ -224,7 +224,7 @@ def _streamed(path: Path) -> list[pa.Table]:
     """
     tables: list[pa.Table] = []
     try:
-        content = plain_bytes(path, MOST_STREAM, links=False)
+        content = read_bytes(path, MOST_STREAM, links=False)
     except FileNotFoundError:
         return tables
     except FileError as error:

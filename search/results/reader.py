@@ -23,7 +23,7 @@ from search.results.predictions import forecast_days
 from search.results.ranking import Row, columns, rank
 from search.results.schemas import read_manifest
 from search.results.verdict import verdict
-from search.space.document import Document
+from search.space.document import SpaceDocument
 from search.space.parameters import Parameter
 from search.space.sections import SECTIONS
 from search.space.space import Space, SpaceError, load_space
@@ -254,9 +254,9 @@ class StudyData:
         }  # fmt: skip
 
     @cached_property
-    def _document(self) -> Document | None:
+    def _document(self) -> SpaceDocument | None:
         path = self.folder / "space.yaml"
-        return Document(str(path)) if path.exists() else None
+        return SpaceDocument(str(path)) if path.exists() else None
 
 
 def read_study(folder: Path, needed: Iterable[str] = ()) -> StudyData:

@@ -21,14 +21,14 @@ from typing import Any
 from search.common.messages import one_line
 from search.results.event_log import now
 from search.results.lock import LockedError
-from stockrnn.io.conditional import LOCK, ChangedError, ConditionalFolder
-from stockrnn.io.files import FileError, json_data
+from stockrnn.io.conditional import LOCK_NAME, ChangedError, ConditionalFolder
+from stockrnn.io.files import FileError, parse_json
 from stockrnn.io.storage import RemoteFolder, StorageError
 
 __all__ = ["LEFT", "Lease", "LeaseView", "LostError", "leased"]
 
 NAME = "lock.json"
-LEFT = {NAME, LOCK}  # files of a folder in which nobody began a study
+LEFT = {NAME, LOCK_NAME}  # files of a folder in which nobody began a study
 RENEWED = 5.0  # seconds
 VALID = 10.0  # seconds after a renewal in which its owner may write without another one
 DEAD = 20.0  # seconds without a renewal
@@ -228,7 +228,7 @@ def leased(storage: ConditionalFolder, waiting: Callable[[str], None]) -> Iterat
 
 def _read(storage: RemoteFolder) -> dict[str, Any]:
     try:
-        found = json_data(storage.read(NAME, MOST))
+        found = parse_json(storage.read(NAME, MOST))
     except FileNotFoundError:
         return {}
     except FileError as error:

@@ -25,15 +25,15 @@ from search.common.messages import one_line
 from search.results.event_log import TRIAL_ID
 from search.results.lock import LockedError, check_free
 from search.results.remote_lock import Lease, LeaseView, LostError, leased
-from stockrnn.io.conditional import LOCK, ChangedError, ConditionalFolder
-from stockrnn.io.files import TEMPORARY, write_atomic
-from stockrnn.io.storage import MOST, StorageError, joined
-from stockrnn.training.checkpoint import forget
+from stockrnn.io.conditional import LOCK_NAME, ChangedError, ConditionalFolder
+from stockrnn.io.files import TEMPORARY_NAME, write_atomic
+from stockrnn.io.storage import MAX_FILE_BYTES, StorageError, join_path
+from stockrnn.training.checkpoint import delete_checkpoints
 
 __all__ = ["MANIFEST", "Mirror", "mirrored", "work_folder"]
 
 CHECKPOINTS = "checkpoints"  # workers write there themselves
-OURS = {"ray", CHECKPOINTS, "lock", "lock.json", LOCK}  # of this machine
+OURS = {"ray", CHECKPOINTS, "lock", "lock.json", LOCK_NAME}  # of this machine
 COPY = ".copy"  # names this machine's copy of the study, on this machine alone
 RECORD, MANIFEST = "trials.jsonl", "manifest.json"
 FORECASTS = "predictions.parquet"
@@ -79,7 +79,7 @@ class Mirror:
     @property
     def checkpoints(self) -> str:
         """Where trials keep theirs."""
-        return joined(self.url, CHECKPOINTS)
+        return join_path(self.url, CHECKPOINTS)
 
     @property
     def lease(self) -> LeaseView:
@@ -98,9 +98,9 @@ class Mirror:
             StorageError: the URL cannot be read.
         """
         names = self._storage.names()
-        record = self._storage.content(RECORD) if RECORD in names else b""
+        record = self._storage.read_required(RECORD) if RECORD in names else b""
         if MANIFEST in names:
-            self._storage.content(MANIFEST)  # whose version is replaced
+            self._storage.read_required(MANIFEST)  # whose version is replaced
         ahead = MANIFEST in names and (self.folder / MANIFEST).exists() and self._ahead(record)
         self._there = {name for name in names if _top(name) not in OURS}
         kept = (name.split("/")[1] for name in names if _top(name) == CHECKPOINTS and "/" in name)
@@ -211,12 +211,12 @@ class Mirror:
             self._send(MANIFEST, *manifest)
             while self._forgotten:
                 self._lease.check()
-                if said := forget(joined(self.checkpoints, self._forgotten[0])):
+                if said := delete_checkpoints(join_path(self.checkpoints, self._forgotten[0])):
                     raise StorageError(said)
                 self._forgotten.popleft()
 
     def _removes(self, name: str) -> bool:
-        return _top(name) in REMOVED or TEMPORARY.fullmatch(PurePosixPath(name).name) is not None
+        return _top(name) in REMOVED or TEMPORARY_NAME.fullmatch(PurePosixPath(name).name) is not None
 
     def _check_copy(self) -> None:
         try:
@@ -237,7 +237,7 @@ class Mirror:
             return None
         content = path.read_bytes()
         if _summary(content[: self._stored[1]]) != self._stored:
-            raise LostError(f"{path}: does not go on where {joined(self.url, RECORD)} ends; a record only grows")
+            raise LostError(f"{path}: does not go on where {join_path(self.url, RECORD)} ends; a record only grows")
         return content[: content.rfind(b"\n") + 1]
 
     def _stable(self) -> dict[str, tuple[tuple[int, ...], bytes | None]]:
@@ -287,7 +287,7 @@ class Mirror:
             if name in (RECORD, MANIFEST):
                 raise LostError(f"{error}; a study has one writer; go on with --resume {self.url}") from None
             with suppress(FileNotFoundError):  # any program may write a report there, and remove it
-                self._storage.read(name, MOST)
+                self._storage.read(name, MAX_FILE_BYTES)
             self._storage.write(name, content)
         self._sent[name] = key
         self._there.add(name)

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from search.common.errors import DamagedError
-from search.common.messages import shown
+from search.common.messages import format_value
 from search.results.event_log import TRIAL_ID, TrialEnd, TrialLog, cut_torn_line
 from search.results.links import check_folder
 from search.results.manifest import versions
@@ -86,15 +86,15 @@ def read_resume_state(folder: Path) -> ResumeState:
     for trial_id in study.log.statuses:
         if not TRIAL_ID.fullmatch(trial_id):
             raise DamagedError(
-                f"{log_file}: {shown(trial_id)} is no trial of a study that was begun here; they have numbers; "
+                f"{log_file}: {format_value(trial_id)} is no trial of a study that was begun here; they have numbers; "
                 "copy the study's folder again"
             )
     for opening in study.manifest.get("test_openings") or []:
         for name in opening.get("scores") or {}:
             if not TRIAL_ID.fullmatch(name) and name not in (*BASELINES, ENSEMBLE):  # TensorBoard makes it a folder
                 raise DamagedError(
-                    f"{folder / 'manifest.json'}: test_openings: {shown(name)} is neither a trial nor a baseline; the "
-                    "test block scores those; copy the study's folder again"
+                    f"{folder / 'manifest.json'}: test_openings: {format_value(name)} is neither a trial nor a "
+                    "baseline; the test block scores those; copy the study's folder again"
                 )
     shutil.rmtree(folder / "ray", ignore_errors=True)
     return ResumeState(manifest=study.manifest, log=study.log, notes=notes)
@@ -112,7 +112,7 @@ def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[s
     was = dict(_flat(manifest.get("space") or {}))
     now = dict(_flat(yaml.safe_load(space.as_yaml())))
     lines = [
-        f"{key} is {_shown(now, key)}, and was {_shown(was, key)}"
+        f"{key} is {_format_value(now, key)}, and was {_format_value(was, key)}"
         for key in dict.fromkeys(itertools.chain(was, now))
         if was.get(key) != now.get(key) and not key.startswith(FREE)
     ]
@@ -135,7 +135,7 @@ def _flat(value: Mapping[str, Any], *above: str) -> Iterator[tuple[str, Any]]:
             yield ".".join((*above, str(key))), item
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _format_value(values: Mapping[str, Any], key: str) -> str:
     return str(values[key])[:60] if key in values else "not there"
 
 

@@ -14,8 +14,8 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from search.common.errors import DamagedError
-from search.common.messages import explain, one_line, shortened
-from stockrnn.io.files import json_data, plain_bytes
+from search.common.messages import explain, one_line, shorten
+from stockrnn.io.files import parse_json, read_bytes
 
 __all__ = [
     "EVENTS", "MANIFEST", "MOST_LINE", "MOST_MANIFEST", "MOST_RECORD", "MOST_TRACEBACK", "MOST_TRIALS", "NEEDED",
@@ -255,8 +255,8 @@ def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
         DamagedError: it is none, in one line.
     """
     try:
-        content = plain_bytes(path, MOST_MANIFEST)
-        found = json_data(content)
+        content = read_bytes(path, MOST_MANIFEST)
+        found = parse_json(content)
         if not isinstance(found, dict):
             raise ValueError("is no JSON object")
         try:
@@ -333,7 +333,7 @@ def _mended(data: Any, place: Sequence[str | int], item: Mapping[str, Any]) -> b
     if item["loc"][-1] == "[key]" or data[name] is None:
         del data[name]
     elif isinstance(data[name], str) and most:
-        data[name] = shortened(data[name], most)
+        data[name] = shorten(data[name], most)
     elif isinstance(data[name], list) and most:
         data[name] = data[name][-most:]
     else:
@@ -342,5 +342,5 @@ def _mended(data: Any, place: Sequence[str | int], item: Mapping[str, Any]) -> b
 
 
 def _at(key: Sequence[str | int], text: str) -> str:
-    where = ".".join(shortened(str(part)) for part in key)
+    where = ".".join(shorten(str(part)) for part in key)
     return one_line(f"{where}: {text}" if where else text)

@@ -5,28 +5,30 @@ long, before anything is made of it: time and memory are bounded whatever a stra
 """
 
 import itertools
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from search.common.errors import UserError
-from search.common.messages import one_line, shortened, shown
-from search.space.builtin import shipped
-from search.space.yaml_reader import DEEPEST, MOST_BYTES, Key, YamlError, YamlReader
-from stockrnn.io.files import FileError, meant, plain_bytes
+from search.common.messages import format_value, one_line, shorten
+from search.space.yaml_reader import MAX_BYTES, MAX_DEPTH, Key, YamlError, YamlReader
+from stockrnn.io.files import FileError, read_bytes, suggest_path
 
-__all__ = ["MOST_PROBLEMS", "Document", "SpaceError"]
+__all__ = ["MAX_PROBLEMS", "SpaceDocument", "SpaceError", "find_space_file"]
 
-MOST_PROBLEMS = 50
-LONGEST_OPTION = 200  # letters of an option that an error shows
+PACKAGE = Path(__file__).parents[1]
+MAX_PROBLEMS = 50
+MAX_OPTION_LENGTH = 200  # letters of an option that an error shows
 
 
 class SpaceError(UserError):
     """A user's mistake in a space or an option; `problems` are lines `FILE:LINE: KEY: what; rule; fix`, 51 at most."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        lines = [one_line(problem) for problem in itertools.islice(problems, MOST_PROBLEMS + 1)]
-        if len(lines) > MOST_PROBLEMS:
-            lines[MOST_PROBLEMS:] = [f"there are more mistakes; {MOST_PROBLEMS} are shown; mend these first"]
+        lines = [one_line(problem) for problem in itertools.islice(problems, MAX_PROBLEMS + 1)]
+        if len(lines) > MAX_PROBLEMS:
+            lines[MAX_PROBLEMS:] = [f"there are more mistakes; {MAX_PROBLEMS} are shown; mend these first"]
         self.problems = tuple(lines)
         super().__init__(self.problems)
 
@@ -34,7 +36,7 @@ class SpaceError(UserError):
         return "\n".join(self.problems)
 
 
-class Document:
+class SpaceDocument:
     """The data of a space file and where each key stands.
 
     Args:
@@ -87,7 +89,7 @@ class Document:
 
     def problem(self, key: Key, text: str) -> str:
         """One line: where a key stands, its dotted name and what is wrong with it."""
-        name = ".".join(shortened(str(part)) for part in key)
+        name = ".".join(shorten(str(part)) for part in key)
         return f"{self.where(key)}: {name + ': ' if name else ''}{text}"
 
     def set(self, name: str, text: str, option: str | None = None) -> None:
@@ -96,19 +98,19 @@ class Document:
         Raises:
             SpaceError: the text is no YAML, or the name leads through something that is no mapping.
         """
-        option = shortened(option or f"--set {name}={text}", LONGEST_OPTION)
+        option = shorten(option or f"--set {name}={text}", MAX_OPTION_LENGTH)
         key: Key = tuple(name.split("."))
-        if not all(key) or len(key) > DEEPEST:
+        if not all(key) or len(key) > MAX_DEPTH:
             raise SpaceError(
                 [
-                    f"{option}: {shortened(name)!r} is no key; a key is words joined by dots, at most {DEEPEST}; "
+                    f"{option}: {shorten(name)!r} is no key; a key is words joined by dots, at most {MAX_DEPTH}; "
                     "as in --set seed=1"
                 ]
             )
         try:
             value = YamlReader(text, mend="quote the value").plain()
         except YamlError as wrong:
-            raise SpaceError([f"{option}: {shortened(name)}: {wrong}"]) from None
+            raise SpaceError([f"{option}: {shorten(name)}: {wrong}"]) from None
         parent = self.data
         for depth, part in enumerate(key[:-1], start=1):
             child = parent.get(str(part))
@@ -116,9 +118,9 @@ class Document:
                 child = parent[str(part)] = {}
                 self._options.setdefault(key[:depth], option)
             if not isinstance(child, dict):
-                above = shortened(".".join(map(str, key[:depth])))
+                above = shorten(".".join(map(str, key[:depth])))
                 raise SpaceError(
-                    [f"{option}: {above}: {shown(child)} is no section; it holds no keys; set {above} whole"]
+                    [f"{option}: {above}: {format_value(child)} is no section; it holds no keys; set {above} whole"]
                 )
             parent = child
         parent[str(key[-1])] = value
@@ -127,17 +129,38 @@ class Document:
         self._options[key] = option
 
 
+def find_space_file(path: str) -> str:
+    """Return the user's file; if it does not exist, the built-in space of that name; else the path unchanged.
+
+    Args:
+        path: as the user typed it; `smoke.yaml` and `spaces/smoke.yaml` name the same built-in space.
+    """
+    if os.path.lexists(path):
+        return path
+    known = _builtin_spaces()
+    return str(known.get(path) or known.get(f"spaces/{path}") or path)
+
+
+def _builtin_spaces() -> dict[str, Path]:
+    """Return the files of the built-in spaces by name, as in `spaces/smoke.yaml`.
+
+    They are in `spaces/` of the repository, or in `search/spaces/` of an installed package.
+    """
+    folder = next((each for each in (PACKAGE / "spaces", PACKAGE.parent / "spaces") if each.is_dir()), PACKAGE)
+    return {f"spaces/{path.name}": path for path in sorted(folder.glob("*.yaml"))}
+
+
 def _text(path: str) -> str:
     """The text of a space file."""
     try:
-        raw = plain_bytes(path, MOST_BYTES)
+        raw = read_bytes(path, MAX_BYTES)
     except FileNotFoundError:
-        known = shipped()
-        near = meant(path, [*known, *(name.partition("/")[2] for name in known)], ".yaml")
+        known = _builtin_spaces()
+        near = suggest_path(path, [*known, *(name.partition("/")[2] for name in known)], ".yaml")
         fix = near if near.startswith("did") else f"write one, see spaces/, or name one of {', '.join(known)}"
         raise YamlError(f"no such file; a space is a YAML file; {fix}", 0) from None
     except FileError as error:
-        raise YamlError(f"{error}; a space is a plain YAML file of at most {MOST_BYTES:,} bytes; name one") from None
+        raise YamlError(f"{error}; a space is a plain YAML file of at most {MAX_BYTES:,} bytes; name one") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

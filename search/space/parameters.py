@@ -54,7 +54,7 @@ class Parameter:
             return len(self.values)
         if self.kind == "float" and self.step is None:
             return None
-        return int((exact(self.high) - exact(self.low)) / exact(self.step or 1)) + 1
+        return int((to_fraction(self.high) - to_fraction(self.low)) / to_fraction(self.step or 1)) + 1
 
     def applies(self, point: Mapping[str, Value]) -> bool:
         """Whether the parameter exists beside the values of the earlier parameters."""
@@ -77,7 +77,7 @@ class Parameter:
             return self.values
         if self.size is None:
             return None
-        low, step = exact(self.low), exact(self.step or 1)
+        low, step = to_fraction(self.low), to_fraction(self.step or 1)
         plain = int if self.kind == "int" else float
         return tuple(plain(low + index * step) for index in range(self.size))
 
@@ -147,7 +147,7 @@ def grid_size(parameters: tuple[Parameter, ...]) -> int | None:
     return sum(points.values())
 
 
-def exact(number: float) -> Fraction:
+def to_fraction(number: float) -> Fraction:
     """A number as it is written: 0.1 is one tenth."""
     return Fraction(str(number))
 

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from search.common.credentials import without_credentials
-from search.common.messages import explain, nearest, one_line, shown, suggestion
-from search.space.document import MOST_PROBLEMS, Document, SpaceError
+from search.common.credentials import strip_credentials
+from search.common.messages import explain, find_nearest, format_value, one_line, suggest
+from search.space.document import MAX_PROBLEMS, SpaceDocument, SpaceError
 from search.space.domains import DomainError, parse_parameter, parse_value
 from search.space.parameters import FIELDS, Parameter, Value, grid_size
-from search.space.resources import Rules
-from search.space.samplers import MOST_SAMPLES, grid_trials, misfits
+from search.space.resources import ResourceRules
+from search.space.samplers import MAX_TRIALS, count_grid_trials, find_conflicts
 from search.space.sections import (
     DEFAULT_SAMPLES,
     NAME,
@@ -28,15 +28,15 @@ from search.space.sections import (
     SearchConfig,
     TrackingConfig,
 )
-from search.space.suggestions import hint, hint_within
+from search.space.suggestions import suggest_key, suggest_key_within
 from search.space.yaml_reader import Key
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, ValidationConfig
 from stockrnn.evaluation.scores import METRICS
-from stockrnn.io.files import meant
+from stockrnn.io.files import suggest_path
 from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
 
-__all__ = ["Contents", "read"]
+__all__ = ["Contents", "parse_document"]
 
 Section = TypeVar("Section", bound=Configuration)
 Point = dict[str, Value]
@@ -58,7 +58,7 @@ class Contents:
     seed: int
 
 
-def read(document: Document) -> Contents:
+def parse_document(document: SpaceDocument) -> Contents:
     """Check a document.
 
     Raises:
@@ -70,14 +70,16 @@ def read(document: Document) -> Contents:
 class _Reader:
     """One reading of a document: collects every problem before it gives up."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: SpaceDocument) -> None:
         self.document = document
         self._problems: list[tuple[int, str]] = []
 
     def contents(self) -> Contents:
         for key in self.document.data:
             if key not in TOP_LEVEL:
-                self._problem((key,), f"unknown key{hint(key, TOP_LEVEL, option=not self.document.line((key,)))}")
+                self._problem(
+                    (key,), f"unknown key{suggest_key(key, TOP_LEVEL, option=not self.document.line((key,)))}"
+                )
         name, seed = self._name(), self._seed()
         self._complete_source()
         data = self._section("data", DataConfig)
@@ -112,7 +114,7 @@ class _Reader:
         assert resources
         assert tracking
         if tracking.mlflow:  # a password stays in the section, which does not travel with it
-            self.document.data["tracking"]["mlflow"] = without_credentials(tracking.mlflow)
+            self.document.data["tracking"]["mlflow"] = strip_credentials(tracking.mlflow)
         return Contents(
             name=name, data=data, validation=validation, parameters=parameters, search=search,
             scheduler=scheduler, training=training, resources=resources, tracking=tracking, seed=seed,
@@ -120,7 +122,7 @@ class _Reader:
 
     def _problem(self, key: Key, text: str) -> None:
         self._problems.append((self.document.line(key), self.document.problem(key, text)))
-        if len(self._problems) > MOST_PROBLEMS:
+        if len(self._problems) > MAX_PROBLEMS:
             raise self._error()
 
     def _error(self) -> SpaceError:
@@ -133,7 +135,7 @@ class _Reader:
             return raw
         self._problem(
             ("name",),
-            f"{shown(raw)} is no name; it is a folder's too: letters, digits, dots, dashes and underscores, "
+            f"{format_value(raw)} is no name; it is a folder's too: letters, digits, dots, dashes and underscores, "
             "at most 100, the first a letter or digit; rename the study, or write a number in quotes",
         )
         return ""
@@ -142,20 +144,24 @@ class _Reader:
         raw = self.document.data.get("seed", 0)
         if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 2**32:
             return raw
-        self._problem(("seed",), f"{shown(raw)} is no seed; it is a whole number from 0 to {2**32 - 1}; write 0, say")
+        self._problem(
+            ("seed",), f"{format_value(raw)} is no seed; it is a whole number from 0 to {2**32 - 1}; write 0, say"
+        )
         return 0
 
     def _section(self, name: str, config: type[Section]) -> Section | None:
         raw = self.document.data.get(name)
         if not isinstance(raw, dict | None):
-            self._problem((name,), f"{shown(raw)} is no section; a section holds keys; write them below it, indented")
+            self._problem(
+                (name,), f"{format_value(raw)} is no section; a section holds keys; write them below it, indented"
+            )
             return None
         try:
             return config.model_validate(raw or {})
         except ValidationError as error:
             for key, text in explain(error):
                 if text == "unknown key":
-                    text += hint_within(key, config)
+                    text += suggest_key_within(key, config)
                 first, _, rest = text.partition(" ")
                 if not key and first.rstrip(":") in config.model_fields:  # a rule between keys names its own first
                     key, text = (first.rstrip(":"),), rest
@@ -184,18 +190,20 @@ class _Reader:
             others = " or ".join(sources_with_tickers())
             self._problem(key, f"stands beside source: {source}; it goes with source: {others}; drop one of them")
         elif its is None and os.path.isdir(path):
-            self._problem(key, f"{shown(source)} is a folder; {rule}; name a file in it")
+            self._problem(key, f"{format_value(source)} is a folder; {rule}; name a file in it")
         elif its is None and not os.path.exists(path):
-            hint = meant(source, SOURCES).replace("check the path", "check the path, or name a market by --ticker")
-            self._problem(key, f"{shown(source)}: no such file; {rule}; {one_line(hint)}")
+            hint = suggest_path(source, SOURCES).replace(
+                "check the path", "check the path, or name a market by --ticker"
+            )
+            self._problem(key, f"{format_value(source)}: no such file; {rule}; {one_line(hint)}")
 
     def _parameters(self) -> tuple[Parameter, ...]:
         """The parameters, or none where any is wrong."""
         data = self.document.data
         raw = data.get("space")
         if not isinstance(raw, dict) or not raw:
-            if "space" in data or not any(key in FIELDS or nearest(key, TOP_LEVEL) == "space" for key in data):
-                what = "is missing" if "space" not in data else f"is {'empty' if not raw else shown(raw)}"
+            if "space" in data or not any(key in FIELDS or find_nearest(key, TOP_LEVEL) == "space" for key in data):
+                what = "is missing" if "space" not in data else f"is {'empty' if not raw else format_value(raw)}"
                 self._problem(
                     ("space",),
                     f"{what}; it holds the parameters to vary, architecture at least; "
@@ -206,13 +214,13 @@ class _Reader:
         for name, entry in raw.items():
             parameters[name] = None
             if name not in FIELDS:
-                self._problem(("space", name), f"unknown parameter{hint(name, FIELDS)}")
+                self._problem(("space", name), f"unknown parameter{suggest_key(name, FIELDS)}")
                 continue
             try:
                 parameters[name] = parse_parameter(name, entry, parameters)
             except DomainError as error:
                 self._problem(("space", name, *error.key), str(error))
-        if not any(name == "architecture" or nearest(name, FIELDS) == "architecture" for name in raw):
+        if not any(name == "architecture" or find_nearest(name, FIELDS) == "architecture" for name in raw):
             self._problem(
                 ("space",),
                 "architecture is missing; it is the one parameter without a default; "
@@ -226,7 +234,7 @@ class _Reader:
         """The section with its points checked, its number of trials and its mode filled in."""
         before = len(self._problems)
         points = [self._point(index, raw, parameters) for index, raw in enumerate(search.initial)]
-        for rule in misfits(search.sampler, parameters):
+        for rule in find_conflicts(search.sampler, parameters):
             self._problem(("search", "sampler"), f"{search.sampler} does not fit this space: {rule}")
         if len(self._problems) > before:
             return search
@@ -237,7 +245,7 @@ class _Reader:
                 f"{samples} is less than the {len(points)} points of search.initial, and those are trials; "
                 f"write at least {len(points)}",
             )
-        most = grid_trials(parameters, points) if search.sampler == "grid" else MOST_SAMPLES
+        most = count_grid_trials(parameters, points) if search.sampler == "grid" else MAX_TRIALS
         if samples is not None and samples > most:
             self._problem(
                 ("search", "num_samples"),
@@ -256,8 +264,8 @@ class _Reader:
         wrong: set[str | None] = set()  # what hangs on these is not complained of
         for name in raw:
             if name not in known:
-                wrong.add(nearest(name, known))
-                hint = suggestion(name, known) or f"; it has {', '.join(known)}"
+                wrong.add(find_nearest(name, known))
+                hint = suggest(name, known) or f"; it has {', '.join(known)}"
                 self._problem((*key, name), f"is no parameter of this space{hint}")
         point: Point = {}
         complete: Point = {}
@@ -265,7 +273,9 @@ class _Reader:
             name = parameter.name
             if not parameter.applies(complete):
                 if name in raw and not parameter.when.keys() & wrong:
-                    condition = " and ".join(f"{other} in {shown(values)}" for other, values in parameter.when.items())
+                    condition = " and ".join(
+                        f"{other} in {format_value(values)}" for other, values in parameter.when.items()
+                    )
                     self._problem(
                         (*key, name),
                         f"does not exist at this point; its condition is {condition}; remove it or meet that",
@@ -285,7 +295,7 @@ class _Reader:
                 wrong.add(name)
                 self._problem(
                     (*key, name),
-                    f"{shown(raw[name])} is not in the domain of space.{name}; a point lies in the space; "
+                    f"{format_value(raw[name])} is not in the domain of space.{name}; a point lies in the space; "
                     "widen the domain or change the point",
                 )
             complete[name] = value
@@ -295,7 +305,7 @@ class _Reader:
 
     def _check_demands(self, resources: ResourcesConfig, parameters: tuple[Parameter, ...]) -> None:
         try:
-            Rules(resources, parameters)
+            ResourceRules(resources, parameters)
         except DomainError as error:
             self._problem(("resources", "when", *error.key), str(error))
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
-from search.common.messages import shown, suggestion
+from search.common.messages import format_value, suggest
 from search.space.domains import DomainError, parse_value
 from search.space.parameters import FIELDS, Parameter, Value
 from search.space.sections import AUTO, ResourcesConfig
 
-__all__ = ["NICENESS", "SHARES", "Demand", "Rules", "larger", "least_share"]
+__all__ = ["GPU_SHARES", "NICENESS", "Demand", "ResourceRules", "double_share", "smallest_share"]
 
 NICENESS = 5  # of workers; Ray's own 15 leaves them little beside any other busy process
-SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of a GPU, those of `auto`
+GPU_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of a GPU, those of `auto`
 BOUNDS = ("min", "max")
-MOST_VALUES = 50  # of a condition
+MAX_CONDITION_VALUES = 50  # of a condition
 Path = tuple[str | int, ...]
 
 
@@ -39,13 +39,13 @@ class Demand:
     cpu_key: Path = field(default=("resources", "cpu"), compare=False)
     gpu_key: Path = field(default=("resources", "gpu"), compare=False)
 
-    def fitting(self, machine: Mapping[str, float]) -> int:
+    def count_fitting(self, machine: Mapping[str, float]) -> int:
         """How many such trials a machine holds side by side, by what Ray says it has; a share lies on one GPU."""
-        fits = _whole(machine.get("CPU", 0), self.cpu)
+        fits = _times_fitting(machine.get("CPU", 0), self.cpu)
         if not self.gpu:
             return fits
-        share = SHARES[0] if self.gpu == AUTO else float(self.gpu)
-        return min(fits, int(machine.get("GPU", 0)) * _whole(1, share))
+        share = GPU_SHARES[0] if self.gpu == AUTO else float(self.gpu)
+        return min(fits, int(machine.get("GPU", 0)) * _times_fitting(1, share))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class _Condition:
         return (*self.values, self.low, self.high)
 
 
-class Rules:
+class ResourceRules:
     """What a space's `resources` say of each of its points.
 
     Args:
@@ -84,11 +84,11 @@ class Rules:
         self._resources = resources
         known = {parameter.name: parameter for parameter in parameters}
         self._entries = [
-            [_parsed(name, raw, known, index) for name, raw in entry.if_.items()]
+            [_parse_condition(name, raw, known, index) for name, raw in entry.if_.items()]
             for index, entry in enumerate(resources.when)
         ]
-        matching = _matching(self._entries, parameters)
-        self.kinds: tuple[Demand, ...] = tuple(dict.fromkeys(self._laid(entries) for entries in matching))
+        matching = _matching_sets(self._entries, parameters)
+        self.demands: tuple[Demand, ...] = tuple(dict.fromkeys(self._combine(entries) for entries in matching))
         met = {index for entries in matching for index in entries}
         for index, conditions in enumerate(self._entries):
             if index not in met:
@@ -101,13 +101,13 @@ class Rules:
 
     def at(self, point: Mapping[str, Value]) -> Demand:
         """What the trial of a complete point asks for; a condition on a parameter that it lacks does not hold."""
-        return self._laid(
+        return self._combine(
             index
             for index, conditions in enumerate(self._entries)
             if all(condition.name in point and condition.holds(point[condition.name]) for condition in conditions)
         )
 
-    def _laid(self, entries: Any) -> Demand:
+    def _combine(self, entries: Any) -> Demand:
         """The values of matching entries, by their places, over the section's own."""
         found: dict[str, Any] = {"cpu": self._resources.cpu, "gpu": self._resources.gpu}
         for index in sorted(entries):
@@ -118,38 +118,40 @@ class Rules:
         return Demand(**found)
 
 
-def least_share(needed: int, memory: int) -> float:
+def smallest_share(needed: int, memory: int) -> float:
     """The smallest share of a GPU with so many bytes of memory that holds what is needed, at most the whole."""
-    return next((share for share in SHARES if share * memory >= needed), 1.0)
+    return next((share for share in GPU_SHARES if share * memory >= needed), 1.0)
 
 
-def larger(share: float) -> float:
+def double_share(share: float) -> float:
     """The share after one that was too small: twice as large, at most the whole GPU."""
     return min(1.0, 2 * share)
 
 
-def _whole(have: float, want: float) -> int:
+def _times_fitting(have: float, want: float) -> int:
     """How often a demand fits, in numbers as they are written: 0.1 fits ten times into 1."""
     return int(Fraction(str(have)) / Fraction(str(want)))
 
 
-def _parsed(name: str, raw: object, known: Mapping[str, Parameter], index: int) -> _Condition:
+def _parse_condition(name: str, raw: object, known: Mapping[str, Parameter], index: int) -> _Condition:
     key = (index, "if", name)
     if name not in known:
-        hint = suggestion(name, known) or f"; it has {', '.join(known)}"
+        hint = suggest(name, known) or f"; it has {', '.join(known)}"
         what = "is not in this space" if name in FIELDS else "unknown parameter"
         raise DomainError(f"{what}; a condition names a parameter of the space{hint}", *key)
     parameter = known[name]
     if isinstance(raw, dict):
         return _range(parameter, raw, key)
     given = raw if isinstance(raw, list) else [raw]
-    if not 1 <= len(given) <= MOST_VALUES:
-        raise DomainError(f"has {len(given)} values; a condition has 1 to {MOST_VALUES}; write {{min: ...}}, say", *key)
+    if not 1 <= len(given) <= MAX_CONDITION_VALUES:
+        raise DomainError(
+            f"has {len(given)} values; a condition has 1 to {MAX_CONDITION_VALUES}; write {{min: ...}}, say", *key
+        )
     values = tuple(parse_value(name, value, *key) for value in given)
     for value, written in zip(values, given, strict=True):
         if not parameter.contains(value):
             raise DomainError(
-                f"{shown(written)} is not in the domain of space.{name}; the condition could never hold; "
+                f"{format_value(written)} is not in the domain of space.{name}; the condition could never hold; "
                 "widen the domain or remove the value",
                 *key,
             )
@@ -160,7 +162,7 @@ def _range(parameter: Parameter, raw: Mapping[str, object], key: Path) -> _Condi
     name = parameter.name
     for bound in raw:
         if bound not in BOUNDS:
-            hint = suggestion(bound, BOUNDS) or "; remove it"
+            hint = suggest(bound, BOUNDS) or "; remove it"
             raise DomainError(f"unknown key; a condition of a range has min and max{hint}", *key, bound)
     if not raw:
         raise DomainError("is empty; a condition has min, max or both; write {min: 128}, say", *key)
@@ -168,21 +170,23 @@ def _range(parameter: Parameter, raw: Mapping[str, object], key: Path) -> _Condi
     for bound, given in raw.items():
         value = parse_value(name, given, *key, bound)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise DomainError(f"{shown(given)} has no order; only numbers have min and max; write a list", *key, bound)
+            raise DomainError(
+                f"{format_value(given)} has no order; only numbers have min and max; write a list", *key, bound
+            )
         ends[bound] = value
     condition = _Condition(name=name, low=ends.get("min", -math.inf), high=ends.get("max", math.inf))
     if condition.low > condition.high:
         raise DomainError(f"min {condition.low:g} is above max {condition.high:g}; min comes first; swap them", *key)
-    if not any(condition.holds(value) for value in _telling(parameter, condition.ends)):
+    if not any(condition.holds(value) for value in _breakpoint_values(parameter, condition.ends)):
         raise DomainError(
-            f"{shown(dict(raw))} holds for no value of space.{name}; the condition could never hold; widen the domain "
-            "or move the bounds",
+            f"{format_value(dict(raw))} holds for no value of space.{name}; the condition could never hold; "
+            "widen the domain or move the bounds",
             *key,
         )
     return condition
 
 
-def _matching(entries: Sequence[Sequence[_Condition]], parameters: Sequence[Parameter]) -> list[frozenset[int]]:
+def _matching_sets(entries: Sequence[Sequence[_Condition]], parameters: Sequence[Parameter]) -> list[frozenset[int]]:
     """Every set of entries that match together at some point, without walking the points.
 
     Points are told apart by two things alone: which entries may still match, and which later parameters may exist.
@@ -203,7 +207,7 @@ def _matching(entries: Sequence[Sequence[_Condition]], parameters: Sequence[Para
                 frozenset(index for index, condition in conditions if not condition.holds(value)),
                 frozenset(other for other, values in later if value not in values),
             )
-            for value in _telling(parameter, ends)
+            for value in _breakpoint_values(parameter, ends)
         }
         absent = frozenset(index for index, _ in conditions), frozenset(other for other, _ in later)
         states = {
@@ -214,7 +218,7 @@ def _matching(entries: Sequence[Sequence[_Condition]], parameters: Sequence[Para
     return sorted({alive for alive, _ in states}, key=sorted)
 
 
-def _telling(parameter: Parameter, ends: Sequence[Value]) -> Iterator[Value]:
+def _breakpoint_values(parameter: Parameter, ends: Sequence[Value]) -> Iterator[Value]:
     """Values of a domain between which conditions with these ends may change, and all of a choice."""
     if parameter.kind in ("constant", "choice"):
         yield from parameter.values

@@ -15,9 +15,9 @@ from search.space.parameters import Parameter, Value, grid_size
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-__all__ = ["MOST_SAMPLES", "SAMPLERS", "Sampler", "grid_trials", "misfits"]
+__all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "count_grid_trials", "find_conflicts"]
 
-MOST_SAMPLES = 100_000  # as many as a study's files are read with
+MAX_TRIALS = 100_000  # as many as a study's files are read with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
-def misfits(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[str]:
+def find_conflicts(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[str]:
     """Why a sampler cannot search these parameters: what is wrong; the rule; the fix."""
     its, varying = SAMPLERS[sampler], [parameter for parameter in parameters if parameter.varies]
     endless = ", ".join(parameter.name for parameter in parameters if parameter.size is None)
@@ -96,8 +96,8 @@ def misfits(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[str]:
     if sampler == "grid":
         if endless:
             yield f"endlessly many values of {endless}; a grid needs lists, int ranges or steps; add a step"
-        elif (size := grid_size(parameters) or 0) > MOST_SAMPLES:
-            yield f"it has {size:,} points; a grid has at most {MOST_SAMPLES:,}; widen a step"
+        elif (size := grid_size(parameters) or 0) > MAX_TRIALS:
+            yield f"it has {size:,} points; a grid has at most {MAX_TRIALS:,}; widen a step"
     if choices and not its.choices:
         yield f"choices of {choices}; it searches ranges only; use tpe, or fix each choice to one value"
     if conditional and not its.conditions:
@@ -108,7 +108,7 @@ def misfits(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[str]:
         yield f"the package {its.package} is not installed; it needs it; pip install 'stockrnn-search[{sampler}]'"
 
 
-def grid_trials(parameters: tuple[Parameter, ...], initial: Sequence[dict[str, Value]]) -> int:
+def count_grid_trials(parameters: tuple[Parameter, ...], initial: Sequence[dict[str, Value]]) -> int:
     """Trials of a grid: its points, and the initial ones that leave something to chance."""
     complete = {frozenset(point.items()) for point in initial if _is_complete(point, parameters)}
     return (grid_size(parameters) or 0) + len(initial) - len(complete)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
 
-from search.common.credentials import check_address, without_credentials
-from search.common.messages import shown
-from search.space.samplers import MOST_SAMPLES, SAMPLERS
+from search.common.credentials import check_mlflow_address, strip_credentials
+from search.common.messages import format_value
+from search.space.samplers import MAX_TRIALS, SAMPLERS
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, ValidationConfig
 
@@ -20,8 +20,8 @@ __all__ = [
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 DEFAULT_SAMPLES = 40
 AUTO: Literal["auto"] = "auto"
-LEAST_SHARE = 0.01  # of a CPU core or a GPU
-MOST_ENTRIES = 8  # of resources.when
+MIN_SHARE = 0.01  # of a CPU core or a GPU
+MAX_ENTRIES = 8  # of resources.when
 
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SearchConfig(Configuration):
     num_samples: int | None = Field(
         None,
         ge=1,
-        le=MOST_SAMPLES,
+        le=MAX_TRIALS,
         description="trials in all, those of initial included; "
         f"null: {DEFAULT_SAMPLES}, or a smaller space's size, or the whole grid",
     )
@@ -104,17 +104,17 @@ class LockstepConfig(Configuration):
 
 def parse_gpu(value: object) -> object:
     """A share of one GPU, 0 for none, or `auto`; else ValueError."""
-    rule = f"a share is {AUTO}, 0 or a number from {LEAST_SHARE} to 1, part of one GPU"
+    rule = f"a share is {AUTO}, 0 or a number from {MIN_SHARE} to 1, part of one GPU"
     if isinstance(value, bool) or not isinstance(value, int | float):
         if value != AUTO:
-            raise ValueError(f"{shown(value)} is no share of a GPU; {rule}; write gpu: 0.25, say")
-    elif not (value == 0 or LEAST_SHARE <= value <= 1):
+            raise ValueError(f"{format_value(value)} is no share of a GPU; {rule}; write gpu: 0.25, say")
+    elif not (value == 0 or MIN_SHARE <= value <= 1):
         more = "a trial trains on one GPU" if value > 1 else "less holds nothing"
         raise ValueError(f"{value:g} is no share of a GPU; {rule}: {more}; write gpu: 0.25, say")
     return value
 
 
-Cpu = Annotated[float, Field(ge=LEAST_SHARE, le=1024)]
+Cpu = Annotated[float, Field(ge=MIN_SHARE, le=1024)]
 Gpu = Annotated[
     Annotated[float, Field(ge=0, le=1)] | Literal["auto"],
     BeforeValidator(parse_gpu),
@@ -152,7 +152,7 @@ class ResourcesConfig(Configuration):
     )
     when: list[WhenConfig] = Field(
         default_factory=list,
-        max_length=MOST_ENTRIES,
+        max_length=MAX_ENTRIES,
         description="other demands of some trials, as in {if: {hidden_size: {min: 128}}, gpu: 0.5}; each entry that "
         "matches lays its values over those before",
     )
@@ -176,11 +176,11 @@ class TrackingConfig(Configuration):
     @field_validator("mlflow")
     @classmethod
     def _address(cls, address: str | None) -> str | None:
-        return None if address is None else check_address(address)
+        return None if address is None else check_mlflow_address(address)
 
     @field_serializer("mlflow")
     def _safe(self, address: str | None) -> str | None:
-        return None if address is None else without_credentials(address)
+        return None if address is None else strip_credentials(address)
 
     def __getstate__(self) -> dict[Any, Any]:  # no password travels to the workers, or into Ray's files
         return super().__getstate__() | {"__dict__": self.model_dump()}

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from search.space.builtin import located
-from search.space.document import Document, SpaceError
+from search.space.document import SpaceDocument, SpaceError, find_space_file
 from search.space.parameters import FIELDS, Parameter, Value
-from search.space.parser import Contents, read
-from search.space.resources import Rules
+from search.space.parser import Contents, parse_document
+from search.space.resources import ResourceRules
 from search.space.yaml_reader import Key, yaml_text
 from stockrnn.dataset.config import FEATURE_SETS, WindowConfig, features_label, parse_features
 from stockrnn.dataset.features import columns_needed, missing_columns, warm_up
@@ -22,14 +21,14 @@ from stockrnn.training.config import TrainingConfig
 
 __all__ = ["Space", "SpaceError", "load_space"]
 
-MOST_NAME = 100  # characters
+MAX_NAME_LENGTH = 100  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space(Contents):
     """A validated space file; two are equal that say the same, whatever files they came from."""
 
-    document: Document = field(compare=False, repr=False)
+    document: SpaceDocument = field(compare=False, repr=False)
 
     @property
     def varying(self) -> tuple[Parameter, ...]:
@@ -53,12 +52,12 @@ class Space(Contents):
         return tuple(self.search.initial)
 
     @property
-    def demands(self) -> Rules:
+    def resource_rules(self) -> ResourceRules:
         """What its trials ask for, by their points."""
-        return Rules(self.resources, self.parameters)
+        return ResourceRules(self.resources, self.parameters)
 
     @property
-    def form(self) -> Literal["batched", "looped"] | None:
+    def execution_mode(self) -> Literal["batched", "looped"] | None:
         """How members are computed, or None where the shape decides."""
         return None if self.training.lockstep == "auto" else self.training.lockstep
 
@@ -68,14 +67,14 @@ class Space(Contents):
             return [self]
         names: list[str] = []
         for ticker in self.data.tickers:
-            own = f"{self.name}-{re.sub('[^A-Za-z0-9]+', '-', ticker).strip('-') or 'ticker'}"[:MOST_NAME]
+            own = f"{self.name}-{re.sub('[^A-Za-z0-9]+', '-', ticker).strip('-') or 'ticker'}"[:MAX_NAME_LENGTH]
             names.append(own if own not in names else f"{own}-{len(names) + 1}")
         return [
             replace(self, name=name, data=self.data.model_copy(update={"ticker": ticker, "tickers": ()}))
             for name, ticker in zip(names, self.data.tickers, strict=True)
         ]
 
-    def fitting(self, prices: Prices) -> "Space":
+    def adapted_to(self, prices: Prices) -> "Space":
         """This space; where it names no features, and the prices have no volume to speak of, without the volume."""
         named = any(parameter.name == "features" for parameter in self.parameters)
         if named or "features" in (self.document.data.get("data") or {}) or unusable_volume_reason(prices) is None:
@@ -113,7 +112,7 @@ class Space(Contents):
         )
 
     @property
-    def longest_sequence(self) -> int:
+    def max_sequence_length(self) -> int:
         """The longest window that any trial may ask for, in sessions."""
         default = WindowConfig.model_validate({}).sequence_length
         for parameter in self.parameters:
@@ -132,7 +131,7 @@ class Space(Contents):
         return tuple(dict.fromkeys(name for features in chosen for name in features))
 
     @property
-    def deepest_warm_up(self) -> int:
+    def max_warm_up(self) -> int:
         """Sessions at the start of a series for which not every input of every trial is defined."""
         return warm_up(self._deepest)
 
@@ -141,7 +140,7 @@ class Space(Contents):
         """The input that looks back the furthest."""
         return max((*self.features, *(other.name for other in self.data.also)), key=warm_up)
 
-    def folds(self, prices: Prices) -> WalkForward:
+    def split(self, prices: Prices) -> WalkForward:
         """The folds and test block of a series.
 
         Raises:
@@ -150,7 +149,7 @@ class Space(Contents):
         """
         self._check_columns(prices)
         try:
-            self._cut(prices, longest_sequence=1)
+            self._cut(prices, max_sequence_length=1)
         except FoldError as error:
             if error.needed <= len(prices):
                 raise self.error(("validation", "train_size"), f"{error}; write {error.needed} or more") from None
@@ -164,19 +163,19 @@ class Space(Contents):
                 f"{prices.source}: {error}; use a longer series, or smaller folds, fold_size or test_size",
             ) from None
         try:
-            self._cut(prices, longest_sequence=self.longest_sequence)
+            self._cut(prices, max_sequence_length=self.max_sequence_length)
         except FoldError as error:
             raise self.error(
                 ("space", "sequence_length"),
-                f"{self.longest_sequence} does not fit into the first fold's training part; {error}; "
+                f"{self.max_sequence_length} does not fit into the first fold's training part; {error}; "
                 f"shorten it or give the folds fewer sessions",
             ) from None
         try:
-            return self._cut(prices, longest_sequence=self.longest_sequence, warm_up=self.deepest_warm_up)
+            return self._cut(prices, max_sequence_length=self.max_sequence_length, warm_up=self.max_warm_up)
         except FoldError as error:
             raise self.error(
                 self._features_key,
-                f"{self._deepest} is not defined on the first {self.deepest_warm_up} sessions, and no window fits "
+                f"{self._deepest} is not defined on the first {self.max_warm_up} sessions, and no window fits "
                 f"between them and the first fold's validation; {error}; choose features that look back less, or a "
                 f"longer series",
             ) from None
@@ -202,11 +201,11 @@ class Space(Contents):
         varied = any(parameter.name == "features" for parameter in self.parameters)
         return ("space", "features") if varied else ("data", "features")
 
-    def _cut(self, prices: Prices, *, longest_sequence: int, warm_up: int = 0) -> WalkForward:
+    def _cut(self, prices: Prices, *, max_sequence_length: int, warm_up: int = 0) -> WalkForward:
         validation, data = self.validation, self.data
         return walk_forward(
             len(prices), folds=validation.folds, fold_size=validation.fold_size, test_size=data.test_size,
-            horizon=data.horizon, train_size=validation.train_size, longest_sequence=longest_sequence,
+            horizon=data.horizon, train_size=validation.train_size, longest_sequence=max_sequence_length,
             warm_up=warm_up,
         )  # fmt: skip
 
@@ -238,7 +237,7 @@ def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = ()) -> Spa
     Raises:
         SpaceError: with a line for every mistake found.
     """
-    document = Document(located(path))
+    document = SpaceDocument(find_space_file(path))
     for name, text, option in overrides:
         document.set(name, text, option)
-    return Space(**vars(read(document)), document=document)
+    return Space(**vars(parse_document(document)), document=document)

@@ -9,18 +9,18 @@ from typing import Any
 
 import yaml
 
-from search.common.messages import shortened
+from search.common.messages import shorten
 
-__all__ = ["DEEPEST", "MOST_BYTES", "Key", "YamlError", "YamlReader", "yaml_text"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Key", "YamlError", "YamlReader", "yaml_text"]
 
 Key = tuple[str | int, ...]
 
-DEEPEST = 20
-MOST_BYTES = 500_000
-MOST_DIGITS = 18
-MOST_NODES = 20_000
+MAX_DEPTH = 20
+MAX_BYTES = 500_000
+MAX_DIGITS = 18
+MAX_NODES = 20_000
 YAML = "tag:yaml.org,2002:"
-LONGEST_TEXT = 4096  # letters of a value or key: those of the longest path
+MAX_TEXT_LENGTH = 4096  # letters of a value or key: those of the longest path
 
 
 def yaml_text(sections: Mapping[str, Any]) -> str:
@@ -62,8 +62,8 @@ class YamlReader(yaml.SafeLoader):
         self.lines: dict[Key, int] = {}
         self.first_line = 1
         self._nodes = self._depth = 0
-        if len(text) > MOST_BYTES:
-            raise YamlError(f"is too long; a space has at most {MOST_BYTES:,} letters; shorten it")
+        if len(text) > MAX_BYTES:
+            raise YamlError(f"is too long; a space has at most {MAX_BYTES:,} letters; shorten it")
         try:
             super().__init__(text)
         except yaml.reader.ReaderError as error:
@@ -85,7 +85,7 @@ class YamlReader(yaml.SafeLoader):
             if self.check_node():
                 raise YamlError(
                     "begins a second document; a space file holds one; delete this one",
-                    self.peek_event().start_mark.line + 1,
+                    self._next_event().start_mark.line + 1,
                 )
         except yaml.MarkedYAMLError as error:
             reason = ": ".join(part for part in (error.context, error.problem) if part)
@@ -104,13 +104,13 @@ class YamlReader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """PyYAML's, kept from reading more, deeper or other than plain data."""
-        event = self.peek_event()
+        event = self._next_event()
         line = event.start_mark.line + 1
         if tag := getattr(event, "tag", None):
-            name = shortened(tag.replace(YAML, "!!"))
+            name = shorten(tag.replace(YAML, "!!"))
             raise YamlError(f"has the tag {name}; a space is plain data without tags; remove the tag", line)
-        if len(getattr(event, "value", "")) > LONGEST_TEXT:  # it may be repeated by aliases
-            raise YamlError(f"has a text too long; it has at most {LONGEST_TEXT:,} letters; shorten it", line)
+        if len(getattr(event, "value", "")) > MAX_TEXT_LENGTH:  # it may be repeated by aliases
+            raise YamlError(f"has a text too long; it has at most {MAX_TEXT_LENGTH:,} letters; shorten it", line)
         self._depth += 1
         self._check_size(self._depth - 1, line)
         node: yaml.Node | None = super().compose_node(parent, index)
@@ -119,12 +119,15 @@ class YamlReader(yaml.SafeLoader):
 
     def whole_number(self, node: yaml.ScalarNode) -> int:
         """A decimal number; its digits are limited, as more of them are no count of anything here."""
-        if len(node.value.lstrip("+-")) > MOST_DIGITS:
+        if len(node.value.lstrip("+-")) > MAX_DIGITS:
             raise YamlError(
-                f"{shortened(node.value)} is too long; a number has at most {MOST_DIGITS} digits; shorten it",
+                f"{shorten(node.value)} is too long; a number has at most {MAX_DIGITS} digits; shorten it",
                 node.start_mark.line + 1,
             )
         return int(node.value)
+
+    def _next_event(self) -> Any:
+        return self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs lack its type
 
     def _data(self, node: yaml.Node, key: Key, line: int) -> Any:
         line = max(line, node.start_mark.line + 1)  # an alias counts where it stands, after its anchor
@@ -144,7 +147,7 @@ class YamlReader(yaml.SafeLoader):
                 raise YamlError("a key is a list or mapping; keys are words; write key: value", line)
             name = name_node.value  # as written: `on:` and `1:` are words where a key stands
             if name in mapping:
-                dotted = ".".join(shortened(str(part)) for part in (*key, name))
+                dotted = ".".join(shorten(str(part)) for part in (*key, name))
                 first = self.lines[*key, name]
                 raise YamlError(f"{dotted}: stands twice, first on line {first}; a key stands once; delete one", line)
             self.lines[*key, name] = line
@@ -153,13 +156,13 @@ class YamlReader(yaml.SafeLoader):
 
     def _check_size(self, depth: int, line: int) -> None:
         self._nodes += 1
-        if self._nodes > MOST_NODES:
+        if self._nodes > MAX_NODES:
             raise YamlError(
-                f"too much data; a space has at most {MOST_NODES:,} values, aliases counted; delete some",
+                f"too much data; a space has at most {MAX_NODES:,} values, aliases counted; delete some",
                 line,
             )
-        if depth > DEEPEST:
-            raise YamlError(f"is nested too deeply; a space has at most {DEEPEST} levels; flatten it", line)
+        if depth > MAX_DEPTH:
+            raise YamlError(f"is nested too deeply; a space has at most {MAX_DEPTH} levels; flatten it", line)
 
 
 def _common(text: str, number: int, reason: str) -> str | None:
@@ -167,7 +170,7 @@ def _common(text: str, number: int, reason: str) -> str | None:
     *before, here = text.split("\n")[:number]
     for line in (here, *before[-1:]):
         if glued := re.match(r"\s*([A-Za-z_]\w*):([^\s/:].*)", line):
-            return f"{glued[1]}: has no space behind its colon; YAML wants one; write {glued[1]}: {shortened(glued[2])}"
+            return f"{glued[1]}: has no space behind its colon; YAML wants one; write {glued[1]}: {shorten(glued[2])}"
     before = [line for line in before if line.strip() and not line.lstrip().startswith("#")]
     if not before or not re.search("mapping values are not allowed|block end", reason):
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from search.cluster.demands import Needs
+from search.cluster.demands import ResourceDemands
 from search.results.event_log import Record, now
 from search.results.manifest import Openings, interrupted
 from search.results.predictions import Predictions, validation_forecasts
@@ -44,7 +44,7 @@ class Conclusion:
     board: Board
     progress: Progress
     stop: Stop
-    needs: Needs | None
+    needs: ResourceDemands | None
 
     def prove(
         self, openings: Openings, announce: Callable[[Openings], bool], *, reopen: bool = False
@@ -77,7 +77,7 @@ class Conclusion:
             return {}
         refitted, failed = self._refitted(finalists, validation)
         opening = self._open_test(refitted, validation) if refitted else None
-        if self.stop.early and opening is None:
+        if self.stop.requested and opening is None:
             return {}
         self.progress.wait_for("the tests of luck")
         proof = prove(
@@ -116,7 +116,7 @@ class Conclusion:
 
         def go_on() -> bool:
             self.progress.look()
-            return not self.stop.early
+            return not self.stop.requested
 
         return train_afresh(
             finalists, self.needs.at, validation, self.space, self.prices, self.splits, go_on=go_on,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.common.errors import DamagedError
-from search.common.messages import shown
+from search.common.messages import format_value
 from search.results.event_log import TrialEnd
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import Fold, WalkForward
@@ -78,8 +78,8 @@ def chosen_before(opening: Mapping[str, Any], ends: Sequence[TrialEnd]) -> list[
     named = [str(one.get("trial_id")) for one in opening.get("finalists") or []]
     if missing := [name for name in named if name not in by_id]:
         raise DamagedError(
-            f"manifest.json: the test block was opened for trial {shown(missing[0])}, which trials.jsonl does not have "
-            "with a score; the two files belong together; copy the study's folder again, or add --reopen-test"
+            f"manifest.json: the test block was opened for trial {format_value(missing[0])}, which trials.jsonl does "
+            "not have with a score; the two files belong together; copy the study's folder again, or add --reopen-test"
         )
     seeds = opening.get("finalist_seeds")
     if named and seeds is None:
@@ -122,10 +122,10 @@ def refit(
     windows = Windows(prices, [splits.final], window, horizon, device=device)
     *_, last = train(
         windows, network, training, seeds=finalist.seeds, max_epochs=finalist.epochs,
-        study_seed=space.seed, forecast_from=finalist.epochs, mode=space.form,
+        study_seed=space.seed, forecast_from=finalist.epochs, mode=space.execution_mode,
     )  # fmt: skip
     actual, previous = validation_days(prices, splits.folds, horizon)
-    forecaster = Forecaster.trained(
+    forecaster = Forecaster.from_training(
         windows, last.members,
         intervals=conformal_intervals(validation, actual), persistence_intervals=conformal_intervals(previous, actual),
         rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,

@@ -9,10 +9,10 @@ import numpy as np
 import ray
 from ray._private.state import state
 
-from search.cluster.ray_watch import outlive_ray
-from search.space.resources import Demand, larger
+from search.cluster.ray_watch import wait_if_ray_died
+from search.cost.stalls import Job, StallLimits, StallWatch, stall_message
+from search.space.resources import Demand, double_share
 from search.space.space import Space
-from search.space.stalls import Job, StallLimits, StallWatch, no_progress
 from search.study.finalists import Finalist, Refitted, refit
 from search.tune.trainable import GpuMemoryError, lost_for_memory
 from stockrnn.dataset.walk_forward import WalkForward
@@ -74,7 +74,7 @@ def train_afresh(
     Returns:
         The finalists, and why some could not be trained, by their trials' ids; neither where it was broken off.
     """
-    outlive_ray()  # Ray's core ends this process where it finds no object store
+    wait_if_ray_died()  # Ray's core ends this process where it finds no object store
     shared = ray.put(space), ray.put(prices), ray.put(splits)
 
     def begin(task: _Task) -> None:
@@ -95,7 +95,7 @@ def train_afresh(
             for task in tasks:
                 ray.kill(task.worker)
             return [], {}
-        outlive_ray()
+        wait_if_ray_died()
         ready, _ = ray.wait([task.result for task in tasks], num_returns=len(tasks), timeout=LOOK)
         for task in [task for task in tasks if task.result in ready]:
             name = task.finalist.trial_id
@@ -103,13 +103,13 @@ def train_afresh(
                 done[name] = ray.get(task.result)
             except GpuMemoryError:
                 ray.kill(task.worker)
-                task.share = larger(task.share)
+                task.share = double_share(task.share)
                 begin(task)
             except ray.exceptions.RayTaskError as error:  # its own: the others go on
                 cause = error.cause
                 failed[name] = f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
             except ray.exceptions.RayError as error:
-                outlive_ray()
+                wait_if_ray_died()
                 task.failures += 1
                 if task.failures <= space.search.max_failures:
                     say(f"finalist {name}: {_lost(task, error)}; it is trained again")
@@ -138,7 +138,7 @@ def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch
         )
         for name, task in placed.items()
     }
-    for name, limit in watch.stalled(jobs).items():
+    for name, limit in watch.find_stalled(jobs).items():
         placed[name].stalled = limit
         ray.kill(placed[name].worker)
 
@@ -146,7 +146,7 @@ def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch
 def _lost(task: _Task, error: Exception) -> str:
     """Return why a task lost its worker."""
     if task.stalled is not None:
-        return no_progress(task.stalled)
+        return stall_message(task.stalled)
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return "the machine ran out of memory and its worker was killed"
     return "its worker died"

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from search.cluster.demands import Needs
-from search.cluster.gpus import measured
-from search.cluster.ray_session import Room, ray_running, slots
-from search.cluster.ray_watch import ray_watched
-from search.cluster.shared_folder import check_reach
-from search.common.disk import DiskError, SpareHandles, cause, check_present, remedy, taken
+from search.cluster.demands import ResourceDemands
+from search.cluster.gpus import smallest_gpu_memory
+from search.cluster.ray_session import ConcurrencyLimit, connect_ray, count_slots
+from search.cluster.ray_watch import watch_ray
+from search.cluster.shared_folder import check_shared_folder
+from search.common.disk import (
+    DiskError,
+    SpareHandles,
+    check_present,
+    disk_error_reason,
+    disk_error_remedy,
+    lost_lock_reason,
+)
+from search.cost.stalls import StallLimits, StallWatch
 from search.report.writer import write_report
 from search.results.event_log import TRIAL_ID, Record, TrialEnd, now
 from search.results.lock import locked
@@ -32,7 +40,6 @@ from search.results.resume import ResumeState, read_resume_state
 from search.results.verdict import verdict
 from search.space.resources import NICENESS
 from search.space.space import Space
-from search.space.stalls import StallLimits, StallWatch
 from search.study.final_evaluation import Conclusion
 from search.study.finalists import choose, chosen_before
 from search.study.restart import Restarter
@@ -40,13 +47,13 @@ from search.terminal.progress import Progress
 from search.tracking.dispatcher import Tracking
 from search.tune.callback import Board, Recorder
 from search.tune.optuna_searcher import OptunaSearcher
-from search.tune.patches.actors import workers_may_die
-from search.tune.stopper import Ended, Stop, hangups_ignored
+from search.tune.patches.actors import patch_tune
+from search.tune.stopper import Stop, StudyStopped, ignore_hangups
 from search.tune.tuner import tuner
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.evaluation.baselines import baseline_scores
 from stockrnn.prices.series import Prices
-from stockrnn.training.checkpoint import forget
+from stockrnn.training.checkpoint import delete_checkpoints
 
 __all__ = ["Options", "Outcome", "run_study"]
 
@@ -112,11 +119,11 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
 
     Raises:
         SpaceError: a trial's resources do not fit the machine, or the results folder exists.
-        AdmissionError: there is no cluster at `options.address`, or it must not be joined.
+        ClusterError: there is no cluster at `options.address`, or it must not be joined.
         LockedError: another process writes into the folder.
         DiskError: the folder cannot be written, and nothing was begun.
         StorageError: nor can the URL.
-        ReachError: a machine of the cluster does not see the folder.
+        SharedFolderError: a machine of the cluster does not see the folder.
         ValueError: a file of a study to be resumed is damaged.
     """
     began, start = time.monotonic(), now()
@@ -127,7 +134,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
     with ExitStack() as stack:
         spare = SpareHandles(SPARE_HANDLES)
         stack.callback(spare.release)
-        nohup = stack.enter_context(hangups_ignored())
+        nohup = stack.enter_context(ignore_hangups())
         begun = ResumeState()
         if options.resume:
             with _begins(options.folder):
@@ -148,16 +155,18 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         left = max(0, space.num_samples - len(begun.ends))
         watch = ExitStack()
         if left or (not opened and (goes_on or choose(begun.ends, space))):
-            stack.enter_context(ray_running(options.address, insecure=options.insecure, niceness=options.niceness))
+            stack.enter_context(connect_ray(options.address, insecure=options.insecure, niceness=options.niceness))
             stack.enter_context(watch)  # left before Ray is shut down, which is no death
             watch.enter_context(_watched(options.restarter, progress, stop))
-            study.needs = needs = Needs(space, splits, len(prices), measured(space, progress.say))
-            study.slots = slots(space, needs.kinds, options.max_concurrent, options.address)
+            study.needs = needs = ResourceDemands(space, splits, len(prices), smallest_gpu_memory(space, progress.say))
+            study.slots = count_slots(space, needs.kinds, options.max_concurrent, options.address)
             if options.address and options.mirror is None:
-                check_reach(options.folder if options.resume else options.folder.parent)
-            study.room = Room(needs.kinds, study.slots, options.max_concurrent, options.address)
+                check_shared_folder(options.folder if options.resume else options.folder.parent)
+            study.concurrency_limit = ConcurrencyLimit(
+                needs.kinds, study.slots, options.max_concurrent, options.address
+            )
         # Ray installs signal handlers of its own, which abort: ours come after it.
-        stack.enter_context(stop.on_signals(nohup=nohup))
+        stack.enter_context(stop.handle_signals(nohup=nohup))
         manifest = begun.resumed(start, options.command, space, prices)
         with _begins(options.folder):
             if not manifest:
@@ -165,7 +174,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
                 stack.enter_context(make_folder(options.folder, space, prices, manifest))
             study.begin(manifest, begun, baselines)
         if options.mirror:
-            options.mirror.begin(progress.say, stop.because)
+            options.mirror.begin(progress.say, stop.request_stop)
         found: dict[str, Any] = {}
 
         def announce(openings: Openings) -> bool:
@@ -173,7 +182,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
             write_manifest(options.folder, manifest)
             why = options.mirror.publish() if options.mirror else None
             if why:
-                stop.because(f"the opening of the test block cannot be kept, so the block stays shut: {why}")
+                stop.request_stop(f"the opening of the test block cannot be kept, so the block stays shut: {why}")
             return why is None
 
         def end() -> str:
@@ -186,7 +195,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
             with study.writing():
                 if left:
                     study.search()
-                if not stop.early:  # a time budget ends the search, not the proof
+                if not stop.requested:  # a time budget ends the search, not the proof
                     last = study.conclusion()
                     if not opened:
                         found = last.prove(openings, announce, reopen=options.reopen_test)
@@ -216,8 +225,8 @@ class _Study:
         self.space, self.prices, self.splits, self.slots = space, prices, splits, 0
         self.folder, self.place, self.mirror = options.folder, options.place, options.mirror
         self.record, self.progress, self.stop, self.spare = record, progress, stop, spare
-        self.room: Room | None = None
-        self.needs: Needs | None = None
+        self.concurrency_limit: ConcurrencyLimit | None = None
+        self.needs: ResourceDemands | None = None
         self.checkpoints = self.folder / "checkpoints"
         self.predictions = Predictions(self.folder / "predictions.parquet", prices, space.data.horizon)
 
@@ -242,7 +251,7 @@ class _Study:
         self.tracking.begin(manifest)
         self.begun = begun
         self.searcher = OptunaSearcher(
-            self.space, self.folder / "study.journal", begun.ends, begun.unfinished, self.room
+            self.space, self.folder / "study.journal", begun.ends, begun.unfinished, self.concurrency_limit
         )
         for note in self.searcher.notes:
             self.progress.say(note)
@@ -252,7 +261,7 @@ class _Study:
         assert TRIAL_ID.fullmatch(trial_id), trial_id  # the name of a folder that is removed
         if self.mirror:
             self.mirror.forget(trial_id)
-        elif said := forget(self.checkpoints / trial_id):
+        elif said := delete_checkpoints(self.checkpoints / trial_id):
             self.progress.say(said)
 
     def search(self) -> None:
@@ -268,10 +277,9 @@ class _Study:
             self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
             self.mirror.lease if self.mirror else None, self.needs, self.searcher, self.begun, self.stop, recorder,
         )  # fmt: skip
-        watch = self.progress.watch = StallWatch()
-        with suppress(Ended), workers_may_die(StallLimits(self.space, self.splits), watch):
+        watch, limits = StallWatch(), StallLimits(self.space, self.splits)
+        with self.progress.show_stalls(watch), suppress(StudyStopped), patch_tune(limits, watch):
             run.fit()
-        self.progress.watch = None
         recorder.interrupt()
         self.searcher.close()
 
@@ -290,14 +298,14 @@ class _Study:
         except Exception as error:
             self.spare.release()
             why = self.lost()
-            if why is None and (message := taken(error)):
-                self.stop.because(message)
+            if why is None and (message := lost_lock_reason(error)):
+                self.stop.request_stop(message)
                 return
-            if (why := why or cause(error, self.folder)) is None:
+            if (why := why or disk_error_reason(error, self.folder)) is None:
                 raise
-            self.stop.because(
-                f"{self.folder}: cannot be written ({why}); a study keeps all it finds there; {remedy(why)}, "
-                f"and go on with --resume {self.place}"
+            self.stop.request_stop(
+                f"{self.folder}: cannot be written ({why}); a study keeps all it finds there; "
+                f"{disk_error_remedy(why)}, and go on with --resume {self.place}"
             )
 
     def lost(self) -> str | None:
@@ -332,9 +340,9 @@ def _watched(restarter: Restarter | None, progress: Progress, stop: Stop) -> Ite
 
     def died(why: str, folder: Path) -> NoReturn:
         progress.close()
-        restarter.go_on(why, stop.left, folder)
+        restarter.go_on(why, stop.seconds_left, folder)
 
-    with ray_watched(died, lambda: stop.early):
+    with watch_ray(died, lambda: stop.requested):
         yield
 
 
@@ -344,7 +352,7 @@ def _begins(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if (why := cause(error, folder if folder.exists() else folder.parent)) is None:
+        if (why := disk_error_reason(error, folder if folder.exists() else folder.parent)) is None:
             raise
         raise DiskError(
             f"{folder}: cannot be written ({why}); a study writes all it finds there; make room, or choose "

@@ -1,4 +1,4 @@
-"""Show a running study on the terminal.
+"""Show a running study in the terminal.
 
 Imports `search.results` and what is below it.
 """

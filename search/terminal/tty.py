@@ -1,84 +1,84 @@
-"""The terminal that a study was started from, which may be closed while the study goes on."""
+"""Handle a terminal that closes while the study runs, and end the process on a second Ctrl-C."""
 
 import os
 import time
 from contextlib import suppress
 from typing import NoReturn, TextIO
 
-__all__ = ["AT_ONCE", "INTERRUPTED", "Lasting", "Terminal", "leave", "leave_at_once"]
+__all__ = ["AT_ONCE", "INTERRUPTED", "FailSafeStream", "Terminal", "leave", "leave_at_once"]
 
-INTERRUPTED = 130  # a shell's exit code for what SIGINT ended
-AT_ONCE = "interrupted at once; if the study had begun, its folder holds what had ended"
-SHOW_CURSOR = "\x1b[?25h"  # a live view hides it
-SETTLES = 0.3  # seconds that a terminal that is being closed may still be there after its SIGHUP
+INTERRUPTED = 130  # exit code of a process that SIGINT ended
+AT_ONCE = "stopped immediately; if the study had started, its folder has the finished trials"
+SHOW_CURSOR = "\x1b[?25h"  # the live view hides the cursor
+CLOSING_TIME = 0.3  # seconds after a SIGHUP for which a closing terminal can still be open
 
 
-class Lasting:
-    """A stream for what may be read by nobody any more: once it fails, what is written to it goes nowhere."""
+class FailSafeStream:
+    """A stream that discards everything after its first error, for example when its terminal has closed."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lost = False
+        self._failed = False
 
-    def __getattr__(self, name: str) -> object:  # isatty, fileno, encoding: what Rich asks of a stream
+    def __getattr__(self, name: str) -> object:  # Rich needs isatty, fileno and encoding
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write if somebody may read."""
-        if not self._lost:
+        """Write, or discard the text."""
+        if not self._failed:
             try:
                 return self._stream.write(text)
             except OSError:
-                self._lost = True
+                self._failed = True
         return len(text)
 
     def flush(self) -> None:
-        """Flush if somebody may read."""
-        if not self._lost:
+        """Flush, unless the stream has failed."""
+        if not self._failed:
             try:
                 self._stream.flush()
             except OSError:
-                self._lost = True
+                self._failed = True
 
 
 class Terminal:
-    """The terminal that this process belongs to when this is made, if any."""
+    """The controlling terminal of this process, if it has one when the object is created."""
 
     def __init__(self) -> None:
-        self._there = _there()
-        self._shown_on = [number for number in (1, 2) if os.isatty(number)]
+        self._was_open = _is_open()
+        self._outputs = [number for number in (1, 2) if os.isatty(number)]
 
     def lost(self) -> bool:
-        """Whether there was one, and it is gone; what is written to it from now on goes nowhere."""
-        if self._there and _there():
-            time.sleep(SETTLES)
-        if not self._there or _there():
+        """Return whether the terminal has closed; if so, redirect its outputs to the null device."""
+        if self._was_open and _is_open():
+            time.sleep(CLOSING_TIME)
+        if not self._was_open or _is_open():
             return False
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for number in self._shown_on:
-            os.dup2(nowhere, number)
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        for number in self._outputs:
+            os.dup2(null, number)
+        os.close(null)
         return True
 
 
 def leave_at_once() -> NoReturn:
-    """End this process, which was interrupted twice, as it is."""
+    """End this process immediately after a second interrupt."""
     leave(AT_ONCE, INTERRUPTED)
 
 
 def leave(line: str, code: int) -> NoReturn:
-    """End this process as it is, in the midst of anything, with a line and an exit code.
+    """Print a line and end this process immediately with an exit code.
 
-    An exception would go through whatever runs just then, and be shown and forgotten where that is a destructor. A
-    study's files may be left at any moment, and its other processes end when they miss this one.
+    An exception could not do this: Python ignores exceptions in a destructor. The files of a study are valid at any
+    moment, and its worker processes end when this process is gone.
     """
     cursor = SHOW_CURSOR if os.isatty(2) else ""
-    with suppress(OSError):  # nobody reads it any more
+    with suppress(OSError):  # the terminal has closed
         os.write(2, f"{cursor}{line}\n".encode())
     os._exit(code)
 
 
-def _there() -> bool:
+def _is_open() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

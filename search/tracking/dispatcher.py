@@ -1,7 +1,7 @@
-"""Other programs that are told of every trial while a study runs: MLflow, TensorBoard, Weights & Biases.
+"""Send every trial of a running study to the trackers: MLflow, TensorBoard, Weights & Biases.
 
-Each works in a thread of its own behind a bounded queue. What fails, hangs or is slow is given up with one line on
-stderr; the study waits for none of them, but for a few seconds at its end.
+Each tracker has its own thread and a bounded queue. A tracker that fails, hangs or is too slow is dropped with one line
+on stderr. The study waits for the trackers only at its end, for a few seconds.
 """
 
 import importlib.util
@@ -14,200 +14,207 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from search.common.credentials import without_credentials
+from search.common.credentials import strip_credentials
 from search.common.messages import one_line
 from search.results.event_log import TrialEnd
 from search.space.space import Space, SpaceError
-from search.tracking.payload import facts, numbers
+from search.tracking.payload import describe_study, select_numbers
 
 __all__ = ["Tracker", "Tracking", "check_installed"]
 
-PACKAGES = {"mlflow": "mlflow", "tensorboard": "tensorboardX", "wandb": "wandb"}  # what each is reached through
-MOST_WAITING = 10_000  # reports that wait for a slow tracker; more are dropped
-LONGEST_CALL = 30.0  # seconds; a tracker that is busy longer with one report has hung
-FINISH = 5.0  # seconds that all trackers together are given when the study has ended
+PACKAGES = {"mlflow": "mlflow", "tensorboard": "tensorboardX", "wandb": "wandb"}  # Python package of each tracker
+MAX_QUEUED_REPORTS = 10_000  # per tracker; further reports are dropped
+MAX_CALL_SECONDS = 30.0  # a tracker that needs longer for one report is dropped
+MAX_FINAL_WAIT = 5.0  # seconds for all trackers together, at the end of the study
 
 
 class Tracker(Protocol):
-    """One tracker's own API; called from one thread, may take its time and may raise.
+    """The interface of a tracker; its methods run in one thread, may block and may raise.
 
-    Its making connects, and begins the study's run.
+    The constructor connects to the tracker and starts the run of the study.
     """
 
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
-        """A trial began."""
+        """Record the start of a trial."""
 
     def epoch(self, trial_id: str, epoch: int, scores: Mapping[str, float]) -> None:
-        """A trial's scores after an epoch; may be held back until `flush` or `end`."""
+        """Record the scores of a trial after an epoch; may buffer them until `flush` or `end`."""
 
     def end(self, end: TrialEnd) -> None:
-        """A trial ended."""
+        """Record the end of a trial."""
 
     def flush(self) -> None:
-        """Nothing else waits: pass on what was held back."""
+        """Send the buffered scores; called when the queue is empty."""
 
     def close(self, manifest: Mapping[str, Any]) -> None:
-        """The study ended."""
+        """Record the end of the study."""
 
 
 def check_installed(space: Space) -> None:
-    """Check that the space's trackers can be reached.
+    """Check that the packages of the space's trackers are installed.
 
     Raises:
-        SpaceError: with a line for every one whose package is not installed.
+        SpaceError: one line per missing package.
     """
     problems = [
         space.document.problem(
             ("tracking", name),
-            f"the package {PACKAGES[name]} is not installed; each tracker has an extra; pip install -e '.[{name}]'",
+            f"the package {PACKAGES[name]} is not installed; a tracker needs its package; pip install -e '.[{name}]'",
         )
-        for name in _chosen(space)
-        if not _installed(PACKAGES[name])
+        for name in _list_trackers(space)
+        if not _is_installed(PACKAGES[name])
     ]
     if problems:
         raise SpaceError(problems)
 
 
 class Tracking:
-    """Tells the trackers that a space names; none of its methods blocks or raises.
+    """Sends the trials of a study to the trackers of its space; the methods neither block nor raise.
 
     Args:
-        space: the study's.
-        folder: its results folder.
+        space: the space of the study.
+        folder: the results folder.
     """
 
     def __init__(self, space: Space, folder: Path) -> None:
         self._space, self._folder = space, folder
-        self._feeds: list[_Feed] = []
+        self._workers: list[_Worker] = []
 
     def begin(self, manifest: Mapping[str, Any]) -> None:
-        """The study begins."""
-        for name in _chosen(self._space):
-            label = f"{name} ({without_credentials(self._space.tracking.mlflow or '')})" if name == "mlflow" else name
-            feed = _Feed(label, partial(_tracker, name, self._space, self._folder, manifest))
-            self._feeds.append(feed)
-            feed.start()
+        """Connect to the trackers."""
+        for name in _list_trackers(self._space):
+            label = f"{name} ({strip_credentials(self._space.tracking.mlflow or '')})" if name == "mlflow" else name
+            worker = _Worker(label, partial(_connect, name, self._space, self._folder, manifest))
+            self._workers.append(worker)
+            worker.start()
 
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
-        """A trial began."""
-        self._tell("start", trial_id, dict(point))
+        """Send the start of a trial."""
+        self._send("start", trial_id, dict(point))
 
     def epoch(self, trial_id: str, report: Mapping[str, Any]) -> None:
-        """An epoch's report, as `trial.reports` yields it."""
-        if self._feeds and "epoch" in report:
+        """Send the scores of an epoch; ignore a report without an epoch.
+
+        Args:
+            trial_id: the id of the trial.
+            report: a report of the trial, see `search.tune.trainable`.
+        """
+        if self._workers and "epoch" in report:
             values = {**report["scores"], "loss": report["loss"], "score": report["score"]}
-            self._tell("epoch", trial_id, report["epoch"], numbers(values))
+            self._send("epoch", trial_id, report["epoch"], select_numbers(values))
 
     def end(self, end: TrialEnd) -> None:
-        """A trial ended."""
-        self._tell("end", end)
+        """Send the end of a trial."""
+        self._send("end", end)
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
-        """The study ended; waits a few seconds for what the trackers were told."""
-        self._tell("close", manifest)
-        deadline = time.monotonic() + FINISH
-        for feed in self._feeds:
-            feed.wait(max(0.0, deadline - time.monotonic()))
+        """Send the end of the study, and wait a few seconds until the trackers are done."""
+        self._send("close", manifest)
+        deadline = time.monotonic() + MAX_FINAL_WAIT
+        for worker in self._workers:
+            worker.wait(max(0.0, deadline - time.monotonic()))
 
-    def _tell(self, kind: str, *what: Any) -> None:
-        for feed in self._feeds:
-            feed.put(kind, *what)
+    def _send(self, method: str, *arguments: Any) -> None:
+        for worker in self._workers:
+            worker.put(method, *arguments)
 
 
-class _Feed(threading.Thread):
-    """One tracker's thread and the queue before it."""
+class _Worker(threading.Thread):
+    """The thread and the queue of one tracker."""
 
     def __init__(self, label: str, connect: Callable[[], Tracker]) -> None:
         super().__init__(name=f"tracking {label}", daemon=True)
         self._label, self._connect = label, connect
-        self._waiting: deque[tuple[str, tuple[Any, ...]]] = deque()
+        self._queue: deque[tuple[str, tuple[Any, ...]]] = deque()
         self._changed = threading.Condition()
         self._busy_since: float | None = None
-        self._lost = 0
-        self._over = False
+        self._dropped = 0
+        self._stopped = False
 
-    def put(self, kind: str, *what: Any) -> None:
-        """Hand over a report; where too many wait, it is dropped and counted."""
+    def put(self, method: str, *arguments: Any) -> None:
+        """Queue a call of a method of the tracker; if the queue is full, drop and count it."""
         busy = self._busy_since
-        if busy is not None and time.monotonic() - busy > LONGEST_CALL:
-            self._give_up(f"no answer for {LONGEST_CALL:.0f} seconds")
+        if busy is not None and time.monotonic() - busy > MAX_CALL_SECONDS:
+            self._drop(f"no answer for {MAX_CALL_SECONDS:.0f} seconds")
         with self._changed:
-            if self._over:
+            if self._stopped:
                 return
-            most = MOST_WAITING if kind == "epoch" else 2 * MOST_WAITING  # epochs are dropped first
-            if len(self._waiting) < most or kind == "close":
-                self._waiting.append((kind, what))
+            limit = MAX_QUEUED_REPORTS if method == "epoch" else 2 * MAX_QUEUED_REPORTS  # epochs are dropped first
+            if len(self._queue) < limit or method == "close":
+                self._queue.append((method, arguments))
                 self._changed.notify()
             else:
-                self._lost += 1
+                self._dropped += 1
 
     def wait(self, seconds: float) -> None:
-        """Wait until all is handed on, and give up then."""
-        if not self._over:  # else its thread may hang for long
+        """Wait until the queue is empty, at most so many seconds; then drop the tracker."""
+        if not self._stopped:  # the thread of a dropped tracker can hang
             self.join(seconds)
         if self.is_alive():
-            self._give_up(f"not ready {FINISH:.0f} seconds after the study's end, {len(self._waiting)} reports wait")
-        elif self._lost:
-            self._give_up(f"slower than the study, {self._lost} reports were dropped")
+            self._drop(
+                f"not finished {MAX_FINAL_WAIT:.0f} seconds after the end of the study, {len(self._queue)} reports left"
+            )
+        elif self._dropped:
+            self._drop(f"slower than the study, {self._dropped} reports were dropped")
 
     def run(self) -> None:
         try:
             self._busy_since = time.monotonic()
             tracker = self._connect()
-            kind = ""
-            while kind != "close":
-                if not self._waiting:
+            method = ""
+            while method != "close":
+                if not self._queue:
                     tracker.flush()
                 self._busy_since = None
                 with self._changed:
-                    self._changed.wait_for(lambda: self._waiting or self._over)
-                    if self._over:
+                    self._changed.wait_for(lambda: self._queue or self._stopped)
+                    if self._stopped:
                         return
-                    kind, what = self._waiting.popleft()
+                    method, arguments = self._queue.popleft()
                 self._busy_since = time.monotonic()
-                getattr(tracker, kind)(*what)
+                getattr(tracker, method)(*arguments)
         except Exception as error:
-            self._give_up(_reason(error))
+            self._drop(_shorten_error(error))
 
-    def _give_up(self, reason: str) -> None:
-        """Say so once, in one write, so that a live view on the terminal is not torn."""
+    def _drop(self, reason: str) -> None:
+        """Stop, and print the reason once, in one write so that it does not break the live view of the terminal."""
         with self._changed:
-            if self._over:
+            if self._stopped:
                 return
-            self._over = True
-            self._waiting.clear()
+            self._stopped = True
+            self._queue.clear()
             self._changed.notify()
-        sys.stderr.write(f"tracking: {self._label}: {reason}; the study goes on without it\n")
+        sys.stderr.write(f"tracking: {self._label}: {reason}; the study continues without it\n")
         sys.stderr.flush()
 
 
-def _chosen(space: Space) -> list[str]:
+def _list_trackers(space: Space) -> list[str]:
     return [name for name in PACKAGES if getattr(space.tracking, name)]
 
 
-def _installed(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     spec = importlib.util.find_spec(package)
-    return spec is not None and spec.origin is not None  # a mere folder of that name, as of runs, has no origin
+    return spec is not None and spec.origin is not None  # a plain folder of the same name has no origin
 
 
-def _tracker(name: str, space: Space, folder: Path, manifest: Mapping[str, Any]) -> Tracker:
+def _connect(name: str, space: Space, folder: Path, manifest: Mapping[str, Any]) -> Tracker:
     if name == "mlflow":
         from search.tracking.mlflow import MLflow
 
-        return MLflow(space, facts(space, manifest))
+        return MLflow(space, describe_study(space, manifest))
     if name == "wandb":
         from search.tracking.wandb import WeightsAndBiases
 
-        return WeightsAndBiases(space, folder, facts(space, manifest))
+        return WeightsAndBiases(space, folder, describe_study(space, manifest))
     from search.tracking.tensorboard import TensorBoard
 
-    return TensorBoard(space, folder / "tensorboard", facts(space, manifest))
+    return TensorBoard(space, folder / "tensorboard", describe_study(space, manifest))
 
 
-def _reason(error: BaseException) -> str:
-    """An error in a few words; the libraries' own fill a page."""
-    text = one_line(without_credentials(str(error))) or type(error).__name__
-    for words, sign in (("connection refused", "refused"), ("no answer in time", "timed out")):
+def _shorten_error(error: BaseException) -> str:
+    """Return an error message of at most 160 characters; those of the libraries can fill a page."""
+    text = one_line(strip_credentials(str(error))) or type(error).__name__
+    for summary, sign in (("connection refused", "refused"), ("no answer in time", "timed out")):
         if sign in text.lower():
-            return words
+            return summary
     return text if len(text) <= 160 else text[:157] + "..."

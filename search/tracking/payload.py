@@ -1,4 +1,4 @@
-"""What trackers are told beside the trials' own reports: facts of the study, scores of the test block."""
+"""Select what trackers receive about a study: its settings, the scores of the test block, numbers."""
 
 import math
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from typing import Any
 from search.results.manifest import scored_opening
 from search.space.space import Space
 
-__all__ = ["facts", "numbers", "test_scores"]
+__all__ = ["describe_study", "read_test_scores", "select_numbers"]
 
 
-def facts(space: Space, manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What a study was made of, a line each."""
+def describe_study(space: Space, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return settings, data, folds and versions of a study, as texts by name."""
     data = manifest["data"]
     return {
         "study": space.name,
@@ -28,13 +28,13 @@ def facts(space: Space, manifest: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def test_scores(manifest: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The test block's scores, by trial id or baseline, the finalists first; empty where it was not opened."""
-    return {name: numbers(scores) for name, scores in (scored_opening(manifest).get("scores") or {}).items()}
+def read_test_scores(manifest: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the scores of the test block by trial id or baseline, finalists first; empty before it is opened."""
+    return {name: select_numbers(scores) for name, scores in (scored_opening(manifest).get("scores") or {}).items()}
 
 
-def numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Those that are known numbers."""
+def select_numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the finite numbers among the values."""
     return {
         name: float(value)
         for name, value in values.items()

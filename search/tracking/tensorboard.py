@@ -1,4 +1,4 @@
-"""TensorBoard: event files under tensorboard/, a folder a trial and one, `study`, of the study's texts."""
+"""Track a study in TensorBoard event files: a folder per trial in `tensorboard/`, and `study` with texts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,23 +6,24 @@ from typing import Any
 
 from search.results.event_log import TrialEnd
 from search.space.space import Space
-from search.tracking.payload import test_scores
+from search.tracking.payload import read_test_scores
 
 __all__ = ["TensorBoard"]
 
 
 class TensorBoard:
-    """A writer for the study, and one for each running trial."""
+    """The event files of a study and its trials."""
 
-    def __init__(self, space: Space, folder: Path, facts: Mapping[str, str]) -> None:
+    def __init__(self, space: Space, folder: Path, description: Mapping[str, str]) -> None:
         from tensorboardX import SummaryWriter
         from tensorboardX.summary import hparams
 
         self._writer, self._hparams, self._folder = SummaryWriter, hparams, folder
         self._metrics = dict.fromkeys(("score", space.search.metric, "loss"), 0.0)
         self._study = self._open("study")
-        self._study.add_text("manifest", _table(facts))
+        self._study.add_text("manifest", _format_table(description))
         self._running: dict[str, Any] = {}
+        self._ended: Any = None  # the end mark; the same for all trials
 
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
         writer = self._running[trial_id] = self._open(trial_id)
@@ -30,7 +31,7 @@ class TensorBoard:
         columns, begun, self._ended = self._hparams(plain, self._metrics)
         writer.file_writer.add_summary(columns)
         writer.file_writer.add_summary(begun)
-        writer.add_text("point", _table(point))
+        writer.add_text("point", _format_table(point))
 
     def epoch(self, trial_id: str, epoch: int, scores: Mapping[str, float]) -> None:
         if writer := self._running.get(trial_id):
@@ -43,7 +44,7 @@ class TensorBoard:
             if end.status in ("complete", "stopped"):
                 writer.file_writer.add_summary(self._ended)
             else:
-                writer.file_writer.add_summary(_failed(self._ended))
+                writer.file_writer.add_summary(_mark_failed(self._ended))
             writer.close()
 
     def flush(self) -> None:
@@ -51,14 +52,16 @@ class TensorBoard:
             writer.flush()
 
     def close(self, manifest: Mapping[str, Any]) -> None:
-        tested = test_scores(manifest)
+        tested = read_test_scores(manifest)
         for name, scores in tested.items():
             writer = self._open(name)
             for column, value in scores.items():
                 writer.add_scalar(column, value, 0)
             writer.close()
         if tested:
-            self._study.add_text("test block", _table({name: _list(scores) for name, scores in tested.items()}))
+            self._study.add_text(
+                "test block", _format_table({name: _format_scores(scores) for name, scores in tested.items()})
+            )
         self._study.add_text("verdict", manifest["verdict"])
         self._study.close()
 
@@ -66,8 +69,8 @@ class TensorBoard:
         return self._writer(str(self._folder / name))
 
 
-def _failed(ended: Any) -> Any:
-    """The mark that a trial ended, as one that it failed; tensorboardX itself knows no failure."""
+def _mark_failed(ended: Any) -> Any:
+    """Return the end mark of a trial with the status "failure", which tensorboardX cannot write."""
     from tensorboardX.proto.api_pb2 import Status
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
@@ -79,11 +82,11 @@ def _failed(ended: Any) -> Any:
     return mark
 
 
-def _table(values: Mapping[str, Any]) -> str:
-    """Names and values as a table in Markdown."""
+def _format_table(values: Mapping[str, Any]) -> str:
+    """Return names and values as a Markdown table."""
     lines = (f"| {name} | {str(value).replace('|', '&#124;')} |" for name, value in values.items())
     return "\n".join(["| | |", "|---|---|", *lines])
 
 
-def _list(scores: Mapping[str, float]) -> str:
+def _format_scores(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())

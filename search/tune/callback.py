@@ -95,7 +95,7 @@ class Recorder(tune.Callback):
         self._board.refresh()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._stop.trial_started()
+        self._stop.note_trial_start()
         trial_id, point = trial.config["trial_id"], trial.config["point"]
         if trial_id not in self._record.running:
             self._record.start(trial_id, point)
@@ -156,7 +156,7 @@ class Recorder(tune.Callback):
             return
         last = [other.message for other in self._record.ends[-SAME_FAILURES:]]
         if len(last) == SAME_FAILURES and len(set(last)) == 1:
-            self._stop.because(f"the first {SAME_FAILURES} trials failed alike: {end.message}")
+            self._stop.request_stop(f"the first {SAME_FAILURES} trials failed alike: {end.message}")
 
 
 def _why(trial: Any) -> str:

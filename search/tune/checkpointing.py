@@ -15,16 +15,16 @@ from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 if TYPE_CHECKING:
     from stockrnn.training.trainer import Trainer
 
-__all__ = ["EVERY", "Keeper", "Standing"]
+__all__ = ["CHECKPOINT_INTERVAL", "CheckpointPolicy", "TrialProgress"]
 
-EVERY = 30.0  # seconds that a crash may cost a trial; shorter trials never write a checkpoint
+CHECKPOINT_INTERVAL = 30.0  # seconds that a crash may cost a trial; shorter trials never write a checkpoint
 AT_RUNG = 1 / 6  # of that already justify one at a rung: who survives it trains on for several times as long
 COST = 50  # times as long as a checkpoint took, a trial trains before the next: 2 % of its time at most
-LONGEST = 20  # times EVERY is the longest that such a wait may become
+LONGEST = 20  # times CHECKPOINT_INTERVAL is the longest that such a wait may become
 
 
 @dataclass(kw_only=True)
-class Standing:
+class TrialProgress:
     """What a trial has reached.
 
     Attributes:
@@ -54,7 +54,7 @@ class Standing:
         }
 
     @classmethod
-    def at(cls, checkpoint: Checkpoint) -> "Standing":
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> "TrialProgress":
         """Where a checkpoint was written.
 
         Raises:
@@ -73,7 +73,7 @@ class Standing:
         )  # fmt: skip
 
 
-class Keeper:
+class CheckpointPolicy:
     """Keeps a trial's checkpoints.
 
     A checkpoint is written after a report was taken, when the trial is about to train on: no report is lost with one,
@@ -87,7 +87,7 @@ class Keeper:
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, rungs: Collection[int], every: float = EVERY,
+        self, checkpoints: Checkpoints, rungs: Collection[int], every: float = CHECKPOINT_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._checkpoints, self._rungs, self._every, self._clock = checkpoints, rungs, every, clock
@@ -95,24 +95,24 @@ class Keeper:
         self._cost = 0.0
         self._errors: list[str] = []
 
-    def restore(self, training: "Trainer", beginning: Standing) -> Standing:
+    def restore(self, training: "Trainer", beginning: TrialProgress) -> TrialProgress:
         """Bring a training to the newest checkpoint that is whole, if there is one, and say where it stands then."""
         standing = beginning
         for checkpoint in self._checkpoints.read(training.state() | beginning.arrays()):
             try:
-                found = Standing.at(checkpoint)
+                found = TrialProgress.from_checkpoint(checkpoint)
                 training.restore(checkpoint.epoch, checkpoint.arrays)
             except ValueError as error:
-                self._checkpoints.refuse(f"epoch {checkpoint.epoch}", error)
+                self._checkpoints.reject(f"epoch {checkpoint.epoch}", error)
             else:
                 standing = found
                 break
-        if self._checkpoints.refused:
+        if self._checkpoints.rejected:
             on = f"goes on from epoch {standing.epoch}" if standing.epoch else "begins again"
-            self._errors.append(f"{'; '.join(self._checkpoints.refused)}; the trial {on}")
+            self._errors.append(f"{'; '.join(self._checkpoints.rejected)}; the trial {on}")
         return standing
 
-    def keep(self, training: "Trainer", standing: Standing) -> None:
+    def write_if_due(self, training: "Trainer", standing: TrialProgress) -> None:
         """Write a checkpoint if it is time for one; what goes wrong is noted, and the trial trains on."""
         if self._clock() - self._last < self._wait(standing.epoch):
             return
@@ -130,7 +130,7 @@ class Keeper:
         self._last = self._clock()
         self._cost = self._last - began
 
-    def errors(self) -> str | None:
+    def take_errors(self) -> str | None:
         """What went wrong with checkpoints since this was last asked, one line; None where nothing did."""
         said, self._errors = "; ".join(self._errors), []
         return said or None

@@ -19,18 +19,18 @@ import optuna
 from optuna.trial import Trial
 from ray.tune.search import Searcher
 
-from search.optuna_journal.journal import NAME, fail, open_journal, reconcile, tell, together
+from search.optuna_journal.journal import TRIAL_ID_KEY, batch_writes, fail, open_journal, reconcile, tell
 from search.results.event_log import TrialEnd
 from search.space.parameters import Parameter, Value, grid_points
 from search.space.samplers import SAMPLERS
 from search.space.space import Space
 
-__all__ = ["OptunaSearcher", "first_points", "trial_id"]
+__all__ = ["OptunaSearcher"]
 
 REPORTS_EVERY = 1.0  # seconds: what trials report meanwhile is written at once
 
 
-def trial_id(number: int) -> str:
+def format_trial_id(number: int) -> str:
     """A trial's id on the leaderboard and in all files: its place in the order of beginning, zero-padded."""
     return f"{number:05d}"
 
@@ -42,8 +42,8 @@ class OptunaSearcher(Searcher):
         space: the space; its sampler, seed and initial points decide what is proposed.
         journal: path of the JournalStorage file, made where it does not exist. Nobody else of ours writes it.
         ends: the trials that ended before, where a study is resumed.
-        broken_off: the points of those that had begun and did not, by id.
-        room: how many trials may be under way when another is asked for; None: any number.
+        unfinished: the points of those that had begun and did not, by id.
+        concurrency_limit: how many trials may be under way when another is asked for; None: any number.
 
     Attributes:
         notes: what was wrong with the journal and was mended, one line each.
@@ -51,17 +51,18 @@ class OptunaSearcher(Searcher):
 
     def __init__(
         self, space: Space, journal: Path, ends: Sequence[TrialEnd] = (),
-        broken_off: Mapping[str, Mapping[str, Any]] = MappingProxyType({}), room: Callable[[], int] | None = None,
+        unfinished: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        concurrency_limit: Callable[[], int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(metric="score", mode=space.mode)
-        self.space, self._room = space, room
+        self.space, self._concurrency_limit = space, concurrency_limit
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.study, self.notes = open_journal(space, journal, ends)
             # A sampler that began again with the same numbers would propose the same points again.
             self.study.sampler = _sampler(space, len(self.study.get_trials(deepcopy=False)))
-            self._again = reconcile(self.study, space, ends, broken_off)
+            self._again = reconcile(self.study, space, ends, unfinished)
         self._open: dict[str, Trial] = {}  # by Tune's id
         self._steps: dict[str, int] = {}  # the last epoch reported, by Tune's id
         self._reports: list[tuple[Trial, int, float]] = []  # epochs and scores that are not in the journal yet
@@ -69,34 +70,34 @@ class OptunaSearcher(Searcher):
         self._known = {end.trial_id for end in ends} | self._again.keys()  # the ids that were given
         self._next = max(map(int, self._known), default=-1) + 1
         # The first points have the first ids, so those that were tried are known by their id.
-        numbered = ((trial_id(number), point) for number, point in enumerate(first_points(space)))
+        numbered = ((format_trial_id(number), point) for number, point in enumerate(_fixed_points(space)))
         self._first = ((name, point) for name, point in numbered if name not in self._known)
 
     @property
-    def left(self) -> int:
+    def remaining_trials(self) -> int:
         """Trials to come, those that go on included."""
         return self.space.num_samples - len(self._known) + len(self._again)
 
     def suggest(self, tune_id: str) -> dict[str, Any] | None:
         """The next trial: its id and its complete point; those that were broken off come first. None: no room now."""
-        if self._room is not None and len(self._open) >= self._room():
+        if self._concurrency_limit is not None and len(self._open) >= self._concurrency_limit():
             return None
-        with together(self.study), warnings.catch_warnings():
+        with batch_writes(self.study), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self._again:
                 name, point = self._again.popitem(last=False)
-                self.study.enqueue_trial(point, user_attrs={NAME: name})
+                self.study.enqueue_trial(point, user_attrs={TRIAL_ID_KEY: name})
             elif (first := next(self._first, None)) is not None:  # one at a time: a grid may be large
                 name, point = first
-                self.study.enqueue_trial(point, user_attrs={NAME: name})
+                self.study.enqueue_trial(point, user_attrs={TRIAL_ID_KEY: name})
             trial = self.study.ask()
             chosen: dict[str, Value] = {}
             for parameter in self.space.parameters:
                 if not parameter.applies(chosen):
                     continue
                 chosen[parameter.name] = _suggest(trial, parameter) if parameter.varies else parameter.values[0]
-            name = trial.user_attrs.get(NAME) or trial_id(self._next)
-            trial.set_user_attr(NAME, name)
+            name = trial.user_attrs.get(TRIAL_ID_KEY) or format_trial_id(self._next)
+            trial.set_user_attr(TRIAL_ID_KEY, name)
         self._known.add(name)
         self._next = max(self._next, int(name) + 1)
         self._open[tune_id] = trial
@@ -111,7 +112,7 @@ class OptunaSearcher(Searcher):
 
     def tell(self, tune_id: str, end: TrialEnd, result: Mapping[str, Any] | None) -> None:
         """A trial ended, and the record has it; `result` is its last report."""
-        with together(self.study):
+        with batch_writes(self.study):
             if result and end.status != "failed":
                 self._report(tune_id, result)
             self._write_reports()
@@ -120,7 +121,7 @@ class OptunaSearcher(Searcher):
 
     def close(self) -> None:
         """Tell every trial that is still open as failed: the study was interrupted or ran out of time."""
-        with together(self.study):
+        with batch_writes(self.study):
             self._write_reports()
             for trial in self._open.values():
                 fail(self.study, trial._trial_id)
@@ -147,13 +148,13 @@ class OptunaSearcher(Searcher):
                 self._write_reports()
 
     def _write_reports(self) -> None:
-        with together(self.study):
+        with batch_writes(self.study):
             for trial, epoch, score in self._reports:
                 trial.report(score, step=epoch)
         self._reports, self._reported = [], time.monotonic()
 
 
-def first_points(space: Space) -> Iterator[dict[str, Value]]:
+def _fixed_points(space: Space) -> Iterator[dict[str, Value]]:
     """The points that are tried before the sampler proposes any: `initial`, then for `grid` all others."""
     yield from (dict(point) for point in space.initial)
     if space.search.sampler == "grid":

@@ -11,12 +11,12 @@ from ray.tune.stopper import Stopper
 
 from search.terminal.tty import Terminal, leave_at_once
 
-__all__ = ["Ended", "Stop", "hangups_ignored"]
+__all__ = ["Stop", "StudyStopped", "ignore_hangups"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Ended(BaseException):
+class StudyStopped(BaseException):
     """Carries a study out of Tune at once.
 
     Tune's own way asks Ray to stop every trial and waits for the answers. Where a service manager or `timeout` has
@@ -60,17 +60,17 @@ class Stop(Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
-    def because(self, reason: str) -> None:
+    def request_stop(self, reason: str) -> None:
         """The study cannot go on; the first reason counts."""
         self.reason = self.reason or reason
 
-    def trial_started(self) -> None:
+    def note_trial_start(self) -> None:
         """Note that a trial runs: the time budget counts from the first, and not while Ray or machines start."""
         if self.startup is None:
             self.startup = self._clock() - self._began
 
     @property
-    def left(self) -> float | None:
+    def seconds_left(self) -> float | None:
         """Seconds of the time budget that are left, or None without one."""
         if self._time_budget is None:
             return None
@@ -78,17 +78,17 @@ class Stop(Stopper):
         return max(0.0, self._time_budget - spent)
 
     @property
-    def early(self) -> bool:
+    def requested(self) -> bool:
         """Whether the study ends without its finalists."""
         return self.signalled or self.reason is not None
 
     def stop_all(self) -> bool:
-        if self.early:
-            raise Ended(ray_lives=not self.signalled)
-        return self.left == 0.0
+        if self.requested:
+            raise StudyStopped(ray_lives=not self.signalled)
+        return self.seconds_left == 0.0
 
     @contextmanager
-    def on_signals(self, *, nohup: bool = False) -> Iterator[None]:
+    def handle_signals(self, *, nohup: bool = False) -> Iterator[None]:
         """Within: the first SIGINT, SIGTERM or SIGHUP ends the study cleanly, a second one at once.
 
         A SIGHUP that only says that the terminal is gone ends nothing, and where `nohup` none does.
@@ -114,7 +114,7 @@ class Stop(Stopper):
 
 
 @contextmanager
-def hangups_ignored() -> Iterator[bool]:
+def ignore_hangups() -> Iterator[bool]:
     """Within: SIGHUP is ignored, also by the processes that are started; yields whether it was before (`nohup`)."""
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -20,11 +20,11 @@ from ray import tune
 from search.results.remote_lock import LeaseView
 from search.results.schemas import measured
 from search.space.space import Space
-from search.tune.checkpointing import EVERY, Keeper, Standing
+from search.tune.checkpointing import CHECKPOINT_INTERVAL, CheckpointPolicy, TrialProgress
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.walk_forward import Fold
 from stockrnn.evaluation.scores import Scores, score
-from stockrnn.io.storage import joined
+from stockrnn.io.storage import join_path
 from stockrnn.prices.series import Prices
 from stockrnn.training.checkpoint import Checkpoints
 from stockrnn.training.memory import claim_gpu
@@ -54,7 +54,7 @@ class TrialTrainable(tune.Trainable):
         folds: tuple[Fold, ...] = (),
         space: Space | None = None,
         checkpoints: str | None = None,
-        every: float = EVERY,
+        every: float = CHECKPOINT_INTERVAL,
         lease: LeaseView | None = None,
     ) -> None:
         """Take what all trials of the study share, and begin the first.
@@ -114,7 +114,7 @@ class TrialTrainable(tune.Trainable):
         granted = self.trial_resources.required_resources if self.trial_resources else {}  # none without Tune
         self._share = granted.get("GPU", 0)
         torch.set_num_threads(max(1, int(granted.get("CPU", 1))))
-        folder = joined(self._checkpoints, config["trial_id"]) if self._checkpoints else None
+        folder = join_path(self._checkpoints, config["trial_id"]) if self._checkpoints else None
         self._reports = reports(
             self._space,
             self._prices,
@@ -137,13 +137,13 @@ class TrialTrainable(tune.Trainable):
 def reports(
     space: Space, prices: Prices, folds: tuple[Fold, ...], point: dict[str, Any],
     checkpoints: str | Path | None = None,
-    every: float = EVERY, *, share: float = 0, check: Callable[[], None] | None = None,
+    every: float = CHECKPOINT_INTERVAL, *, share: float = 0, check: Callable[[], None] | None = None,
 ) -> Generator[dict[str, Any]]:  # fmt: skip
     """Train one trial, from its newest checkpoint where it has one, and report each epoch.
 
     Args:
         checkpoints: the trial's own folder of them, which is made when the first is written; its parent must exist.
-        every: see `Keeper`.
+        every: see `CheckpointPolicy`.
         share: of a GPU, on which the trial then trains.
         check: see `Checkpoints`.
 
@@ -168,13 +168,18 @@ def reports(
     window, network, training_config = space.configurations(point)
     windows = Windows(prices, folds, window, space.data.horizon, device=claim_gpu(share))
     training = Trainer(
-        windows, network, training_config, seeds=space.validation.seeds, study_seed=space.seed, mode=space.form
+        windows,
+        network,
+        training_config,
+        seeds=space.validation.seeds,
+        study_seed=space.seed,
+        mode=space.execution_mode,
     )
-    standing = Standing(forecast=np.full(sum(len(fold.validation) for fold in folds), np.nan, dtype=np.float32))
+    standing = TrialProgress(forecast=np.full(sum(len(fold.validation) for fold in folds), np.nan, dtype=np.float32))
     keeper = None
     if checkpoints is not None:
         facts = _facts(space, prices, folds, (window, network, training_config), training)
-        keeper = Keeper(Checkpoints(checkpoints, facts, check), space.scheduler.rungs, every)
+        keeper = CheckpointPolicy(Checkpoints(checkpoints, facts, check), space.scheduler.rungs, every)
         standing = keeper.restore(training, standing)
     resumed, before = standing.epoch or None, standing.seconds
     while True:
@@ -198,16 +203,16 @@ def reports(
             "seconds": standing.seconds,
             "worker": os.getpid(),
             "resumed_from": resumed,
-            "checkpoint_error": keeper.errors() if keeper else None,
+            "checkpoint_error": keeper.take_errors() if keeper else None,
         }
         if status != "running":
             return
         resumed = None
         if keeper:
-            keeper.keep(training, standing)
+            keeper.write_if_due(training, standing)
 
 
-def _train_epoch(training: "Trainer", windows: "Windows", standing: Standing, space: Space) -> None:
+def _train_epoch(training: "Trainer", windows: "Windows", standing: TrialProgress, space: Space) -> None:
     epoch, metric = training.train_epoch(), space.search.metric
     scores = score(epoch.forecasts, windows.closes, windows.folds, space.data.horizon) if epoch.finite else None
     scores = scores if scores and _within(scores, epoch.forecasts) else None  # an exploding trial has diverged, too
@@ -225,7 +230,7 @@ def _within(scores: Scores, forecasts: Sequence[np.ndarray]) -> bool:
     return held and all(math.isnan(value) or measured(value) for value in scores.as_dict().values())
 
 
-def _status(standing: Standing, space: Space) -> str:
+def _status(standing: TrialProgress, space: Space) -> str:
     if standing.epoch == 0:
         return "running"
     if standing.scores is None:

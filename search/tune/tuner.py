@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import tune
 
-from search.cluster.demands import Needs
+from search.cluster.demands import ResourceDemands
 from search.results.remote_lock import LeaseView
 from search.results.resume import ResumeState
 from search.space.space import Space
@@ -24,7 +24,7 @@ __all__ = ["asked", "tuner"]
 
 def tuner(
     space: Space, prices: Prices, splits: WalkForward, folder: Path, checkpoints: str,
-    lease: LeaseView | None, needs: Needs,
+    lease: LeaseView | None, needs: ResourceDemands,
     searcher: OptunaSearcher, begun: ResumeState, stop: Stop, recorder: Recorder,
 ) -> tune.Tuner:  # fmt: skip
     """The search, ready to run.
@@ -52,7 +52,7 @@ def tuner(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=FiniteASHA(space, begun.log),
-            num_samples=searcher.left,
+            num_samples=searcher.remaining_trials,
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
@@ -69,7 +69,7 @@ def tuner(
     )
 
 
-def asked(needs: Needs, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+def asked(needs: ResourceDemands, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     """What Tune gives to a trial."""
     demand = needs.at(config["point"])
     return tune.PlacementGroupFactory([{"CPU": demand.cpu, "GPU": float(demand.gpu)}])

@@ -1,4 +1,4 @@
-"""Save, load and apply a trained finalist.
+"""Save and load a trained finalist, and forecast with it.
 
 Imports `stockrnn.evaluation`, `stockrnn.networks.network` and what is below them.
 """

@@ -1,8 +1,8 @@
-"""A trained forecaster in a folder: the weights of its seeds, the scaling they were trained with, and the facts.
+"""Save a trained forecaster in a folder, load it, and forecast with it.
 
-`model.safetensors` holds the weights, `forecaster.json` everything else. Neither can carry code, and the
-only files named are the study's prices. A folder may come from a stranger: `load` believes nothing it reads before it
-has checked it.
+`model.safetensors` has the weights of all seeds; `forecaster.json` has everything else: configuration, scaling,
+intervals and origin. Neither file format can contain code. `load` checks every value, because a folder may come from an
+untrusted source.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from stockrnn.dataset.features import missing_columns, warm_up
 from stockrnn.dataset.walk_forward import Fold
 from stockrnn.dataset.windows import Scaling, Windows
 from stockrnn.evaluation.conformal import Interval
+from stockrnn.forecaster.files import COPY_AGAIN, FOLDER_RULE, ForecasterError, read_forecaster_file
 from stockrnn.forecaster.metadata import (
     DOCUMENT,
     FORMAT,
@@ -30,10 +31,10 @@ from stockrnn.forecaster.metadata import (
     Document,
     Facts,
     check_parts,
+    installed_version,
     read_document,
-    version,
 )
-from stockrnn.io.files import AGAIN, COMPLETE, ForecasterError, line, read_plain, write_atomic
+from stockrnn.io.files import line, write_atomic
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.network import Network
 from stockrnn.networks.parameter_shapes import parameter_shapes
@@ -53,26 +54,26 @@ __all__ = [
 
 WEIGHTS = "model.safetensors"
 DTYPES = (torch.float32, torch.float64)
-MOST_HEADER = 1_000_000  # bytes of a model.safetensors that are not weights
-MOST_WEIGHTS = 1_000_000_000  # bytes of a model.safetensors, whatever the document says
-BATCH = 256  # origins forecast at once: bounds the memory
+MAX_HEADER_BYTES = 1_000_000  # of model.safetensors, before the weights
+MAX_WEIGHTS_BYTES = 1_000_000_000  # of model.safetensors, for any size in forecaster.json
+MAX_BATCH = 256  # origins forecast at the same time; limits the memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Forecaster:
-    """Networks of one shape that differ in their seed; the mean of their forecasts is what counts.
+    """Networks of one shape with different seeds; the forecast of a close is the mean over the seeds.
 
     Attributes:
-        window, network, horizon: what it was trained as.
-        weights: by parameter name as in `Network`, each of shape (seeds, *parameter), on the CPU.
-        scaling: of its training part.
-        intervals: around its forecasts.
-        persistence_intervals: around the last close, of the same levels in the same order.
-        facts: where it comes from.
-        metrics: what its study measured, by name; None where a number is not defined.
+        window, network, horizon: configuration of the training.
+        weights: by parameter name as in `Network`, each with shape (seeds, *parameter), on the CPU.
+        scaling: scaling of inputs and target, fitted on the training part.
+        intervals: prediction intervals of the forecasts.
+        persistence_intervals: prediction intervals of persistence, with the same levels in the same order.
+        facts: study, trial and prices of the training.
+        metrics: scores from the study, by name; None for an undefined score.
 
     Raises:
-        ForecasterError: the parts do not fit together.
+        ForecasterError: two of these values contradict each other.
     """
 
     window: WindowConfig
@@ -86,7 +87,7 @@ class Forecaster:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that the parts fit together."""
+        """Check that the values fit together."""
         check_parts(self.window, self.scaling, self.intervals, self.persistence_intervals, self.facts)
         first = next(iter(self.weights.values()), torch.empty(0))
         seeds = first.shape[0] if first.ndim else 0
@@ -94,7 +95,7 @@ class Forecaster:
         _check_weights(self.weights, wanted, seeds)
 
     @classmethod
-    def trained(
+    def from_training(
         cls,
         windows: Windows,
         members: "NetworkEnsemble",
@@ -109,24 +110,24 @@ class Forecaster:
         asked: DataConfig,
         metrics: Mapping[str, float | None] | None = None,
     ) -> "Forecaster":
-        """The forecaster that a finished training leaves; it copies the weights.
+        """Return the forecaster of a finished training, with a copy of the weights.
 
         Args:
-            windows: those trained on, of one fold.
-            members: that fold's, one per seed, as they stand now.
-            intervals, persistence_intervals: see `conformal_intervals`; of the forecasts and of persistence.
+            windows: the training windows, of one fold.
+            members: the trained networks of this fold, one per seed.
+            intervals, persistence_intervals: results of `conformal_intervals` for the forecasts and for persistence.
             rank, trial_id, epochs: see `Facts`.
             span: first and last day of the training part, YYYY-MM-DD.
-            provenance: of the prices after cleaning.
-            asked: the study's section `data`.
-            metrics: what the study measured; numbers that are not finite become None.
+            provenance: provenance of the clean prices.
+            asked: section `data` of the study's space.
+            metrics: scores from the study; values that are not finite become None.
 
         Raises:
-            ForecasterError: a network diverged: not all of its weights are finite.
-            ValueError: there are several folds, or a fact is malformed.
+            ForecasterError: a weight is not finite, because a network diverged.
+            ValueError: there are several folds, or a value is malformed.
         """
         if len(windows.folds) != 1:
-            raise ValueError(f"a forecaster comes from one fold, not from {len(windows.folds)}")
+            raise ValueError(f"windows: {len(windows.folds)} folds; a forecaster is trained on exactly one fold")
         seeds = [dict(network.named_parameters()) for network in members.networks]
         weights = {name: torch.stack([seed[name].detach() for seed in seeds]).cpu() for name in seeds[0]}
         return cls(
@@ -145,14 +146,14 @@ class Forecaster:
                 trained_to=span[1],
                 data=Data(**{name: getattr(provenance, name) for name in Data.model_fields}),
                 asked=asked,
-                versions={"torch": str(torch.__version__), PROJECT: version()},
+                versions={"torch": str(torch.__version__), PROJECT: installed_version()},
             ),
             metrics=metrics or {},
         )
 
     @property
     def seeds(self) -> int:
-        """How many networks there are."""
+        """Number of networks."""
         return len(self.weights["output.bias"])
 
     @torch.no_grad()
@@ -160,51 +161,51 @@ class Forecaster:
         """Forecast the closes `horizon` sessions after the origins, with the scaling of the training.
 
         Args:
-            prices: a clean series, with a column for each of the other series (see `alignment`); it may go on after
-                that of the study.
-            origins: positions of sessions, the last session included; each ends a whole window.
+            prices: a clean series, with a column for each other series (see `alignment`). It may continue after the end
+                of the study's prices.
+            origins: positions of sessions, which may include the last session; each needs a complete window.
 
         Returns:
-            Shape (seeds, origins), price points; not finite where prices lie too far from those trained on.
+            Shape (seeds, origins), price points; not finite if the prices differ too much from the training prices.
 
         Raises:
-            ForecasterError: a column is missing, or the series is too short for a window of an origin.
+            ForecasterError: a column is missing, or an origin has no complete window.
         """
-        lacking = [name for names in missing_columns(prices, self.window.features).values() for name in names]
-        lacking += [name for name in self.window.others if name not in prices.columns]
-        if lacking:
+        missing = [name for names in missing_columns(prices, self.window.features).values() for name in names]
+        missing += [name for name in self.window.others if name not in prices.columns]
+        if missing:
             raise ForecasterError(
-                f"{prices.source}: {', '.join(dict.fromkeys(lacking))}: missing; this forecaster reads "
+                f"{prices.source}: {', '.join(dict.fromkeys(missing))}: missing; the inputs of this forecaster are "
                 f"{', '.join(self.window.inputs)}; add the column"
             )
         length = max(map(warm_up, self.window.inputs)) + self.window.sequence_length
         if len(prices) < length:
             raise ForecasterError(
-                f"{prices.source}: {len(prices)} sessions are too few; this forecaster looks back over {length}; "
-                f"give it a longer series"
+                f"{prices.source}: {len(prices)} sessions are too few; this forecaster needs {length}; "
+                f"use a longer series"
             )
         positions = np.asarray(origins, dtype=np.int64)
         if len(positions) and not length - 1 <= positions.min() <= positions.max() < len(prices):
             raise ForecasterError(
-                f"{prices.source}: origins {positions.min()} to {positions.max()} lie outside; windows that look back "
-                f"over {length} sessions end at {length - 1} to {len(prices) - 1}; choose origins there"
+                f"{prices.source}: origins {positions.min()} to {positions.max()} have no complete window; an origin "
+                f"needs {length} sessions; choose origins from {length - 1} to {len(prices) - 1}"
             )
-        nowhere = Fold(train=range(0), validation=range(0))  # nothing is fitted, nothing is scored
+        no_fold = Fold(train=range(0), validation=range(0))  # a forecast needs no training and validation part
         dtype = self.weights["output.bias"].dtype
         outputs = torch.empty((self.seeds, len(positions)), dtype=dtype)
         networks = self._networks()
         with np.errstate(over="ignore", invalid="ignore"):
-            windows = Windows(prices, [nowhere], self.window, self.horizon, scalings=[self.scaling], dtype=dtype)
-            for first in range(0, len(positions), BATCH):
-                batch = torch.from_numpy(positions[None, first : first + BATCH])
+            windows = Windows(prices, [no_fold], self.window, self.horizon, scalings=[self.scaling], dtype=dtype)
+            for first in range(0, len(positions), MAX_BATCH):
+                batch = torch.from_numpy(positions[None, first : first + MAX_BATCH])
                 inputs = windows.inputs(torch.zeros(1, dtype=torch.int64), batch)[0]
                 for seed, network in enumerate(networks):
-                    outputs[seed, first : first + BATCH] = network(inputs)
+                    outputs[seed, first : first + MAX_BATCH] = network(inputs)
             return windows.to_prices(0, positions, outputs.numpy())
 
     def _networks(self) -> list[Network]:
         networks = []
-        with torch.random.fork_rng(devices=[]):  # what they draw is overwritten
+        with torch.random.fork_rng(devices=[]):  # the initial weights are random, and are then overwritten
             for seed in range(self.seeds):
                 network = Network(self.network, len(self.window.inputs), self.window.sequence_length)
                 network.to(self.weights["output.bias"].dtype)
@@ -213,9 +214,9 @@ class Forecaster:
         return networks
 
     def save(self, folder: Path | str) -> None:
-        """Write the forecaster into a folder, which is made where there is none.
+        """Write the forecaster into a folder, which is created if it does not exist.
 
-        Each file appears whole or not at all. A save that ends between the two is found by `load`.
+        Each of the two files is written atomically. If only one of them is written, `load` raises an error.
 
         Raises:
             OSError: the folder cannot be written.
@@ -234,7 +235,7 @@ class Forecaster:
             intervals=self.intervals,
             persistence_intervals=self.persistence_intervals,
             facts=self.facts,
-            metrics={name: _known(value) for name, value in self.metrics.items()},
+            metrics={name: _finite_or_none(value) for name, value in self.metrics.items()},
         )
         text = json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
         write_atomic(folder / WEIGHTS, weights)
@@ -242,10 +243,10 @@ class Forecaster:
 
     @classmethod
     def load(cls, folder: Path | str) -> "Forecaster":
-        """Read a forecaster; nothing in the folder is executed.
+        """Return the forecaster saved in a folder.
 
         Raises:
-            ForecasterError: a file is missing, damaged, of another forecaster, or of a newer version.
+            ForecasterError: a file is missing, is damaged, belongs to another forecaster, or has a newer format.
         """
         path, weights_path = Path(folder) / DOCUMENT, Path(folder) / WEIGHTS
         document = read_document(path)
@@ -254,25 +255,25 @@ class Forecaster:
                 document.window, document.scaling, document.intervals, document.persistence_intervals, document.facts
             )
         except ForecasterError as error:
-            raise ForecasterError(f"{path}: {error}; {AGAIN}") from None
+            raise ForecasterError(f"{path}: {error}; {COPY_AGAIN}") from None
         wanted = parameter_shapes(document.network, len(document.window.inputs), document.window.sequence_length)
-        # The sizes are those of the document, so a false one costs no memory: the file must be as large.
+        # These sizes come from forecaster.json. A wrong size costs no memory, because no more than the file is read.
         count = document.seeds * sum(math.prod(shape) for shape in wanted.values())
-        content = read_plain(weights_path, min(count * 8 + MOST_HEADER, MOST_WEIGHTS))
+        content = read_forecaster_file(weights_path, min(count * 8 + MAX_HEADER_BYTES, MAX_WEIGHTS_BYTES))
         if hashlib.sha256(content).hexdigest() != document.weights_sha256:
             raise ForecasterError(
-                f"{weights_path}: is damaged, or not the file that {DOCUMENT} was saved with; {COMPLETE}; {AGAIN}"
+                f"{weights_path}: is damaged, or was not saved together with {DOCUMENT}; {FOLDER_RULE}; {COPY_AGAIN}"
             )
         try:
             weights = safetensors.torch.load(content)
-        except Exception as error:  # whatever the reader makes of a stranger's bytes
+        except Exception as error:  # safetensors does not document which errors damaged files raise
             raise ForecasterError(
-                f"{weights_path}: cannot be read as safetensors ({line(error)}); {COMPLETE}; {AGAIN}"
+                f"{weights_path}: cannot be read as safetensors ({line(error)}); {FOLDER_RULE}; {COPY_AGAIN}"
             ) from None
         try:
             _check_weights(weights, wanted, document.seeds)
         except ForecasterError as error:
-            raise ForecasterError(f"{weights_path}: {error}; {AGAIN}") from None
+            raise ForecasterError(f"{weights_path}: {error}; {COPY_AGAIN}") from None
         return cls(
             window=document.window,
             network=document.network,
@@ -288,21 +289,21 @@ class Forecaster:
 
 def _check_weights(weights: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]], seeds: int) -> None:
     if missing := shapes.keys() - weights.keys():
-        raise ForecasterError(f"{min(missing)}: is missing; its network has {len(shapes)} tensors")
+        raise ForecasterError(f"{min(missing)}: is missing; the network has {len(shapes)} tensors")
     if surplus := weights.keys() - shapes.keys():
-        raise ForecasterError(f"{line(min(surplus))}: is no tensor of its network, which has {len(shapes)}")
+        raise ForecasterError(f"{line(min(surplus))}: is not one of the network's {len(shapes)} tensors")
     dtypes = {stacked.dtype for stacked in weights.values()}
     if len(dtypes) != 1 or not dtypes <= set(DTYPES):
-        raise ForecasterError("the tensors are neither all of float32 nor all of float64")
+        raise ForecasterError("the tensors must all be float32, or all be float64")
     if not seeds:
-        raise ForecasterError("there are no seeds; a forecaster has one or more")
+        raise ForecasterError("there are no seeds; a forecaster has at least one")
     for name, shape in shapes.items():
         stacked, wanted = weights[name], (seeds, *shape)
         if tuple(stacked.shape) != wanted:
-            raise ForecasterError(f"{name}: has the shape {tuple(stacked.shape)}; its networks need {wanted}")
+            raise ForecasterError(f"{name}: has the shape {tuple(stacked.shape)}; the networks need {wanted}")
         if not torch.isfinite(stacked).all():
-            raise ForecasterError(f"{name}: has numbers that are not finite; networks that diverged forecast nothing")
+            raise ForecasterError(f"{name}: has values that are not finite; a diverged network cannot forecast")
 
 
-def _known(value: float | None) -> float | None:
+def _finite_or_none(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)

@@ -1,4 +1,4 @@
-"""What a forecaster's folder says of it: `forecaster.json`, of which nothing is believed before it is checked."""
+"""Define and check `forecaster.json`, which has everything about a forecaster except its weights."""
 
 import importlib.metadata
 import json
@@ -13,16 +13,27 @@ from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, WindowConfig
 from stockrnn.dataset.windows import Scaling
 from stockrnn.evaluation.conformal import Interval
-from stockrnn.io.files import AGAIN, COMPLETE, ForecasterError, line, read_object
+from stockrnn.forecaster.files import COPY_AGAIN, FOLDER_RULE, ForecasterError, read_json_object
+from stockrnn.io.files import line
 from stockrnn.networks.config import NetworkConfig
 
-__all__ = ["DOCUMENT", "FORMAT", "PROJECT", "Data", "Document", "Facts", "check_parts", "read_document", "version"]
+__all__ = [
+    "DOCUMENT",
+    "FORMAT",
+    "PROJECT",
+    "Data",
+    "Document",
+    "Facts",
+    "check_parts",
+    "installed_version",
+    "read_document",
+]
 
 DOCUMENT = "forecaster.json"
 FORMAT = 1
 PROJECT = "stockrnn-search"
-MOST_DOCUMENT = 1_000_000  # bytes of a forecaster.json
-MOST = 10**9  # of anything that is counted
+MAX_DOCUMENT_BYTES = 1_000_000  # of forecaster.json
+MAX_COUNT = 10**9  # of ranks, epochs and sessions
 
 
 def _day(text: str) -> str:
@@ -36,31 +47,31 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Data(Configuration):
-    """The prices a study worked on, after cleaning: source, first and last day, sessions and hash."""
+    """The clean prices of a study: source, first and last day, number of sessions, and hash."""
 
     source: str
     start: Day
     end: Day
-    sessions: int = Field(ge=1, le=MOST)
+    sessions: int = Field(ge=1, le=MAX_COUNT)
     sha256: Hash
 
 
 class Facts(Configuration):
-    """Where a forecaster comes from.
+    """Origin of a forecaster.
 
     Attributes:
-        rank: among the finalists of its study, from 1.
-        trial_id: of the trial whose configuration it has.
-        epochs: that it was trained.
-        trained_from, trained_to: first and last day of its training part.
-        data: the prices of the study, its test block included.
-        asked: what the study asked for as prices, other series included; what newer prices are asked for by.
-        versions: of torch and of this project; None for a checkout that was not installed.
+        rank: rank among the study's finalists, starting at 1.
+        trial_id: the trial whose configuration was trained.
+        epochs: number of epochs of the training.
+        trained_from, trained_to: first and last day of the training part.
+        data: the study's prices, including the test block.
+        asked: section `data` of the study's space, which is also used to load newer prices.
+        versions: versions of torch and of this project; None if this project is not installed.
     """
 
-    rank: int = Field(ge=1, le=MOST)
+    rank: int = Field(ge=1, le=MAX_COUNT)
     trial_id: str
-    epochs: int = Field(ge=1, le=MOST)
+    epochs: int = Field(ge=1, le=MAX_COUNT)
     trained_from: Day
     trained_to: Day
     data: Data
@@ -69,9 +80,9 @@ class Facts(Configuration):
 
 
 class Document(Configuration):
-    """`forecaster.json`."""
+    """Content of `forecaster.json`."""
 
-    model_config = ConfigDict(allow_inf_nan=False)  # and what Configuration sets
+    model_config = ConfigDict(allow_inf_nan=False)  # in addition to the settings of Configuration
 
     format: int = Field(ge=FORMAT, le=FORMAT)
     weights_sha256: Hash
@@ -87,40 +98,41 @@ class Document(Configuration):
 
 
 def read_document(path: Path) -> Document:
-    """Read and check a `forecaster.json`; ForecasterError for one that cannot be used."""
-    found = read_object(path, MOST_DOCUMENT)
-    version = found.get("format")
-    if isinstance(version, int) and version > FORMAT:
+    """Return the content of a `forecaster.json`; raise ForecasterError if it is invalid."""
+    found = read_json_object(path, MAX_DOCUMENT_BYTES)
+    number = found.get("format")
+    if isinstance(number, int) and number > FORMAT:
         raise ForecasterError(
-            f"{path}: format: is newer than {FORMAT}, the newest this version of {PROJECT} reads; update {PROJECT}"
+            f"{path}: format: is newer than {FORMAT}; this version of {PROJECT} reads formats up to {FORMAT}; "
+            f"update {PROJECT}"
         )
     try:
         return Document.model_validate_json(json.dumps(found))
     except RecursionError:
-        raise ForecasterError(f"{path}: is nested too deeply; {COMPLETE}; {AGAIN}") from None
+        raise ForecasterError(f"{path}: is nested too deeply; {FOLDER_RULE}; {COPY_AGAIN}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = "".join(f"{key}." for key in first["loc"]).removesuffix(".") or "all"
-        what = "is no known name" if first["type"] == "extra_forbidden" else first["msg"]
-        raise ForecasterError(f"{path}: {line(where)}: {line(what)}; {AGAIN}") from None
+        problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ForecasterError(f"{path}: {line(where)}: {line(problem)}; {COPY_AGAIN}") from None
 
 
 def check_parts(
     window: WindowConfig, scaling: Scaling, intervals: Sequence[Interval], persistence: Sequence[Interval], facts: Facts
 ) -> None:
-    """Refuse parts that do not fit together: ForecasterError."""
+    """Raise ForecasterError if two parts contradict each other."""
     if [other.name for other in facts.asked.also] != [*window.others]:
-        raise ForecasterError("facts.asked.also: names other series than window.others; they are the same, in order")
+        raise ForecasterError("facts.asked.also: differs from window.others; both must name the same series in order")
     try:
         scaling.check(window)
     except ValueError as error:
         raise ForecasterError(f"scaling: {error}") from None
     if [interval.level for interval in intervals] != [interval.level for interval in persistence]:
-        raise ForecasterError("persistence_intervals: have other levels than intervals; they stand side by side")
+        raise ForecasterError("persistence_intervals: have other levels than intervals; both need the same levels")
 
 
-def version() -> str | None:
-    """This project's; None for a checkout that was not installed."""
+def installed_version() -> str | None:
+    """Return the version of this project; None if it is not installed."""
     try:
         return importlib.metadata.version(PROJECT)
     except importlib.metadata.PackageNotFoundError:

@@ -7,15 +7,15 @@ from typing import Any
 
 from stockrnn.io.files import line
 
-__all__ = ["MAX_TEXT_LENGTH", "text"]
+__all__ = ["MAX_TEXT_LENGTH", "format_forecast"]
 
 LINE_WIDTH = 80
 MAX_TEXT_LENGTH = 100_000  # characters
 UNBOUNDED = "unbounded"
 
 
-def text(report: Mapping[str, Any]) -> str:
-    """Return the text of a report, with lines of at most LINE_WIDTH characters unless a name is longer."""
+def format_forecast(report: Mapping[str, Any]) -> str:
+    """Return the text of a forecast report, with lines of at most LINE_WIDTH characters unless a name is longer."""
     facts, last, steps = report["forecaster"], report["last_close"], report["horizon"]
     layers = "1 layer" if facts["num_layers"] == 1 else f"{facts['num_layers']} layers"
     network = f"{facts['architecture']}, head {facts['head']}, {layers} of {facts['hidden_size']} units"
@@ -31,19 +31,19 @@ def text(report: Mapping[str, Any]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(
         [
-            _wrapped(
+            _wrap(
                 f"{report['study']}, rank {facts['rank']} ({facts['trial_id']}): {network}, window of "
                 f"{facts['sequence_length']} sessions; mean of {facts['seeds']} seeds, trained on "
                 f"{facts['trained_from']} to {facts['trained_to']}"
             ),
-            _wrapped(_about_prices(report)),
+            _wrap(_describe_prices(report)),
             "",
             *(f"{name:14}{day}  {note}" for name, day, note in days),
             "",
             *(f"{name:{widths[0]}}  {one:{widths[1]}}  {two}".rstrip() for name, one, two in rows),
             "",
-            *(_wrapped(note) for note in _about_intervals(report)),
-            _wrapped(f"Verdict: {' '.join(report['verdict'])}" if report["verdict"] else "The study has no verdict."),
+            *(_wrap(note) for note in _describe_intervals(report)),
+            _wrap(f"Verdict: {' '.join(report['verdict'])}" if report["verdict"] else "The study has no verdict."),
         ]
     )
 
@@ -65,7 +65,7 @@ def _level(level: float) -> str:
     return f"{100 * level:g} % interval"
 
 
-def _about_prices(report: Mapping[str, Any]) -> str:
+def _describe_prices(report: Mapping[str, Any]) -> str:
     used, study = report["prices"], report["study_prices"]
     prices = f"Prices: {used['source']}, {used['start']} to {used['end']}"
     if used["as_in_the_study"]:
@@ -75,14 +75,14 @@ def _about_prices(report: Mapping[str, Any]) -> str:
     return f"{prices}. The study used {study['source']}, {study['start']} to {study['end']}. {difference}"
 
 
-def _about_intervals(report: Mapping[str, Any]) -> list[str]:
+def _describe_intervals(report: Mapping[str, Any]) -> list[str]:
     intervals = [*report["forecast"]["intervals"], *report["persistence"]["intervals"]]
     if not intervals:
         return []
     counts = "/".join(map(str, sorted({one["residuals"] for one in intervals})))
     note = (
-        f"Intervals: split conformal prediction from the errors on {counts} validation days; valid while new days "
-        f"resemble these."
+        f"Intervals: split conformal prediction from the errors on {counts} validation days; valid if new days are "
+        f"similar to these days."
     )
     if coverage := report["held"]:
         shares = ", ".join(f"{100 * share:.0f} % in the {level} % interval" for level, share in coverage.items())
@@ -91,5 +91,5 @@ def _about_intervals(report: Mapping[str, Any]) -> list[str]:
     return [note, *([unbounded] if any(one["low"] is None for one in intervals) else []), ""]
 
 
-def _wrapped(paragraph: str) -> str:
+def _wrap(paragraph: str) -> str:
     return textwrap.fill(line(paragraph, MAX_TEXT_LENGTH), LINE_WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -1,8 +1,8 @@
-"""Replace a file behind a URL only while it is as this process read or wrote it last.
+"""Replace a file behind a URL only if no other process has changed it since this process read or wrote it.
 
-S3, Google Cloud Storage and Azure compare the file's version themselves (conditional puts, through obstore). On
-`file://` a file lock is held while the version is compared and the new file takes the old one's name. Elsewhere, and
-where the store refuses or ignores conditions, the content is read before and after the write.
+S3, Google Cloud Storage and Azure compare the file's version on the server (conditional writes, through obstore). On
+`file://`, this process holds a file lock while it compares the version and renames the new file. On all other stores,
+and if a store refuses or ignores conditional writes, this process reads the file before and after it writes.
 """
 
 import hashlib
@@ -15,30 +15,31 @@ from urllib.parse import parse_qs, urlsplit
 
 from filelock import FileLock, Timeout
 
-from stockrnn.io.files import FileError, line, plain_bytes, write_atomic
-from stockrnn.io.storage import RemoteFolder, StorageError
+from stockrnn.io.files import FileError, line, read_bytes, write_atomic
+from stockrnn.io.storage import MAX_FILE_BYTES, RemoteFolder, StorageError
 
-__all__ = ["LOCK", "ChangedError", "ConditionalFolder"]
+__all__ = ["LOCK_NAME", "ChangedError", "ConditionalFolder"]
 
-LOCK = ".lock"  # on file://, held for the moment of a write
-PATIENCE = 20.0  # seconds to wait for it: its holder may be stopped
-PROBE = "lock.probe"  # is never there
-NO_VERSION = {"e_tag": '"0"', "version": "1"}
-LIMITS: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
-TIMEOUTS: Any = {"connect_timeout": "5s", "timeout": "300s"}
+LOCK_NAME = ".lock"  # on file://, locked during a write
+LOCK_TIMEOUT = 20.0  # seconds; the process that holds the lock may be suspended
+PROBE_NAME = "lock.probe"  # this file never exists
+MISSING_VERSION = {"e_tag": '"0"', "version": "1"}
+RETRY_CONFIG: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
+CLIENT_OPTIONS: Any = {"connect_timeout": "5s", "timeout": "300s"}
+Version = Any  # of a file, as its backend describes it; None for a file that does not exist
 
 
 class ChangedError(StorageError):
-    """A file is not as this process left it: another one wrote or removed it."""
+    """Another process wrote or removed a file since this process read or wrote it."""
 
 
 class ConditionalFolder(RemoteFolder):
-    """A folder behind a URL whose files this process replaces only while they are as it left them.
+    """A folder behind a URL in which a write fails if another process has changed the file.
 
-    A file that this process has not read must not exist when it is written.
+    If this process has not read or written a file before, the file must not exist when it is written.
 
     Attributes:
-        weakness: why two processes that write in the same instant may both succeed; None where they cannot.
+        weakness: why two processes that write at the same moment could both succeed; None if this is impossible.
 
     Raises:
         StorageError: the URL cannot be opened.
@@ -46,14 +47,14 @@ class ConditionalFolder(RemoteFolder):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._versions: dict[str, Any] = {}
-        self._unanswered: dict[str, set[bytes]] = {}  # hashes of contents that may have been written
-        self._backend, self.weakness = self._chosen()
+        self._versions: dict[str, Version] = {}
+        self._unconfirmed: dict[str, set[bytes]] = {}  # hashes of contents that may have been written
+        self._backend, self.weakness = self._choose_backend()
 
-    def read(self, name: str, most: int) -> bytes:
+    def read(self, name: str, max_bytes: int) -> bytes:
         try:
-            with self._said():
-                content, self._versions[name] = self._backend.get(name, most)
+            with self._errors_as_storage_error():
+                content, self._versions[name] = self._backend.get(name, max_bytes)
         except FileNotFoundError:
             self._versions.pop(name, None)
             raise
@@ -63,66 +64,66 @@ class ConditionalFolder(RemoteFolder):
         """Write a file.
 
         Raises:
-            ChangedError: it is not as this process left it, and stays as it is.
+            ChangedError: another process has changed the file, which is not replaced.
             StorageError: the folder cannot be written.
         """
-        with self._said():
+        with self._errors_as_storage_error():
             try:
                 version = self._put(name, content, self._versions.get(name))
             except ChangedError:
-                stored, version = self._stored(name)
-                if stored not in self._unanswered.get(name, ()):
+                stored, version = self._stored_hash(name)
+                if stored not in self._unconfirmed.get(name, ()):
                     raise
                 version = self._put(name, content, version)
         self._versions[name] = version
-        self._unanswered.pop(name, None)
+        self._unconfirmed.pop(name, None)
 
     def remove(self, name: str) -> None:
         super().remove(name)
         self._versions.pop(name, None)
 
-    def _put(self, name: str, content: bytes, version: Any) -> Any:
+    def _put(self, name: str, content: bytes, version: Version) -> Version:
         try:
             return self._backend.put(name, content, version)
         except ChangedError:
             raise
-        except BaseException:  # the store may have written it, and the answer was lost
-            self._unanswered.setdefault(name, set()).add(hashlib.sha256(content).digest())
+        except BaseException:  # the store may have written the file although its answer was lost
+            self._unconfirmed.setdefault(name, set()).add(hashlib.sha256(content).digest())
             raise
 
-    def _stored(self, name: str) -> tuple[bytes, Any]:
+    def _stored_hash(self, name: str) -> tuple[bytes, Version]:
         try:
-            content, version = self._backend.get(name, 1 << 40)
+            content, version = self._backend.get(name, MAX_FILE_BYTES)
         except FileNotFoundError:
             return b"", None
         return hashlib.sha256(content).digest(), version
 
-    def _chosen(self) -> tuple["_Backend", str | None]:
+    def _choose_backend(self) -> tuple["_Backend", str | None]:
         kind = self._files.type_name
         if kind == "local":
             return _LockedFiles(self.place, self._root), None
         compared = _ComparedFiles(RemoteFolder(self.place))
         if kind not in ("s3", "gcs", "abfs"):
             return compared, "it has no conditional writes"
-        import obstore  # noqa: F401  # without it nothing falls back: it is a dependency
+        import obstore  # noqa: F401  # a missing obstore is an error, not a reason to compare contents
 
         try:
             store = _ObjectStore(self.place, kind, self._root, getattr(self._files, "region", None))
-            store.put(PROBE, b"", NO_VERSION)
+            store.put(PROBE_NAME, b"", MISSING_VERSION)
         except ChangedError:
             return store, None
-        except Exception as error:  # of obstore: keys that Arrow finds and it does not, a store without conditions
+        except Exception as error:  # obstore finds fewer credentials than Arrow; some stores have no conditional writes
             return compared, f"a conditional write failed ({line(error)})"
-        super().remove(PROBE)
+        super().remove(PROBE_NAME)
         return compared, "it ignores the condition of a write"
 
 
 class _Backend(Protocol):
-    def get(self, name: str, most: int) -> tuple[bytes, Any]:
-        """The content of a file and its version; FileNotFoundError where there is none."""
+    def get(self, name: str, max_bytes: int) -> tuple[bytes, Version]:
+        """Return a file's content and version; raise FileNotFoundError if it does not exist."""
 
-    def put(self, name: str, content: bytes, version: Any) -> Any:
-        """Write a file of that version, None: of none, and return its new one; else a ChangedError."""
+    def put(self, name: str, content: bytes, version: Version) -> Version:
+        """Write a file and return its new version; raise ChangedError if the file has another version than this."""
 
 
 class _ObjectStore:
@@ -130,7 +131,7 @@ class _ObjectStore:
         from obstore.store import S3Store, from_url
 
         self._url, self._prefix = url, root.partition("/")[2]
-        settings: dict[str, Any] = {"retry_config": LIMITS}
+        settings: dict[str, Any] = {"retry_config": RETRY_CONFIG}
         if kind == "s3":
             query = parse_qs(urlsplit(url).query)
             if endpoint := query.get("endpoint_override"):
@@ -138,21 +139,21 @@ class _ObjectStore:
                 settings["endpoint"] = f"{scheme}://{endpoint[0]}"
             if region:
                 settings["region"] = region
-            options = TIMEOUTS | {"allow_http": True}  # where the user's own endpoint has no TLS
+            options = CLIENT_OPTIONS | {"allow_http": True}  # an endpoint of the user may have no TLS
             self._store: Any = S3Store(root.partition("/")[0], client_options=options, **settings)
         else:
             scheme, host, *_ = urlsplit(url)
-            self._store = from_url(f"{scheme}://{host}", client_options=TIMEOUTS, **settings)
+            self._store = from_url(f"{scheme}://{host}", client_options=CLIENT_OPTIONS, **settings)
 
-    def get(self, name: str, most: int) -> tuple[bytes, Any]:
+    def get(self, name: str, max_bytes: int) -> tuple[bytes, Version]:
         import obstore
 
         found = obstore.get(self._store, self._path(name))
-        if found.meta["size"] > most:
-            raise FileError(f"is larger than the {most} bytes it may have")
+        if found.meta["size"] > max_bytes:
+            raise FileError(f"is larger than the limit of {max_bytes} bytes")
         return bytes(found.bytes()), _version(found.meta)
 
-    def put(self, name: str, content: bytes, version: Any) -> Any:
+    def put(self, name: str, content: bytes, version: Version) -> Version:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
@@ -163,7 +164,7 @@ class _ObjectStore:
         except (AlreadyExistsError, PreconditionError):
             raise ChangedError(f"{self._url}: {name} was changed by another process") from None
         except FileNotFoundError:
-            if version:  # the file, which another process removed
+            if version:  # the file existed before
                 raise ChangedError(f"{self._url}: {name} was removed by another process") from None
             raise StorageError(f"{self._url}: cannot be used (the bucket does not exist)") from None
         return _version(done)
@@ -176,24 +177,25 @@ class _LockedFiles:
     def __init__(self, url: str, root: str) -> None:
         self._url, self._root = url, Path(root)
 
-    def get(self, name: str, most: int) -> tuple[bytes, Any]:
+    def get(self, name: str, max_bytes: int) -> tuple[bytes, Version]:
         path = self._root / name
-        version = _status(path)  # a file that is replaced before it is read has another one then
-        return plain_bytes(path, most), version
+        version = _status(path)  # before reading: if the file is replaced in between, this version is outdated
+        return read_bytes(path, max_bytes), version
 
-    def put(self, name: str, content: bytes, version: Any) -> Any:
+    def put(self, name: str, content: bytes, version: Version) -> Version:
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._root / LOCK)
+        lock = FileLock(self._root / LOCK_NAME)
         try:
-            with lock.acquire(timeout=PATIENCE):
+            with lock.acquire(timeout=LOCK_TIMEOUT):
                 if _status(path) != version:
                     raise ChangedError(f"{self._url}: {name} was changed by another process")
                 write_atomic(path, content, durable=True)
                 return _status(path)
         except Timeout:
             raise StorageError(
-                f"{self._url}: cannot be written (a process holds {LOCK} for {PATIENCE:g} s; it may be stopped)"
+                f"{self._url}: cannot be written (another process has held {LOCK_NAME} for {LOCK_TIMEOUT:g} s; it may "
+                f"be suspended)"
             ) from None
 
 
@@ -201,22 +203,22 @@ class _ComparedFiles:
     def __init__(self, storage: RemoteFolder) -> None:
         self._storage = storage
 
-    def get(self, name: str, most: int) -> tuple[bytes, Any]:
-        content = self._storage.read(name, most)
+    def get(self, name: str, max_bytes: int) -> tuple[bytes, Version]:
+        content = self._storage.read(name, max_bytes)
         return content, hashlib.sha256(content).hexdigest()
 
-    def put(self, name: str, content: bytes, version: Any) -> Any:
+    def put(self, name: str, content: bytes, version: Version) -> Version:
         changed = ChangedError(f"{self._storage.place}: {name} was changed by another process")
-        if self._found(name) != version:
+        if self._current_version(name) != version:
             raise changed
         self._storage.write(name, content)
-        if (written := hashlib.sha256(content).hexdigest()) != self._found(name):
+        if (written := hashlib.sha256(content).hexdigest()) != self._current_version(name):
             raise changed
         return written
 
-    def _found(self, name: str) -> Any:
+    def _current_version(self, name: str) -> Version:
         with suppress(FileNotFoundError):
-            return self.get(name, 1 << 40)[1]
+            return self.get(name, MAX_FILE_BYTES)[1]
         return None
 
 
@@ -225,9 +227,9 @@ def _version(found: Any) -> dict[str, str]:
 
 
 def _status(path: Path) -> tuple[int, int, int] | None:
-    """What tells one file of a name from another; opened, so that NFS asks the server."""
+    """Return inode, modification time and size, which change when the file is replaced; None if it does not exist."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file:  # on NFS, opening a file updates its attributes from the server
             found = os.fstat(file.fileno())
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -1,7 +1,7 @@
-"""The base of the errors that are meant for users."""
+"""Base class of the errors that a command prints to its user."""
 
 __all__ = ["UserError"]
 
 
 class UserError(ValueError):
-    """A user's mistake or a fault of the surroundings: one line `what/where: what is wrong; the rule; the fix`."""
+    """An error of the input or the environment; the message is one line: `place: value: the rule; the fix`."""

@@ -1,4 +1,4 @@
-"""Read files that may come from a stranger, within bounds on their size; show their text; write files atomically."""
+"""Read untrusted files with a size limit, write files atomically, and make text safe to print."""
 
 import difflib
 import errno
@@ -18,51 +18,41 @@ from typing import Any, BinaryIO
 from stockrnn.io.errors import UserError
 
 __all__ = [
-    "AGAIN",
-    "COMPLETE",
-    "TEMPORARY",
+    "TEMPORARY_NAME",
     "FileError",
-    "ForecasterError",
+    "escape_invisible",
     "fsync_path",
-    "json_data",
     "line",
-    "meant",
-    "no_link",
-    "plain_bytes",
-    "plain_lines",
-    "read_object",
-    "read_plain",
-    "visible",
+    "open_nofollow",
+    "parse_json",
+    "read_bytes",
+    "read_lines",
+    "suggest_path",
     "write_atomic",
 ]
 
-COMPLETE = "a forecaster is model.safetensors and forecaster.json of one study in one folder"
-AGAIN = "copy the whole folder again, or run the study again"
-PIECE = 1 << 20  # bytes
-SPACES = re.compile(r"[^\S\x1c-\x1f]+")  # line breaks too; the separators of files are controls
-JOINER = "\u200d"
-VARIANTS = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"  # an emoji's look and skin tones
-BLANK = re.compile(  # printable by name, and nothing to see: fillers, joiners, hidden variants, odd line breaks
+CHUNK_BYTES = 1 << 20
+WHITESPACE = re.compile(r"[^\S\x1c-\x1f]+")  # with line breaks; \x1c to \x1f are control characters
+ZERO_WIDTH_JOINER = "\u200d"
+EMOJI_MODIFIERS = "\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"  # emoji style and skin tones
+INVISIBLE = re.compile(  # characters that Python calls printable or spaces but that show nothing, or break a line
     "[\x0b\x0c\r\x1c-\x1f\x85\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2028\u2029\u2800\u3164\ufe00-\ufe0d\uffa0"
     "\U000e0100-\U000e01ef]"
 )
-TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part")  # names of files that `write_atomic` has not finished
+TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{32}\.part")  # name of a file that `write_atomic` has not finished
 
 
 class FileError(UserError):
-    """A file that cannot be read: what is wrong with it, in words, as in `is no plain file`."""
+    """A file cannot be read; the message is a predicate without the file's name, as in `is not a regular file`."""
 
 
-class ForecasterError(UserError):
-    """A forecaster that cannot be used: `FILE: what is wrong; the rule; the fix` in one line."""
-
-
-def meant(path: str, known: Iterable[str] = (), ending: str = "") -> str:
-    """How a misspelt path may have been meant: `did you mean X?` or `check the path`.
+def suggest_path(path: str, known: Iterable[str] = (), ending: str = "") -> str:
+    """Return a hint for a path that does not exist: `did you mean X?` or `check the path`.
 
     Args:
-        known: names that count as well as the files beside it.
-        ending: that of the files that count.
+        path: the path as the user wrote it.
+        known: names to suggest in addition to the files of the same folder.
+        ending: only files with this ending are suggested.
     """
     folder, name = Path(path).parent, Path(path).name.removesuffix(ending)
     near = {other.lower().removesuffix(ending): other for other in known}
@@ -73,63 +63,68 @@ def meant(path: str, known: Iterable[str] = (), ending: str = "") -> str:
     return f"did you mean {near[close[0]]}?" if close else "check the path"
 
 
-def plain_bytes(path: Path | str, most: int, *, links: bool = True) -> bytes:
-    """The content of a plain file of at most `most` bytes; what is none is not read, and not waited for.
+def read_bytes(path: Path | str, max_bytes: int, *, links: bool = True) -> bytes:
+    """Return the content of a regular file. A pipe, device or folder is an error and never blocks.
 
     Args:
         path: the file.
-        most: bytes it may have.
-        links: whether it may be a symbolic link.
+        max_bytes: size limit.
+        links: whether the file may be a symbolic link.
 
     Raises:
-        FileNotFoundError: there is none.
-        FileError: it is none to read.
+        FileNotFoundError: the file does not exist.
+        FileError: the file is not a regular file, is too large, or cannot be read.
     """
-    with _opened(path, most, links=links) as file:
-        return _read(file, most)
+    content = bytearray()
+    with _open(path, max_bytes, links=links) as file:
+        while chunk := file.read(CHUNK_BYTES):  # in chunks: the file may grow while it is read
+            content += chunk
+            if len(content) > max_bytes:
+                raise _size_error(max_bytes)
+    return bytes(content)
 
 
-def plain_lines(path: Path | str, most: int, longest: int) -> Iterator[bytes]:
-    """Yield the lines of a plain file, each with its line break: memory holds one of them.
+def read_lines(path: Path | str, max_bytes: int, max_line_bytes: int) -> Iterator[bytes]:
+    """Yield the lines of a regular file, each with its line break, without reading the whole file into memory.
 
     Args:
         path: the file.
-        most: bytes it may have.
-        longest: bytes that a line may have.
+        max_bytes: size limit of the file.
+        max_line_bytes: size limit of a line.
 
     Raises:
-        FileNotFoundError: there is none.
-        FileError: it is none to read.
+        FileNotFoundError: the file does not exist.
+        FileError: see `read_bytes`; or a line is too long.
     """
-    with _opened(path, most) as file:
+    with _open(path, max_bytes) as file:
         size = 0
         for number in itertools.count(1):
-            piece = file.readline(longest + 1)
-            size += len(piece)
-            if size > most:
-                raise _large(most)
-            if len(piece) > longest:
-                raise FileError(f"line {number} is longer than the {longest} bytes it may have")
-            if not piece:
+            text = file.readline(max_line_bytes + 1)
+            size += len(text)
+            if size > max_bytes:
+                raise _size_error(max_bytes)
+            if len(text) > max_line_bytes:
+                raise FileError(f"line {number} is longer than the limit of {max_line_bytes} bytes")
+            if not text:
                 return
-            yield piece
+            yield text
 
 
 @contextmanager
-def _opened(path: Path | str, most: int, *, links: bool = True) -> Iterator[BinaryIO]:
-    """Open a plain file that says to have at most `most` bytes; see `plain_bytes`."""
+def _open(path: Path | str, max_bytes: int, *, links: bool = True) -> Iterator[BinaryIO]:
+    """Open a regular file whose size is at most `max_bytes`; see `read_bytes`."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe would block
     try:
         if not links and os.path.islink(path):
-            raise FileError("is a link, which may lead anywhere")
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a device may already do something
-            raise FileError("is no plain file")
+            raise FileError("is a symbolic link, which may point anywhere")
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a device can have side effects
+            raise FileError("is not a regular file")
         with os.fdopen(os.open(path, flags | (0 if links else getattr(os, "O_NOFOLLOW", 0))), "rb") as file:
-            now = os.fstat(file.fileno())
-            if not stat.S_ISREG(now.st_mode):  # it was exchanged meanwhile
-                raise FileError("is no plain file")
-            if now.st_size > most:
-                raise _large(most)
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):  # the file was replaced in the meantime
+                raise FileError("is not a regular file")
+            if status.st_size > max_bytes:
+                raise _size_error(max_bytes)
             yield file
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(str(path)) from None
@@ -141,65 +136,38 @@ def _opened(path: Path | str, most: int, *, links: bool = True) -> Iterator[Bina
         raise FileError(f"cannot be read ({line(error)})") from None  # a NUL in the path
 
 
-def json_data(content: bytes | str) -> Any:
-    """JSON as data; it has no NaN and no infinities.
+def parse_json(content: bytes | str) -> Any:
+    """Return the data of a JSON text. NaN and infinities are errors.
 
     Raises:
-        FileError: it is no JSON, or nested too deeply, or holds a number that is too long.
+        FileError: the text is not JSON, is nested too deeply, or has a number that is too large.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
-        return json.loads(text, parse_constant=_no_number, parse_float=_number)
+        return json.loads(text, parse_constant=_reject_constant, parse_float=_parse_float)
     except RecursionError:
         raise FileError("cannot be read as JSON (it is nested too deeply)") from None
     except ValueError as error:
         raise FileError(f"cannot be read as JSON ({line(error)})") from None
 
 
-def read_object(path: Path, most: int) -> dict[str, Any]:
-    """Read a JSON object from a plain file of at most `most` bytes; it has no NaN and no infinities.
-
-    Raises:
-        ForecasterError: there is no such file, or it holds something else.
-    """
-    try:
-        found = json_data(read_plain(path, most))
-    except FileError as error:
-        raise ForecasterError(f"{path}: {error}; {COMPLETE}; {AGAIN}") from None
-    if not isinstance(found, dict):
-        raise ForecasterError(f"{path}: is no JSON object; it holds names and values in braces; {AGAIN}")
-    return found
-
-
-def read_plain(path: Path, most: int) -> bytes:
-    """The content of a forecaster's file of at most `most` bytes, which is no link.
-
-    Raises:
-        ForecasterError: there is no such file, or it is none to read.
-    """
-    try:
-        return plain_bytes(path, most, links=False)
-    except FileNotFoundError:
-        raise ForecasterError(f"{path}: no such file; {COMPLETE}; check the folder") from None
-    except FileError as error:
-        raise ForecasterError(f"{path}: {error}; {COMPLETE}; {AGAIN}") from None
-
-
 def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = False) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part.
+    """Write a file so that a reader sees either the old content or the new one, never a part.
 
-    The content goes into a new file of a random name in the same folder, which then takes the place of `path`. So no
-    link is followed, neither at `path` nor at a name that somebody has guessed, and several may write at once.
+    The content is written to a new file with a random name in the same folder, which is then renamed to `path`. So no
+    symbolic link is followed, and several processes may write at the same time.
 
     Args:
-        durable: whether the file outlives a loss of power once this returns.
+        path: the file.
+        content: its new content.
+        durable: whether to wait until the file is on the disk, so that it survives a loss of power.
 
     Raises:
-        OSError: there is no room, or the folder cannot be written; the old file is as it was.
+        OSError: the disk is full, or the folder cannot be written; the old file is unchanged.
     """
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    for flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):  # not every system has each
+    for flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):  # some systems lack some of them
         flags |= getattr(os, flag, 0)
     try:
         with os.fdopen(os.open(part, flags, 0o666), "wb") as file:
@@ -209,92 +177,83 @@ def write_atomic(path: Path, content: bytes | memoryview, *, durable: bool = Fal
                 os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
-        with suppress(OSError):  # the first error counts
+        with suppress(OSError):  # the first error is reported
             part.unlink()
         raise
     if durable:
         fsync_path(path.parent)
 
 
-def no_link(path: str, flags: int) -> int:
-    """Open a file unless it is a symbolic link: an `opener` for `open`, for files that are changed in place."""
+def open_nofollow(path: str, flags: int) -> int:
+    """Open a file unless it is a symbolic link; an `opener` for `open`, used for files that are changed in place."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def fsync_path(path: Path) -> None:
-    """Wait until a file's content, or a folder's names, are on the disk.
+    """Wait until a file's content, or the names in a folder, are on the disk.
 
     Raises:
-        OSError: they cannot be written there.
+        OSError: the disk cannot be written.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # there are file systems that cannot do so for a folder
+        if error.errno != errno.EINVAL:  # some file systems cannot do this for a folder
             raise
     finally:
         os.close(descriptor)
 
 
-def line(what: object, most: int = 200) -> str:
-    """Return a text on one line of at most `most` characters, with what cannot be seen made visible."""
-    text = str(what)
-    joined = visible(" ".join(SPACES.split(text[: 8 * most])).strip(" "))  # what is beyond has no bound
-    return joined if len(joined) <= most and len(text) <= 8 * most else f"{joined[: most - 3]}..."
+def line(value: object, max_length: int = 200) -> str:
+    """Return a value's text on one line of at most `max_length` characters, with invisible characters escaped."""
+    text = str(value)
+    start = text[: 8 * max_length]  # a text may be very long
+    joined = escape_invisible(" ".join(WHITESPACE.split(start)).strip(" "))
+    return joined if len(joined) <= max_length and len(text) == len(start) else f"{joined[: max_length - 3]}..."
 
 
-def visible(text: str) -> str:
-    r"""Return a text with its unseen characters as escapes such as `\u202e`; line breaks and tabs stay.
+def escape_invisible(text: str) -> str:
+    r"""Return a text with its invisible characters as escapes such as `\u202e`; line breaks and tabs are kept.
 
-    Control characters command a terminal, bidirectional ones reorder what stands around them, zero-width ones and
-    fillers make two names look alike. Letters of all languages, accents and emoji stay as they are. A zero-width
-    joiner stays between two symbols, where it makes them one emoji; in text, where some scripts use it, it is shown.
+    Control characters change the state of a terminal, bidirectional characters reorder the text around them, and
+    zero-width characters make different names look equal. Letters of all languages, accents and emoji are kept. A
+    zero-width joiner is kept between two symbols, where it forms one emoji, and escaped elsewhere.
     """
     if text.isascii() and text.isprintable():
         return text
     text = text.replace("\r\n", "\n")
     return "".join(
-        letter if _is_seen(letter) or (letter == JOINER and _joins(text, at)) else _escaped(letter)
+        letter if _is_visible(letter) or (letter == ZERO_WIDTH_JOINER and _is_in_emoji(text, at)) else _escape(letter)
         for at, letter in enumerate(text)
     )
 
 
-def _is_seen(letter: str) -> bool:
-    return letter in "\n\t" or ((letter.isprintable() or letter.isspace()) and not BLANK.match(letter))
+def _is_visible(letter: str) -> bool:
+    return letter in "\n\t" or ((letter.isprintable() or letter.isspace()) and not INVISIBLE.match(letter))
 
 
-def _joins(text: str, at: int) -> bool:
-    """Whether a zero-width joiner stands between two symbols, as within an emoji."""
-    before = text[max(0, at - 3) : at].rstrip(VARIANTS)[-1:]
+def _is_in_emoji(text: str, at: int) -> bool:
+    """Return whether the zero-width joiner at a position is between two symbols."""
+    before = text[max(0, at - 3) : at].rstrip(EMOJI_MODIFIERS)[-1:]
     after = text[at + 1 : at + 2]
     return all(letter and unicodedata.category(letter) == "So" for letter in (before, after))
 
 
-def _escaped(letter: str) -> str:
+def _escape(letter: str) -> str:
     number = ord(letter)
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def _read(file: BinaryIO, most: int) -> bytes:
-    """At most `most` bytes, piece by piece: neither a false size nor a growing file costs more memory."""
-    content = bytearray()
-    while piece := file.read(PIECE):
-        content += piece
-        if len(content) > most:
-            raise _large(most)
-    return bytes(content)
+def _size_error(max_bytes: int) -> FileError:
+    return FileError(f"is larger than the limit of {max_bytes} bytes")
 
 
-def _large(most: int) -> FileError:
-    return FileError(f"is larger than the {most} bytes it may have")
+def _reject_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON number")
 
 
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
-
-
-def _number(text: str) -> float:
+def _parse_float(text: str) -> float:
     if math.isinf(value := float(text)):
         raise ValueError(f"{line(text, 20)} is too large")
     return value

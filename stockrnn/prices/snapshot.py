@@ -1,6 +1,6 @@
-"""One series as a Parquet file: exactly the same numbers, source and findings when it is read back.
+"""Write a series to a Parquet file, and read it back with exactly the same values, source and findings.
 
-PyArrow is imported where it is used: a study of a CSV file starts without it, and nothing here needs pandas.
+PyArrow is imported inside the functions, so a study of a CSV file starts without it. Nothing here imports pandas.
 """
 
 import json
@@ -11,53 +11,54 @@ from typing import Any
 
 import numpy as np
 
-from stockrnn.io.files import FileError, json_data, plain_bytes, write_atomic
+from stockrnn.io.files import FileError, parse_json, read_bytes, write_atomic
 from stockrnn.io.parquet_pages import check_pages
 from stockrnn.prices.series import Finding, PriceError, Prices
 
-__all__ = ["facts_of", "read_prices", "write_prices"]
+__all__ = ["read_facts", "read_prices", "write_prices"]
 
-KEY = "stockrnn"  # of the file's metadata
-MOST_BYTES = 40_000_000  # of a file: a century of days has two
-MOST_ROWS, MOST_COLUMNS = 200_000, 100
+METADATA_KEY = "stockrnn"
+MAX_FILE_BYTES = 40_000_000  # a century of daily prices needs 2 MB
+MAX_ROWS, MAX_COLUMNS = 200_000, 100
+RULE = "this file has the prices of a study; restore it from a copy"
 
 
-def write_prices(path: Path, prices: Prices, more: Mapping[str, Any] | None = None) -> None:
-    """Write a series; a reader sees the file that was there before, or the whole new one, also when several write.
+def write_prices(path: Path, prices: Prices, extra_facts: Mapping[str, Any] | None = None) -> None:
+    """Write a series atomically; several processes may write the same file.
 
     Args:
-        path: the file, in a folder that exists.
+        path: the file; its folder must exist.
         prices: the series.
-        more: facts to keep beside it, as JSON takes them.
+        extra_facts: JSON data to store in the file, in addition to source, download time, hash and findings.
 
     Raises:
-        OSError: there is no room, or the folder cannot be written.
+        OSError: the disk is full, or the folder cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     facts = {
-        **(more or {}), "source": prices.source, "fetched": prices.fetched, "sha256": prices.sha256,
+        **(extra_facts or {}), "source": prices.source, "fetched": prices.fetched, "sha256": prices.sha256,
         "findings": [asdict(finding) for finding in prices.findings],
     }  # fmt: skip
-    arrays = {"date": _array(pa.date32(), prices.dates.astype("datetime64[D]").astype("<i4"))}
-    arrays |= {name: _array(pa.float64(), prices.column(name)) for name in prices.columns}
-    table = pa.table(arrays).replace_schema_metadata({KEY: json.dumps(facts)})
+    arrays = {"date": _to_arrow(pa.date32(), prices.dates.astype("datetime64[D]").astype("<i4"))}
+    arrays |= {name: _to_arrow(pa.float64(), prices.column(name)) for name in prices.columns}
+    table = pa.table(arrays).replace_schema_metadata({METADATA_KEY: json.dumps(facts)})
     content = pa.BufferOutputStream()
     pq.write_table(table, content)
     write_atomic(path, memoryview(content.getvalue()))
 
 
 def read_prices(path: Path) -> tuple[Prices, dict[str, Any]]:
-    """The series that `write_prices` wrote, and the facts that were kept beside it.
+    """Return a series that `write_prices` wrote, and all facts in its file.
 
     Raises:
-        FileNotFoundError: there is none.
-        PriceError: it cannot be read, is damaged, or is not as it was written.
+        FileNotFoundError: the file does not exist.
+        PriceError: the file cannot be read, is damaged, or was changed.
     """
     import pyarrow as pa
 
-    file, facts = _opened(path)
+    file, facts = _open(path)
     try:
         table = pa.Table.from_batches(list(file.iter_batches()), file.schema_arrow)
         table.validate(full=True)
@@ -71,54 +72,55 @@ def read_prices(path: Path) -> tuple[Prices, dict[str, Any]]:
             findings=tuple(Finding(**{**each, "dates": tuple(each["dates"])}) for each in facts["findings"]),
             fetched=facts["fetched"],
         )
-        whole = len(prices) > 0 and facts["sha256"] == prices.sha256
+        is_unchanged = len(prices) > 0 and facts["sha256"] == prices.sha256
         for text in prices.source, prices.fetched or "", *(finding.text for finding in prices.findings):
             if not isinstance(text, str):
                 raise TypeError
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise PriceError(f"{path}: is damaged ({type(error).__name__}); a series is kept there; copy it back") from None
-    if not whole:
-        raise PriceError(f"{path}: is not as it was written; a series is kept there; copy it back")
+        raise PriceError(f"{path}: is damaged ({type(error).__name__}); {RULE}") from None
+    if not is_unchanged:
+        raise PriceError(f"{path}: was changed after it was written; {RULE}")
     return prices, facts
 
 
-def facts_of(path: Path) -> dict[str, Any]:
-    """The facts beside a series, without the series.
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the facts in the file of a series, without reading the series.
 
     Raises:
-        PriceError: the file is none that `write_prices` wrote.
+        FileNotFoundError: the file does not exist.
+        PriceError: the file cannot be read, or `write_prices` did not write it.
     """
-    return _opened(path)[1]
+    return _open(path)[1]
 
 
-def _opened(path: Path) -> tuple[Any, dict[str, Any]]:
-    """A series' file, of which no column is decoded yet, and its facts; see `read_prices`."""
+def _open(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Return a `pyarrow.parquet.ParquetFile`, with no column decoded, and the facts in it; see `read_prices`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        content = plain_bytes(path, MOST_BYTES)
-        check_pages(content, MOST_ROWS)
+        content = read_bytes(path, MAX_FILE_BYTES)
+        check_pages(content, MAX_ROWS)
         file = pq.ParquetFile(pa.BufferReader(content))
         names, kinds = file.schema_arrow.names, file.schema_arrow.types
-        if kinds != [pa.date32(), *[pa.float64()] * (len(kinds) - 1)] or not 2 <= len(kinds) <= MOST_COLUMNS:
-            raise FileError("holds no dates and numbers")
+        if kinds != [pa.date32(), *[pa.float64()] * (len(kinds) - 1)] or not 2 <= len(kinds) <= MAX_COLUMNS:
+            raise FileError("does not have one column of dates and others of numbers")
         if names[0] != "date" or len(set(names)) < len(names):
-            raise FileError("has no dates, or two columns of one name")
-        facts = json_data((file.schema_arrow.metadata or {})[KEY.encode()])
+            raise FileError("has no column date, or two columns with the same name")
+        facts = parse_json((file.schema_arrow.metadata or {})[METADATA_KEY.encode()])
         if not isinstance(facts, dict):
             raise FileError("has no facts")
     except FileError as error:
-        raise PriceError(f"{path}: {error}; a series is kept there; copy it back") from None
+        raise PriceError(f"{path}: {error}; {RULE}") from None
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, LookupError, UnicodeDecodeError) as error:
-        raise PriceError(f"{path}: is damaged ({type(error).__name__}); a series is kept there; copy it back") from None
+        raise PriceError(f"{path}: is damaged ({type(error).__name__}); {RULE}") from None
     return file, facts
 
 
-def _array(kind: Any, values: np.ndarray) -> Any:
+def _to_arrow(kind: Any, values: np.ndarray) -> Any:
     import pyarrow as pa
 
-    # pa.array would import pandas, to see whether it was given something of it
+    # pa.array would import pandas, to check for pandas objects
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])

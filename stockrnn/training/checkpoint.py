@@ -1,7 +1,8 @@
-"""Checkpoints of one training in a folder of their own: the newest and the one before, each whole or not there.
+"""Write and read the two newest checkpoints of a training, in a folder of its own.
 
-A checkpoint is a safetensors file with JSON in its metadata: neither can carry code. It may be torn, of another
-training or from a stranger, so it is believed only when its size, hash, facts and shapes are the expected ones.
+A checkpoint is a safetensors file with JSON in its metadata; neither format can contain code. A checkpoint may be
+incomplete, come from another training, or come from an untrusted source. So it is used only if its size, hash, facts
+and array shapes are as expected.
 """
 
 import hashlib
@@ -16,24 +17,25 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from stockrnn.io.files import TEMPORARY, FileError, json_data, line
-from stockrnn.io.storage import folder_at
+from stockrnn.io.files import TEMPORARY_NAME, FileError, line, parse_json
+from stockrnn.io.storage import open_folder
 
-__all__ = ["Checkpoint", "Checkpoints", "forget"]
+__all__ = ["Checkpoint", "Checkpoints", "delete_checkpoints"]
 
 FORMAT = 1
-NAME = re.compile(r"\d{9}\.safetensors")
-MOST_HEADER = 1_000_000  # bytes of a file that are not arrays
+FILE_NAME = re.compile(r"\d{9}\.safetensors")
+MAX_HEADER_BYTES = 1_000_000  # of a file, before the arrays
 DTYPES = {"F64": "float64", "F32": "float32", "I64": "int64", "U8": "uint8"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
-    """A training after `epoch` epochs.
+    """State of a training.
 
     Attributes:
-        notes: what JSON holds of it.
-        arrays: what it does not, by name.
+        epoch: number of epochs trained.
+        notes: the part of the state that is stored as JSON.
+        arrays: arrays of the state, by name.
     """
 
     epoch: int
@@ -45,89 +47,91 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Args:
-        folder: theirs alone, a path or a URL; it is made by the first, its parent is not.
-        facts: whatever decides how the training goes on, as JSON takes it; a checkpoint of other facts is refused.
-        check: raises an OSError where this process must not write any more; called before and after a write.
+        folder: path or URL of a folder for these checkpoints only. The first checkpoint creates it; its parent must
+            exist.
+        facts: everything that determines the rest of the training, as JSON data; a checkpoint with other facts is
+            rejected.
+        check: called before and after each write; raises OSError if this process must not write any more.
 
     Attributes:
-        refused: of the files that `read` passed over, why: one line each.
+        rejected: for each file that `read` rejected, one line with the reason.
     """
 
     def __init__(self, folder: str | Path, facts: Mapping[str, Any], check: Callable[[], None] | None = None) -> None:
         self.folder = folder
-        self._files = folder_at(folder)
+        self._files = open_folder(folder)
         self._check = check or (lambda: None)
-        self.refused: list[str] = []
+        self.rejected: list[str] = []
         self._facts = json.loads(json.dumps(facts))
         self._last: str | None = None
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint and remove all but it and the one before.
+        """Write a checkpoint, and remove all others except the previous one.
 
-        A crash at any moment leaves a whole one. The data are on the disk when this returns.
+        If the process crashes, at least one complete checkpoint remains. The data are on the disk when this returns.
 
         Raises:
-            OSError: there is no room, or no folder to write to; those before are as they were.
+            OSError: the disk is full, or the folder cannot be written; earlier checkpoints are unchanged.
         """
         name = f"{checkpoint.epoch:09d}.safetensors"
-        content = _content(checkpoint, self._facts)
+        content = _encode(checkpoint, self._facts)
         self._check()
         self._files.write(name, content)
         try:
             self._check()
-        except OSError:  # the study became another process's while this one wrote
+        except OSError:  # another process took over the study during the write
             self._files.remove(name)
             raise
         kept = {name, self._last}
         self._last = name
         for other in self._files.names():
-            if other not in kept and (NAME.fullmatch(other) or TEMPORARY.fullmatch(other)):
+            if other not in kept and (FILE_NAME.fullmatch(other) or TEMPORARY_NAME.fullmatch(other)):
                 self._check()
                 self._files.remove(other)
 
     def read(self, like: Mapping[str, np.ndarray]) -> Iterator[Checkpoint]:
-        """The checkpoints that are whole and of these facts, the newest first.
+        """Yield the valid checkpoints with these facts, newest first.
 
         Args:
-            like: arrays of the names, dtypes and shapes that a checkpoint must have.
+            like: arrays with the names, dtypes and shapes that a checkpoint must have.
         """
-        # What a file says of its sizes costs no memory before it is what they must be.
-        most = sum(array.nbytes for array in like.values()) + MOST_HEADER
-        for name in self._found():
+        # The limit comes from the expected arrays, not from the sizes in the file, which may be wrong.
+        max_bytes = sum(array.nbytes for array in like.values()) + MAX_HEADER_BYTES
+        for name in self._file_names():
             try:
-                checkpoint = _checkpoint(self._files.read(name, most), self._facts, like)
+                checkpoint = _decode(self._files.read(name, max_bytes), self._facts, like)
             except (FileNotFoundError, FileError) as error:
-                self.refuse(name, error)
+                self.reject(name, error)
                 continue
             self._last = name
             yield checkpoint
 
-    def refuse(self, what: object, why: object) -> None:
-        """Note why a checkpoint was passed over."""
-        self.refused.append(f"{line(what)}: {line(why)}")
+    def reject(self, name: object, reason: object) -> None:
+        """Add a line to `rejected`."""
+        self.rejected.append(f"{line(name)}: {line(reason)}")
 
-    def _found(self) -> list[str]:
+    def _file_names(self) -> list[str]:
         try:
-            return sorted(filter(NAME.fullmatch, self._files.names()), reverse=True)
+            return sorted(filter(FILE_NAME.fullmatch, self._files.names()), reverse=True)
         except OSError as error:
-            self.refuse(self.folder, error.strerror or error)
+            self.reject(self.folder, error.strerror or error)
             return []
 
 
-def forget(folder: str | Path) -> str | None:
-    """Remove the checkpoints of a training that has ended, if there are any.
+def delete_checkpoints(folder: str | Path) -> str | None:
+    """Delete the folder of a training's checkpoints, if it exists.
 
     Returns:
-        Why they could not be removed, else None.
+        One line with the reason if the folder cannot be deleted, otherwise None.
     """
     try:
-        folder_at(folder).clear()
+        open_folder(folder).clear()
     except OSError as error:
-        return f"{folder}: cannot be removed ({line(error.strerror or error)})"
+        return f"{folder}: cannot be deleted ({line(error.strerror or error)})"
     return None
 
 
-def _content(checkpoint: Checkpoint, facts: Mapping[str, Any]) -> bytes:
+def _encode(checkpoint: Checkpoint, facts: Mapping[str, Any]) -> bytes:
     arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
     document = json.dumps(
         {"format": FORMAT, "epoch": checkpoint.epoch, "facts": facts, "notes": checkpoint.notes}, allow_nan=False
@@ -135,38 +139,38 @@ def _content(checkpoint: Checkpoint, facts: Mapping[str, Any]) -> bytes:
     return safetensors.numpy.save(arrays, {"document": document, "sha256": _digest(document, arrays)})
 
 
-def _checkpoint(content: bytes, facts: Mapping[str, Any], like: Mapping[str, np.ndarray]) -> Checkpoint:
-    """A checkpoint from a file's content; FileError where it is none of these facts and shapes."""
-    header = _header(content)
+def _decode(content: bytes, facts: Mapping[str, Any], like: Mapping[str, np.ndarray]) -> Checkpoint:
+    """Return the checkpoint in a file's content; raise FileError if it is invalid or has other facts or shapes."""
+    header = _read_header(content)
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(text := metadata.get("document"), str):
-        raise FileError("is no checkpoint")
-    document = json_data(text)
+        raise FileError("is not a checkpoint")
+    document = parse_json(text)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise FileError(f"is no checkpoint of format {FORMAT}")
+        raise FileError(f"is not a checkpoint of format {FORMAT}")
     if (found := document.get("facts")) != facts:
-        raise FileError(f"is of another training: other {_differing(found, facts)}")
+        raise FileError(f"belongs to another training, with other {_different_facts(found, facts)}")
     _check_shapes(header, like)
     try:
         arrays = safetensors.numpy.load(content)
-    except Exception as error:  # whatever the reader makes of a stranger's bytes
+    except Exception as error:  # safetensors does not document which errors damaged files raise
         raise FileError(f"cannot be read as safetensors ({line(error)})") from None
     if metadata.get("sha256") != _digest(text, arrays):
-        raise FileError("is damaged: its content has another hash than it had")
+        raise FileError("is damaged: the hash of its content is wrong")
     epoch, notes = document.get("epoch"), document.get("notes")
     if type(epoch) is not int or not 1 <= epoch < 10**9 or not isinstance(notes, dict):
-        raise FileError("is no checkpoint: it has no epoch or no notes")
+        raise FileError("is not a checkpoint: it has no epoch or no notes")
     return Checkpoint(epoch=epoch, notes=notes, arrays=arrays)
 
 
-def _header(content: bytes) -> dict[str, Any]:
-    """The header of a safetensors file: its length in eight bytes, and JSON."""
+def _read_header(content: bytes) -> dict[str, Any]:
+    """Return the header of a safetensors file: eight bytes with its length, then JSON."""
     length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 + length or length > MOST_HEADER:
-        raise FileError("is cut off")
-    header = json_data(content[8 : 8 + length])
+    if len(content) < 8 + length or length > MAX_HEADER_BYTES:
+        raise FileError("is incomplete")
+    header = parse_json(content[8 : 8 + length])
     if not isinstance(header, dict):
-        raise FileError("is no checkpoint")
+        raise FileError("is not a checkpoint")
     return header
 
 
@@ -179,8 +183,8 @@ def _check_shapes(header: Mapping[str, Any], like: Mapping[str, np.ndarray]) -> 
             raise FileError(f"{name}: has another type or shape than in this training")
 
 
-def _differing(found: Any, facts: Mapping[str, Any]) -> str:
-    """The names of facts that differ."""
+def _different_facts(found: object, facts: Mapping[str, Any]) -> str:
+    """Return the names of at most five facts that differ."""
     if not isinstance(found, dict):
         return "facts"
     names = [name for name in {**facts, **found} if found.get(name, math.nan) != facts.get(name, math.nan)]
@@ -188,7 +192,7 @@ def _differing(found: Any, facts: Mapping[str, Any]) -> str:
 
 
 def _digest(document: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """Hash of the document and of the arrays' names, dtypes, shapes and bytes."""
+    """Return a hash of the document and of the names, dtypes, shapes and bytes of the arrays."""
     digest = hashlib.sha256(document.encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"\n{name} {array.dtype.name} {array.shape}\n".encode())

@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
     (place / "s.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
     space = load_space(str(place / "s.yaml"))
     prices = prepare(space.data)
-    splits = space.folds(prices)
+    splits = space.split(prices)
     baselines = baseline_scores(prices.column("close"), splits.folds, space.data.horizon)
     scores = {name: found.as_dict() for name, found in baselines.items()}
     folder = place / "s"

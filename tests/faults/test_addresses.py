@@ -181,7 +181,7 @@ def test_a_study_runs_over_machines_with_addresses_of_their_own_one_of_which_com
 @pytest.mark.parametrize(
     ("way", "without", "wrong"),
     [
-        ("study", "asks for a token, and there is none here", "does not take the token that is here"),
+        ("study", "requires a token, and none was found", "rejects your token"),
         ("client", "Error", "ConnectionError: ray client connection timeout"),
         ("machine", "Error", "InvalidAuthToken"),
         pytest.param(

@@ -14,7 +14,7 @@ from studies import FINALIST, GRID, ROOT, until
 
 from search.results.event_log import read_log
 from search.results.remote_sync import work_folder
-from stockrnn.io.storage import RemoteFolder, copied
+from stockrnn.io.storage import RemoteFolder, local_copy
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -31,7 +31,7 @@ def ended(url):
     storage = RemoteFolder(url)
     if "trials.jsonl" not in storage.names():
         return 0
-    return storage.content("trials.jsonl").count(b'"event": "end"')
+    return storage.read_required("trials.jsonl").count(b'"event": "end"')
 
 
 def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucket, tmp_path):
@@ -45,7 +45,8 @@ def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucke
     until(lambda: ended(url) >= 1, process)
     os.kill(process.pid, signal.SIGSTOP)  # it neither ends nor renews its lease; the bucket stays as it is
     before = ended(url)
-    [first, *_] = (line for line in RemoteFolder(url).content("trials.jsonl").splitlines() if b'"event": "end"' in line)
+    lines = RemoteFolder(url).read_required("trials.jsonl").splitlines()
+    [first, *_] = (line for line in lines if b'"event": "end"' in line)
     assert json.loads(first)["trial_id"] in command("search.leaderboard", url)  # either of the first two may end first
     studies.kill(process, group=True)
     shutil.rmtree(work_folder(url))
@@ -53,7 +54,7 @@ def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucke
     RemoteFolder(url).write("lock.json", json.dumps(lease | {"boot": "another machine's"}).encode())
     out, _ = studies.run("--resume", url)
     assert "whether it still is shows in" in out
-    with copied(url) as folder:
+    with local_copy(url) as folder:
         assert not {"lock", "ray", "checkpoints"} & {found.name for found in folder.iterdir()}
         studies.assert_whole(folder, 8)
         assert len(read_log(folder / "trials.jsonl").ends) == 8 > before
@@ -74,7 +75,7 @@ def test_a_killed_study_goes_on_at_once_on_its_machine_with_all_it_had(bucket, t
     studies.kill(process, group=False)
     before = [end.trial_id for end in read_log(folder / "trials.jsonl").ends if end.status != "interrupted"]
     studies.run("--resume", url, "--quiet")
-    with copied(url) as copy:
+    with local_copy(url) as copy:
         studies.assert_whole(copy, 12)
         assert [end.trial_id for end in read_log(copy / "trials.jsonl").ends][: len(before)] == before
 
@@ -87,14 +88,14 @@ def test_a_study_in_a_bucket_has_one_writer(bucket, tmp_path):
     assert f"{url}: is written by process {process.pid} on " in said
     process.send_signal(signal.SIGINT)
     studies.finish(process, 130)
-    assert json.loads(RemoteFolder(url).content("lock.json"))["released"]
+    assert json.loads(RemoteFolder(url).read_required("lock.json"))["released"]
 
 
 @pytest.mark.parametrize(
     ("output", "says"),
     [
         ("s3://nobody-has-it/results", "cannot be used (the bucket does not exist)"),
-        ("s3://key:secret@somewhere/results", "holds a user or password"),
+        ("s3://key:secret@somewhere/results", "contains a user or password"),
         ("nonsense://somewhere/results", "cannot be used (Protocol not known: nonsense)"),
     ],
 )
@@ -107,7 +108,7 @@ def test_a_url_that_cannot_be_written_is_one_line_before_anything_begins(bucket,
 
 def test_keys_stand_in_no_file_of_a_study(bucket, tmp_path):
     studies.run(studies.write(tmp_path, GRID), "--output", bucket)
-    with copied(f"{bucket}/grid") as folder:
+    with local_copy(f"{bucket}/grid") as folder:
         files = [path for path in [*folder.rglob("*"), *Path(tmp_path, "cache").rglob("*")] if path.is_file()]
         assert len(files) > 8
         assert not [path for path in files if b"known-to-nobody" in path.read_bytes()]

@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray import tune
 
-from search.cluster.ray_session import ray_running
+from search.cluster.ray_session import connect_ray
 from search.space.space import load_space
 from search.tune.asha import FiniteASHA
 from search.tune.callback import _why
@@ -118,7 +118,7 @@ def failing():
 def cluster():
     here = sys.modules[__name__]
     ray.cloudpickle.register_pickle_by_value(here)  # workers cannot import a test
-    with ray_running(None):
+    with connect_ray(None):
         yield
     ray.cloudpickle.unregister_pickle_by_value(here)
 
@@ -138,7 +138,7 @@ def prices():
 @pytest.fixture(scope="module")
 def undisturbed(space, prices):
     """What each trial reports where nothing happens."""
-    folds = space.folds(prices).folds
+    folds = space.split(prices).folds
     return {name: list(reports(space, prices, folds, point)) for name, point in POINTS.items()}
 
 
@@ -146,7 +146,7 @@ def searched(trainable, watching, space, prices, folder, max_failures=2):
     """Run the four trials on two workers; returns the searcher."""
     (folder / "checkpoints").mkdir()
     searcher = Listed()
-    folds = space.folds(prices).folds
+    folds = space.split(prices).folds
     shared = {"prices": prices, "folds": folds, "space": space, "checkpoints": str(folder / "checkpoints")}
     tune.Tuner(
         tune.with_resources(tune.with_parameters(trainable, every=0.0, **shared), {"cpu": 1}),

@@ -41,7 +41,7 @@ def copy(killed, tmp_path):
     folder = tmp_path / "grid"
     shutil.copytree(killed, folder)
     space, prices = load_space(str(folder / "space.yaml"), []), read_prices(folder / "prices.parquet")[0]
-    splits = space.folds(prices)
+    splits = space.split(prices)
 
     def reopen():
         """All that a resumed study reads before its first trial; what it says of damage, or None."""
@@ -57,7 +57,7 @@ def copy(killed, tmp_path):
             assert str(folder) in said
             assert "\n" not in said, "one line"
             return said
-        assert searcher.left == 12 - len(begun.ends)
+        assert searcher.remaining_trials == 12 - len(begun.ends)
         ends = {end.trial_id for end in begun.ends}
         begun_again = [searcher.suggest(str(number)) for number in range(2)]
         assert not {trial["trial_id"] for trial in begun_again} & ends, "what has ended does not run again"
@@ -156,9 +156,9 @@ def test_without_its_journal_a_study_goes_on_from_its_record(killed, copy, tmp_p
     closed = {trial.user_attrs["trial_id"]: trial for trial in journal if trial.user_attrs["status"] == "complete"}
     assert len(closed) == studies.ended(killed)
     again = {trial.user_attrs["trial_id"]: trial.params for trial in journal}
-    broken_off = before.keys() - closed.keys()
-    assert broken_off
-    for name in broken_off:  # under the ids and with the points that they had
+    unfinished = before.keys() - closed.keys()
+    assert unfinished
+    for name in unfinished:  # under the ids and with the points that they had
         assert again[name] == {key: before[name][key] for key in again[name]}
 
 

@@ -12,7 +12,7 @@ import pytest
 import studies
 from studies import GRID, until
 
-from search.common.disk import cause, check_present, remedy
+from search.common.disk import check_present, disk_error_reason, disk_error_remedy
 from search.results.event_log import read_log
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -172,39 +172,41 @@ def test_an_error_is_of_the_disk_where_its_path_is_of_the_folder(tmp_path, name)
     folder.mkdir()
     (tmp_path / "link").symlink_to(folder)
     for path in (folder, folder / "a" / "b", str(folder / "a"), os.fsencode(folder / "a"), os.path.relpath(folder)):
-        assert cause(OSError(number, "x", path), folder) == why
-        assert cause(OSError(number, "x", tmp_path / "other", None, path), folder) == why
-    assert cause(OSError(number, "x", folder / "a"), tmp_path / "link") == why
+        assert disk_error_reason(OSError(number, "x", path), folder) == why
+        assert disk_error_reason(OSError(number, "x", tmp_path / "other", None, path), folder) == why
+    assert disk_error_reason(OSError(number, "x", folder / "a"), tmp_path / "link") == why
     for path in (tmp_path, tmp_path / "s2", tmp_path / "s" / ".." / "t", "/etc/x"):
-        assert cause(OSError(number, "x", path), folder) is None
-    assert cause(OSError(number, "x"), folder) == (why if name in PATHLESS else None)
+        assert disk_error_reason(OSError(number, "x", path), folder) is None
+    assert disk_error_reason(OSError(number, "x"), folder) == (why if name in PATHLESS else None)
     wrapped = ValueError("x")
     wrapped.__cause__ = RuntimeError("x")
     wrapped.__cause__.__context__ = OSError(number, "x", folder / "a")
-    assert cause(wrapped, folder) == why
-    assert remedy(why) in ("make room", "put it back there", "allow more open files (ulimit -n)")
+    assert disk_error_reason(wrapped, folder) == why
+    assert disk_error_remedy(why) in ("make room", "put it back there", "allow more open files (ulimit -n)")
 
 
 def test_what_arrow_says_of_the_disk_in_words_is_understood(tmp_path):
-    assert cause(OSError("error reading bytes. Detail: [errno 5] Input/output error"), tmp_path) == os.strerror(5)
+    assert disk_error_reason(
+        OSError("error reading bytes. Detail: [errno 5] Input/output error"), tmp_path
+    ) == os.strerror(5)
     gone = f"Failed to open local file '{tmp_path}/x'. Detail: [errno 2] No such file or directory"
-    assert cause(OSError(gone), tmp_path) == os.strerror(2)
-    assert cause(OSError(gone.replace("/x", "").replace(str(tmp_path), "/etc")), tmp_path) is None
-    assert cause(OSError("no number"), tmp_path) is None
+    assert disk_error_reason(OSError(gone), tmp_path) == os.strerror(2)
+    assert disk_error_reason(OSError(gone.replace("/x", "").replace(str(tmp_path), "/etc")), tmp_path) is None
+    assert disk_error_reason(OSError("no number"), tmp_path) is None
 
 
 def test_whatever_went_wrong_a_folder_that_is_gone_explains_it(tmp_path):
     folder = tmp_path / "s"
     folder.mkdir()
-    assert cause(KeyError("x"), folder) is None
+    assert disk_error_reason(KeyError("x"), folder) is None
     assert list(folder.iterdir()) == []
     with pytest.raises(FileNotFoundError):
         check_present(folder)
     (folder / "manifest.json").touch()
     check_present(folder)
     shutil.rmtree(folder)
-    assert cause(KeyError("x"), folder) == "No such file or directory"
+    assert disk_error_reason(KeyError("x"), folder) == "No such file or directory"
     folder.touch()
-    assert cause(KeyError("x"), folder) == "Not a directory"
+    assert disk_error_reason(KeyError("x"), folder) == "Not a directory"
     with pytest.raises(NotADirectoryError):
         check_present(folder)

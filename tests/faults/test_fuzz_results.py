@@ -74,8 +74,8 @@ def made(folder: Path) -> None:
     (folder / "given.yaml").unlink()
     whole = clean(load("nasdaq"))
     prices = whole.rows(np.arange(400))
-    space = space.fitting(prices)
-    walk = space.folds(prices)
+    space = space.adapted_to(prices)
+    walk = space.split(prices)
     scores = baseline_scores(prices.column("close"), walk.folds, space.data.horizon)
     baselines = {name: each.as_dict() for name, each in scores.items()}
     manifest = opening(space, prices, walk, "python -m search.run fuzzed.yaml", now(), baselines)

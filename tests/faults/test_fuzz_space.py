@@ -25,7 +25,7 @@ from search.leaderboard import main
 from search.results.event_log import Record
 from search.results.manifest import write_manifest
 from search.results.reader import read_study
-from search.space.document import MOST_PROBLEMS, SpaceError
+from search.space.document import MAX_PROBLEMS, SpaceError
 from search.space.space import load_space
 
 pytestmark = pytest.mark.slow
@@ -204,7 +204,7 @@ def test_any_space_file_is_read_or_refused_in_single_lines(
 
     space = quick(lambda: outcome(lambda: load_space(str(path))))
     if isinstance(space, SpaceError):
-        assert 1 <= len(space.problems) <= MOST_PROBLEMS + 1
+        assert 1 <= len(space.problems) <= MAX_PROBLEMS + 1
         for problem in space.problems:
             assert problem.isprintable(), problem
             assert problem.startswith((f"{path}:", "there are more mistakes")), problem

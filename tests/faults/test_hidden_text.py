@@ -18,7 +18,7 @@ from search.common.messages import one_line
 from search.report import writer as report
 from search.results.event_log import read_events
 from search.results.predictions import SCHEMA, read_predictions
-from stockrnn.io.files import line, visible
+from stockrnn.io.files import escape_invisible, line
 
 UNSEEN = [
     *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)),  # bidirectional
@@ -38,29 +38,29 @@ NAME = f"m{EVIL}{MARKUP}"
 def test_what_cannot_be_seen_is_shown_as_an_escape(letter):
     number = ord(letter)
     escape = f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
-    assert visible(f"a{letter}b") == f"a{escape}b"
+    assert escape_invisible(f"a{letter}b") == f"a{escape}b"
     for text in (line(f"a{letter}b"), one_line(f"a{letter}b")):
         assert text == f"a{escape}b"
 
 
 @pytest.mark.parametrize("text", SEEN)
 def test_letters_accents_and_emoji_stay_as_they_are(text):
-    assert visible(text) == line(text) == one_line(text) == text
+    assert escape_invisible(text) == line(text) == one_line(text) == text
 
 
 def test_a_joiner_stays_within_an_emoji_only():
-    assert visible("a\u200db") == "a\\u200db"
-    assert visible("क\u094d\u200dष") == "क\u094d\\u200dष"
-    assert visible("\u200d👩") == "\\u200d👩"
-    assert visible("👩\u200d") == "👩\\u200d"
-    assert visible("👩\u200d\u200d💻") == "👩\\u200d\\u200d💻"
+    assert escape_invisible("a\u200db") == "a\\u200db"
+    assert escape_invisible("क\u094d\u200dष") == "क\u094d\\u200dष"
+    assert escape_invisible("\u200d👩") == "\\u200d👩"
+    assert escape_invisible("👩\u200d") == "👩\\u200d"
+    assert escape_invisible("👩\u200d\u200d💻") == "👩\\u200d\\u200d💻"
 
 
 def test_every_character_is_seen_kept_or_escaped_and_a_second_time_changes_nothing():
     for number in (*range(0x3000), *range(0xD7A0, 0x10000), *range(0x1F000, 0x20000), *range(0xE0000, 0xE1000)):
-        text = visible(f"a{chr(number)}b")
+        text = escape_invisible(f"a{chr(number)}b")
         assert all(unicodedata.category(letter)[0] != "C" or letter in "\n\t" for letter in text), hex(number)
-        assert visible(text) == text
+        assert escape_invisible(text) == text
         assert line(text).isprintable()
 
 
@@ -70,7 +70,7 @@ def test_a_line_has_a_bound_and_says_that_it_was_cut():
         assert len(line(text)) == 200
         assert line(text).endswith("...")
     assert line(" a\r\n\tb\u2028c\u3000d ") == "a b c d"
-    assert visible("a\r\nb\tc\rd") == "a\nb\tc\\x0dd"
+    assert escape_invisible("a\r\nb\tc\rd") == "a\nb\tc\\x0dd"
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_a_file_that_is_replaced_may_have_a_second_name_which_stays_as_it_is(stu
 def test_forecasts_are_not_written_through_a_hard_link(finished, tmp_path):
     space = load_space(str(finished / "space.yaml"))
     prices = prepare(space.data)
-    splits = space.folds(prices)
+    splits = space.split(prices)
     folder = tmp_path / "predictions.parquet"
     folder.mkdir()
     (tmp_path / "canary").write_text("kept")

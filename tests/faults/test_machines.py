@@ -69,7 +69,7 @@ def straight(path, folder, trial_id):
     space, (prices, _) = load_space(str(path)), read_prices(folder / "prices.parquet")
     (point,) = [event["point"] for event in studies.events(folder)
                 if event["event"] == "start" and event["trial_id"] == trial_id]  # fmt: skip
-    for report in reports(space, prices, space.folds(prices).folds, point):
+    for report in reports(space, prices, space.split(prices).folds, point):
         yield report["scores"]
 
 

@@ -93,7 +93,7 @@ def test_a_second_signal_among_the_finalists_leaves_the_opening_counted(study):
 def conclusion(study):
     space = load_space(str(study / "space.yaml"))
     prices = prepare(space.data, Access())
-    splits = space.folds(prices)
+    splits = space.split(prices)
     record = Record(study / "trials.jsonl", studies.events(study))
     return Conclusion(
         space=space, prices=prices, splits=splits, folder=study, record=record,

@@ -59,7 +59,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, number):
     began = time.monotonic()
     _, err = studies.finish(process, 130)
     assert time.monotonic() - began < 10
-    assert "interrupted at once" in err
+    assert "stopped immediately" in err
     studies.run("--resume", folder, "--quiet")
     studies.assert_whole(folder, 4)
 

@@ -16,15 +16,15 @@ import pytest
 import studies
 from studies import FINALIST, GRID, PATIENCE, until
 
-from search.common.disk import TakenError
+from search.common.disk import LostLockError
 from search.results import remote_lock as leases
 from search.results import remote_sync as mirrors
 from search.results.event_log import Record, read_events
 from search.results.lock import LockedError, locked
 from search.results.remote_lock import Lease, LostError
 from search.results.remote_sync import Mirror, mirrored, work_folder
-from stockrnn.io.conditional import LOCK, ChangedError, ConditionalFolder
-from stockrnn.io.storage import RemoteFolder, StorageError, copied, joined
+from stockrnn.io.conditional import LOCK_NAME, ChangedError, ConditionalFolder
+from stockrnn.io.storage import RemoteFolder, StorageError, join_path, local_copy
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
 SEEDS = range(int(os.environ.get("STOCKRNN_SLEEPERS", "1")))
@@ -70,12 +70,12 @@ def takes_over(url):
 
 
 def lock(url):
-    return json.loads(RemoteFolder(url).content("lock.json"))
+    return json.loads(RemoteFolder(url).read_required("lock.json"))
 
 
 def snapshot(url):
     storage = RemoteFolder(url)
-    return {name: storage.content(name) for name in storage.names() if name not in ("lock.json", LOCK)}
+    return {name: storage.read_required(name) for name in storage.names() if name not in ("lock.json", LOCK_NAME)}
 
 
 def begin(mirror, lines=1, **files):
@@ -135,12 +135,12 @@ def test_a_lease_that_was_taken_over_and_released_is_lost(url):
     with pytest.raises(LostError, match=f"is written by process {os.getpid()} on .* now; a study has one writer"):
         sleeper.renew()
     other.release()
-    before = RemoteFolder(url).content("lock.json")
+    before = RemoteFolder(url).read_required("lock.json")
     sleeper.lost = None  # as if it had not looked yet
     with pytest.raises(LostError, match=f"was written by process {os.getpid()} on .* meanwhile"):
         sleeper.renew()
     sleeper.release()
-    assert RemoteFolder(url).content("lock.json") == before
+    assert RemoteFolder(url).read_required("lock.json") == before
 
 
 def test_a_sleepers_clock_has_it_read_its_lease_before_it_writes(url, monkeypatch):
@@ -197,7 +197,7 @@ def test_a_put_whose_answer_was_lost_is_the_writers_own(url, monkeypatch):
         with pytest.raises(StorageError, match="timed out"):
             folder.write("trials.jsonl", b"12")
     folder.write("trials.jsonl", b"123")
-    assert RemoteFolder(url).content("trials.jsonl") == b"123"
+    assert RemoteFolder(url).read_required("trials.jsonl") == b"123"
 
 
 @pytest.mark.parametrize("name", ["a.csv", "predictions.parquet/part-00000.parquet", "grün 100 %#+~.csv"])
@@ -373,7 +373,7 @@ def test_a_record_that_does_not_go_on_where_the_stored_one_ends_is_not_written(u
     begin(mirror, 2)
     still(mirror)
     (mirror.folder / "trials.jsonl").write_bytes(b'{"event": "other"}\n' * 9)
-    assert f"does not go on where {joined(url, 'trials.jsonl')} ends" in mirror.publish()
+    assert f"does not go on where {join_path(url, 'trials.jsonl')} ends" in mirror.publish()
     assert snapshot(url)["trials.jsonl"] == b"".join(LINES[:2])
     mirror._lease.release()
 
@@ -479,7 +479,7 @@ def checkpoint(epoch):
 
 
 def test_a_workers_checkpoint_is_not_written_once_the_study_is_anothers(url, sleeper):
-    checkpoints = Checkpoints(joined(sleeper.checkpoints, "00000"), {}, sleeper.lease.check)
+    checkpoints = Checkpoints(join_path(sleeper.checkpoints, "00000"), {}, sleeper.lease.check)
     with pytest.raises(LostError, match="was written by process"):
         checkpoints.write(checkpoint(1))
     assert snapshot(url) == sleeper.left
@@ -487,7 +487,7 @@ def test_a_workers_checkpoint_is_not_written_once_the_study_is_anothers(url, sle
 
 def test_a_checkpoint_that_was_written_too_late_is_removed_and_no_other(url):
     lease = taken(url)
-    first = Checkpoints(joined(url, "checkpoints/00000"), {}, lease.view.check)
+    first = Checkpoints(join_path(url, "checkpoints/00000"), {}, lease.view.check)
     first.write(checkpoint(1))
     first.write(checkpoint(2))
     write_file = first._files.write
@@ -553,7 +553,7 @@ def moved(folder):
 def test_nothing_is_appended_to_a_record_that_is_not_as_it_was_left(record, tmp_path, change):
     change(tmp_path / "grid")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(TakenError, match=r"trials\.jsonl: is not as this process left it .* a study has one writer"):
+    with pytest.raises(LostLockError, match=r"trials\.jsonl: is not as this process left it .* a study has one writer"):
         record.retry("00000", "its worker died")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
@@ -604,7 +604,7 @@ def writer():
 
 def ended(url):
     storage = RemoteFolder(url)
-    return storage.content("trials.jsonl").count(b'"event": "end"') if "trials.jsonl" in storage.names() else 0
+    return storage.read_required("trials.jsonl").count(b'"event": "end"') if "trials.jsonl" in storage.names() else 0
 
 
 def last_line(process, url):
@@ -643,11 +643,11 @@ def test_a_study_that_slept_leaves_alone_what_another_one_finished(request, tmp_
     assert snapshot(url) == left
     kept = work_folder_of(url, tmp_path / "mine")
     assert (kept / "manifest.json").exists()
-    with copied(url) as folder:
+    with local_copy(url) as folder:
         studies.assert_whole(folder, 4)
         before = list(read_events(folder / "trials.jsonl"))
     studies.finish(writer(tmp_path / "mine", "--resume", url))  # where the sleeper's copy is
-    with copied(url) as folder:
+    with local_copy(url) as folder:
         assert list(read_events(folder / "trials.jsonl")) == before
         found = studies.manifest(folder)
         assert (len(found["test_openings"]), len(found["resumes"])) == (1, 2)

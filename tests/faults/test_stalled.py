@@ -12,10 +12,10 @@ import pytest
 import studies
 from studies import GRID, until
 
-import search.space.stalls
+import search.cost.stalls
 import search.study.refit
-from search.cluster.demands import Needs
-from search.cluster.ray_session import ray_running
+from search.cluster.demands import ResourceDemands
+from search.cluster.ray_session import connect_ray
 from search.results.event_log import read_log
 from search.space.space import load_space
 from search.study.finalists import Finalist
@@ -28,13 +28,13 @@ HANGS = """
 import os, signal, sys, time
 from pathlib import Path
 
-import search.space.stalls
+import search.cost.stalls
 import search.tune.tuner
 from search.run import main
 from search.tune.trainable import TrialTrainable
 
 PLACES, MARKS = sys.argv.pop().split(","), Path(sys.argv.pop())
-search.space.stalls.FIRST_REPORT, search.space.stalls.WORKER_START = 10.0, 30.0
+search.cost.stalls.MIN_FIRST_REPORT, search.cost.stalls.MIN_WORKER_START = 10.0, 30.0
 
 
 def hang(place):
@@ -153,16 +153,16 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
         return refit(finalist, *arguments)
 
     monkeypatch.setattr(search.study.refit, "_refit", faulty)
-    monkeypatch.setattr(search.space.stalls, "FIRST_REPORT", 25.0)
+    monkeypatch.setattr(search.cost.stalls, "MIN_FIRST_REPORT", 25.0)
     path = studies.write(tmp_path, GRID, search={"stall_timeout": 1, "max_failures": 1, **studies.FINALIST})
     space, prices = load_space(str(path)), clean(load("nasdaq"))
-    splits = space.folds(prices)
+    splits = space.split(prices)
     point = {"architecture": "rnn", "hidden_size": 4, "sequence_length": 5}
     finalists = [Finalist(rank=rank, trial_id=f"{rank:05d}", point=point, epochs=1, seeds=1) for rank in (1, 2, 3, 4)]
     validation = {finalist.trial_id: np.full(200, 2000.0) for finalist in finalists}
     said = []
-    with ray_running(None):
-        needs = Needs(space, splits, len(prices), None)
+    with connect_ray(None):
+        needs = ResourceDemands(space, splits, len(prices), None)
         refitted, failed = search.study.refit.train_afresh(
             finalists, needs.at, validation, space, prices, splits, go_on=lambda: True, say=said.append
         )

@@ -23,7 +23,7 @@ from search.space.document import SpaceError
 from search.space.space import load_space
 from search.tune.optuna_searcher import OptunaSearcher
 from stockrnn import forecast
-from stockrnn.io.files import FileError, json_data, plain_bytes
+from stockrnn.io.files import FileError, parse_json, read_bytes
 from stockrnn.prices.series import PriceError
 from stockrnn.prices.snapshot import read_prices
 
@@ -144,7 +144,7 @@ def test_what_is_no_file_is_not_read(tmp_path, capsys):
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     for path in (tmp_path, tmp_path / "pipe", tmp_path / "link", "/dev/zero"):
-        assert f"{path}:1: is no plain file; " in refused(capsys, run.main, path)
+        assert f"{path}:1: is not a regular file; " in refused(capsys, run.main, path)
     assert "nowhere: no such file; " in refused(capsys, run.main, tmp_path / "nowhere")
     for path in (tmp_path / "circle", tmp_path / ("x" * 300), "a\0b"):
         assert "cannot be read (" in refused(capsys, run.main, path)
@@ -153,15 +153,15 @@ def test_what_is_no_file_is_not_read(tmp_path, capsys):
 def test_a_file_is_read_to_its_bound_only(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"x" * 10)
-    assert plain_bytes(path, 10) == b"x" * 10
+    assert read_bytes(path, 10) == b"x" * 10
     with pytest.raises(FileError, match="larger than the 9 bytes"):
-        plain_bytes(path, 9)
+        read_bytes(path, 9)
     os.truncate(path, 10**12)  # sparse: takes no place, and would take all memory
     with pytest.raises(FileError, match="larger than"):
-        plain_bytes(path, 10**6)
+        read_bytes(path, 10**6)
     (tmp_path / "link").symlink_to(path)
     with pytest.raises(FileError, match="is a link"):
-        plain_bytes(tmp_path / "link", 10, links=False)
+        read_bytes(tmp_path / "link", 10, links=False)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_cma_es_does_not_unpickle_a_strangers_journal(tmp_path, monkeypatch):
 def test_json_has_a_bound_in_every_direction():
     for text in (DEEP, "9" * 5000, "1e999", "-Infinity", b"\xff", '{"a":'):
         with pytest.raises(FileError, match="cannot be read as JSON"):
-            json_data(text)
+            parse_json(text)
 
 
 def test_an_error_has_an_end():
@@ -461,5 +461,5 @@ def test_the_prices_of_a_study_are_a_plain_file_of_their_size(study, name):
         case _:
             path.touch()
             os.truncate(path, 10**11)
-    with pytest.raises(PriceError, match=r"is no plain file|is larger than"):
+    with pytest.raises(PriceError, match=r"is not a regular file|is larger than"):
         read_prices(path)

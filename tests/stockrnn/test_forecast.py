@@ -61,7 +61,7 @@ def finalist(prices, rank, horizon=1, **window):
     *_, last = train(windows, network, TrainingConfig(batch_size=64), seeds=3, max_epochs=2)
     closes = prices.column("close")
     actual, previous = closes[4300:4400], closes[4300 - horizon : 4400 - horizon]
-    return Forecaster.trained(
+    return Forecaster.from_training(
         windows, last.members, intervals=conformal_intervals(last.forecasts[0].mean(0), actual),
         persistence_intervals=conformal_intervals(previous, actual), rank=rank, trial_id=f"t{rank:05}", epochs=2,
         span=(str(prices.dates[4000]), str(prices.dates[4299])), provenance=prices.provenance, asked=DataConfig(),
@@ -351,7 +351,7 @@ def saved_study(study, prices, asked, **window):
     windows = Windows(prices, [fold], WindowConfig(sequence_length=5, **window), 1)
     network = NetworkConfig(architecture="gru", hidden_size=4, output_init="uniform")
     *_, last = train(windows, network, TrainingConfig(), seeds=2, max_epochs=1)
-    Forecaster.trained(
+    Forecaster.from_training(
         windows, last.members, intervals=(), persistence_intervals=(), rank=1, trial_id="t", epochs=1,
         span=(str(prices.dates[0]), str(prices.dates[149])), provenance=prices.provenance, asked=asked,
     ).save(study / "forecasters" / "1")  # fmt: skip
@@ -485,7 +485,9 @@ def test_prices_that_cannot_be_used(capsys, saved, nasdaq, tmp_path):
     short = as_csv(nasdaq.rows(np.arange(4)), tmp_path / "short.csv")
     assert refused(capsys, saved, "--prices", short).startswith(f"{short}: 4 sessions are too few; ")
     bare = as_csv(nasdaq, tmp_path / "bare.csv", columns=("Open", "High", "Low", "Close"))
-    assert refused(capsys, saved, "--prices", bare).startswith(f"{bare}: volume: missing; this forecaster reads ")
+    assert refused(capsys, saved, "--prices", bare).startswith(
+        f"{bare}: volume: missing; the inputs of this forecaster are "
+    )
     holes = replace(nasdaq, values=nasdaq.values.copy())
     holes.values[7, 3] = math.nan
     path = as_csv(holes, tmp_path / "holes.csv")

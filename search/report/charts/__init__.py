@@ -1,4 +1,4 @@
-"""The charts of the report, as plotly figures.
+"""Draw the charts of the report as Plotly figures.
 
 Imports `search.results` and what is below it.
 """

@@ -1,7 +1,7 @@
-"""A chart for the report: a Plotly figure as plain data, with what it says in words.
+"""Build Plotly figures as plain data, with a caption and a table.
 
-Colours are roles, as `var(--complete)`: the page's script looks them up in the style, so that a chart follows the
-light and the dark scheme and paper. Every text that comes from a study goes through `shown`.
+A colour is the name of a CSS variable, for example `var(--complete)`. The script of the page replaces it with the
+colour of the light, dark or print scheme. `escape` escapes every text that comes from a study.
 """
 
 import json
@@ -16,11 +16,11 @@ from markupsafe import Markup
 
 from search.results.reader import MAX_SHOWN_TRIALS
 from search.results.schemas import plain
-from stockrnn.io.files import visible
+from stockrnn.io.files import escape_invisible
 
 __all__ = [
-    "DASHES", "HUES", "SYMBOLS", "Chart", "axis", "between", "evenly_spaced", "layout", "script_json",
-    "shown", "vertical",
+    "DASHES", "HUES", "SYMBOLS", "Chart", "build_axis", "build_layout", "build_vertical_line", "choose_score_range",
+    "escape", "evenly_spaced", "to_script_json",
 ]  # fmt: skip
 
 Item = TypeVar("Item")
@@ -35,14 +35,14 @@ FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A figure and its words.
+    """A figure with its texts.
 
     Attributes:
-        title: its accessible name.
-        text: what it shows, for those who do not see it and as its caption.
-        narrow: what changes in the layout on a narrow screen, by dotted path.
-        views: ranges of x that a button shows, by the button's words.
-        head, rows: the figure's numbers as a table.
+        title: the accessible name.
+        text: the caption, which is also the accessible description.
+        narrow: layout values for a narrow screen, by dotted path.
+        views: ranges of the x axis, by the label of the button that selects them.
+        head, rows: the numbers of the figure as a table.
     """
 
     id: str
@@ -58,15 +58,15 @@ class Chart:
 
     @property
     def figure(self) -> dict[str, Any]:
-        """What the page's script draws."""
+        """Return the JSON object from which the script of the page draws the figure."""
         return {
             "id": self.id, "data": list(self.data), "layout": {**self.layout, "height": self.height},
-            "narrow": dict(self.narrow), "views": [[words, list(span)] for words, span in self.views.items()],
+            "narrow": dict(self.narrow), "views": [[label, list(span)] for label, span in self.views.items()],
         }  # fmt: skip
 
 
-def layout(**changes: Any) -> dict[str, Any]:
-    """The look that all charts share."""
+def build_layout(**changes: Any) -> dict[str, Any]:
+    """Return the layout that all charts share, with the given changes."""
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -82,42 +82,47 @@ def layout(**changes: Any) -> dict[str, Any]:
             "bgcolor": "rgba(0,0,0,0)",
         },
         "showlegend": True,
-        "xaxis": axis(),
-        "yaxis": axis(),
+        "xaxis": build_axis(),
+        "yaxis": build_axis(),
     } | changes  # fmt: skip
 
 
-def axis(title: str = "", **changes: Any) -> dict[str, Any]:
-    """An axis; its title is escaped."""
-    words = {"title": {"text": shown(title), "standoff": 8}} if title else {}
+def build_axis(title: str = "", **changes: Any) -> dict[str, Any]:
+    """Return an axis with an escaped title."""
+    named = {"title": {"text": escape(title), "standoff": 8}} if title else {}
     return {
         "gridcolor": "var(--line)", "linecolor": "var(--line)", "zeroline": False, "automargin": True, "showline": True,
         "exponentformat": "power",
-    } | words | changes  # fmt: skip
+    } | named | changes  # fmt: skip
 
 
-def vertical(
-    x: Any, words: str, color: str = "var(--soft)", dash: str = "dot"
+def build_vertical_line(
+    x: Any, text: str, color: str = "var(--soft)", dash: str = "dot"
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A line across the whole height, as a shape and its label at the top."""
+    """Return a line over the whole height: its shape, and its label at the top."""
     line = {
         "type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "layer": "between",
         "line": {"color": color, "width": 1, "dash": dash},
     }  # fmt: skip
     label = {
-        "x": x, "y": 1, "yref": "paper", "yanchor": "top", "xanchor": "left", "text": shown(words), "showarrow": False,
+        "x": x, "y": 1, "yref": "paper", "yanchor": "top", "xanchor": "left", "text": escape(text), "showarrow": False,
         "font": {"color": color, "size": 11}, "xshift": 2,
     }  # fmt: skip
     return line, label
 
 
-def shown(text: Any) -> str:
-    """A text as Plotly shows it letter by letter: it reads a little HTML, and entities."""
+def escape(text: Any) -> str:
+    """Return a text that Plotly, which interprets some HTML and entities, shows unchanged."""
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def between(scores: Sequence[float], bests: Sequence[float]) -> tuple[float, float]:
-    """From the lowest score or 1 up to what leaves a third of the height to the better half of the trials."""
+def choose_score_range(scores: Sequence[float], bests: Sequence[float]) -> tuple[float, float]:
+    """Return the y range: from the lowest score or 1 up, so that the better half of the trials fills a third of it.
+
+    Args:
+        scores: all scores.
+        bests: the best score of each trial.
+    """
     low = min(1.0, *scores, *bests)
     high = min(max(1.0, *scores, *bests), low + 3 * max(median(bests) - low, 1.0 - low, 0.002))
     pad = 0.05 * max(high - low, 0.002)
@@ -132,21 +137,21 @@ def evenly_spaced(items: Sequence[Item]) -> Sequence[Item]:
     return [items[place] for place in places]
 
 
-def script_json(value: Any) -> Markup:
-    """Data as JSON that may stand in a script element: numbers to six digits, unknown ones null, texts visible."""
-    text = json.dumps(_shown(plain(value)), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+def to_script_json(value: Any) -> Markup:
+    """Return JSON for a script element: six significant digits, null for unknown numbers, visible texts."""
+    text = json.dumps(_simplify(plain(value)), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return Markup(text)
 
 
-def _shown(value: Any) -> Any:
+def _simplify(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _shown(item) for key, item in value.items()}
+        return {key: _simplify(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_shown(item) for item in value]
+        return [_simplify(item) for item in value]
     if isinstance(value, str):
-        return visible(value)
+        return escape_invisible(value)
     if isinstance(value, float) and value and math.isfinite(value):
         return round(value, max(0, 5 - math.floor(math.log10(abs(value)))))
     return value

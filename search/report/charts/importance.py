@@ -1,4 +1,4 @@
-"""Which parameters mattered: Optuna's PED-ANOVA over the trials of a study, rebuilt in memory."""
+"""Compute parameter importance with Optuna's PED-ANOVA over the trials of a study."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,25 @@ from optuna.importance import PedAnovaImportanceEvaluator
 
 from search.space.parameters import Parameter
 
-__all__ = ["QUANTILE", "importances"]
+__all__ = ["compute_importance"]
 
-QUANTILE = 0.25  # what the best trials are: with a tenth, forty trials would leave four
+TARGET_QUANTILE = 0.25  # share of the trials that count as the best; of 40 trials, a tenth would be 4 only
 
 
-def importances(
+def compute_importance(
     trials: Sequence[tuple[Mapping[str, Any], float]], parameters: Sequence[Parameter], *, lower_is_better: bool
 ) -> dict[str, float]:
-    """How much each parameter decides whether a trial is among the best quarter; shares of 1, largest first.
+    """Return how much each parameter decides whether a trial is among the best quarter, as shares of 1, largest first.
 
     Args:
         trials: points and scores.
-        parameters: those that vary; a value outside a parameter's domain counts as absent.
+        parameters: the parameters that vary; a value outside the domain of its parameter is ignored.
+        lower_is_better: whether a small score is good.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="minimize" if lower_is_better else "maximize")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a condition that few trials meet is said by the page, not by a warning
+        warnings.simplefilter("ignore")  # Optuna warns if few trials have a conditional parameter
         for point, score in trials:
             here = [one for one in parameters if one.name in point and one.contains(point[one.name])]
             study.add_trial(
@@ -37,7 +38,7 @@ def importances(
                     value=score,
                 )
             )
-        found = PedAnovaImportanceEvaluator(target_quantile=QUANTILE).evaluate(study)
+        found = PedAnovaImportanceEvaluator(target_quantile=TARGET_QUANTILE).evaluate(study)
     whole = sum(found.values())
     shares = {name: value / whole if whole else 0.0 for name, value in found.items()}
     return dict(sorted(shares.items(), key=lambda share: (-share[1], share[0])))

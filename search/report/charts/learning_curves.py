@@ -1,94 +1,101 @@
-"""Learning curves as charts: those of one study's trials, and those of the best trials of several studies."""
+"""Draw learning curves: of all trials of a study, or of the best trial of each of several studies."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.common.messages import at_epochs
+from search.common.messages import format_epochs
 from search.report.charts.base import (
     DASHES,
     HUES,
     SYMBOLS,
     Chart,
-    axis,
-    between,
+    build_axis,
+    build_layout,
+    build_vertical_line,
+    choose_score_range,
+    escape,
     evenly_spaced,
-    layout,
-    shown,
-    vertical,
 )
 from search.results.event_log import RUNNING
 from search.results.reader import StudyData
 
-__all__ = ["best_curves", "learning_curves"]
+__all__ = ["draw_best_curves", "draw_learning_curves"]
 
-ON_TOP = ("stopped", "interrupted", "failed", "diverged", RUNNING, "complete")  # the last is drawn last
+DRAWING_ORDER = ("stopped", "interrupted", "failed", "diverged", RUNNING, "complete")  # the last lies on top
 DASH = {"diverged": "6px,3px", "failed": "2px,3px", "interrupted": "8px,3px,2px,3px"}
-HEIGHT, LABEL = 440, 15  # pixels of the chart, and of a label
+HEIGHT, LABEL_HEIGHT = 440, 15  # pixels
 SCORE = "Theil's U"
-MOST_POINTS = 100_000  # epochs of all curves together
+MAX_POINTS = 100_000  # epochs of all curves together
 Curves = Mapping[str, Mapping[int, float]]
 
 
-def learning_curves(findings: StudyData) -> Chart | None:
-    """Theil's U by epoch of every trial; None before any score."""
+def draw_learning_curves(findings: StudyData) -> Chart | None:
+    """Draw Theil's U by epoch of every trial; return None if no epoch has a score."""
     trials: Curves = findings.curves
     if not trials:
         return None
     bests = {trial_id: min(values.values()) for trial_id, values in trials.items()}
     everything = [value for values in trials.values() for value in values.values()]
     best = min(bests, key=lambda trial_id: bests[trial_id])
-    low, high = between(everything, [*bests.values()])
+    low, high = choose_score_range(everything, [*bests.values()])
     data = []
-    whole, trials = trials, _drawn(trials, bests)
-    for status in ON_TOP:
+    whole, trials = trials, _select(trials, bests)
+    for status in DRAWING_ORDER:
         own = [trial_id for trial_id in trials if findings.log.statuses[trial_id] == status]
         if own:
-            data += _lines(status, {trial_id: trials[trial_id] for trial_id in own}, high, many=len(trials) > 40)
-    data.append(_line(trials[best], f"best: {best}", best, color="var(--ink)", width=2.5, dash="solid"))
+            data += _draw_lines(status, {trial_id: trials[trial_id] for trial_id in own}, high, many=len(trials) > 40)
+    data.append(_draw_line(trials[best], f"best: {best}", best, color="var(--ink)", width=2.5, dash="solid"))
     if above := [trial_id for trial_id, values in trials.items() if values[max(values)] > high]:
         data.append(
             {
-                "type": "scatter", "mode": "markers", "name": "ends above", "hoverinfo": "text",
+                "type": "scatter", "mode": "markers", "name": "last epoch above the axis", "hoverinfo": "text",
                 "x": [max(trials[trial_id]) for trial_id in above], "y": [high - 0.01 * (high - low)] * len(above),
-                "hovertext": [f"{shown(trial_id)} ends at {_last(trials[trial_id]):.4g}" for trial_id in above],
+                "hovertext": [
+                    f"{escape(trial_id)}, last epoch: {_last_score(trials[trial_id]):.4g}" for trial_id in above
+                ],
                 "marker": {"symbol": "triangle-up", "size": 8, "color": "var(--soft)"},
             }
         )  # fmt: skip
     epochs = max(max(values) for values in whole.values())
-    shapes, labels = _levels(findings.manifest.get("baselines") or {}, low, high)
+    shapes, labels = _draw_levels(findings.manifest.get("baselines") or {}, low, high)
     for rung in findings.rungs:
         if rung <= epochs:
-            shape, label = vertical(rung, f"rung {rung}")
+            shape, label = build_vertical_line(rung, f"rung {rung}")
             shapes.append(shape)
             labels.append(label)
     return Chart(
-        id="chart-curves",
-        title="Theil's U on validation by epoch, one line for each trial",
-        text=_caption(findings, whole, len(trials), best, bests[best], high, everything),
+        id="chart-learning-curves",
+        title="Theil's U on validation by epoch, one line per trial",
+        text=_write_caption(findings, whole, len(trials), best, bests[best], high, everything),
         data=data,
-        layout=layout(
-            xaxis=axis(
-                "epoch", range=[1 - 0.02 * epochs, epochs + 0.03 * max(epochs, 2)], showgrid=False, dtick=_step(epochs)
+        layout=build_layout(
+            xaxis=build_axis(
+                "epoch", range=[1 - 0.02 * epochs, epochs + 0.03 * max(epochs, 2)], showgrid=False,
+                dtick=_choose_step(epochs),
             ),
-            yaxis=axis(SCORE, range=[low, high]),
+            yaxis=build_axis(SCORE, range=[low, high]),
             shapes=shapes, annotations=labels, margin={"l": 60, "r": 92, "t": 40, "b": 46},
         ),
         height=HEIGHT,
-        narrow={"margin.r": 82, "margin.l": 46, "xaxis.dtick": _step(epochs, 5)},
+        narrow={"margin.r": 82, "margin.l": 46, "xaxis.dtick": _choose_step(epochs, 5)},
     )  # fmt: skip
 
 
-def best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
-    """Theil's U by epoch of the best trial of each study, by the study's name; None where none has a score."""
-    data, everything, bests, epochs, said = [], [], [], 1, []
+def draw_best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
+    """Draw Theil's U by epoch of the best trial of each study; return None if no study has a score.
+
+    Args:
+        studies: name and files of each study.
+    """
+    data, everything, bests, epochs, captions = [], [], [], 1, []
     for number, (name, findings) in enumerate(studies):
         trials = findings.curves
         if not trials:
             continue
         best = min(trials, key=lambda trial_id: min(trials[trial_id].values()))
         values = trials[best]
-        line = _line(
+        line = _draw_line(
             values, f"{name}, {best}", f"{name}, {best}", color=HUES[number % len(HUES)], width=2.2,
             dash=DASHES[number % len(DASHES)],
         )  # fmt: skip
@@ -96,20 +103,20 @@ def best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
         everything += [*values.values()]
         bests.append(min(values.values()))
         epochs = max(epochs, *values)
-        said.append(f"{name}: {best} reaches {min(values.values()):.4f}")
+        captions.append(f"{name}: {best} with {min(values.values()):.4f}")
     if not data:
         return None
-    low, high = between(everything, bests)
-    shapes, labels = _levels({}, low, high)
+    low, high = choose_score_range(everything, bests)
+    shapes, labels = _draw_levels({}, low, high)
     return Chart(
         id="chart-best-curves",
-        title="Theil's U on validation by epoch, of each study's best trial",
-        text="The best trial of each study; below 1.0 it beats persistence on its own study's days. Studies of other "
-        f"prices or folds are scored on other days. {'; '.join(said)}.",
+        title="Theil's U on validation by epoch, best trial of each study",
+        text="One line per study: its best trial. Below 1.0 the trial is better than persistence on the same days. "
+        f"Scores on different prices or folds are not comparable. {'; '.join(captions)}.",
         data=data,
-        layout=layout(
-            xaxis=axis("epoch", showgrid=False, range=[1 - 0.02 * epochs, epochs * 1.03]),
-            yaxis=axis(SCORE, range=[low, high]),
+        layout=build_layout(
+            xaxis=build_axis("epoch", showgrid=False, range=[1 - 0.02 * epochs, epochs * 1.03]),
+            yaxis=build_axis(SCORE, range=[low, high]),
             shapes=shapes, annotations=labels, margin={"l": 60, "r": 92, "t": 40, "b": 46},
         ),
         height=HEIGHT,
@@ -117,19 +124,19 @@ def best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
     )  # fmt: skip
 
 
-def _drawn(trials: Curves, bests: Mapping[str, float]) -> Curves:
-    """The curves that the chart shows: all, or some evenly from the best trial to the worst, of MOST_POINTS epochs."""
+def _select(trials: Curves, bests: Mapping[str, float]) -> Curves:
+    """Return the curves to draw: all, or an even selection from best to worst with at most MAX_POINTS epochs."""
     chosen: set[str] = set()
     points = 0
     for trial_id in evenly_spaced(sorted(trials, key=lambda trial_id: bests[trial_id])):
         points += len(trials[trial_id])
-        if points <= MOST_POINTS or not chosen:
+        if points <= MAX_POINTS or not chosen:
             chosen.add(trial_id)
     return {trial_id: values for trial_id, values in trials.items() if trial_id in chosen}
 
 
-def _points(values: Mapping[int, float]) -> tuple[list[int], list[float | None]]:
-    """A curve's points; an epoch without a score breaks it."""
+def _list_points(values: Mapping[int, float]) -> tuple[list[int], list[float | None]]:
+    """Return epochs and scores of a curve, with a gap where an epoch has no score."""
     known = sorted(values)
     epochs: list[int] = []
     for epoch, before in zip(known, [known[0], *known], strict=False):
@@ -137,25 +144,25 @@ def _points(values: Mapping[int, float]) -> tuple[list[int], list[float | None]]
     return epochs, [values.get(epoch) for epoch in epochs]
 
 
-def _line(values: Mapping[int, float], name: str, trial: str, **line: Any) -> dict[str, Any]:
-    x, y = _points(values)
+def _draw_line(values: Mapping[int, float], name: str, trial: str, **line: Any) -> dict[str, Any]:
+    x, y = _list_points(values)
     return {
-        "type": "scatter", "mode": "lines", "name": shown(name), "x": x, "y": y, "line": line,
-        "customdata": [shown(trial)] * len(x),
+        "type": "scatter", "mode": "lines", "name": escape(name), "x": x, "y": y, "line": line,
+        "customdata": [escape(trial)] * len(x),
         "hovertemplate": "%{customdata}<br>epoch %{x}: %{y:.4f}<extra></extra>",
     }  # fmt: skip
 
 
-def _lines(status: str, trials: Curves, high: float, *, many: bool) -> list[dict[str, Any]]:
-    """All trials of a status as one trace, broken between them, and the marks of their ends."""
+def _draw_lines(status: str, trials: Curves, high: float, *, many: bool) -> list[dict[str, Any]]:
+    """Return one trace with the curves of all trials of a status, and one with the marks of their last epochs."""
     x: list[int | None] = []
     y: list[float | None] = []
     names: list[str | None] = []
     for trial_id, values in trials.items():
-        own_x, own_y = _points(values)
+        own_x, own_y = _list_points(values)
         x += [*own_x, None]
         y += [*own_y, None]
-        names += [*[shown(trial_id)] * len(own_x), None]
+        names += [*[escape(trial_id)] * len(own_x), None]
     color = f"var(--{status})"
     faint = many and status == "stopped"
     ends = {trial_id: max(values) for trial_id, values in trials.items() if values[max(values)] <= high}
@@ -171,7 +178,7 @@ def _lines(status: str, trials: Curves, high: float, *, many: bool) -> list[dict
             "type": "scatter", "mode": "lines+markers", "name": f"{len(trials)} {status}", "legendgroup": status,
             "x": [value for epoch in ends.values() for value in (epoch, None)],
             "y": [value for trial_id, epoch in ends.items() for value in (trials[trial_id][epoch], None)],
-            "customdata": [value for trial_id in ends for value in (shown(trial_id), None)],
+            "customdata": [value for trial_id in ends for value in (escape(trial_id), None)],
             "hovertemplate": f"%{{customdata}}, {status}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
             "line": {"color": color, "width": 1.5, "dash": DASH.get(status, "solid")},
             "marker": {"symbol": SYMBOLS[status], "size": 8, "color": color, "line": {"color": color, "width": 1.8}},
@@ -179,10 +186,10 @@ def _lines(status: str, trials: Curves, high: float, *, many: bool) -> list[dict
     ]  # fmt: skip
 
 
-def _levels(
+def _draw_levels(
     baselines: Mapping[str, Mapping[str, float]], low: float, high: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Baselines as lines with their names at the right, which do not lie on each other."""
+    """Return horizontal lines for the baselines, and their names at the right, moved apart where they would overlap."""
     levels = {name: row["val_theils_u"] for name, row in baselines.items() if row.get("val_theils_u")}
     shapes, labels, above = [], [], -math.inf
     pixels = (HEIGHT - 86) / (high - low)
@@ -191,7 +198,7 @@ def _levels(
             continue
         own = name == "persistence"
         down = (high - value) * pixels
-        above = max(down, above + LABEL)
+        above = max(down, above + LABEL_HEIGHT)
         color = "var(--ink)" if own else "var(--base-ink)"
         shapes.append(
             {
@@ -202,40 +209,40 @@ def _levels(
         labels.append(
             {
                 "xref": "paper", "x": 1, "xanchor": "left", "xshift": 6, "y": value, "yshift": down - above,
-                "text": shown(name), "showarrow": False, "font": {"color": color, "size": 12},
+                "text": escape(name), "showarrow": False, "font": {"color": color, "size": 12},
             }
         )  # fmt: skip
     return shapes, labels
 
 
-def _last(values: Mapping[int, float]) -> float:
+def _last_score(values: Mapping[int, float]) -> float:
     return values[max(values)]
 
 
-def _step(epochs: int, most: int = 10) -> int:
-    return next((step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500) if epochs / step <= most), 1000)
+def _choose_step(epochs: int, max_ticks: int = 10) -> int:
+    return next((step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500) if epochs / step <= max_ticks), 1000)
 
 
-def _caption(
+def _write_caption(
     findings: StudyData,
     trials: Curves,
-    shown_ones: int,
+    drawn_count: int,
     best: str,
     score: float,
     high: float,
     everything: Sequence[float],
 ) -> str:
-    said = [
+    sentences = [
         f"{len(trials)} {'trials' if len(trials) > 1 else 'trial'}; the best is {best} with {score:.4f}. Below 1.0 "
-        "a trial beats 'tomorrow equals today'."
+        "a trial is better than persistence (the forecast 'tomorrow equals today')."
     ]
-    if shown_ones < len(trials):
-        said.append(f"{shown_ones} of them are drawn, from the best to the worst.")
+    if drawn_count < len(trials):
+        sentences.append(f"The chart shows {drawn_count} of them, from the best to the worst.")
     if findings.rungs:
-        said.append(f"ASHA stops trials at its rungs, {at_epochs(findings.rungs)}.")
+        sentences.append(f"ASHA stops weak trials at the rungs, {format_epochs(findings.rungs)}.")
     if above := sum(value > high for value in everything):
-        said.append(
-            f"{above} {'epochs score' if above > 1 else 'epoch scores'} above {high:.4g}, where the chart ends; the "
-            f"highest has {max(everything):.4g}. Double-click shows all."
+        sentences.append(
+            f"{above} {'epochs have scores' if above > 1 else 'epoch has a score'} above {high:.4g}, the upper limit "
+            f"of the axis; the highest score is {max(everything):.4g}. Double-click the chart to see all."
         )
-    return " ".join(said)
+    return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""What mattered, as charts: importance of the parameters, the score against each, and whole points side by side."""
+"""Draw parameter importance, parallel coordinates of all trials, and the score against each parameter."""
 
 import math
 import random
@@ -6,34 +6,43 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from search.report.charts.base import SYMBOLS, Chart, axis, between, evenly_spaced, layout, shown
+from search.report.charts.base import (
+    SYMBOLS,
+    Chart,
+    build_axis,
+    build_layout,
+    choose_score_range,
+    escape,
+    evenly_spaced,
+)
 from search.results.reader import ScoredTrial, StudyData
 from search.space.parameters import Parameter, Value
 
-__all__ = ["TOO_FEW", "important", "points", "slices"]
+__all__ = ["MIN_SCORED_TRIALS", "draw_importance", "draw_parallel_coordinates", "draw_slices"]
 
-TOO_FEW = 20  # scored trials; of fewer, importance says more of luck than of parameters
-ABSENT = -0.12  # where a parameter that a trial does not have is drawn; 0 to 1 is its domain
+MIN_SCORED_TRIALS = 20  # for importance; with fewer trials it is mostly noise
+ABSENT = -0.12  # x of a parameter that a trial does not have; 0 to 1 is the domain of the parameter
 
 
-def important(findings: StudyData) -> Chart | None:
-    """Importance of the parameters; None where trials or parameters are too few."""
-    if len(findings.scored) < TOO_FEW or len(findings.varying) < 2:
+def draw_importance(findings: StudyData) -> Chart | None:
+    """Draw the importance of the parameters; return None if there are too few trials or parameters."""
+    if len(findings.scored) < MIN_SCORED_TRIALS or len(findings.varying) < 2:
         return None
-    from search.report.charts.importance import importances  # Optuna: half a second
+    from search.report.charts.importance import compute_importance  # imports Optuna, which takes half a second
 
     trials = [(end.point, end.score) for end in evenly_spaced(findings.scored)]
-    shares = importances(trials, findings.varying, lower_is_better=findings.lower_is_better)
+    shares = compute_importance(trials, findings.varying, lower_is_better=findings.lower_is_better)
     if not any(shares.values()):
         return None
     names = [*reversed(shares)]
     first = next(iter(shares))
     return Chart(
         id="chart-importance",
-        title="Importance of the parameters",
-        text=f"How much a parameter decides whether a trial is among the best quarter of {len(trials)} (PED-ANOVA, "
-        f"shares of all). {first} matters most, with {100 * shares[first]:.0f} %. Trials that ASHA stopped count with "
-        f"what they had reached. The sampler did not try all values equally often: read it as a hint.",
+        title="Parameter importance",
+        text=f"How much each parameter decides whether a trial is among the best quarter of {len(trials)} trials "
+        f"(PED-ANOVA, in per cent of the total). The most important parameter is {first}, with "
+        f"{100 * shares[first]:.0f} %. Trials that ASHA stopped count with their best score. The sampler tries some "
+        "values more often than others, so importance is only a hint.",
         data=[
             {
                 "type": "bar", "orientation": "h", "x": [100 * shares[name] for name in names],
@@ -42,11 +51,11 @@ def important(findings: StudyData) -> Chart | None:
                 "cliponaxis": False, "textfont": {"color": "var(--ink)"},
             }
         ],
-        layout=layout(
+        layout=build_layout(
             showlegend=False, bargap=0.35, margin={"l": 60, "r": 60, "t": 8, "b": 40},
-            xaxis=axis("share of the importance", ticksuffix=" %", range=[0, max(100 * max(shares.values()), 1)]),
-            yaxis=axis(
-                tickvals=list(range(len(names))), ticktext=[shown(name) for name in names], showgrid=False,
+            xaxis=build_axis("importance", ticksuffix=" %", range=[0, max(100 * max(shares.values()), 1)]),
+            yaxis=build_axis(
+                tickvals=list(range(len(names))), ticktext=[escape(name) for name in names], showgrid=False,
                 tickfont={"color": "var(--ink)"},
             ),
         ),
@@ -54,22 +63,22 @@ def important(findings: StudyData) -> Chart | None:
     )  # fmt: skip
 
 
-def slices(findings: StudyData) -> list[Chart]:
-    """The score against each parameter that varies, one chart each."""
+def draw_slices(findings: StudyData) -> list[Chart]:
+    """Draw the score against each varying parameter, one chart per parameter."""
     scored = evenly_spaced(findings.scored)
     if not scored:
         return []
     scores = [end.score for end in scored]
-    low, high = _range(findings, scores)
+    low, high = _choose_range(findings, scores)
     return [
         chart
         for number, parameter in enumerate(findings.varying)
-        if (chart := _slice(findings, scored, parameter, number, low, high))
+        if (chart := _draw_slice(findings, scored, parameter, number, low, high))
     ]
 
 
-def points(findings: StudyData) -> Chart | None:
-    """Every trial's values, one row a parameter, a line a trial; None with fewer than two of either."""
+def draw_parallel_coordinates(findings: StudyData) -> Chart | None:
+    """Draw one row per parameter and one line per trial; return None with fewer than two parameters or trials."""
     scored, parameters = evenly_spaced(findings.scored), findings.varying
     if len(scored) < 2 or len(parameters) < 2:
         return None
@@ -80,30 +89,30 @@ def points(findings: StudyData) -> Chart | None:
         (f"best {best}", scored[:best], "var(--complete)", 2.6, 1.0, "solid"),
     ]
     return Chart(
-        id="chart-points",
-        title="The parameters of every trial, one row a parameter, one line a trial",
-        text=f"From top to bottom through the values of {len(scored)} trials, small values left, large ones right; "
-        f"the best are blue. Where their lines run together, the parameter is settled. The best trial, "
+        id="chart-parallel-coordinates",
+        title="Parallel coordinates: one row per parameter, one line per trial",
+        text=f"Each of {len(scored)} trials is a line through its parameter values; large values are on the right. The "
+        "best trials are blue. Where the blue lines meet, the best trials agree on the value. Best trial, "
         f"{scored[0].trial_id}: "
-        + ", ".join(f"{name} {_words(value)}" for name, value in scored[0].point.items()) + ".",
-        data=[_bundle(name, ends, parameters, color, width, opacity, dash)
+        + ", ".join(f"{name} {_format_value(value)}" for name, value in scored[0].point.items()) + ".",
+        data=[_draw_lines(name, ends, parameters, color, width, opacity, dash)
               for name, ends, color, width, opacity, dash in groups if ends],
-        layout=layout(
-            xaxis=axis(visible=False, range=[-0.18, 1.06], fixedrange=True),
-            yaxis=axis(
-                tickvals=list(range(len(parameters))), ticktext=[shown(one.name) for one in parameters], showline=False,
-                range=[len(parameters) - 0.35, -0.5], tickfont={"color": "var(--ink)"}, fixedrange=True,
+        layout=build_layout(
+            xaxis=build_axis(visible=False, range=[-0.18, 1.06], fixedrange=True),
+            yaxis=build_axis(
+                tickvals=list(range(len(parameters))), ticktext=[escape(one.name) for one in parameters],
+                showline=False, range=[len(parameters) - 0.35, -0.5], tickfont={"color": "var(--ink)"}, fixedrange=True,
             ),
-            annotations=[label for row, one in enumerate(parameters) for label in _labels(one, row)],
+            annotations=[label for row, one in enumerate(parameters) for label in _build_value_labels(one, row)],
         ),
         height=66 + 52 * len(parameters),
     )  # fmt: skip
 
 
-def _range(findings: StudyData, scores: Sequence[float]) -> tuple[float, float]:
-    """The scores that the slices show: those of the better trials, where others lie far off."""
+def _choose_range(findings: StudyData, scores: Sequence[float]) -> tuple[float, float]:
+    """Return the y range of the slices, which cuts off scores far from those of the better trials."""
     if findings.metric == "val_theils_u":
-        return between(scores, scores)
+        return choose_score_range(scores, scores)
     low, high, middle = min(scores), max(scores), median(scores)
     if findings.lower_is_better:
         high = min(high, low + 3 * max(middle - low, 1e-9))
@@ -113,14 +122,14 @@ def _range(findings: StudyData, scores: Sequence[float]) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _slice(
+def _draw_slice(
     findings: StudyData, scored: Sequence[ScoredTrial], parameter: Parameter, number: int, low: float, high: float
 ) -> Chart | None:
     own = [end for end in scored if parameter.name in end.point]
-    own = [end for end in own if _place(parameter, end.point[parameter.name]) is not None]
+    own = [end for end in own if _locate(parameter, end.point[parameter.name]) is not None]
     if not own:
         return None
-    chance = random.Random(0)  # choices lie beside each other, so that their points can be told apart
+    rng = random.Random(0)  # horizontal jitter, so that the marks of a choice do not overlap
     choice = parameter.kind == "choice"
     data = []
     for status in SYMBOLS:
@@ -128,7 +137,7 @@ def _slice(
         if not here:
             continue
         values = [end.point[parameter.name] for end in here]
-        x = [parameter.values.index(value) + chance.uniform(-0.22, 0.22) for value in values] if choice else values
+        x = [parameter.values.index(value) + rng.uniform(-0.22, 0.22) for value in values] if choice else values
         color = f"var(--{status})"
         data.append(
             {
@@ -138,40 +147,42 @@ def _slice(
                     "symbol": [SYMBOLS[status] if low <= end.score <= high else "triangle-up" for end in here],
                     "size": 7, "color": color, "opacity": 0.85, "line": {"color": color, "width": 1.4},
                 },
-                "hovertext": [f"{shown(end.trial_id)}, {status}<br>{shown(_words(value))}: {end.score:.4g}"
-                              for end, value in zip(here, values, strict=True)],
+                "hovertext": [
+                    f"{escape(end.trial_id)}, {status}<br>{escape(_format_value(value))}: {end.score:.4g}"
+                    for end, value in zip(here, values, strict=True)
+                ],
                 "hoverinfo": "text", "cliponaxis": False,
             }
         )  # fmt: skip
     if choice:
-        data += _medians(parameter, own, low, high)
+        data += _draw_medians(parameter, own, low, high)
     best = own[0]
-    x_axis = axis(**_scale(parameter))
+    x_axis = build_axis(**_build_axis_settings(parameter))
     level = {
         "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "layer": "above",
         "line": {"color": "var(--soft)", "width": 1, "dash": "dot"},
     }  # fmt: skip
-    beyond = sum(not low <= end.score <= high for end in own)
+    outside = sum(not low <= end.score <= high for end in own)
     return Chart(
         id=f"chart-slice-{number}",
         title=parameter.name,
-        text=f"Best at {_words(best.point[parameter.name])} ({best.score:.4g})."
-        + (f" {beyond} of {len(own)} lie beyond the edge." if beyond else ""),
+        text=f"Best trial: {_format_value(best.point[parameter.name])} (score {best.score:.4g})."
+        + (f" {outside} of {len(own)} trials are outside the axis range." if outside else ""),
         data=data,
-        layout=layout(
-            showlegend=False, xaxis=x_axis, yaxis=axis(range=[low, high], nticks=5), height=220,
+        layout=build_layout(
+            showlegend=False, xaxis=x_axis, yaxis=build_axis(range=[low, high], nticks=5), height=220,
             margin={"l": 44, "r": 12, "t": 8, "b": 30}, shapes=[level] if findings.metric == "val_theils_u" else [],
         ),
         height=220,
     )  # fmt: skip
 
 
-def _scale(parameter: Parameter) -> dict[str, Any]:
-    """The axis of a parameter: its choices, its few whole numbers, or a range with round numbers."""
+def _build_axis_settings(parameter: Parameter) -> dict[str, Any]:
+    """Return the axis settings of a parameter: its choices, integers, or round numbers in its range."""
     if parameter.kind == "choice":
         return {
             "tickvals": list(range(len(parameter.values))),
-            "ticktext": [shown(_words(value)) for value in parameter.values],
+            "ticktext": [escape(_format_value(value)) for value in parameter.values],
             "range": [-0.6, len(parameter.values) - 0.4], "showgrid": False,
         }  # fmt: skip
     low, high = float(parameter.low), float(parameter.high)
@@ -195,7 +206,7 @@ def _scale(parameter: Parameter) -> dict[str, Any]:
     return {"range": [low - pad, high + pad], **whole}
 
 
-def _medians(parameter: Parameter, ends: Sequence[ScoredTrial], low: float, high: float) -> list[dict[str, Any]]:
+def _draw_medians(parameter: Parameter, ends: Sequence[ScoredTrial], low: float, high: float) -> list[dict[str, Any]]:
     x: list[float | None] = []
     y: list[float | None] = []
     for place, value in enumerate(parameter.values):
@@ -208,23 +219,23 @@ def _medians(parameter: Parameter, ends: Sequence[ScoredTrial], low: float, high
     return [{"type": "scatter", "mode": "lines", "name": "median", "x": x, "y": y, "line": line, "hoverinfo": "skip"}]
 
 
-def _bundle(
+def _draw_lines(
     name: str, ends: Sequence[ScoredTrial], parameters: Sequence[Parameter], color: str, width: float,
     opacity: float, dash: str,
 ) -> dict[str, Any]:  # fmt: skip
-    chance = random.Random(0)
+    rng = random.Random(0)
     x: list[float | None] = []
     y: list[int | None] = []
     texts: list[str | None] = []
     for end in ends:
-        apart = chance.uniform(-0.012, 0.012)
+        jitter = rng.uniform(-0.012, 0.012)
         for row, parameter in enumerate(parameters):
             point = end.point
-            place = _place(parameter, point[parameter.name]) if parameter.name in point else None
-            x.append(ABSENT if place is None else place + (apart if parameter.kind != "float" else 0))
+            place = _locate(parameter, point[parameter.name]) if parameter.name in point else None
+            x.append(ABSENT if place is None else place + (jitter if parameter.kind != "float" else 0))
             y.append(row)
-            value = _words(point[parameter.name]) if parameter.name in point else "not used"
-            texts.append(f"{shown(end.trial_id)}: {end.score:.4f}<br>{shown(parameter.name)} {shown(value)}")
+            value = _format_value(point[parameter.name]) if parameter.name in point else "not used"
+            texts.append(f"{escape(end.trial_id)}: {end.score:.4f}<br>{escape(parameter.name)} {escape(value)}")
         x.append(None)
         y.append(None)
         texts.append(None)
@@ -234,27 +245,27 @@ def _bundle(
     }  # fmt: skip
 
 
-def _labels(parameter: Parameter, row: int) -> list[dict[str, Any]]:
-    """The values under a parameter's row: every choice, or both ends and the middle of a range."""
+def _build_value_labels(parameter: Parameter, row: int) -> list[dict[str, Any]]:
+    """Return the value labels below the row of a parameter: all choices, or both ends and the middle of a range."""
     if parameter.kind == "choice":
-        places = [(_place(parameter, value), _words(value)) for value in parameter.values]
+        places = [(_locate(parameter, value), _format_value(value)) for value in parameter.values]
     else:
         low, high = float(parameter.low), float(parameter.high)
         middle = math.sqrt(low * high) if parameter.log else (low + high) / 2
-        places = [(0.0, _words(parameter.low)), (0.5, f"{middle:.3g}"), (1.0, _words(parameter.high))]
+        places = [(0.0, _format_value(parameter.low)), (0.5, f"{middle:.3g}"), (1.0, _format_value(parameter.high))]
     if parameter.when:
         places.append((ABSENT, "not used"))
     return [
         {
-            "x": place, "y": row, "text": shown(words), "showarrow": False, "yshift": -12, "font": {"size": 11},
+            "x": place, "y": row, "text": escape(label), "showarrow": False, "yshift": -12, "font": {"size": 11},
             "bgcolor": "var(--veil)", "borderpad": 1,
         }
-        for place, words in places
+        for place, label in places
     ]  # fmt: skip
 
 
-def _place(parameter: Parameter, value: Value) -> float | None:
-    """Where a value lies in its parameter's domain, from 0 to 1; None outside."""
+def _locate(parameter: Parameter, value: Value) -> float | None:
+    """Return the position of a value in the domain of its parameter, from 0 to 1; None outside."""
     if not parameter.contains(value):
         return None
     if parameter.kind == "choice":
@@ -267,8 +278,8 @@ def _place(parameter: Parameter, value: Value) -> float | None:
     return (number - low) / (high - low)
 
 
-def _words(value: Any) -> str:
-    """A value as a space file writes it."""
+def _format_value(value: Any) -> str:
+    """Return a value as a space file contains it."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -20,14 +20,14 @@ from ray.air.execution._internal import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.tune.execution import tune_controller
 
-from search.cluster.ray_watch import outlive_ray
-from search.space.resources import larger
-from search.space.stalls import Job, StallLimits, StallWatch, no_progress
+from search.cluster.ray_watch import wait_if_ray_died
+from search.cost.stalls import Job, StallLimits, StallWatch, stall_message
+from search.space.resources import double_share
 from search.tune.patches.lean import LeanController, replacements
-from search.tune.stopper import Ended
+from search.tune.stopper import StudyStopped
 from search.tune.trainable import GpuMemoryError
 
-__all__ = ["MemoryLostError", "StalledError", "replaced", "workers_may_die"]
+__all__ = ["MemoryLostError", "StalledError", "list_patches", "patch_tune"]
 
 tune_tune = importlib.import_module("ray.tune.tune")  # `ray.tune` holds a function of a like name
 
@@ -68,8 +68,8 @@ class _Controller(LeanController):
             super().step()
             if self._watch.step():
                 self._kill_stalled()
-        except Ended as ended:
-            if ended.ray_lives:  # what its workers hold would be free only once Python forgets this study
+        except StudyStopped as stopped:
+            if stopped.ray_lives:  # what its workers hold would be free only once Python forgets this study
                 self._actor_manager.cleanup()
             raise
 
@@ -84,7 +84,7 @@ class _Controller(LeanController):
             if self._actor_manager.is_actor_started(actor)  # else it waits for resources
         }
         jobs = {trial_id: self._job(*each) for trial_id, each in busy.items()}
-        for trial_id, limit in self._watch.stalled(jobs).items():
+        for trial_id, limit in self._watch.find_stalled(jobs).items():
             trial, actor = busy[trial_id]
             self._stalled[trial] = limit
             ray.kill(self._actor_manager._live_actors_to_ray_actors_resources[actor][0])
@@ -96,16 +96,16 @@ class _Controller(LeanController):
         return Job(worker=(actor.actor_id, "running"), limits=partial(self._limits.trial, trial.config["point"]))
 
     def _on_training_result(self, trial: Any, result: Any) -> None:
-        self._watch.progressed(trial.config["trial_id"])
+        self._watch.record_progress(trial.config["trial_id"])
         super()._on_training_result(trial, result)
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
-        outlive_ray()
+        wait_if_ray_died()
         self._resetting_trials.discard(trial)  # else it waits for that worker for ever
         if exception is not self._heard:
             self._heard = exception
             if (limit := self._stalled.pop(trial, None)) is not None and isinstance(exception, RayActorError):
-                exception = StalledError(error_msg=no_progress(limit))
+                exception = StalledError(error_msg=stall_message(limit))
             if isinstance(exception, GpuMemoryError):
                 trial.max_failures += 1  # it is not tried again as it was: `max_failures` is not for this
             super()._process_trial_failure(trial, exception)
@@ -114,11 +114,11 @@ class _Controller(LeanController):
         # Here the trial is neither running nor waiting yet, so that it waits for what it asks for now.
         if isinstance(self._heard, GpuMemoryError):
             asked = trial.placement_group_factory.required_resources
-            trial.update_resources({"cpu": asked.get("CPU", 0), "gpu": larger(asked["GPU"])})
+            trial.update_resources({"cpu": asked.get("CPU", 0), "gpu": double_share(asked["GPU"])})
         super()._requeue_trial(trial)
 
 
-def replaced(limits: StallLimits, watch: StallWatch) -> list[tuple[Any, Any, Any]]:
+def list_patches(limits: StallLimits, watch: StallWatch) -> list[tuple[Any, Any, Any]]:
     """What takes the place of what: the module that names it, what is there, what comes there."""
     return [
         (tune_controller, RayActorManager, _Manager),
@@ -128,9 +128,9 @@ def replaced(limits: StallLimits, watch: StallWatch) -> list[tuple[Any, Any, Any
 
 
 @contextmanager
-def workers_may_die(limits: StallLimits, watch: StallWatch) -> Iterator[None]:
+def patch_tune(limits: StallLimits, watch: StallWatch) -> Iterator[None]:
     """Within: a Tuner outlives whatever happens to its workers, and kills those whose trials make no progress."""
-    places = replaced(limits, watch)
+    places = list_patches(limits, watch)
     for module, theirs, ours in places:
         setattr(module, theirs.__name__, ours)
     try:

@@ -1,4 +1,4 @@
-"""Read price tables as people have them: CSV and Parquet files in many spellings.
+"""Read price tables from CSV and Parquet files, with many spellings of columns, dates and numbers.
 
-Imports `stockrnn.io` and `stockrnn.prices.loading.series`.
+Imports `stockrnn.io` and `stockrnn.prices.series`.
 """

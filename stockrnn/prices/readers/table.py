@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stockrnn.io.files import FileError, line, meant, plain_bytes
+from stockrnn.io.files import FileError, line, read_bytes, suggest_path
 from stockrnn.prices.readers.columns import DATE_NAMES, KOREAN, PRICE_NAMES, Table, table_to_prices
 from stockrnn.prices.readers.encoding import MAX_FILE_BYTES, decode, decompress
 from stockrnn.prices.series import Finding, PriceError, Prices
@@ -53,7 +53,7 @@ def read_file(source: str, date_format: str | None = None, source_names: Iterabl
     path = os.path.expanduser(source)
     rule = f"a source is {', '.join((*source_names, ''))}or the path of one CSV or Parquet file"
     try:
-        content = decompress(source, plain_bytes(path, MAX_FILE_BYTES))
+        content = decompress(source, read_bytes(path, MAX_FILE_BYTES))
     except FileNotFoundError:
         raise PriceError(f"{source}: no such file; {rule}; {_suggestion(source, source_names)}") from None
     except FileError as error:
@@ -70,7 +70,7 @@ def read_content(source: str, content: bytes, date_format: str | None = None) ->
 
 
 def _suggestion(source: str, source_names: Iterable[str]) -> str:
-    return f"for a ticker, write --ticker {source}" if source.startswith("^") else meant(source, source_names)
+    return f"for a ticker, write --ticker {source}" if source.startswith("^") else suggest_path(source, source_names)
 
 
 def _read_text(source: str, content: bytes) -> Table:

@@ -1,4 +1,4 @@
 """Download prices from Yahoo Finance and cache them.
 
-Imports `stockrnn.io` and `stockrnn.prices.loading`.
+Imports `stockrnn.io`, `stockrnn.prices.snapshot` and what is below it.
 """

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from stockrnn.prices.series import Finding, PriceError, Prices
-from stockrnn.prices.snapshot import facts_of, read_prices, write_prices
+from stockrnn.prices.snapshot import read_facts, read_prices, write_prices
 
 __all__ = [
     "DamagedError", "Key", "default_folder", "download_day", "history_change", "is_fresh", "other_periods", "read",
     "write",
 ]  # fmt: skip
 
-FORM = 1  # version of the file format; files of other versions are not read
+FORMAT = 1  # version of the file format; files of other versions are not read
 SETTLING_TIME, MAX_AGE = timedelta(days=7), timedelta(hours=12)
 MIN_RELATIVE_CHANGE = 1e-5  # of a close; smaller differences come from Yahoo's rounding
 
@@ -103,7 +103,7 @@ def read(folder: Path, key: Key) -> Prices | None:
         datetime.fromisoformat(prices.fetched or "")
     except (TypeError, ValueError):
         raise DamagedError(f"{path}: was changed after it was written") from None
-    if {name: metadata.get(name) for name in ("form", *key.facts)} != {"form": FORM, **key.facts}:
+    if {name: metadata.get(name) for name in ("form", *key.facts)} != {"form": FORMAT, **key.facts}:
         raise DamagedError(f"{path}: was changed after it was written")
     return prices
 
@@ -115,7 +115,7 @@ def write(folder: Path, key: Key, prices: Prices) -> None:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_prices(folder / key.file, prices, {"form": FORM, **key.facts})
+    write_prices(folder / key.file, prices, {"form": FORMAT, **key.facts})
 
 
 def other_periods(folder: Path, key: Key) -> list[str]:
@@ -123,7 +123,7 @@ def other_periods(folder: Path, key: Key) -> list[str]:
     found = []
     for path in sorted(folder.glob(f"{_safe_name(key.ticker)}-*.parquet")):
         try:
-            data = facts_of(path)
+            data = read_facts(path)
             if data["ticker"] == key.ticker and path.name != key.file:
                 days = (None if data[name] is None else date.fromisoformat(data[name]) for name in ("start", "end"))
                 start, end = days

@@ -1,6 +1,6 @@
 """Download daily prices from Yahoo Finance within a time limit, or raise an error of one line.
 
-The module `download` does the download in a subprocess, which is killed at the time limit. Each subprocess has a
+The module `fetch_process` runs in a subprocess, which is killed at the time limit. Each subprocess has a
 temporary folder for yfinance's databases of time zones and cookies, so that parallel downloads do not block each other.
 """
 

@@ -15,17 +15,17 @@ import torch
 import yaml
 from ray import tune
 
-from search.cluster.autoscaler import offered
-from search.cluster.demands import Needs
-from search.cluster.gpus import smallest_gpu
-from search.cluster.ray_session import ray_running
+from search.cluster.autoscaler import read_node_types
+from search.cluster.demands import ResourceDemands
+from search.cluster.gpus import query_gpu_memory
+from search.cluster.ray_session import connect_ray
+from search.cost.stalls import StallLimits, StallWatch
 from search.run import main
-from search.space.stalls import StallLimits, StallWatch
 from search.study.finalists import Finalist
 from search.study.refit import train_afresh
 from search.tune.asha import FiniteASHA
 from search.tune.callback import _why
-from search.tune.patches.actors import workers_may_die
+from search.tune.patches.actors import patch_tune
 from search.tune.trainable import GpuMemoryError, TrialTrainable, lost_for_memory
 from search.tune.tuner import asked
 from stockrnn.prices.cleaning import clean
@@ -97,7 +97,7 @@ def cluster():
     ray.cloudpickle.register_pickle_by_value(here)  # workers cannot import a test
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ray, "init", partial(ray.init, num_cpus=3, num_gpus=1))
-        with ray_running(None):
+        with connect_ray(None):
             yield
     ray.cloudpickle.unregister_pickle_by_value(here)
 
@@ -117,14 +117,14 @@ def prices():
 
 def searched(trainable, sizes, space, prices, folder, max_failures=0):
     """Run a trial for each hidden size, numbered in their order."""
-    splits = space.folds(prices)
-    needs = Needs(space, splits, len(prices), None)
+    splits = space.split(prices)
+    needs = ResourceDemands(space, splits, len(prices), None)
     watching = Watching()
     points = [
         {"trial_id": f"{number:05d}", "point": {"architecture": "gru", "hidden_size": size, "sequence_length": 3}}
         for number, size in enumerate(sizes)
     ]
-    with workers_may_die(StallLimits(space, splits), StallWatch()):
+    with patch_tune(StallLimits(space, splits), StallWatch()):
         tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(trainable, prices=prices, folds=splits.folds, space=space), partial(asked, needs)
@@ -202,12 +202,12 @@ def test_auto_trains_on_the_cpu_where_pytorch_sees_no_gpu_and_says_so_once(clust
     space = space_file(search={"num_samples": 2, "finalists": 1})
     assert main([str(space), "--output", str(tmp_path), "--gpus-per-trial", "auto"]) == 0
     said = capsys.readouterr().err
-    assert said.count("resources.gpu: auto is the CPU, since PyTorch finds no GPU") == 1
+    assert said.count("resources.gpu: auto is the CPU, because PyTorch finds no GPU") == 1
     assert "2 complete" in said
 
 
 def test_a_gpu_that_is_only_counted_has_no_memory(cluster):
-    assert smallest_gpu() is None
+    assert query_gpu_memory() is None
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_what_an_autoscaler_may_start_is_known_on_its_head(cluster, tmp_path, mo
     if content is not None:
         text = content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
         (tmp_path / "ray_bootstrap_config.yaml").write_text(text)
-    assert offered() == machines
+    assert read_node_types() == machines
 
 
 @pytest.mark.parametrize("key", ["resources.gpu", "resources.when"])
@@ -243,13 +243,13 @@ def test_more_than_there_is_is_refused_with_its_key(cluster, space_file, tmp_pat
     options = ["--set", f"resources.when={entry}"] if key == "resources.when" else ["--set", "resources.cpu=4"]
     assert main([str(space_file()), "--output", str(tmp_path), "--quiet", *options]) == 2
     where = "resources.when.0.cpu" if key == "resources.when" else "resources.cpu"
-    assert f"{where}: 4 a trial, but there are 3 here" in capsys.readouterr().err
+    assert f"{where}: 4 per trial, but this machine has 3" in capsys.readouterr().err
     assert not (tmp_path / "small").exists()
 
 
 def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(cluster, mixed, prices):
-    splits = mixed.folds(prices)
-    needs = Needs(mixed, splits, len(prices), None)
+    splits = mixed.split(prices)
+    needs = ResourceDemands(mixed, splits, len(prices), None)
     finalists = [
         Finalist(
             rank=rank, trial_id=f"{rank:05d}", point={"architecture": "gru", "hidden_size": size}, epochs=1, seeds=1

@@ -117,9 +117,9 @@ def test_a_folder_that_cannot_serve_is_passed_over(base, monkeypatch, name, kind
 def test_where_no_folder_serves_one_line_says_so(monkeypatch):
     for name in ("RAY_TMPDIR", "TMPDIR", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(ray_folder, "SYSTEM", ("/nowhere",))
+    monkeypatch.setattr(ray_folder, "SYSTEM_FOLDERS", ("/nowhere",))
     with (
-        pytest.raises(FolderError, match=r"finds no folder for its sockets; .* name one in RAY_TMPDIR$") as caught,
+        pytest.raises(FolderError, match=r"no folder is suitable for .* name one in RAY_TMPDIR$") as caught,
         private_folder(),
     ):
         pass

@@ -91,13 +91,13 @@ def test_with_the_token_a_study_runs_and_keeps_it_nowhere(space_file, tmp_path, 
 @pytest.mark.parametrize(
     ("token", "options", "said"),
     [
-        (None, (), "asks for a token, and there is none here"),
-        (WRONG, (), "does not take the token that is here"),
-        (None, ("--insecure",), "asks for a token, and there is none here"),
-        (TOKEN, ("--set", "resources.gpu=1"), "no machine of the cluster has more than 0, and none can come"),
+        (None, (), "requires a token, and none was found"),
+        (WRONG, (), "rejects your token"),
+        (None, ("--insecure",), "requires a token, and none was found"),
+        (TOKEN, ("--set", "resources.gpu=1"), "no machine of the cluster has more than 0, and no larger one"),
         (
             TOKEN, ("--set", 'resources.when=[{"if": {"hidden_size": {"min": 8}}, "gpu": 0.5}]'),
-            "resources.when.0.gpu: 0.5 a trial, but no machine of the cluster has more than 0, and none can come",
+            "resources.when.0.gpu: 0.5 per trial, but no machine of the cluster has more than 0, and no larger one",
         ),
     ],
 )  # fmt: skip
@@ -115,7 +115,7 @@ def test_what_cannot_be_is_said_in_one_line_and_soon(space_file, tmp_path, guard
 def test_a_cluster_that_anybody_may_join_is_not_joined(space_file, tmp_path, unguarded):
     result, _ = study(space_file(), tmp_path, unguarded, token=TOKEN)
     assert result.returncode == 2
-    assert "asks for no token, so whoever reaches" in result.stderr
+    assert "requires no token, so anyone who can connect to" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -160,7 +160,7 @@ def overheard(address):
 def test_a_cluster_that_asks_for_no_token_is_sent_none(tmp_path, request, asks):
     real = request.getfixturevalue("guarded" if asks else "unguarded")
     with overheard(real) as (address, heard):
-        code = f"from search.cluster.auth import admit; print(*admit({address!r}, insecure=True))"
+        code = f"from search.cluster.auth import check_access; print(*check_access({address!r}, insecure=True))"
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, env=environment(tmp_path, TOKEN), capture_output=True, text=True,
             check=True,

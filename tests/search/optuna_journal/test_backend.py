@@ -73,7 +73,7 @@ def test_lines_that_belong_together_are_read_at_once_and_written_at_the_end(tmp_
     backend = JournalFile(path)
     study = searched(JournalStorage(backend))
     before = path.read_bytes()
-    with backend.together():
+    with backend.batch_writes():
         trial = study.ask()
         study.tell(trial, 0.125)
         assert study.trials[-1].value == 0.125
@@ -88,7 +88,7 @@ def test_an_error_within_keeps_what_was_said_before_it(tmp_path):
     study = searched(JournalStorage(backend))
 
     def breaks_off():
-        with backend.together():
+        with backend.batch_writes():
             study.tell(study.ask(), 0.125)
             raise KeyboardInterrupt
 
@@ -124,7 +124,7 @@ study = optuna.load_study(study_name="study", storage=JournalStorage(backend))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, resource.RLIM_INFINITY))
 try:
-    with backend.together():
+    with backend.batch_writes():
         study.tell(study.ask(), 0.5)
 except OSError as error:
     print("said", error.errno)

@@ -1,4 +1,4 @@
-"""The report, from results folders made by hand: whatever state a study is in, one file that is whole and safe."""
+"""The report of hand-made results folders: in every state of a study it is one complete and safe file."""
 
 import base64
 import csv
@@ -239,7 +239,7 @@ def test_the_facts(tmp_path):
     text = report(study(tmp_path / "study")).text
     for fact in (
         "2m 04s", "2026-01-02 03:04:05 UTC", "nasdaq", "2264 sessions", "2010-01-04 to 2018-12-31", "abc123",
-        "Test block not opened 2018-01-02 to 2018-12-31", "each 2 folds × 3 seeds", "Seed 7",
+        "Test set not opened 2018-01-02 to 2018-12-31", "2 folds × 3 seeds per trial", "Seed 7",
         "Repaired: 3 rows without any price dropped", "Warning: volume is 0 on 12 sessions", "num_samples: 2",
         "python 3.12.1", "torch not installed", "python -m search.run spaces/small.yaml",
         "fold 2 2010-01-04 to 2016-12-30 2017-01-03 to 2017-12-29",
@@ -248,36 +248,36 @@ def test_the_facts(tmp_path):
 
 
 @pytest.mark.parametrize(("times", "words"), [(1, "opened once"), (2, "opened twice"), (3, "opened 3 times")])
-def test_an_opened_test_block_is_said_to_be(tmp_path, times, words):
+def test_an_opened_test_set(tmp_path, times, words):
     openings = [{"time": "2026-01-02T03:06:00.000+00:00", "ranked_by": "val_theils_u", "trials": 40}] * times
     finalist = row(test_theils_u="1.0021", test_dm_p="0.0000123", in_mcs="true")
     names = (*NAMES, "test_theils_u", "test_dm_p", "in_mcs")
     page = report(study(tmp_path / "study", names=names, rows=[finalist, *BASELINES], test_openings=openings))
     assert words in page.text
-    assert page.text.count("by val_theils_u of 40 trials") == times
-    assert "test block, opened" in page.text
+    assert page.text.count("finalists of 40 trials, ranked by val_theils_u") == times
+    assert "The test set follows the last fold; it was opened." in page.text
     assert "00000finalist" in page.rows[2]
     assert {"1.0021", "1.23e-05", "true"} <= set(page.rows[2])
-    assert "Test block" in page.rows[0]
+    assert "Test set" in page.rows[0]
 
 
-def test_the_facts_of_luck_stand_at_the_head_and_unknown_ones_say_why(tmp_path):
+def test_the_results_of_multiple_testing_come_first_with_a_reason_where_unknown(tmp_path):
     proof = {"trials": 40, "spa_p": 0.613, "test_spa_p": None, "pbo": 0.0, "reasons": {"test_spa_p": "12 days only"}}
     text = report(study(tmp_path / "study", proof=proof)).text
-    assert "Is the best of 40 only lucky?" in text
+    assert "Multiple testing, 40 trials" in text
     for fact in (
         "SPA p on validation: 0.61",
-        "SPA p on test: unknown, 12 days only",
-        "overfitting on validation: below 0.01",
+        "SPA p on the test set: unknown, 12 days only",
+        "probability of backtest overfitting: below 0.01",
     ):
         assert fact in text
-    assert "only lucky?" not in report(study(tmp_path / "running", proof=None)).text
+    assert "Multiple testing" not in report(study(tmp_path / "running", proof=None)).text
 
 
 def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tmp_path):
     page = report(study(tmp_path / "study"))
     groups, heads, first, drift = page.rows[:4]
-    assert groups == ["Trial", "Validation", "More of validation", "Parameters", "Training"]
+    assert groups == ["Trial", "Validation", "More validation scores", "Parameters", "Training"]
     assert heads[:5] == ["rank", "trial", "status", "network", "Theil's U"]
     assert first == [
         "1",
@@ -299,7 +299,7 @@ def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tm
               and "title" in attributes]  # fmt: skip
     assert {title.partition(":")[0] for title in titles} == {*NAMES, "network"} - {"num_layers"}
     assert "learning_rate: step size of the optimizer" in titles
-    assert "left out: num_layers" in page.text  # empty in every row
+    assert "omitted: num_layers" in page.text  # empty in every row
     assert [attributes.get("class") for attributes in page.all("tr")[2:5]] == ["trial", "baseline", "baseline"]
     assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row", "colgroup"}
     assert page.all("td")[3]["class"].split() == ["n", "first"]
@@ -327,7 +327,7 @@ def figures(page):
 
 
 def best_line(page):
-    (trace,) = [trace for trace in figures(page)["chart-curves"]["data"] if trace["name"].startswith("best")]
+    (trace,) = [trace for trace in figures(page)["chart-learning-curves"]["data"] if trace["name"].startswith("best")]
     return list(zip(trace["x"], trace["y"], strict=True))
 
 
@@ -338,21 +338,21 @@ def test_a_curve_breaks_where_there_is_no_score(tmp_path):
     assert gap == [(1, 1.02), (2, 1.01), (3, None), (4, 1.0), (5, 0.99)]
 
 
-def test_a_score_far_above_is_cut_off_and_the_page_says_so(tmp_path):
+def test_scores_above_the_axis_are_counted_in_the_caption(tmp_path):
     events = trial(scores=(400.0, 1.01, 0.98)) + trial("00001", "diverged", (1.5, 80.0))
     page = report(study(tmp_path / "study", events=events))
-    assert "2 epochs score above" in page.text
-    assert "the highest has 400." in page.text
-    chart = figures(page)["chart-curves"]
+    assert "2 epochs have scores above" in page.text
+    assert "the highest score is 400." in page.text
+    chart = figures(page)["chart-learning-curves"]
     low, high = chart["layout"]["yaxis"]["range"]
     assert low < 0.98 < 1 < high < 2
-    (above,) = [trace for trace in chart["data"] if trace["name"] == "ends above"]
-    assert above["hovertext"] == ["00001 ends at 80"]
+    (above,) = [trace for trace in chart["data"] if trace["name"] == "last epoch above the axis"]
+    assert above["hovertext"] == ["00001, last epoch: 80"]
     assert low < above["y"][0] < high
-    assert "epochs score above" not in report(study(tmp_path / "near")).text
+    assert "epochs have scores above" not in report(study(tmp_path / "near")).text
 
 
-def test_charts_are_named_and_told_in_words(tmp_path):
+def test_charts_have_names_and_captions(tmp_path):
     page = report(study(tmp_path / "study"))
     charts = [attributes for attributes in page.all("div") if attributes.get("class") == "chart"]
     assert {chart["id"] for chart in charts} == set(figures(page))
@@ -394,7 +394,7 @@ def many(count=30):
     return events
 
 
-def test_what_mattered(tmp_path):
+def test_parameter_importance(tmp_path):
     page = report(study(tmp_path / "study", space=SPACE_OF_TWO, events=many()))
     drawn = figures(page)
     importance = dict(
@@ -406,19 +406,19 @@ def test_what_mattered(tmp_path):
     )
     assert importance["hidden_size"] > 60
     assert sum(importance.values()) == pytest.approx(100, abs=0.01)
-    assert "hidden_size matters most" in page.text
+    assert "The most important parameter is hidden_size" in page.text
     assert {f"chart-slice-{number}" for number in range(3)} <= set(drawn)
-    points = drawn["chart-points"]
-    assert points["layout"]["yaxis"]["ticktext"] == ["hidden_size", "num_layers", "dropout"]
-    assert "not used" in {label["text"] for label in points["layout"]["annotations"]}
-    rungs = [label["text"] for label in drawn["chart-curves"]["layout"]["annotations"]]
+    coordinates = drawn["chart-parallel-coordinates"]
+    assert coordinates["layout"]["yaxis"]["ticktext"] == ["hidden_size", "num_layers", "dropout"]
+    assert "not used" in {label["text"] for label in coordinates["layout"]["annotations"]}
+    rungs = [label["text"] for label in drawn["chart-learning-curves"]["layout"]["annotations"]]
     assert "rung 2" in rungs  # those of epochs that some trial reached
     assert "rung 4" not in rungs
 
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(19, "19 of 19 trials have a score: too few to say"), (1, "1 of 1 trials has a score: too few")],
+    [(19, "at least 20 trials with a score; this study has 19."), (1, "this study has 1.")],
 )
 def test_too_few_trials_have_no_importance(tmp_path, count, words):
     page = report(study(tmp_path / "study", space=SPACE_OF_TWO, events=many(count)))
@@ -426,11 +426,11 @@ def test_too_few_trials_have_no_importance(tmp_path, count, words):
     assert "chart-importance" not in figures(page)
 
 
-def test_how_the_time_was_spent(tmp_path):
+def test_worker_timeline(tmp_path):
     text = report(study(tmp_path / "study", events=many(20))).text
-    assert "2 workers trained 1m 40s of 1m 49s" in text
+    assert "2 workers trained for 1m 40s of the 1m 49s worker time" in text
     assert "worker 1 70 10 50s 92 %" in text
-    assert "No trial that has ended says how long it trained." in report(study(tmp_path / "bare")).text
+    assert "No finished trial has a training time." in report(study(tmp_path / "bare")).text
 
 
 def forecast(folder, trial_ids, *, test=True):
@@ -475,37 +475,39 @@ def opened(folder, trial_ids=("00000", "00001"), **manifest):
     return folder
 
 
-def test_the_test_block_is_drawn(tmp_path):
+def test_the_test_set_is_drawn(tmp_path):
     page = report(opened(tmp_path / "study"))
     drawn = figures(page)
     traces = {trace["name"]: trace for trace in drawn["chart-forecasts"]["data"] if "name" in trace}
-    assert set(traces) == {"80 % interval", "persistence", "forecast of 00000", "what came"}
-    assert len(traces["what came"]["y"]) == 130
-    assert [words for words, _ in drawn["chart-forecasts"]["views"]] == ["Last 60 days", "Whole block"]
+    assert set(traces) == {"80 % interval", "persistence", "forecast of 00000", "actual"}
+    assert len(traces["actual"]["y"]) == 130
+    assert [words for words, _ in drawn["chart-forecasts"]["views"]] == ["Last 60 days", "Whole test set"]
     assert "The forecast of 00000 has Theil's U 0.7000" in page.text
-    ends = [trace["y"][-1] for trace in drawn["chart-advantages"]["data"]]
+    ends = [trace["y"][-1] for trace in drawn["chart-cumulative-advantage"]["data"]]
     assert ends == pytest.approx([100 * (1 - 0.7**2), 100 * (1 - 0.85**2)], abs=0.01)
-    assert "00000 ends at +51.00 %" in page.text
+    assert "00000: +51.00 %" in page.text
     assert "00000 0.7000 0.7000 0.9877 0.0100 0.7000 0.0200" in page.text
     assert "The curve shows the close" in page.text
 
 
 def test_without_predictions_the_page_says_why_there_is_no_chart(tmp_path):
     text = report(study(tmp_path / "closed")).text
-    assert "The test block has not been opened: no finalist was scored on it." in text
-    assert "No forecast of a finalist is kept, so there is no spread to show." in text
+    assert "The test set has not been opened: no finalist has been scored on it." in text
+    assert "predictions.parquet has no validation forecasts of finalists." in text
     openings = [{"time": "2026-01-02T03:06:00.000+00:00"}]
-    assert "holds no forecast of it" in report(study(tmp_path / "lost", test_openings=openings)).text
+    assert (
+        "predictions.parquet has no forecasts for it" in report(study(tmp_path / "lost", test_openings=openings)).text
+    )
 
 
-def test_several_studies_side_by_side(tmp_path, capsys):
+def test_a_comparison_of_several_studies(tmp_path, capsys):
     first, second = study(tmp_path / "first"), study(tmp_path / "second", data={"sha256": "other"})
     assert main([str(first), str(second)]) == 0
     page = Page((tmp_path / "comparison.html").read_text(encoding="utf-8"))
     assert_self_contained(page)
     assert capsys.readouterr().out == f"{tmp_path / 'comparison.html'}\n"
     assert [cells[0] for cells in page.rows] == ["study", "first", "second"]
-    assert "They differ in prices" in page.text
+    assert "The studies differ in prices, so their scores are not comparable." in page.text
     assert page.text.count("beats 'tomorrow equals today'") >= 2
     assert [trace["name"] for trace in figures(page)["chart-best-curves"]["data"]] == ["first, 00000", "second, 00000"]
     assert main([str(first), str(second), "--output", str(tmp_path / "page.html")]) == 0

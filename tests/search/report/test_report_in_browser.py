@@ -100,7 +100,7 @@ def test_the_leaderboard_is_sorted_by_click_and_by_key(browser, ordinary):
         assert column(page, "hidden size")[-1] == ""
         assert head(page, "hidden size").get_attribute("aria-sort") == "descending"
         assert head(page, "rank").get_attribute("aria-sort") == "none"
-        assert "largest first" in page.locator("#board-said").inner_text()
+        assert "largest first" in page.locator("#board-status").inner_text()
         described = button.get_attribute("aria-describedby")
         assert page.locator(f"#{described}").text_content()
         assert head(page, "hidden size").get_attribute("title").startswith("hidden_size:")
@@ -111,7 +111,7 @@ def test_the_leaderboard_is_filtered_by_text_and_status(browser, ordinary):
         everything = len(column(page, "trial"))
         page.get_by_label("Filter").fill("LSTM dive")
         assert column(page, "trial") == ["10002"]
-        assert page.locator("#board-said").inner_text() == f"1 of {everything} rows."
+        assert page.locator("#board-status").inner_text() == f"1 of {everything} rows."
         page.get_by_label("Filter").fill("")
         page.get_by_role("checkbox", name="baseline").uncheck()
         assert not {"drift", "persistence"} & set(column(page, "trial"))
@@ -138,9 +138,9 @@ def test_a_chart_zooms_by_drag_and_by_button_and_its_heights_follow(browser, ord
         zoomed = shown_range(page, "chart-forecasts", "xaxis")
         assert days[0] < zoomed[0] < zoomed[1] < days[1]
         assert shown_range(page, "chart-forecasts", "yaxis") != heights
-        page.get_by_role("button", name="Whole block").click()
+        page.get_by_role("button", name="Whole test set").click()
         assert shown_range(page, "chart-forecasts", "xaxis")[0] < days[0]
-        assert page.get_by_role("button", name="Whole block").get_attribute("aria-pressed") == "true"
+        assert page.get_by_role("button", name="Whole test set").get_attribute("aria-pressed") == "true"
         assert page.get_by_role("button", name="Last 60 days").get_attribute("aria-pressed") == "false"
         assert page.locator(".modebar, .plotlyjsicon").count() == 0
 
@@ -152,7 +152,7 @@ def drawn_color(page: Page) -> str:
 def test_charts_follow_the_scheme_and_paper_and_keep_their_zoom(browser, ordinary):
     with reading(browser, ordinary) as page:
         light = drawn_color(page)
-        page.get_by_role("button", name="Whole block").click()
+        page.get_by_role("button", name="Whole test set").click()
         days = shown_range(page, "chart-forecasts", "xaxis")
         page.emulate_media(color_scheme="dark")
         page.wait_for_timeout(300)
@@ -183,7 +183,7 @@ def test_every_chart_is_drawn_and_fits(browser, ordinary, width, scheme):
         assert page.locator(".chart").count() >= 9
         page.set_viewport_size({"width": 700, "height": 900})
         page.wait_for_timeout(300)
-        assert page.evaluate("document.getElementById('chart-curves')._fullLayout.width") < 700
+        assert page.evaluate("document.getElementById('chart-learning-curves')._fullLayout.width") < 700
 
 
 STUDIES = {
@@ -200,7 +200,7 @@ STUDIES = {
 def test_studies_with_little_to_show(browser, tmp_path, kind):
     with reading(browser, write_report(study(tmp_path / "study", **STUDIES[kind])), 375) as page:
         assert page.locator("h1").count() == 1
-        assert "The test block has not been opened" in page.locator("main").inner_text()
+        assert "The test set has not been opened" in page.locator("main").inner_text()
 
 
 def test_hostile_names_are_text(browser, tmp_path):
@@ -236,7 +236,7 @@ def test_a_study_that_really_ran(browser, space_file, tmp_path):
     folder = tmp_path / "results" / "small"
     with reading(browser, folder / "report.html") as page:
         assert page.locator("#chart-forecasts .main-svg").count() > 0
-        assert page.locator("#chart-time .main-svg").count() > 0
+        assert page.locator("#chart-worker-timeline .main-svg").count() > 0
     assert main([str(folder), str(study(tmp_path / "other"))]) == 0
     with reading(browser, tmp_path / "results" / "comparison.html", 375) as page:
         assert page.locator("#chart-best-curves .main-svg").count() > 0

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.space.document import Document, SpaceError
+from search.space.document import SpaceDocument, SpaceError
 from search.space.yaml_reader import yaml_text
 
 
-def document(tmp_path: Path, text: str) -> Document:
+def document(tmp_path: Path, text: str) -> SpaceDocument:
     path = tmp_path / "space.yaml"
     path.write_text(text, encoding="utf-8")
-    return Document(str(path))
+    return SpaceDocument(str(path))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_anchors_are_copied(tmp_path: Path) -> None:
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb:\r\n  c: 2\r\n")
-    space = Document(str(path))
+    space = SpaceDocument(str(path))
     assert space.data == {"a": 1, "b": {"c": 2}}
     assert space.where(("b", "c")) == f"{path}:3"
 
@@ -143,4 +143,4 @@ WORDS = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
 def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "round_trip.yaml"
     path.write_text(yaml_text({"key": value, "section": {"inner": value}}), encoding="utf-8", newline="")
-    assert Document(str(path)).data == {"key": value, "section": {"inner": value}}
+    assert SpaceDocument(str(path)).data == {"key": value, "section": {"inner": value}}

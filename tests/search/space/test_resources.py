@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.cluster.demands import Needs
+from search.cluster.demands import ResourceDemands
 from search.space.domains import DomainError, parse_parameter
-from search.space.resources import SHARES, Demand, Rules, larger, least_share
+from search.space.resources import GPU_SHARES, Demand, ResourceRules, double_share, smallest_share
 from search.space.sections import ResourcesConfig
 from search.space.space import load_space
 from stockrnn.dataset.walk_forward import walk_forward
@@ -50,18 +50,18 @@ def space_of(folder: Path, text: str = SPACE):
     ],
 )
 def test_entries_that_match_lay_their_values_over_those_before(tmp_path, point, cpu, gpu):
-    demand = space_of(tmp_path).demands.at({"architecture": "gru", **point})
+    demand = space_of(tmp_path).resource_rules.at({"architecture": "gru", **point})
     assert demand == Demand(cpu=cpu, gpu=gpu)
 
 
 def test_a_demand_knows_the_keys_that_say_so(tmp_path):
-    demand = space_of(tmp_path).demands.at({"hidden_size": 300, "num_layers": 2, "dropout": 0.05})
+    demand = space_of(tmp_path).resource_rules.at({"hidden_size": 300, "num_layers": 2, "dropout": 0.05})
     assert demand.cpu_key == ("resources", "when", 2, "cpu")
     assert demand.gpu_key == ("resources", "when", 1, "gpu")
 
 
 def test_every_kind_of_demand_is_known_and_no_other(tmp_path):
-    kinds = space_of(tmp_path).demands.kinds
+    kinds = space_of(tmp_path).resource_rules.demands
     assert {(kind.cpu, kind.gpu) for kind in kinds} == {
         (2, 0), (2, 0.25), (4, 0.5), (1, 0), (1, 0.25), (1, 0.5),
     }  # fmt: skip
@@ -72,7 +72,7 @@ def test_a_space_says_the_same_when_it_is_written_and_read_again(tmp_path):
     space = space_of(tmp_path)
     again = space_of(tmp_path, space.as_yaml())
     assert again == space
-    assert again.demands.kinds == space.demands.kinds
+    assert again.resource_rules.demands == space.resource_rules.demands
 
 
 NAMES = ("architecture", "hidden_size", "num_layers", "batch_size")
@@ -120,11 +120,11 @@ def test_kinds_are_those_of_all_points(domains, entries):
             return  # a condition on a value outside a domain
     resources = ResourcesConfig.model_validate({"when": entries})
     try:
-        rules = Rules(resources, tuple(parameters.values()))
+        rules = ResourceRules(resources, tuple(parameters.values()))
     except DomainError:
         return  # a condition that holds nowhere: the test of mistakes has those
     found = {rules.at(point) for point in points(tuple(parameters.values()))}
-    assert set(rules.kinds) == found
+    assert set(rules.demands) == found
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_kinds_are_those_of_all_points(domains, entries):
     ],
 )
 def test_how_many_trials_a_machine_holds(demand, machine, fits):
-    assert demand.fitting(machine) == fits
+    assert demand.count_fitting(machine) == fits
 
 
 @pytest.mark.parametrize(
@@ -150,24 +150,24 @@ def test_how_many_trials_a_machine_holds(demand, machine, fits):
     [(1, 16, 1 / 16), (2, 16, 1 / 8), (3, 16, 1 / 4), (8, 16, 1 / 2), (9, 16, 1.0), (99, 16, 1.0)],
 )
 def test_a_measured_share_holds_what_is_needed(needed, memory, share):
-    assert least_share(needed, memory) == share
+    assert smallest_share(needed, memory) == share
 
 
 def test_a_share_that_was_too_small_grows_to_the_whole_gpu():
-    share, seen = SHARES[0], []
+    share, seen = GPU_SHARES[0], []
     while share < 1:
-        share = larger(share)
+        share = double_share(share)
         seen.append(share)
     assert seen == [1 / 8, 1 / 4, 1 / 2, 1.0]
-    assert larger(0.3) == 0.6
-    assert larger(0.6) == 1.0
+    assert double_share(0.3) == 0.6
+    assert double_share(0.6) == 1.0
 
 
 def test_the_documented_demands_are_what_the_text_says(tmp_path):
     text = (Path(__file__).parents[3] / "docs" / "clusters.md").read_text(encoding="utf-8")
     demands = text.split("```yaml\n")[1].split("```")[0]
     space = space_of(tmp_path, SPACE[: SPACE.index("resources")] + demands)
-    assert [space.demands.at({"architecture": "lstm", "hidden_size": size}).gpu for size in (63, 64, 256)] == [
+    assert [space.resource_rules.at({"architecture": "lstm", "hidden_size": size}).gpu for size in (63, 64, 256)] == [
         0,
         0.125,
         0.5,
@@ -180,7 +180,7 @@ AUTO = SPACE[: SPACE.index("resources")] + "resources: {gpu: auto}\n"
 def needs(folder, memory, text=AUTO):
     space = space_of(folder, text)
     splits = walk_forward(3000, folds=3, fold_size=250, test_size=250)
-    return Needs(space, splits, 3000, memory)
+    return ResourceDemands(space, splits, 3000, memory)
 
 
 def test_auto_is_the_cpu_where_there_is_no_gpu(tmp_path):
@@ -198,9 +198,9 @@ def test_auto_is_a_share_that_holds_the_trial_and_its_training_as_a_finalist(tmp
     assert shares == sorted(shares)
     assert shares[0] < shares[1]
     for point, share in zip((small, large), shares, strict=True):
-        assert share in SHARES
-        assert share == 1 or measured.needed(point) <= share * 8 * gb
-        assert share == SHARES[0] or measured.needed(point) > share * 8 * gb / 2
+        assert share in GPU_SHARES
+        assert share == 1 or measured.gpu_memory(point) <= share * 8 * gb
+        assert share == GPU_SHARES[0] or measured.gpu_memory(point) > share * 8 * gb / 2
     assert needs(tmp_path, 80 * gb).at(large).gpu < shares[1]
 
 

@@ -17,7 +17,7 @@ SPACE = "name: study\nspace:\n  architecture: [rnn, lstm]\n"  # what a case adds
 
 def problems_of(path: Path) -> tuple[str, ...]:
     with pytest.raises(SpaceError) as caught:
-        load_space(str(path)).folds(load("nasdaq"))
+        load_space(str(path)).split(load("nasdaq"))
     return caught.value.problems
 
 
@@ -33,19 +33,19 @@ def assert_says(problem: str, path: Path | str, line: int, key: str, words: str)
 # (what is wrong, what is added to SPACE, line, key, words of the message)
 ADDED = [
     ("misspelt section", "serach: {}", 4, "serach", "unknown key | did you mean search?"),
-    ("unknown section", "plotting: {}", 4, "plotting", "unknown key | known are name, data, validation"),
+    ("unknown section", "plotting: {}", 4, "plotting", "unknown key | the known keys are name, data, validation"),
     ("a section's key at the top", "num_samples: 3", 4, "num_samples",
-     "a key of search | write it under search"),
+     "a key of section search | write it under search"),
     ("a parameter at the top", "hidden_size: 3", 4, "hidden_size", "a parameter | write it under space"),
     ("misspelt key of a section", "data:\n  horizn: 5", 5, "data.horizn",
      "unknown key | did you mean horizon?"),
     ("a parameter in a section", "search:\n  dropout: 0.1", 5, "search.dropout", "a parameter | under space"),
-    ("an indented section", "data:\n  search: {}", 5, "data.search", "stands at the top level"),
+    ("an indented section", "data:\n  search: {}", 5, "data.search", "belongs to the top level"),
     ("misspelt parameter", "  hidden_sise: 4", 4, "space.hidden_sise",
      "unknown parameter | did you mean hidden_size?"),
     ("unknown parameter", "  colour: 4", 4, "space.colour",
-     "unknown parameter | known are architecture, head"),
-    ("a section's key in the space", "  horizon: [1, 5]", 4, "space.horizon", "a key of data | under data"),
+     "unknown parameter | the known keys are architecture, head"),
+    ("a section's key in the space", "  horizon: [1, 5]", 4, "space.horizon", "a key of section data | under data"),
     ("null in place of a parameter", "  hidden_size:", 4, "space.hidden_size", "null is no whole number"),
     ("text for a whole number", "data:\n  horizon: '5'", 5, "data.horizon",
      '"5" is no whole number | no quotes'),
@@ -275,7 +275,7 @@ ADDED = [
     ("a misspelt demand", "resources:\n  when:\n  - if: {architecture: gru}\n    gpus: 1", 7,
      "resources.when.0.gpus", "unknown key | did you mean gpu?"),
     ("a condition outside of if", "resources:\n  when:\n  - {if: {architecture: gru}, head: last, gpu: 1}", 6,
-     "resources.when.0.head", "unknown key | write it as a condition: if: {head"),
+     "resources.when.0.head", "unknown key | write it as a condition, if: {head"),
     ("a demand of an unknown parameter", "resources:\n  when:\n  - {if: {architectur: gru}, gpu: 1}", 6,
      "resources.when.0.if.architectur", "unknown parameter | did you mean architecture?"),
     ("a demand of a parameter that is not there", "resources:\n  when:\n  - {if: {head: last}, gpu: 1}", 6,
@@ -385,7 +385,7 @@ WHOLE = [
     ("a word at the top", b"space", 1, "", "is no mapping"),
     ("not YAML", b"space: {]\n", 1, "", "is not YAML"),
     ("not UTF-8", b"name: study\nspace: \xff\xfe", 2, "", "is not UTF-8 | save it as UTF-8"),
-    ("over a megabyte", b"#" * 1_000_001, 1, "", "is larger than the 500000 bytes it may have"),
+    ("over a megabyte", b"#" * 1_000_001, 1, "", "is larger than the limit of 500000 bytes"),
     ("too many values", b"space: [" + b"1, " * 20_000 + b"]", 1, "", "too much data | at most 20,000 values"),
     ("ten thousand brackets", b"seed: 1\nspace: " + b"[" * 10_000, 2, "",
      "nested too deeply | at most 20 levels"),
@@ -438,7 +438,7 @@ def test_a_key_of_a_section_as_an_option_is_told_as_an_option() -> None:
 
 def test_a_folder(tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path)
-    assert_says(problem, tmp_path, 1, "", "is no plain file")
+    assert_says(problem, tmp_path, 1, "", "is not a regular file")
 
 
 def test_the_results_folder_of_another_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -476,13 +476,13 @@ def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
 
     assert (space.name, space.seed, space.num_samples, space.mode) == ("study", 0, 5, "min")  # 4 to 8
     assert [parameter.name for parameter in space.varying] == ["hidden_size"]
-    assert space.longest_sequence == 20
+    assert space.max_sequence_length == 20
 
 
 def test_a_conditional_sequence_length_leaves_the_default_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(SPACE + "  sequence_length: {choice: [5, 10], when: {architecture: rnn}}\n", encoding="utf-8")
-    assert load_space(str(path)).longest_sequence == 20
+    assert load_space(str(path)).max_sequence_length == 20
 
 
 def test_a_point_is_completed_with_the_constants_that_apply(tmp_path: Path) -> None:
@@ -551,11 +551,11 @@ def space_with(path: Path, space: str, data: str = "", validation: str = "") -> 
 def test_folds_count_the_deepest_warm_up(tmp_path: Path, space: str, data: str, warm_up: int) -> None:
     read = space_with(tmp_path / "space.yaml", space + "  sequence_length: [3, 5]\n", data)
     needed = warm_up + 5 + 1 + 2 * 10 + 20  # the warm-up, a window, its target, the folds and the test block
-    splits = read.folds(prices_of(needed))
-    assert read.deepest_warm_up == warm_up
+    splits = read.split(prices_of(needed))
+    assert read.max_warm_up == warm_up
     assert splits.folds[0].train == range(warm_up + 6)
     with pytest.raises(SpaceError) as caught:
-        read.folds(prices_of(needed - 1))
+        read.split(prices_of(needed - 1))
     (problem,) = caught.value.problems
     assert f"need {needed}" in problem or not warm_up
     if warm_up > 1:
@@ -566,10 +566,10 @@ def test_folds_count_the_deepest_warm_up(tmp_path: Path, space: str, data: str, 
 def test_a_sliding_part_may_be_shorter_than_what_features_look_back_over(tmp_path: Path) -> None:
     sliding = ", window: sliding, train_size: 10"
     read = space_with(tmp_path / "space.yaml", "  features: volatility_50\n  sequence_length: 5\n", "", sliding)
-    splits = read.folds(prices_of(50 + 6 + 2 * 10 + 20))
+    splits = read.split(prices_of(50 + 6 + 2 * 10 + 20))
     assert splits.folds[0].train == range(46, 56)  # windows begin at session 50
     with pytest.raises(SpaceError, match="volatility_50 is not defined on the first 50 sessions"):
-        read.folds(prices_of(50 + 5 + 2 * 10 + 20))
+        read.split(prices_of(50 + 5 + 2 * 10 + 20))
 
 
 @pytest.mark.parametrize(
@@ -583,11 +583,11 @@ def test_a_sliding_part_may_be_shorter_than_what_features_look_back_over(tmp_pat
 def test_a_series_lacks_what_a_feature_needs(tmp_path: Path, space: str, data: str, words: str) -> None:
     bare = prices_of(200, COLUMNS[:4])
     with pytest.raises(SpaceError) as caught:
-        space_with(tmp_path / "space.yaml", space, data).folds(bare)
+        space_with(tmp_path / "space.yaml", space, data).split(bare)
     (problem,) = caught.value.problems
     assert words in problem
     for features in ("ohlc", "returns", "technical"):
-        assert space_with(tmp_path / "space.yaml", f"  features: {features}\n").folds(bare).folds
+        assert space_with(tmp_path / "space.yaml", f"  features: {features}\n").split(bare).folds
 
 
 def test_a_volume_that_is_mostly_zero_is_no_input(tmp_path: Path) -> None:
@@ -596,8 +596,8 @@ def test_a_volume_that_is_mostly_zero_is_no_input(tmp_path: Path) -> None:
     with pytest.raises(
         SpaceError, match=r"volume needs a volume; market[.]csv: the volume is 0 on 200 of 200 sessions"
     ):
-        space_with(tmp_path / "space.yaml", "").folds(prices)
-    assert space_with(tmp_path / "space.yaml", "  features: returns\n").folds(prices).folds
+        space_with(tmp_path / "space.yaml", "").split(prices)
+    assert space_with(tmp_path / "space.yaml", "  features: returns\n").split(prices).folds
 
 
 def test_other_series_are_inputs_of_every_trial(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from search.cluster.demands import Needs
-from search.cluster.ray_session import ray_running
+from search.cluster.demands import ResourceDemands
+from search.cluster.ray_session import connect_ray
 from search.results.event_log import read_log
 from search.study.finalists import Finalist
 from search.study.refit import train_afresh
@@ -182,13 +182,13 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
     """One gets validation forecasts of too few days, from which its intervals cannot be read."""
     space = small_space()
     prices = clean(load("nasdaq"))
-    splits = space.folds(prices)
+    splits = space.split(prices)
     finalists = [
         Finalist(rank=rank, trial_id=f"{rank:05d}", point={"architecture": "rnn", "hidden_size": 4}, epochs=1, seeds=1)
         for rank in (1, 2)
     ]
-    with ray_running(None):
-        needs = Needs(space, splits, len(prices), None)
+    with connect_ray(None):
+        needs = ResourceDemands(space, splits, len(prices), None)
         validation = {"00001": np.ones(3), "00002": np.full(60, 2000.0)}
         refitted, failed = train_afresh(
             finalists, needs.at, validation, space, prices, splits, go_on=lambda: True, say=print

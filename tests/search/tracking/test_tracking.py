@@ -1,4 +1,4 @@
-"""Trackers for real: MLflow on a local server, files of TensorBoard and W&B read back; what fails, hangs or dies."""
+"""Real trackers: MLflow on a local server, files of TensorBoard and W&B; trackers that fail, hang or die."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import search.tracking.dispatcher as tracking
-from search.common.credentials import check_address, without_credentials
+from search.common.credentials import check_mlflow_address, strip_credentials
 from search.results.event_log import TrialEnd, read_log
 from search.run import main
 from search.space.space import Space, load_space
@@ -42,6 +42,15 @@ def warnings(text: str) -> list[str]:
     return [line for line in text.splitlines() if "tracking:" in line]
 
 
+@pytest.fixture(autouse=True)
+def _tracker_threads_end() -> Iterator[None]:
+    """Wait for the threads of dropped trackers: two threads must not import MLflow at the same time."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("tracking "):
+            thread.join(30)
+
+
 # addresses, keys and options
 
 
@@ -57,12 +66,12 @@ def warnings(text: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_credentials_are_left_out(text: str, safe: str) -> None:
-    assert without_credentials(text) == safe
+    assert strip_credentials(text) == safe
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:5000", "https://host/x", "file:runs", "sqlite:///mlflow.db"])
 def test_an_address_is_taken(address: str) -> None:
-    assert check_address(address) == address
+    assert check_mlflow_address(address) == address
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,7 @@ def test_an_address_is_taken(address: str) -> None:
 )
 def test_no_address(address: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
-        check_address(address)
+        check_mlflow_address(address)
     assert SECRET not in str(caught.value)
 
 
@@ -87,7 +96,7 @@ def test_no_address(address: str, words: str) -> None:
     ("option", "words"),
     [
         ("mlfow=http://h", "--track mlfow=http://h: tracking.mlfow: unknown key; did you mean mlflow?"),
-        ("comet", "--track comet: tracking.comet: unknown key; known are mlflow, tensorboard, wandb"),
+        ("comet", "--track comet: tracking.comet: unknown key; the known keys are mlflow, tensorboard, wandb"),
         ("mlflow", "--track mlflow: names no address; write --track mlflow=sqlite:///mlflow.db, say"),
         ("tensorboard=x", '--track tensorboard=x: tracking.tensorboard: "x" is neither true nor false'),
         (f"mlflow=ftp://me:{SECRET}@h", '--track mlflow=ftp://h: tracking.mlflow: "ftp://h" is no address of MLflow'),
@@ -125,8 +134,8 @@ def test_a_package_that_is_missing_is_wrong_input(
 def test_a_folder_of_runs_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wandb_like").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    assert not tracking._installed("wandb_like")
-    assert tracking._installed("json")
+    assert not tracking._is_installed("wandb_like")
+    assert tracking._is_installed("json")
 
 
 def test_a_password_stays_with_the_driver(space_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,11 +151,11 @@ def test_a_password_stays_with_the_driver(space_file: Callable[..., Path], capsy
     assert SECRET not in said.out + said.err
 
 
-# the feeds, without a study
+# the trackers without a study
 
 
 def tell(space: Space, folder: Path, *, trials: int = 3, epochs: int = 2) -> float:
-    """Tell the trackers of a made-up study; returns the seconds that the driver lost before its end."""
+    """Send a made-up study to the trackers; return the seconds that the driver spent on it before its end."""
     told = tracking.Tracking(space, folder)
     began = time.monotonic()
     told.begin(MANIFEST)
@@ -187,8 +196,8 @@ def test_a_slow_tracker_loses_epochs_and_says_how_many(
     tracked: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = Slow(0.01)
-    monkeypatch.setattr(tracking, "_tracker", lambda *_: slow)
-    monkeypatch.setattr(tracking, "MOST_WAITING", 8)
+    monkeypatch.setattr(tracking, "_connect", lambda *_: slow)
+    monkeypatch.setattr(tracking, "MAX_QUEUED_REPORTS", 8)
     assert tell(tracked, tmp_path, trials=3, epochs=50) < 0.2
     (line,) = warnings(capsys.readouterr().err)
     dropped = re.fullmatch(
@@ -199,14 +208,16 @@ def test_a_slow_tracker_loses_epochs_and_says_how_many(
     assert [slow.kinds.count(kind) for kind in ("start", "end", "close")] == [3, 3, 1]
 
 
-@pytest.mark.parametrize(("longest", "words"), [(30.0, "not ready 0 seconds after"), (0.0, "no answer for 0 seconds")])
+@pytest.mark.parametrize(
+    ("longest", "words"), [(30.0, "not finished 0 seconds after"), (0.0, "no answer for 0 seconds")]
+)
 def test_a_tracker_that_hangs_is_given_up(
     tracked: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     longest: float, words: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(tracking, "_tracker", lambda *_: time.sleep(1.5) or Slow(0))
-    monkeypatch.setattr(tracking, "LONGEST_CALL", longest)
-    monkeypatch.setattr(tracking, "FINISH", 0.3)
+    monkeypatch.setattr(tracking, "_connect", lambda *_: time.sleep(1.5) or Slow(0))
+    monkeypatch.setattr(tracking, "MAX_CALL_SECONDS", longest)
+    monkeypatch.setattr(tracking, "MAX_FINAL_WAIT", 0.3)
     began = time.monotonic()
     tell(tracked, tmp_path)
     assert time.monotonic() - began < 1
@@ -221,7 +232,7 @@ def test_a_tracker_that_raises_is_given_up_in_one_line_without_a_password(
     def refuse(*_: object) -> None:
         raise RuntimeError(f"no\nway to http://me:{SECRET}@host " + 300 * "x")
 
-    monkeypatch.setattr(tracking, "_tracker", refuse)
+    monkeypatch.setattr(tracking, "_connect", refuse)
     tell(tracked, tmp_path)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("tracking: tensorboard: no way to http://host xxx")
@@ -232,7 +243,7 @@ def test_a_server_that_is_silent_costs_the_driver_nothing(
     small_space: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(tracking, "FINISH", 1.0)
+    monkeypatch.setattr(tracking, "MAX_FINAL_WAIT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         space = small_space(tracking={"mlflow": f"http://127.0.0.1:{silent.getsockname()[1]}"})
         began = time.monotonic()
@@ -240,7 +251,7 @@ def test_a_server_that_is_silent_costs_the_driver_nothing(
         assert lost < 1.5  # of 3,200 reports; the import of MLflow in the thread beside takes its share
         assert time.monotonic() - began - lost < 2
     (line,) = warnings(capsys.readouterr().err)
-    assert "not ready 1 seconds after the study's end" in line
+    assert "not finished 1 seconds after the end of the study" in line
 
 
 def runs_of(uri: str) -> dict[str, Any]:
@@ -449,13 +460,13 @@ def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
         assert process.wait(timeout=60) == 0
         ended = time.time()
     written = (tmp_path / "small" / "manifest.json").stat().st_mtime  # then come the report and the wait for trackers
-    assert ended - written < tracking.FINISH + 8
+    assert ended - written < tracking.MAX_FINAL_WAIT + 8
     assert len(read_log(tmp_path / "small" / "trials.jsonl").ends) == 4
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     said = [line for line in re.split(r"[\r\n]+", text) if "tracking:" in line]
     assert len(said) == 1
-    reason = {"down": "connection refused", "dies": "", "hangs": "(no answer in time|not ready)"}[what]
-    words = rf"tracking: mlflow \(http://127.*\): .*{reason}.*; the study goes on without it *"
+    reason = {"down": "connection refused", "dies": "", "hangs": "(no answer in time|not finished)"}[what]
+    words = rf"tracking: mlflow \(http://127.*\): .*{reason}.*; the study continues without it *"
     assert re.fullmatch(words, said[0])  # a line of its own: the live view around it is whole
 
 

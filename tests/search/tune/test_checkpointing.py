@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from search.tune.checkpointing import Keeper, Standing
+from search.tune.checkpointing import CheckpointPolicy, TrialProgress
 from stockrnn.evaluation.scores import Scores
 from stockrnn.io.files import FileError
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints
@@ -37,7 +37,7 @@ class Still:
 
 
 def standing(epoch=1):
-    return Standing(
+    return TrialProgress(
         forecast=np.arange(3, dtype=np.float32), epoch=epoch, scores=SCORES, loss=0.25, best=SCORES, best_epoch=1,
         seconds=1.5,
     )  # fmt: skip
@@ -46,14 +46,14 @@ def standing(epoch=1):
 def kept(tmp_path, seconds_per_epoch, epochs, *, cost=0.01, rungs=(), every=30.0):
     """The epochs after which checkpoints were written, of a trial of these many seconds an epoch."""
     clock = Clock(cost)
-    keeper = Keeper(Checkpoints(tmp_path / "t", {}), rungs, every, clock)
+    keeper = CheckpointPolicy(Checkpoints(tmp_path / "t", {}), rungs, every, clock)
     training, written = Still(clock), []
     for epoch in range(1, epochs + 1):
         clock.now += seconds_per_epoch
         before = training.states
-        keeper.keep(training, standing(epoch))
+        keeper.write_if_due(training, standing(epoch))
         written += [epoch] * (training.states - before)
-    assert keeper.errors() is None
+    assert keeper.take_errors() is None
     return written
 
 
@@ -83,7 +83,7 @@ def test_no_interval_is_every_epoch(tmp_path):
 def test_where_a_trial_stood_is_exact(tmp_path):
     before = standing()
     checkpoint = Checkpoint(epoch=1, notes={"best_epoch": 1, "seconds": 1.5}, arrays=before.arrays())
-    after = Standing.at(checkpoint)
+    after = TrialProgress.from_checkpoint(checkpoint)
     np.testing.assert_array_equal(after.forecast, before.forecast)
     assert repr(after) == repr(before)
 
@@ -97,4 +97,4 @@ def test_where_a_trial_stood_is_exact(tmp_path):
 )  # fmt: skip
 def test_notes_of_a_stranger_are_refused(notes):
     with pytest.raises(FileError):
-        Standing.at(Checkpoint(epoch=1, notes=notes, arrays=standing().arrays()))
+        TrialProgress.from_checkpoint(Checkpoint(epoch=1, notes=notes, arrays=standing().arrays()))

@@ -125,13 +125,13 @@ def test_the_journal_tells_how_each_trial_ended(small_space, tmp_path):
 
 
 def test_no_more_trials_are_under_way_than_there_is_room_for(small_space, tmp_path):
-    room = [2]
-    searcher = Asked(small_space(), tmp_path / "journal", room=lambda: room[0])
+    limit = [2]
+    searcher = Asked(small_space(), tmp_path / "journal", concurrency_limit=lambda: limit[0])
     assert [bool(searcher.suggest(str(number))) for number in range(4)] == [True, True, False, False]
-    room[0] = 3  # a machine joined
+    limit[0] = 3  # a machine joined
     assert [bool(searcher.suggest(str(number))) for number in range(4, 6)] == [True, False]
     end(searcher, "0", report(1, 1.0, "complete"))
-    room[0] = 1  # two machines went, and none of the two trials that wait for another has ended
+    limit[0] = 1  # two machines went, and none of the two trials that wait for another has ended
     assert searcher.suggest("6") is None
     assert len(read(tmp_path / "journal").trials) == 3
 
@@ -186,7 +186,7 @@ def test_a_study_that_broke_off_goes_on_where_it_was(small_space, tmp_path):
     before._open["3"].set_user_attr("status", "complete")  # and killed before Optuna was told
     ends = [told, ended_as(second, "stopped"), ended_as(fourth)]
     after = OptunaSearcher(small_space(), tmp_path / "journal", ends, {third["trial_id"]: third["point"]})
-    assert (after.notes, after.left) == ([], 3)
+    assert (after.notes, after.remaining_trials) == ([], 3)
     again = after.suggest("anew")
     assert again == third
     assert [after.suggest(f"more{number}")["trial_id"] for number in range(2)] == ["00004", "00005"]
@@ -209,10 +209,10 @@ def test_a_journal_that_is_lost_is_made_anew_from_the_record(small_space, tmp_pa
     proposed = [before.suggest(str(number)) for number in range(4)]
     (tmp_path / "journal").unlink()
     ends = [ended_as(proposed[0], score=0.7), ended_as(proposed[3], "diverged")]
-    broken_off = {trial["trial_id"]: trial["point"] for trial in proposed[1:3]}
-    after = OptunaSearcher(space, tmp_path / "journal", ends, broken_off)
-    assert after.left == space.num_samples - 2
-    rest = [after.suggest(str(number)) for number in range(after.left)]
+    unfinished = {trial["trial_id"]: trial["point"] for trial in proposed[1:3]}
+    after = OptunaSearcher(space, tmp_path / "journal", ends, unfinished)
+    assert after.remaining_trials == space.num_samples - 2
+    rest = [after.suggest(str(number)) for number in range(after.remaining_trials)]
     assert rest[:2] == proposed[1:3]
     everything = [proposed[0], proposed[3], *rest]
     assert sorted(trial["trial_id"] for trial in everything) == [f"{n:05d}" for n in range(space.num_samples)]

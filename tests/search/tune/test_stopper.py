@@ -15,7 +15,7 @@ from search.cli.summary import summary
 from search.results.event_log import TrialEnd
 from search.study.study import Outcome
 from search.terminal.tty import AT_ONCE, INTERRUPTED
-from search.tune.stopper import Ended, Stop, hangups_ignored
+from search.tune.stopper import Stop, StudyStopped, ignore_hangups
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[3]
 def ended(stop):
     try:
         return stop.stop_all()
-    except Ended:
+    except StudyStopped:
         return True
 
 
@@ -33,10 +33,10 @@ def ended(stop):
 def test_the_first_signal_is_noted(number):
     said = []
     stop = Stop(None, lambda: said.append("ending"))
-    with stop.on_signals():
+    with stop.handle_signals():
         assert not ended(stop)
         os.kill(os.getpid(), number)
-        assert (said, stop.signalled, stop.early, ended(stop)) == (["ending"], True, True, True)
+        assert (said, stop.signalled, stop.requested, ended(stop)) == (["ending"], True, True, True)
     assert said == ["ending"]
 
 
@@ -48,7 +48,7 @@ from search.tune.stopper import Stop
 class Destroyed:
     def __del__(self):  # where an exception is shown and forgotten
         os.kill(os.getpid(), {int(number)})
-with Stop(None, lambda: None).on_signals():
+with Stop(None, lambda: None).handle_signals():
     os.kill(os.getpid(), {int(number)})
     Destroyed()
     print("went on")
@@ -59,7 +59,7 @@ with Stop(None, lambda: None).on_signals():
 
 def test_handlers_are_as_they_were_afterwards():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    with hangups_ignored(), Stop(None, print).on_signals():
+    with ignore_hangups(), Stop(None, print).handle_signals():
         pass
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
@@ -68,7 +68,7 @@ def test_under_nohup_a_hangup_is_none():
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         stop = Stop(None, print)
-        with hangups_ignored() as nohup, stop.on_signals(nohup=nohup):
+        with ignore_hangups() as nohup, stop.handle_signals(nohup=nohup):
             os.kill(os.getpid(), signal.SIGHUP)
         assert not stop.signalled
     finally:
@@ -77,11 +77,11 @@ def test_under_nohup_a_hangup_is_none():
 
 def test_a_time_budget_ends_by_the_monotonic_clock_and_is_no_failure():
     stop = Stop(0.05, print)
-    stop.trial_started()
+    stop.note_trial_start()
     assert not ended(stop)
     time.sleep(0.06)
     assert stop.stop_all()
-    assert not stop.early
+    assert not stop.requested
 
 
 def test_a_time_budget_counts_from_the_first_trial_however_long_the_start_took():
@@ -89,11 +89,11 @@ def test_a_time_budget_counts_from_the_first_trial_however_long_the_start_took()
     stop = Stop(25.0, print, clock=lambda: now)
     now += 3600
     assert not ended(stop)
-    stop.trial_started()
+    stop.note_trial_start()
     assert stop.startup == 3600
     now += 20
     assert not ended(stop)
-    stop.trial_started()
+    stop.note_trial_start()
     now += 4.9
     assert not ended(stop)
     now += 0.1
@@ -103,9 +103,9 @@ def test_a_time_budget_counts_from_the_first_trial_however_long_the_start_took()
 
 def test_the_first_reason_counts():
     stop = Stop(None, print)
-    stop.because("no room")
-    stop.because("no luck")
-    assert (stop.reason, stop.early, ended(stop)) == ("no room", True, True)
+    stop.request_stop("no room")
+    stop.request_stop("no luck")
+    assert (stop.reason, stop.requested, ended(stop)) == ("no room", True, True)
 
 
 def test_tunes_snapshot_holds_nothing_of_it():

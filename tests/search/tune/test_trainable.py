@@ -31,7 +31,7 @@ def prices():
 
 
 def told(space, prices, point=POINT):
-    splits = space.folds(prices)
+    splits = space.split(prices)
     return [
         {key: value for key, value in report.items() if key not in ("seconds", "worker", "forecast")}
         | {"forecast": None if report["forecast"] is None else report["forecast"].tolist()}
@@ -111,7 +111,7 @@ def poisoned(prices, first):
 
 def test_the_test_block_tells_the_search_nothing_and_the_finalists_only_their_test_columns(small_space, prices):
     space = small_space()
-    splits = space.folds(prices)
+    splits = space.split(prices)
     other = poisoned(prices, splits.test.start)
     assert told(space, prices) == told(space, other)
     clean, spoilt = (refitted(space, series) for series in (prices, other))
@@ -124,13 +124,13 @@ def test_the_test_block_tells_the_search_nothing_and_the_finalists_only_their_te
 
 def test_training_of_a_finalist_never_sees_the_test_block(small_space, prices):
     space = small_space(data={"source": "nasdaq", "test_size": 1})
-    other = poisoned(prices, space.folds(prices).test.start)  # one session: only the actual close changes
+    other = poisoned(prices, space.split(prices).test.start)  # one session: only the actual close changes
     np.testing.assert_array_equal(refitted(space, prices).forecasts, refitted(space, other).forecasts)
 
 
 def refitted(space, prices):
     """The finalist of the point, with what its trial forecast on validation."""
-    splits = space.folds(prices)
+    splits = space.split(prices)
     told_best = [report["forecast"] for report in reports(space, prices, splits.folds, POINT)]
     validation = [forecast for forecast in told_best if forecast is not None][-1]
     return refit(choose([ended(0, 0.99, 2)], space)[0], space, prices, splits, validation)
@@ -159,7 +159,7 @@ def test_finalists_are_the_best_distinct_configurations_for_their_best_epochs(sm
 
 def test_a_trial_reports_the_forecasts_of_its_best_epoch(small_space, prices):
     space = small_space()
-    splits = space.folds(prices)
+    splits = space.split(prices)
     actual, previous = validation_days(prices, splits.folds, 1)
     for report in reports(space, prices, splits.folds, POINT):
         assert (report["forecast"] is not None) == (report["best_epoch"] == report["epoch"])
@@ -169,7 +169,7 @@ def test_a_trial_reports_the_forecasts_of_its_best_epoch(small_space, prices):
 
 def test_a_finalist_is_trained_for_its_epochs_on_its_seeds_and_leaves_its_forecaster(small_space, prices):
     space = small_space()
-    splits = space.folds(prices)
+    splits = space.split(prices)
     one = refitted(space, prices)
     facts, block = one.forecaster.facts, splits.test
     assert one.forecasts.shape == (2, 40)
@@ -190,12 +190,12 @@ RESUMED = ("resumed_from", "checkpoint_error", "seconds", "worker", "forecast")
 
 def stopped_after(epochs, space, prices, folder, point=POINT, every=0.0):
     """The reports of a trial whose worker dies when the driver has taken these many."""
-    trial = reports(space, prices, space.folds(prices).folds, point, folder, every)
+    trial = reports(space, prices, space.split(prices).folds, point, folder, every)
     return [next(trial) for _ in range(epochs)]
 
 
 def resumed(space, prices, folder, point=POINT):
-    return list(reports(space, prices, space.folds(prices).folds, point, folder, 0.0))
+    return list(reports(space, prices, space.split(prices).folds, point, folder, 0.0))
 
 
 def assert_goes_on(before, after, straight, stop):
@@ -238,7 +238,7 @@ from search.space.space import load_space
 from search.tune.trainable import reports
 from stockrnn.prices.loading import load
 space, prices = load_space(sys.argv[1]), load("nasdaq").rows(np.arange(600))
-splits = space.folds(prices)
+splits = space.split(prices)
 for report in reports(space, prices, splits.folds, json.loads(sys.argv[2]), Path(sys.argv[3]), 0.0):
     kept = report | {"forecast": None if report["forecast"] is None else report["forecast"].tolist()}
     print(json.dumps(kept), flush=True)
@@ -354,7 +354,7 @@ def test_a_full_disk_costs_a_trial_its_checkpoints_and_nothing_else(small_space,
 
 
 def test_a_short_trial_writes_no_checkpoint(small_space, prices, tmp_path):
-    splits = small_space().folds(prices)
+    splits = small_space().split(prices)
     list(reports(small_space(), prices, splits.folds, POINT, tmp_path / "t"))
     assert not (tmp_path / "t").exists()
 
@@ -425,7 +425,7 @@ def tensors():
 
 def test_a_warm_worker_keeps_nothing_of_the_trial_before(small_space, prices, tmp_path):
     space = small_space(scheduler=LONG)
-    folds = space.folds(prices).folds
+    folds = space.split(prices).folds
     trial = TrialTrainable.__new__(TrialTrainable)
     trial._trial_info = None
     before = tensors()

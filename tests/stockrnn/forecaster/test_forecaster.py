@@ -20,13 +20,13 @@ from stockrnn.dataset.config import DataConfig, WindowConfig
 from stockrnn.dataset.walk_forward import Fold
 from stockrnn.dataset.windows import Windows
 from stockrnn.evaluation.conformal import Interval
+from stockrnn.forecaster.files import read_json_object
 from stockrnn.forecaster.forecaster import (
     DOCUMENT,
     WEIGHTS,
     Forecaster,
     ForecasterError,
 )
-from stockrnn.io.files import read_object
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.heads import HEADS
@@ -54,7 +54,7 @@ def trained(prices, *, horizon=1, seeds=2, mode=None, dtype=torch.float32, netwo
     config = NetworkConfig(**(shape | (network or {})))
     training = TrainingConfig(learning_rate=1e-2, batch_size=64)
     *_, last = train(windows, config, training, seeds=seeds, max_epochs=2, mode=mode, dtype=dtype)
-    made = Forecaster.trained(
+    made = Forecaster.from_training(
         windows, last.members, intervals=INTERVALS, persistence_intervals=INTERVALS, rank=2, trial_id="t0007",
         epochs=2, span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=asked,
         metrics={"test_rmse": 12.5, "test_direction_accuracy": math.nan},
@@ -146,18 +146,22 @@ def test_derived_features_and_other_series(tmp_path, beside, features, scaling):
     np.testing.assert_allclose(back.forecast(beside, origins()), expected, rtol=1e-6)
     longest = 59 if features == "technical" else 1
     assert np.isfinite(back.forecast(beside, [longest + 4])).all()  # the first whole window of 5
-    with pytest.raises(ForecasterError, match=f"look back over {longest + 5} sessions end at {longest + 4} to 299"):
+    with pytest.raises(
+        ForecasterError, match=f"needs {longest + 5} sessions; choose origins from {longest + 4} to 299"
+    ):
         back.forecast(beside, [longest + 3])
-    with pytest.raises(ForecasterError, match=f"are too few; this forecaster looks back over {longest + 5}"):
+    with pytest.raises(ForecasterError, match=f"are too few; this forecaster needs {longest + 5}"):
         back.forecast(beside.rows(np.arange(longest + 4)), [longest + 3])
 
 
 def test_columns_that_are_missing_are_named(prices, beside):
     made, _ = trained(beside, asked=ALSO, features=["close", "volume_change"], others=("sp500",))
     without_volume = replace(beside, columns=[*beside.columns[:4], "_", "sp500"])
-    with pytest.raises(ForecasterError, match="volume: missing; this forecaster reads close, volume_change, sp500"):
+    with pytest.raises(
+        ForecasterError, match="volume: missing; the inputs of this forecaster are close, volume_change, sp500"
+    ):
         made.forecast(without_volume, [299])
-    with pytest.raises(ForecasterError, match="sp500: missing; this forecaster reads"):
+    with pytest.raises(ForecasterError, match="sp500: missing; the inputs of this forecaster are"):
         made.forecast(prices, [299])
 
 
@@ -169,7 +173,7 @@ def test_prices_without_volume_suffice_where_no_feature_needs_it(prices):
 
 
 def test_other_series_are_the_same_in_both_places(prices):
-    with pytest.raises(ForecasterError, match=r"facts\.asked\.also: names other series"):
+    with pytest.raises(ForecasterError, match=r"facts\.asked\.also: differs from window"):
         trained(prices, asked=ALSO)
 
 
@@ -178,7 +182,7 @@ def test_weights_of_a_gpu_forecast_on_the_cpu(tmp_path, prices):
     windows = Windows(prices, [FOLD], WindowConfig(sequence_length=5), 1, device="cuda")
     config = NetworkConfig(architecture="lstm", hidden_size=4, output_init="uniform")
     *_, last = train(windows, config, TrainingConfig(), seeds=2, max_epochs=2)
-    made = Forecaster.trained(
+    made = Forecaster.from_training(
         windows, last.members, intervals=INTERVALS, persistence_intervals=INTERVALS, rank=1, trial_id="t", epochs=2,
         span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=DataConfig(),
     )  # fmt: skip
@@ -194,7 +198,7 @@ def test_the_weights_are_a_copy(prices):
         "intervals": (), "persistence_intervals": (), "rank": 1, "trial_id": "t", "epochs": 1,
         "span": ("1999-01-04", "1999-10-18"), "provenance": prices.provenance, "asked": DataConfig(),
     }  # fmt: skip
-    first = Forecaster.trained(windows, next(epochs).members, **facts)
+    first = Forecaster.from_training(windows, next(epochs).members, **facts)
     before = {name: stacked.clone() for name, stacked in first.weights.items()}
     next(epochs)
     assert all(torch.equal(stacked, before[name]) for name, stacked in first.weights.items())
@@ -232,10 +236,10 @@ def test_forecasting_draws_nothing_from_the_callers_generator(prices):
 
 def test_prices_that_do_not_fit(prices):
     made, _ = trained(prices, sequence_length=20)
-    with pytest.raises(ForecasterError, match=r"^nasdaq: 19 sessions are too few; .*over 20"):
+    with pytest.raises(ForecasterError, match=r"^nasdaq: 19 sessions are too few; .*needs 20"):
         made.forecast(prices.rows(np.arange(19)), [18])
     for outside in ([18], [300], [-1]):
-        with pytest.raises(ForecasterError, match=r"^nasdaq: origins .*; choose origins there"):
+        with pytest.raises(ForecasterError, match=r"^nasdaq: origins .*; choose origins from"):
             made.forecast(prices, outside)
     no_volume = replace(prices, columns=prices.columns[:4], values=prices.values[:, :4])
     with pytest.raises(ForecasterError, match=r"^nasdaq: volume: missing; .*; add the column"):
@@ -318,10 +322,10 @@ def test_a_missing_folder(tmp_path):
 def test_a_folder_or_a_pipe_in_place_of_a_file(folder, name):
     (folder / name).unlink()
     (folder / name).mkdir()
-    assert refused(folder, "is no plain file").startswith(f"{folder / name}: ")
+    assert refused(folder, "is not a regular file").startswith(f"{folder / name}: ")
     (folder / name).rmdir()
     os.mkfifo(folder / name)
-    refused(folder, "is no plain file")
+    refused(folder, "is not a regular file")
 
 
 @pytest.mark.parametrize("name", [DOCUMENT, WEIGHTS])
@@ -338,13 +342,13 @@ def test_a_flipped_byte_anywhere_in_the_weights(folder):
         flipped = bytearray(content)
         flipped[position] ^= 1
         (folder / WEIGHTS).write_bytes(flipped)
-        refused(folder, WEIGHTS, "is damaged, or not the file")
+        refused(folder, WEIGHTS, "is damaged, or was not saved")
 
 
 def test_files_of_two_forecasters(folder, tmp_path, prices):
     trained(prices, scaling="standard", seeds=2, network={"architecture": "rnn"})[0].save(tmp_path / "other")
     (folder / WEIGHTS).write_bytes((tmp_path / "other" / WEIGHTS).read_bytes())
-    refused(folder, WEIGHTS, "is damaged, or not the file")
+    refused(folder, WEIGHTS, "is damaged, or was not saved")
     content = (folder / WEIGHTS).read_bytes()
     changed(folder, weights_sha256=sha256(content).hexdigest())
     refused(folder, "has the shape")
@@ -380,7 +384,7 @@ def test_a_pickle_is_not_unpickled(folder, tmp_path, monkeypatch, kind):
     else:
         torch.save({"output.bias": Trap()}, folder / WEIGHTS)
     content = (folder / WEIGHTS).read_bytes()
-    refused(folder, WEIGHTS, "is damaged, or not the file")
+    refused(folder, WEIGHTS, "is damaged, or was not saved")
     changed(folder, weights_sha256=sha256(content).hexdigest())
     refused(folder, WEIGHTS, "cannot be read as safetensors")
     assert not (tmp_path / "unpickled").exists()
@@ -391,14 +395,14 @@ def test_tensors_that_do_not_fit(folder, made):
     renamed = {name.replace("output.bias", "output.bios"): stacked for name, stacked in weights.items()}
     cases = [
         (renamed, "output.bias: is missing"),
-        (weights | {"extra": torch.zeros(2, 1)}, "extra: is no tensor of its network"),
-        (weights | {"\x1b[31m\n": torch.zeros(2, 1)}, "[31m: is no tensor of its network"),
+        (weights | {"extra": torch.zeros(2, 1)}, "extra: is not one of the network"),
+        (weights | {"\x1b[31m\n": torch.zeros(2, 1)}, "[31m: is not one of the network"),
         (weights | {"output.weight": torch.zeros(2, 1, 5)}, "output.weight: has the shape (2, 1, 5)"),
         (weights | {"output.weight": torch.zeros(2, 4)}, "output.weight: has the shape (2, 4)"),
         (weights | {"output.bias": torch.zeros(())}, "output.bias: has the shape ()"),
         ({name: stacked[:1] for name, stacked in weights.items()}, "need (2, "),
-        (weights | {"output.bias": torch.tensor([[0.0], [math.nan]])}, "output.bias: has numbers that are not finite"),
-        (weights | {"output.bias": torch.tensor([[0.0], [math.inf]])}, "output.bias: has numbers that are not finite"),
+        (weights | {"output.bias": torch.tensor([[0.0], [math.nan]])}, "output.bias: has values that are not finite"),
+        (weights | {"output.bias": torch.tensor([[0.0], [math.inf]])}, "output.bias: has values that are not finite"),
         ({name: stacked.half() for name, stacked in weights.items()}, "float32"),
         (weights | {"output.bias": weights["output.bias"].double()}, "float32"),
         ({name: stacked.long() for name, stacked in weights.items()}, "float32"),
@@ -415,7 +419,7 @@ def test_the_same_is_refused_where_a_forecaster_is_made(made):
             replace(made, weights=weights)
     with pytest.raises(ForecasterError, match="there are no seeds"):
         replace(made, weights={name: stacked[:0] for name, stacked in made.weights.items()})
-    with pytest.raises(ForecasterError, match=r"^output.bias: has numbers that are not finite"):
+    with pytest.raises(ForecasterError, match=r"^output.bias: has values that are not finite"):
         replace(made, weights={**made.weights, "output.bias": torch.full((2, 1), math.nan)})
     with pytest.raises(ForecasterError, match=r"^scaling: "):
         replace(made, scaling=made.scaling.model_copy(update={"scales": ()}))
@@ -424,8 +428,8 @@ def test_the_same_is_refused_where_a_forecaster_is_made(made):
 def test_a_forecaster_comes_from_one_fold(prices):
     windows = Windows(prices, [FOLD, FOLD], WindowConfig(sequence_length=5), 1)
     *_, last = train(windows, NetworkConfig(architecture="rnn"), TrainingConfig(), seeds=1, max_epochs=1)
-    with pytest.raises(ValueError, match="one fold, not from 2"):
-        Forecaster.trained(
+    with pytest.raises(ValueError, match="trained on exactly one fold"):
+        Forecaster.from_training(
             windows, last.members, intervals=(), persistence_intervals=(), rank=1, trial_id="t", epochs=1,
             span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=DataConfig(),
         )  # fmt: skip
@@ -440,12 +444,12 @@ def test_a_forecaster_comes_from_one_fold(prices):
         ({"format": "1"}, "format: "),
         ({"format": True}, "format: "),
         ({"format": ...}, "format: Field required"),
-        ({"surprise": 1}, "surprise: is no known name"),
-        ({"\x1b[2J\n": 1}, "[2J: is no known name"),
-        ({"network__cell": "gru"}, "network.cell: is no known name"),
-        ({"scaling__power": 2.0}, "scaling.power: is no known name"),
-        ({"facts__data__path": "../../x"}, "facts.data.path: is no known name"),
-        ({"weights": "../../weights.pt"}, "weights: is no known name"),
+        ({"surprise": 1}, "surprise: unknown key"),
+        ({"\x1b[2J\n": 1}, "[2J: unknown key"),
+        ({"network__cell": "gru"}, "network.cell: unknown key"),
+        ({"scaling__power": 2.0}, "scaling.power: unknown key"),
+        ({"facts__data__path": "../../x"}, "facts.data.path: unknown key"),
+        ({"weights": "../../weights.pt"}, "weights: unknown key"),
         ({"horizon": ...}, "horizon: Field required"),
         ({"horizon": 0}, "horizon: "),
         ({"horizon": "1"}, "horizon: "),
@@ -459,10 +463,10 @@ def test_a_forecaster_comes_from_one_fold(prices):
         ({"window__sequence_length": 10**9}, "window.sequence_length: "),
         ({"window__features": ["close", "secret"]}, "window.features: "),
         ({"window__features": ["close"]}, "scaling: 1 inputs need 1 offsets and scales, not 5 and 5"),
-        ({"window__others": ["^GSPC"]}, "facts.asked.also: names other series than window.others"),
+        ({"window__others": ["^GSPC"]}, "facts.asked.also: differs from window.others"),
         ({"facts__asked": ...}, "facts.asked: Field required"),
         ({"facts__asked__also": [{"source": "sp500", "lag": 99}]}, "facts.asked.also.0.lag: "),
-        ({"facts__asked__shell": "rm"}, "facts.asked.shell: is no known name"),
+        ({"facts__asked__shell": "rm"}, "facts.asked.shell: unknown key"),
         ({"window__features": ["close", "volatility_501"]}, "window.features: "),
         ({"window__scaling": "relative"}, "scaling: relative fits nothing"),
         ({"scaling__scales": [1.0] * 4}, "scaling: 5 inputs need 5 offsets and scales, not 5 and 4"),
@@ -493,9 +497,9 @@ def test_a_document_that_does_not_fit(folder, changes, words):
     ("text", "words"),
     [
         ("", "cannot be read as JSON"),
-        ("[1, 2]", "is no JSON object"),
-        ("null", "is no JSON object"),
-        ("1", "is no JSON object"),
+        ("[1, 2]", "is not a JSON object"),
+        ("null", "is not a JSON object"),
+        ("1", "is not a JSON object"),
         ("[" * 100_000, "cannot be read as JSON"),
         ('{"a":' * 50_000, "cannot be read as JSON"),
         ('{"horizon": NaN}', "cannot be read as JSON (NaN"),
@@ -536,7 +540,7 @@ def test_a_document_holds_no_file_name_and_no_unknown_number(folder):
     assert document["facts"]["data"]["source"] == "nasdaq"
     assert WEIGHTS not in json.dumps(document)
     assert document["facts"]["versions"]["torch"] == torch.__version__
-    assert read_object(folder / DOCUMENT, 10**6) == document
+    assert read_json_object(folder / DOCUMENT, 10**6) == document
 
 
 def test_saving_again_replaces_and_a_failed_save_leaves_the_old(folder, made, prices):

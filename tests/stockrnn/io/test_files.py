@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from stockrnn.io.files import TEMPORARY, write_atomic
+from stockrnn.io.files import TEMPORARY_NAME, write_atomic
 
 
 def names(folder):
@@ -76,6 +76,6 @@ def test_the_name_of_an_unfinished_file_is_known_and_no_other_is(tmp_path, monke
     for _ in range(2):
         write_atomic(tmp_path / "file", b"new")
     assert len(set(seen)) == 2
-    assert all(map(TEMPORARY.fullmatch, seen))
+    assert all(map(TEMPORARY_NAME.fullmatch, seen))
     for name in ("file.part", ".file.part", ".stream.arrows", f".{1:032x}.party", f"x.{1:032x}.part"):
-        assert not TEMPORARY.fullmatch(name)
+        assert not TEMPORARY_NAME.fullmatch(name)

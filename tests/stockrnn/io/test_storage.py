@@ -5,8 +5,17 @@ import os
 import pytest
 
 from stockrnn.io.files import FileError
-from stockrnn.io.storage import RemoteFolder, StorageError, beside, check_url, copied, folder_at, is_url, joined
-from stockrnn.training.checkpoint import Checkpoint, Checkpoints, forget
+from stockrnn.io.storage import (
+    RemoteFolder,
+    StorageError,
+    check_url,
+    is_url,
+    join_path,
+    local_copy,
+    open_folder,
+    parent_url,
+)
+from stockrnn.training.checkpoint import Checkpoint, Checkpoints, delete_checkpoints
 
 
 @pytest.fixture(params=["path", "url"])
@@ -15,7 +24,7 @@ def place(request, tmp_path):
 
 
 def test_files_are_whole_and_listed_and_go(place):
-    folder = folder_at(place)
+    folder = open_folder(place)
     assert folder.names() == {}
     folder.write("one", b"first")
     folder.write("two", b"second")
@@ -41,21 +50,21 @@ def test_checkpoints_behind_a_url_are_those_of_a_path(place):
     kept = Checkpoints(place, facts)
     for epoch in (1, 2, 5):
         kept.write(Checkpoint(epoch=epoch, notes={}, arrays={"weights": arrays["weights"] * epoch}))
-    assert sorted(folder_at(place).names()) == ["000000002.safetensors", "000000005.safetensors"]
-    folder_at(place).write("000000005.safetensors", b"torn")
+    assert sorted(open_folder(place).names()) == ["000000002.safetensors", "000000005.safetensors"]
+    open_folder(place).write("000000005.safetensors", b"torn")
     again = Checkpoints(place, facts)
     (found,) = again.read(arrays)
     assert found.epoch == 2
     np.testing.assert_array_equal(found.arrays["weights"], arrays["weights"] * 2)
-    assert again.refused[0].startswith("000000005.safetensors: ")
-    assert forget(place) is None
-    assert folder_at(place).names() == {}
+    assert again.rejected[0].startswith("000000005.safetensors: ")
+    assert delete_checkpoints(place) is None
+    assert open_folder(place).names() == {}
 
 
 def test_places_are_joined_and_a_query_stays_behind():
-    assert joined("results", "all", "report.html") == os.path.join("results", "all", "report.html")
-    assert joined("s3://b/results/?region=eu", "all") == "s3://b/results/all?region=eu"
-    assert beside("s3://b/results/all?region=eu") == "s3://b/results?region=eu"
+    assert join_path("results", "all", "report.html") == os.path.join("results", "all", "report.html")
+    assert join_path("s3://b/results/?region=eu", "all") == "s3://b/results/all?region=eu"
+    assert parent_url("s3://b/results/all?region=eu") == "s3://b/results?region=eu"
     assert is_url("s3://b/x")
     assert not is_url("results/s3")
 
@@ -63,9 +72,9 @@ def test_places_are_joined_and_a_query_stays_behind():
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("s3://AKIA:secret@b/x", "holds a user or password"),
-        ("s3://b/x?secret_key=secret", "holds a key"),
-        ("s3://", "names no bucket"),
+        ("s3://AKIA:secret@b/x", "contains a user or password"),
+        ("s3://b/x?secret_key=secret", "contains a key"),
+        ("s3://", "has no bucket"),
         ("nonsense://b/x", "cannot be used"),
     ],
 )
@@ -79,14 +88,14 @@ def test_a_url_that_cannot_serve_is_one_line_without_its_secret(url, says):
 
 def test_what_a_bucket_refuses_is_one_line(bucket):
     with pytest.raises(StorageError, match=r"^s3://nobody-has-it/x: cannot be used \(.*does not exist\)$"):
-        folder_at("s3://nobody-has-it/x").write("file", b"")
+        open_folder("s3://nobody-has-it/x").write("file", b"")
 
 
 def test_a_copy_holds_what_is_wanted_and_goes(bucket):
     storage = RemoteFolder(f"{bucket}/all")
     for name in ("manifest.json", "forecasters/1/forecaster.json", "report.html"):
         storage.write(name, name.encode())
-    with copied(storage.place, lambda name: name != "report.html") as folder:
+    with local_copy(storage.place, lambda name: name != "report.html") as folder:
         assert folder.name == "all"
         assert (folder / "forecasters" / "1" / "forecaster.json").read_bytes() == b"forecasters/1/forecaster.json"
         assert not (folder / "report.html").exists()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from stockrnn.training.checkpoint import Checkpoint, Checkpoints, forget
+from stockrnn.training.checkpoint import Checkpoint, Checkpoints, delete_checkpoints
 
 FACTS = {"architecture": "gru", "learning_rate": 1e-3, "folds": [[0, 100], [100, 120]]}
 
@@ -32,7 +32,7 @@ def write(folder, *epochs, facts=FACTS):
 
 def read(folder, facts=FACTS, like=None):
     kept = Checkpoints(folder, facts)
-    return list(kept.read(arrays(0) if like is None else like)), kept.refused
+    return list(kept.read(arrays(0) if like is None else like)), kept.rejected
 
 
 def names(folder):
@@ -61,18 +61,18 @@ def test_numbers_that_are_not_finite_are_kept(tmp_path):
 
 def test_without_a_folder_there_is_nothing_to_read_and_nothing_to_forget(tmp_path):
     assert read(tmp_path / "none") == ([], [])
-    assert forget(tmp_path / "none") is None
+    assert delete_checkpoints(tmp_path / "none") is None
 
 
 def test_forgotten_checkpoints_are_gone(tmp_path):
     write(tmp_path / "t", 1, 2)
-    assert forget(tmp_path / "t") is None
+    assert delete_checkpoints(tmp_path / "t") is None
     assert names(tmp_path) == []
 
 
 def test_one_that_cannot_be_forgotten_is_named(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    assert forget(tmp_path / "file") == f"{tmp_path / 'file'}: cannot be removed (Not a directory)"
+    assert delete_checkpoints(tmp_path / "file") == f"{tmp_path / 'file'}: cannot be deleted (Not a directory)"
 
 
 def damaged(content):
@@ -127,7 +127,7 @@ def test_after_a_fall_back_the_whole_one_stays_and_the_damaged_goes(tmp_path):
 )
 def test_a_checkpoint_of_another_training_is_refused(tmp_path, facts, differing):
     write(tmp_path / "t", 3, facts=facts)
-    expected = f"000000003.safetensors: is of another training: other {differing}"
+    expected = f"000000003.safetensors: belongs to another training, with other {differing}"
     found, refused = read(tmp_path / "t")
     assert found == []
     assert set(refused[0].removeprefix(expected[: -len(differing)]).split(", ")) == set(differing.split(", "))
@@ -253,4 +253,4 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_one_no_older_than_the_last
         assert found[0].epoch >= said[-1]
         for each in found:
             assert (each.arrays["weights"] == each.epoch).all()
-        assert forget(folder) is None
+        assert delete_checkpoints(folder) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.tune.patches.actors import replaced
+from search.tune.patches.actors import list_patches
 from search.tune.patches.registry import INTERNALS, VERSIONS
 
 ROOT = Path(__file__).parents[4]
@@ -49,7 +49,7 @@ def test_a_replaced_name_is_still_looked_up(internal):
 
 def test_every_replacement_has_an_entry():
     listed = {internal.target.rpartition(":")[2] for internal in REPLACED}
-    assert {theirs.__name__ for _, theirs, _ in replaced(None, None)} == listed
+    assert {theirs.__name__ for _, theirs, _ in list_patches(None, None)} == listed
 
 
 @pytest.mark.parametrize("package", VERSIONS)

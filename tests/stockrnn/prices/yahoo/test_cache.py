@@ -280,7 +280,7 @@ def test_a_damaged_file_is_downloaded_again(market, folder):
     truncated(folder / WHOLE.file)
     prices = load_yahoo(folder)
     (text,) = texts(prices)
-    assert re.fullmatch(r".*\.parquet: is no whole Parquet file; the series was downloaded again", text)
+    assert re.fullmatch(r".*\.parquet: is not a complete Parquet file; the series was downloaded again", text)
     assert cache.read(folder, WHOLE).sha256 == prices.sha256
 
 

@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
+from search.cost.estimate import estimate_cost
+from search.cost.stalls import MIN_FIRST_REPORT, MIN_WORKER_START, Job, Limits, StallLimits, StallWatch, stall_message
+from search.cost.workload import Workload
 from search.results.event_log import Record
-from search.space.cost import Work, estimate
-from search.space.stalls import FIRST_REPORT, WORKER_START, Job, Limits, StallLimits, StallWatch, no_progress
 from search.study.finalists import Finalist
 from search.terminal.progress import Progress
 from stockrnn.prices.cleaning import clean
@@ -28,7 +29,7 @@ class Driver:
         for _ in range(round(seconds / step)):
             self.time += step
             if self.watch.step():
-                found |= self.watch.stalled(jobs)
+                found |= self.watch.find_stalled(jobs)
         return found
 
 
@@ -47,23 +48,23 @@ def test_a_job_without_progress_stalls_once_for_each_limit():
 def test_a_report_begins_the_time_anew_and_ends_the_patience_with_the_first():
     driver, jobs = Driver(), {"00000": job()}
     assert driver.run(55, jobs) == {}
-    driver.watch.progressed("00000")
+    driver.watch.record_progress("00000")
     assert driver.run(9, jobs) == {}
-    driver.watch.progressed("00000")
+    driver.watch.record_progress("00000")
     assert driver.run(9, jobs) == {}
     assert driver.run(3, jobs) == {"00000": 10}
 
 
 def test_a_report_before_the_first_look_counts():
     driver = Driver()
-    driver.watch.progressed("00000")
+    driver.watch.record_progress("00000")
     assert driver.run(13, {"00000": job()}) == {"00000": 10}
 
 
 def test_another_worker_begins_the_time_anew():
     driver = Driver()
     driver.run(5, {"00000": job()})
-    driver.watch.progressed("00000")
+    driver.watch.record_progress("00000")
     assert driver.run(9, {"00000": job()}) == {}
     assert driver.run(55, {"00000": job(worker=2)}) == {}
     assert driver.run(9, {"00000": job(worker=2)}) == {"00000": 60}
@@ -77,7 +78,7 @@ def test_a_driver_that_was_suspended_blames_nobody(times):
     for _ in range(times):
         driver.time += 3600
         assert driver.run(0.1, jobs) == {}
-    assert driver.watch.silent().get("00000", 0) <= 3 + times
+    assert driver.watch.silent_jobs().get("00000", 0) <= 3 + times
     assert driver.run(150, jobs) == {"00001": 150}, "the time that counts goes on"
 
 
@@ -89,10 +90,10 @@ def test_null_watches_nobody():
 @pytest.mark.parametrize("timeout", [None, 1, 600, 5000])
 def test_limits_are_the_timeout_or_twenty_times_the_prediction(small_space, monkeypatch, timeout):
     space = small_space(search={"stall_timeout": timeout}, resources={"cpu": 0.5})
-    limits = StallLimits(space, space.folds(clean(load("nasdaq"))))
+    limits = StallLimits(space, space.split(clean(load("nasdaq"))))
     finalist = Finalist(rank=1, trial_id="00000", point=POINT, epochs=3, seeds=1)
     for predicted in (0.001, 100.0):
-        monkeypatch.setattr(Work, "seconds", predicted)
+        monkeypatch.setattr(Workload, "seconds", predicted)
         shared = 20 * predicted / 0.5  # half a core takes twice as long
         found = [
             limits.trial(POINT).later,
@@ -103,7 +104,12 @@ def test_limits_are_the_timeout_or_twenty_times_the_prediction(small_space, monk
         if timeout is None:
             assert found == [None] * 6
         else:
-            least = [shared, max(shared, FIRST_REPORT), *[max(3 * shared, FIRST_REPORT)] * 2, *[WORKER_START] * 2]
+            least = [
+                shared,
+                max(shared, MIN_FIRST_REPORT),
+                *[max(3 * shared, MIN_FIRST_REPORT)] * 2,
+                *[MIN_WORKER_START] * 2,
+            ]
             assert found == [max(timeout, seconds) for seconds in least]
 
 
@@ -114,22 +120,22 @@ def test_the_prediction_is_that_of_the_dry_run(small_space):
         space=point, search={"num_samples": 3, "finalists": 0, "stall_timeout": 1}, resources={"cpu": 0.01},
         scheduler={"max_epochs": 1000, "grace_period": 1000},
     )  # fmt: skip
-    splits = space.folds(clean(load("nasdaq")))
-    said = estimate(space, splits)
+    splits = space.split(clean(load("nasdaq")))
+    said = estimate_cost(space, splits)
     epoch = StallLimits(space, splits).trial(point).later / 20 * 0.01
-    assert epoch * said.epochs.likely == pytest.approx(said.seconds)
+    assert epoch * said.epochs.expected == pytest.approx(said.seconds)
 
 
 def test_a_silent_trial_is_shown(small_space, tmp_path, capsys):
     driver, jobs = Driver(), {f"{number:05d}": job(first=1000) for number in range(7)}
     progress = Progress(small_space(), Record(tmp_path / "trials.jsonl"), {})
-    progress.watch = driver.watch
     driver.run(58, jobs)
-    driver.watch.progressed("00002")
-    progress.look(force=True)
-    assert "no report" not in capsys.readouterr().err
-    driver.run(4, jobs)
-    progress.look(force=True)
+    driver.watch.record_progress("00002")
+    with progress.show_stalls(driver.watch):
+        progress.look(force=True)
+        assert "no report" not in capsys.readouterr().err
+        driver.run(4, jobs)
+        progress.look(force=True)
     shown = "; ".join(f"0000{number}: no report for 1m 01s" for number in (0, 1, 3, 4))
     assert f"; {shown}; and 2 more; " in capsys.readouterr().err
 
@@ -137,9 +143,9 @@ def test_a_silent_trial_is_shown(small_space, tmp_path, capsys):
 def test_a_silence_is_shown_before_its_limit():
     driver = Driver()
     driver.run(1.2, {"00000": job(first=8)})
-    silences = [bool(driver.watch.silent()) or driver.run(1, {"00000": job(first=8)}) for _ in range(6)]
+    silences = [bool(driver.watch.silent_jobs()) or driver.run(1, {"00000": job(first=8)}) for _ in range(6)]
     assert silences == [*itertools.repeat({}, 4), True, True]
 
 
 def test_the_message_says_how_long():
-    assert no_progress(600.0) == "no progress for 600 s"
+    assert stall_message(600.0) == "no progress for 600 s"

@@ -11,7 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from search.cli.dry_run import plan
-from search.space.cost import epochs, estimate, work
+from search.cost.estimate import estimate_cost, estimate_epochs
+from search.cost.workload import epoch_workload
 from search.tune.asha import FiniteASHA
 from stockrnn.dataset.windows import Windows
 from stockrnn.prices.loading import load
@@ -58,18 +59,18 @@ def trained(space, seed, *, lasting):
 )
 def test_the_likely_epochs_are_those_of_asha(small_space, trials, scheduler):
     space = small_space(search={"num_samples": trials}, scheduler=scheduler)
-    found = epochs(space)
+    found = estimate_epochs(space)
     anew, lasting = ([trained(space, seed, lasting=lasts) for seed in range(60)] for lasts in (False, True))
-    assert found.likely == pytest.approx(statistics.mean(anew), rel=0.05)
-    assert found.likely == pytest.approx(statistics.mean(lasting), rel=0.25)  # the good survive, so more of them do
-    assert found.least <= min(anew + lasting)
-    assert max(anew + lasting) <= found.most
+    assert found.expected == pytest.approx(statistics.mean(anew), rel=0.05)
+    assert found.expected == pytest.approx(statistics.mean(lasting), rel=0.25)  # the good survive, so more of them do
+    assert found.minimum <= min(anew + lasting)
+    assert max(anew + lasting) <= found.maximum
 
 
 def test_patience_may_end_trials_before_the_first_rung(small_space):
     space = small_space(search={"num_samples": 10}, scheduler={"max_epochs": 30, "grace_period": 9, "patience": 3})
-    assert epochs(space).least == 40
-    assert epochs(space).most == 300
+    assert estimate_epochs(space).minimum == 40
+    assert estimate_epochs(space).maximum == 300
 
 
 @pytest.mark.parametrize("head", ["last", "flatten", "mean", "attention"])
@@ -77,12 +78,14 @@ def test_patience_may_end_trials_before_the_first_rung(small_space):
 def test_operations_are_those_that_pytorch_counts(small_space, architecture, head):
     space = small_space(space={"architecture": architecture, "head": head, "hidden_size": 24, "num_layers": 2})
     prices = load("nasdaq").rows(np.arange(600))
-    splits = space.folds(prices)
+    splits = space.split(prices)
     window, network, training = space.configurations(
         {"architecture": architecture, "head": head, "hidden_size": 24, "num_layers": 2}
     )
     windows = Windows(prices, splits.folds, window, space.data.horizon)
-    said = work(window, network, training, [len(fold.train) for fold in splits.folds], 30, 2, space.data.horizon)
+    said = epoch_workload(
+        window, network, training, [len(fold.train) for fold in splits.folds], 30, 2, space.data.horizon
+    )
     in_place = {torch.ops.aten.baddbmm_: lambda _, left, right, **__: 2 * math.prod(left) * right[2]}
     with FlopCounterMode(display=False, custom_mapping=in_place) as counted:
         next(train(windows, network, training, seeds=2, max_epochs=1, mode="batched"))
@@ -91,14 +94,14 @@ def test_operations_are_those_that_pytorch_counts(small_space, architecture, hea
 
 def test_without_prices_there_is_a_plan_and_a_cost_only_where_the_sizes_are_known(small_space):
     sliding = small_space()
-    assert estimate(sliding, None) is not None
+    assert estimate_cost(sliding, None) is not None
     text = plan(sliding, None, None)
     assert "none yet: no dates" in text
     assert "each trained on the 120 sessions before it" in text
     assert "of a CPU core" in text
     assert "of a GPU" not in text
     growing = small_space(validation={"window": "expanding", "train_size": None})
-    assert estimate(growing, None) is None
+    assert estimate_cost(growing, None) is None
     assert "not known without prices" in plan(growing, None, None)
 
 
@@ -108,11 +111,11 @@ def test_a_gpus_hours_are_said_to_be_assumed(small_space):
 
 
 def test_more_of_anything_costs_more(small_space):
-    base = estimate(small_space(), None).operations
+    base = estimate_cost(small_space(), None).operations
     for changes in (
         {"search": {"num_samples": 12}},
         {"validation": {"seeds": 4}},
         {"validation": {"train_size": 240}},
         {"scheduler": {"max_epochs": 8, "grace_period": 8}},
     ):
-        assert estimate(small_space(**changes), None).operations > 1.3 * base, changes
+        assert estimate_cost(small_space(**changes), None).operations > 1.3 * base, changes
