@@ -196,7 +196,8 @@ def test_the_exit_codes_are_those_of_the_command():
 def test_what_may_change_in_a_study_that_goes_on_is_named():
     from search.results.resume import FREE
 
-    (sentence,) = re.findall(r"^`search\.num_samples`.*?so they may\.", read("faults.md"), re.S | re.M)
+    page = read("faults.md")
+    (sentence,) = re.findall(r"^You can change `search\.num_samples`.*?score of a trial\.", page, re.S | re.M)
     assert set(re.findall(r"`([\w.]+)`", sentence)) == set(FREE)
 
 

@@ -1,7 +1,7 @@
 """Write one page that compares several studies: verdicts, best trials and their learning curves."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def _build_row(name: str, study: Findings) -> dict[str, Any]:
 
 def _find_differences(studies: Sequence[Findings]) -> list[str]:
     """Return the settings in which the studies differ, which make their scores incomparable."""
-    settings = {
+    settings: dict[str, Callable[[Findings], Any]] = {
         "prices": lambda study: study.manifest["data"].get("sha256"),
         "folds": lambda study: study.manifest["folds"],
         "test set": lambda study: study.manifest["test"],

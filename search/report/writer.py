@@ -34,7 +34,7 @@ from search.space.document import SpaceError
 from search.space.parameters import FIELDS
 from stockrnn.io.storage import RemoteFolder, is_url, join_path, local_copy, parent_url
 
-__all__ = ["main", "write_report"]
+__all__ = ["main", "write_final_report", "write_report"]
 
 DONE, NO_REPORT = 0, 2
 MAX_MESSAGES = 100
@@ -79,6 +79,21 @@ def write_report(folder: Path) -> Path:
         forecasts=forecasts, advantage=advantage, curves=curves, importance=importance, coordinates=coordinates,
         slices=slices, folds=folds, spread=spread, workers=workers,
     )  # fmt: skip
+
+
+def write_final_report(folder: Path) -> None:
+    """Write the report at the end of a study; a bug in the report is printed in one line and does not end the study."""
+    try:
+        write_report(folder)
+    except (OSError, UserError):
+        raise
+    except Exception as error:
+        reason = one_line(f"{type(error).__name__}: {error}")
+        print(
+            f"{folder / 'report.html'}: internal error ({reason}); all other results are saved; "
+            f"python -m search.report {folder} shows the traceback",
+            file=sys.stderr,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,12 +25,12 @@ def test_workers_without_a_working_pytorch_stop_the_study_with_the_cause(tmp_pat
     assert {end.status for end in ends} <= {"failed", "interrupted"}
     assert {end.message for end in failed} == {"ImportError: libcudart.so.13: cannot open shared object file"}
     [line] = err.splitlines()
-    assert line == f"the first 5 trials failed alike: {failed[0].message}"
+    assert line == f"the first 5 trials failed with the same error: {failed[0].message}"
     assert studies.manifest(folder)["failure"] == line
     assert not studies.manifest(folder)["test_openings"]
     assert all(trial.state.is_finished() for trial in studies.journal(folder))
 
     out, _ = studies.run("--resume", folder, "--quiet")  # with PyTorch mended the others are tried
-    assert f"12 trials ({len(failed)} before it was resumed)" in out
+    assert f"12 trials ({len(failed)} before the resume)" in out
     statuses = [end.status for end in read_ends(folder / "trials.jsonl")]
     assert statuses.count("complete") == 12 - len(failed)

@@ -56,7 +56,7 @@ def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_pat
 DIES_ONCE = """
 import os, signal, sys
 
-import search.tune.tuner
+import search.study.ray_executor
 from search.run import main
 from search.tune.trainable import TrialTrainable
 
@@ -72,7 +72,7 @@ class DiesOnce(TrialTrainable):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-search.tune.tuner.TrialTrainable = DiesOnce
+search.study.ray_executor.TrialTrainable = DiesOnce
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -114,7 +114,7 @@ def test_a_trial_whose_workers_keep_dying_fails_alone(tmp_path):
     ends = {end.trial_id: end for end in read_ends(folder / "trials.jsonl")}
     assert (ends[target].status, ends[target].message) == ("failed", "its worker died (2 times)")
     assert [end.status for name, end in sorted(ends.items()) if name != target] == ["complete"] * 11
-    assert f"{target}: its worker died; it goes on with another worker" in err
+    assert f"{target}: its worker died; the trial continues with another worker" in err
     assert studies.leaderboard(folder)[target]["status"] == "failed"
 
 

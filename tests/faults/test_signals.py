@@ -43,7 +43,7 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
 
     out, _ = studies.run("--resume", folder, "--quiet")
     studies.assert_whole(folder, 4)
-    assert f"4 trials ({len(before)} before it was resumed)" in out
+    assert f"4 trials ({len(before)} before the resume)" in out
     after = {end.trial_id: end.scores for end in read_ends(folder / "trials.jsonl")}
     assert before.items() <= after.items()
 

@@ -25,7 +25,7 @@ from search.cost.stalls import Job, StallLimits, StallWatch, stall_message
 from search.space.resources import double_share
 from search.tune.patches.lean import LeanController, replacements
 from search.tune.stopper import StudyStopped
-from search.tune.trainable import GpuMemoryError
+from search.tune.trial import GpuMemoryError
 
 __all__ = ["MemoryLostError", "StalledError", "list_patches", "patch_tune"]
 

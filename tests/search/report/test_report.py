@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from search.report.writer import main, write_report
+from search.common.errors import UserError
+from search.report.writer import main, write_final_report, write_report
 from search.results.event_log import read_ends, read_events
 from search.results.predictions import SCHEMA
 
@@ -573,3 +574,22 @@ def test_a_torn_last_line_of_the_record_is_left_out_another_is_an_error(tmp_path
     record.write_text(record.read_text() + "\n")
     with pytest.raises(ValueError, match=r"trials.jsonl:5: is no event of a trial: .*; remove the line"):
         read_events(record)
+
+
+def test_a_bug_in_a_chart_is_not_reported_as_a_mistake_of_the_user(tmp_path, monkeypatch, capsys):
+    folder = study(tmp_path / "study")
+
+    def fail(_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("search.report.writer.draw_folds", fail)
+    with pytest.raises(ValueError, match="a bug"):
+        main([str(folder)])
+    write_final_report(folder)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"{folder / 'report.html'}: internal error (ValueError: a bug); all other results are saved;"
+    )
+    (folder / "manifest.json").unlink()
+    with pytest.raises(UserError):
+        write_final_report(folder)

@@ -24,7 +24,7 @@ from search.cluster.demands import ResourceDemands
 from search.cluster.ray_session import connect_ray
 from search.results.event_log import read_ends
 from search.study.finalists import Finalist
-from search.study.refit import train_afresh
+from search.study.refit import refit_finalists
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 
@@ -178,7 +178,7 @@ def test_no_price_of_the_test_block_reaches_anything_but_the_test_columns(space_
     assert tested != other[5]
 
 
-def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
+def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, study_context):
     """One gets validation forecasts of too few days, from which its intervals cannot be read."""
     space = small_space()
     prices = clean(load("nasdaq"))
@@ -190,9 +190,7 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
     with connect_ray(None):
         needs = ResourceDemands(space, splits, len(prices), None)
         validation = {"00001": np.ones(3), "00002": np.full(60, 2000.0)}
-        refitted, failed = train_afresh(
-            finalists, needs.at, validation, space, prices, splits, go_on=lambda: True, say=print
-        )
+        refitted, failed = refit_finalists(study_context(space, prices), finalists, needs.at, validation)
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert list(failed) == ["00001"]
     assert failed["00001"].startswith("ValueError: forecast and actual have shapes (3,) and (60,)")
@@ -276,7 +274,7 @@ def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_fil
 SLOW_START = """
 import sys, time
 
-import search.tune.tuner
+import search.study.ray_executor
 from search.run import main
 from search.tune.trainable import TrialTrainable
 
@@ -287,7 +285,7 @@ class SlowStart(TrialTrainable):
         super().setup(config, **shared)
 
 
-search.tune.tuner.TrialTrainable = SlowStart
+search.study.ray_executor.TrialTrainable = SlowStart
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -300,7 +298,7 @@ def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "The time budget ended the study after" in result.stdout
+    assert "The time budget ended the search after" in result.stdout
     assert "of 5000 trials" in result.stdout
     assert sum(bool(row["test_theils_u"]) for row in leaderboard(tmp_path / "small")) == 6
 
