@@ -97,7 +97,7 @@ def test_no_address(address: str, words: str) -> None:
     [
         ("mlfow=http://h", "--track mlfow=http://h: tracking.mlfow: unknown key; did you mean mlflow?"),
         ("comet", "--track comet: tracking.comet: unknown key; the known keys are mlflow, tensorboard, wandb"),
-        ("mlflow", "--track mlflow: names no address; write --track mlflow=sqlite:///mlflow.db, say"),
+        ("mlflow", "--track mlflow: the address is missing; write for example --track mlflow=sqlite:///mlflow.db"),
         ("tensorboard=x", '--track tensorboard=x: tracking.tensorboard: "x" is not a boolean; write true or false'),
         (f"mlflow=ftp://me:{SECRET}@h", '--track mlflow=ftp://h: tracking.mlflow: "ftp://h" is not an MLflow address'),
     ],
