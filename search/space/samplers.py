@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from search.space.parameters import Parameter, Value, grid_size
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-__all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "count_grid_trials", "find_conflicts"]
+__all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "count_grid_trials", "find_conflicts", "make_distribution"]
 
 MAX_TRIALS = 100_000  # as many as a study's files are read with
 
@@ -112,6 +113,18 @@ def count_grid_trials(parameters: tuple[Parameter, ...], initial: Sequence[dict[
     """Trials of a grid: its points, and the initial ones that leave something to chance."""
     complete = {frozenset(point.items()) for point in initial if _is_complete(point, parameters)}
     return (grid_size(parameters) or 0) + len(initial) - len(complete)
+
+
+def make_distribution(parameter: Parameter) -> "BaseDistribution":
+    """Return Optuna's distribution of a parameter."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if parameter.kind == "choice":
+        return CategoricalDistribution(parameter.values)
+    if parameter.kind == "int":
+        step = int(parameter.step or 1)
+        return IntDistribution(int(parameter.low), int(parameter.high), step=step, log=parameter.log)
+    return FloatDistribution(parameter.low, parameter.high, step=parameter.step, log=parameter.log)
 
 
 def _is_complete(point: dict[str, Value], parameters: tuple[Parameter, ...]) -> bool:
