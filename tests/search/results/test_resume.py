@@ -114,7 +114,7 @@ def test_a_changed_study_is_refused_line_by_line_and_goes_on_where_it_is_forced(
     assert manifest(study)["resumes"] == []  # nothing was written
 
     done = run("--resume", study, *changed, "--force")
-    assert "study.journal: is of another space: architecture had other values" in done.stderr
+    assert "study.journal: belongs to another space: architecture had other values" in done.stderr
     assert (study / "study.journal.1").exists()
     assert len(read_log(study / "trials.jsonl").ends) == 6
     assert manifest(study)["resumes"][0]["changes"] == [line.removeprefix(f"--resume {study}: ") for line in lines[:2]]
