@@ -182,7 +182,8 @@ def test_an_error_is_of_the_disk_where_its_path_is_of_the_folder(tmp_path, name)
     wrapped.__cause__ = RuntimeError("x")
     wrapped.__cause__.__context__ = OSError(number, "x", folder / "a")
     assert disk_error_reason(wrapped, folder) == why
-    assert disk_error_remedy(why) in ("make room", "put it back there", "allow more open files (ulimit -n)")
+    remedies = ("free some space", "restore the folder", "make it writable", "allow more open files (ulimit -n)")
+    assert disk_error_remedy(why) in remedies
 
 
 def test_what_arrow_says_of_the_disk_in_words_is_understood(tmp_path):

@@ -77,13 +77,13 @@ def test_an_address_is_taken(address: str) -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("localhost:5000", "write http://localhost:5000, say"),
+        ("localhost:5000", "for example http://localhost:5000"),
         ("htp://host", "did you mean http?"),
-        ("mlruns", "write sqlite:///mlflow.db, say"),
-        ("http://", "no address"),
-        ("http://host:port", "no address"),
-        ("", "no address"),
-        (f"ftp://me:{SECRET}@host", '"ftp://host" is no address'),
+        ("mlruns", "for example sqlite:///mlflow.db"),
+        ("http://", "is not an MLflow address"),
+        ("http://host:port", "is not an MLflow address"),
+        ("", "is not an MLflow address"),
+        (f"ftp://me:{SECRET}@host", '"ftp://host" is not an MLflow address'),
     ],
 )
 def test_no_address(address: str, words: str) -> None:
@@ -97,9 +97,9 @@ def test_no_address(address: str, words: str) -> None:
     [
         ("mlfow=http://h", "--track mlfow=http://h: tracking.mlfow: unknown key; did you mean mlflow?"),
         ("comet", "--track comet: tracking.comet: unknown key; the known keys are mlflow, tensorboard, wandb"),
-        ("mlflow", "--track mlflow: names no address; write --track mlflow=sqlite:///mlflow.db, say"),
-        ("tensorboard=x", '--track tensorboard=x: tracking.tensorboard: "x" is neither true nor false'),
-        (f"mlflow=ftp://me:{SECRET}@h", '--track mlflow=ftp://h: tracking.mlflow: "ftp://h" is no address of MLflow'),
+        ("mlflow", "--track mlflow: the address is missing; write for example --track mlflow=sqlite:///mlflow.db"),
+        ("tensorboard=x", '--track tensorboard=x: tracking.tensorboard: "x" is not a boolean; write true or false'),
+        (f"mlflow=ftp://me:{SECRET}@h", '--track mlflow=ftp://h: tracking.mlflow: "ftp://h" is not an MLflow address'),
     ],
 )
 def test_a_wrong_tracker_is_one_line(
