@@ -23,6 +23,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -86,9 +88,9 @@ def study(options: argparse.Namespace) -> None:
     """One study in this process; prints what it cost as JSON."""
     import ray
 
-    import search.study.study as real
-    import search.tune.tuner
     from search.cluster.ray_session import ENVIRONMENT, OBJECT_STORE_BYTES
+    from search.study.ray_executor import ray_executor
+    from search.study.study import Options, run_study
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -103,25 +105,31 @@ def study(options: argparse.Namespace) -> None:
     }
     space = load_space("spaces/all.yaml", [(name, json.dumps(value), name) for name, value in overrides.items()])
     prices = prepare(space.data)
-    search.tune.tuner.TrialTrainable = Sleeper
     samples: list[tuple[float, ...]] = []
-    searched = real._Study.search
 
-    def sampled(self: Any) -> None:
-        threading.Thread(target=sample, args=(self.record, samples), daemon=True).start()
-        profile = cProfile.Profile()
-        if options.profile:
-            profile.enable()
-        searched(self)
-        if options.profile:
-            profile.disable()
-            pstats.Stats(profile, stream=sys.__stdout__).sort_stats("tottime").print_stats(options.profile)
-        samples.append((time.monotonic(), len(self.record.ends), time.process_time()))  # the end: no memory
+    @contextmanager
+    def sampled(context: Any) -> Iterator[Any]:
+        with ray_executor(context, trainable=Sleeper) as executor:
+            run_trials = executor.run_trials
 
-    real._Study.search = sampled
+            def run_sampled(*arguments: Any) -> None:
+                threading.Thread(target=sample, args=(context.record, samples), daemon=True).start()
+                profile = cProfile.Profile()
+                if options.profile:
+                    profile.enable()
+                run_trials(*arguments)
+                if options.profile:
+                    profile.disable()
+                    pstats.Stats(profile, stream=sys.__stdout__).sort_stats("tottime").print_stats(options.profile)
+                samples.append((time.monotonic(), len(context.record.ends), time.process_time()))  # the end: no memory
+
+            executor.run_trials = run_sampled
+            yield executor
+
     with tempfile.TemporaryDirectory() as output:
         folder = Path(output) / "scale"
-        outcome = real.run_study(space, prices, space.split(prices), real.Options(folder=folder, command="scale"))
+        study_options = Options(folder=folder, command="scale", executor=sampled)
+        outcome = run_study(space, prices, space.split(prices), study_options)
         ended = time.monotonic()
         assert len(outcome.ends) == options.trials, outcome.failure
         times = [line["time"] for line in read_events(folder / "trials.jsonl") if line["event"] == "epoch"]

@@ -19,6 +19,27 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def study_context(tmp_path):
+    """Make the context of a study whose trials are not run by `run_study`; `say` receives the lines for the user."""
+    from search.results.event_log import Record
+    from search.study.context import StudyContext
+    from search.terminal.progress import Progress
+    from search.tune.stopper import Stop
+
+    def make(space, prices, folder=tmp_path, *, events=(), say=None):
+        record = Record(folder / "trials.jsonl", events)
+        progress = Progress(space, record, {}, quiet=True)
+        if say is not None:
+            progress.print_note = say
+        return StudyContext(
+            space=space, prices=prices, splits=space.split(prices), folder=folder, mirror=None, record=record,
+            progress=progress, stop=Stop(None, lambda: None),
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
 def yahoo(tmp_path_factory, monkeypatch):
     """Yahoo Finance on loopback: this process and those it starts reach no other while the test lasts."""
     from yahoo_server import Yahoo

@@ -1,4 +1,4 @@
-"""What a study will do and cost, in words: the text of `--dry-run`."""
+"""Format the plan of a study, the text of `--dry-run`: space, folds, size and estimated cost."""
 
 from search.common.messages import format_epochs, one_line
 from search.cost.estimate import Cost, estimate_cost
@@ -12,10 +12,12 @@ INDENT = " " * 8
 
 
 def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str:
-    """The space with its defaults, the folds with their dates, the size of the study and what it will cost.
+    """Return the space with its defaults, the folds with their dates, the size of the study and its estimated cost.
 
     Args:
-        prices, splits: None where there are no prices yet.
+        space: the study's space.
+        prices: None if they are not available.
+        splits: None if the prices are not available.
     """
     validation, scheduler = space.validation, space.scheduler
     networks = validation.folds * validation.seeds
@@ -29,18 +31,18 @@ def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str
     )
     if space.search.finalists:
         count, seeds = space.search.finalists, space.search.finalist_seeds
-        lines.append(f"then:   {count} finalists of {seeds} networks each on the test block, once")
+        lines.append(f"then:   {count} finalists of {seeds} networks each, evaluated once on the test set")
     return "\n".join([*lines, *_cost(space, estimate_cost(space, splits))])
 
 
 def _folds(space: Space, prices: Prices | None, splits: WalkForward | None) -> list[str]:
     if prices is None or splits is None:
         validation = space.validation
-        trained = "all sessions" if validation.train_size is None else f"the {validation.train_size} sessions"
+        sessions = "all sessions" if validation.train_size is None else f"the {validation.train_size} sessions"
         return [
-            one_line(f"prices: {space.data.source} {space.data.ticker or ''}") + ", none yet: no dates",
-            f"folds:  {validation.folds}, each trained on {trained} before it, {validation.fold_size} to validate on",
-            f"test:   the last {space.data.test_size} sessions, untouched by the search",
+            one_line(f"prices: {space.data.source} {space.data.ticker or ''}") + ", not available: no dates",
+            f"folds:  {validation.folds} of {validation.fold_size} sessions, each trained on {sessions} before it",
+            f"test:   the last {space.data.test_size} sessions, not used by the search",
         ]
 
     def dates(block: range) -> str:
@@ -52,22 +54,19 @@ def _folds(space: Space, prices: Prices | None, splits: WalkForward | None) -> l
             f"fold {number}: train {dates(fold.train)}, validate {dates(fold.validation)}"
             for number, fold in enumerate(splits.folds, start=1)
         ),
-        f"test:   {dates(splits.test)}, untouched by the search",
+        f"test:   {dates(splits.test)}, not used by the search",
     ]
 
 
 def _cost(space: Space, cost: Cost | None) -> list[str]:
     if cost is None:
-        return ["cost:   not known without prices: each fold trains on all sessions before it"]
-    epochs, spans = cost.epochs, [f"{_span(*cost.core_seconds)} of a CPU core, by rates measured on an AMD EPYC"]
+        return ["cost:   unknown without prices: each fold trains on all sessions before it"]
+    epochs, spans = cost.epochs, [f"{_span(*cost.core_seconds)} of one CPU core, from rates measured on an AMD EPYC"]
     if space.resources.gpu or any(entry.gpu for entry in space.resources.when):
-        spans.insert(0, f"{_span(*cost.gpu_seconds)} of a GPU at 10 to 1 TFLOP/s, assumed: none was measured; or")
+        spans.insert(0, f"{_span(*cost.gpu_seconds)} of one GPU at 10 to 1 TFLOP/s, which is assumed, not measured; or")
     likely = f"{epochs.maximum:,} epochs"
     if epochs.minimum < epochs.maximum:
-        likely = (
-            f"about {epochs.expected:,.0f} epochs ({epochs.minimum:,} if all trials stop early, "
-            f"{epochs.maximum:,} if none)"
-        )
+        likely = f"about {epochs.expected:,.0f} epochs ({epochs.minimum:,} to {epochs.maximum:,}, by early stops)"
     return [
         f"cost:   {likely}; with the finalists {_operations(cost.operations)}, an estimate:",
         *(INDENT + span for span in spans),
@@ -82,7 +81,7 @@ def _operations(count: float) -> str:
 
 
 def _span(least: float, most: float) -> str:
-    """From so many seconds to so many, in the unit that suits both."""
+    """Return two times in seconds as a range, in a unit that suits both."""
     for size, unit in ((3600, "hours"), (60, "minutes"), (1, "seconds")):
         if least >= size or unit == "seconds":
             break
@@ -90,5 +89,5 @@ def _span(least: float, most: float) -> str:
 
 
 def _rounded(number: float) -> str:
-    """To two digits, which is more than an estimate has."""
+    """Return a number with two significant digits: an estimate has no more."""
     return f"{float(f'{number:.1e}'):,.{0 if number >= 10 else 1}f}"

@@ -1,36 +1,37 @@
-"""The options of `python -m search.run`, and what they say of the space and of its prices."""
+"""Parse and check the options of `python -m search.run`."""
 
 import argparse
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from search.common.errors import UserError
+from stockrnn.prices.request import Access
 
-if TYPE_CHECKING:
-    from stockrnn.prices.loading import Access
-
-__all__ = ["OUTPUT", "OptionError", "access", "niceness", "overrides", "parser", "resuming", "seconds"]
+__all__ = ["OptionError", "RunOptions", "read_options"]
 
 OUTPUT = "results"
+NICENESS = 5  # of the training processes: they take half of what a busy process of the user gets
 DOWNLOAD_LIMIT = 60.0  # seconds
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 EXAMPLES = """\
 examples:
   python -m search.run spaces/smoke.yaml
-      a study of a few trials on the shipped Nasdaq series, in under a minute
+      run a study of a few trials on the included Nasdaq series, in less than a minute
   python -m search.run spaces/all.yaml --set data.source=prices.csv --name mine
-      the whole space on your own prices (Yahoo's columns; dates YYYY-MM-DD)
+      search the whole space on your own prices (columns as in Yahoo's files; dates YYYY-MM-DD)
   python -m search.run spaces/lstm.yaml --num-samples 100 --time-budget 30m
-      more trials, but no longer than half an hour
+      run more trials, but for half an hour at most
   python -m search.run spaces/gru.yaml --set space.hidden_size=8 --dry-run
       fix one parameter; check everything, run nothing
   python -m search.run spaces/all.yaml --ticker ^KS11
-      a market by its Yahoo ticker
+      use a market by its Yahoo ticker
   python -m search.run --resume results/all --num-samples 80
-      go on with a study that was broken off, or has ended, to 80 trials in all
+      continue an interrupted or finished study until it has 80 trials
 
-exit codes: 0 done, 1 no trial finished or the study could not go on, 2 wrong input, 130 interrupted
+exit codes: 0 done, 1 no trial finished or the study could not continue, 2 wrong input, 130 interrupted
 """
 
 
@@ -38,152 +39,194 @@ class OptionError(UserError):
     """A wrong option, in one line."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    made = argparse.ArgumentParser(
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The options of one call, checked.
+
+    Attributes:
+        space: path of the space file; None only with `resume` or `json_schema`.
+        overrides: (dotted key, YAML text, the option as typed) of every option that sets a key of the space.
+        output: folder or URL that holds the studies.
+        resume: folder or URL of the study to continue.
+        force: continue although space, prices or versions have changed.
+        reopen_test: evaluate the test block again with the current finalists.
+        time_budget: seconds, or None.
+        max_concurrent: maximum number of trials at the same time, or None.
+        address: of a Ray cluster, or None.
+        insecure: join a cluster that other machines can reach and that requires no token.
+        niceness: of the training processes on this machine, 0 to 19.
+        in_process: run the trials in this process, without Ray.
+        access: how prices are downloaded and cached.
+    """
+
+    space: str | None
+    overrides: Sequence[tuple[str, str, str]] = ()
+    output: str = OUTPUT
+    resume: str | None = None
+    force: bool = False
+    reopen_test: bool = False
+    time_budget: float | None = None
+    max_concurrent: int | None = None
+    address: str | None = None
+    insecure: bool = False
+    niceness: int = NICENESS
+    in_process: bool = False
+    access: Access = field(default_factory=Access)
+    dry_run: bool = False
+    json_schema: bool = False
+    quiet: bool = False
+
+    def continuing(self, place: str) -> "RunOptions":
+        """Return the options that continue the study at `place`, which these options have begun."""
+        return replace(self, space=None, overrides=(), output=OUTPUT, resume=place, force=False, reopen_test=False)
+
+
+def read_options(arguments: Sequence[str] | None = None) -> RunOptions:
+    """Parse and check the command line.
+
+    Raises:
+        OptionError: an option has a wrong value, or two options conflict.
+    """
+    given = _parser().parse_args(arguments)
+    if given.json_schema:
+        return RunOptions(space=None, json_schema=True)
+    if given.space is None and given.resume is None:
+        raise OptionError("python -m search.run: a space file is missing; name one, for example spaces/smoke.yaml")
+    _check_conflicts(given)
+    most = given.max_concurrent
+    if most is not None and not re.fullmatch(r"0*[1-9]\d{0,5}", most):
+        raise OptionError(f"--max-concurrent {most}: must be a whole number of trials, at least 1; write 1")
+    niceness = NICENESS if given.niceness is None else given.niceness
+    if not re.fullmatch(r"1?[0-9]", str(niceness)):
+        raise OptionError(f"--niceness {niceness}: must be a whole number from 0 to 19; write {NICENESS}")
+    access = Access(
+        cache=None if given.cache is None else Path(given.cache), offline=given.offline, refresh=given.refresh,
+        time_limit=_seconds(given.download_limit, "--download-limit") or DOWNLOAD_LIMIT,
+    )  # fmt: skip
+    return RunOptions(
+        space=given.space, overrides=_overrides(given), output=given.output, resume=given.resume, force=given.force,
+        reopen_test=given.reopen_test, time_budget=_seconds(given.time_budget, "--time-budget"),
+        max_concurrent=None if most is None else int(most), address=given.address, insecure=given.insecure,
+        niceness=int(niceness), in_process=given.in_process, access=access, dry_run=given.dry_run, quiet=given.quiet,
+    )  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog="python -m search.run",
-        description="Search a space of recurrent networks for those that forecast a market best, "
-        "and say whether any beats 'tomorrow equals today'.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    made.add_argument("space", nargs="?", metavar="SPACE.yaml", help="the space file")
-    made.add_argument(
+        description="Search a space of recurrent networks for the ones that forecast a market best, "
+        "and report whether any of them beats 'tomorrow equals today'.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("space", nargs="?", metavar="SPACE.yaml", help="the space file")
+    add(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-        help="lay a value over the file's; dotted, repeatable: --set space.hidden_size=8",
+        help="replace a value of the file; dotted, repeatable: --set space.hidden_size=8",
     )  # fmt: skip
-    made.add_argument("--num-samples", metavar="N", help="trials in all (search.num_samples)")
-    made.add_argument("--time-budget", metavar="TIME", 
-        help="end the search this long after its first trial has started: 90s, 10m, 2h",
+    add("--num-samples", metavar="N", help="number of trials in total (search.num_samples)")
+    add("--time-budget", metavar="TIME", help="stop the search this long after its first trial starts: 90s, 10m, 2h")
+    add("--max-concurrent", metavar="N", help="maximum number of trials at the same time")
+    add(
+        "--gpus-per-trial", metavar="SHARE",
+        help="GPUs of a trial: 0 to 1, or auto (resources.gpu); resources.when can give some trials more",
     )  # fmt: skip
-    made.add_argument("--max-concurrent", metavar="N", help="trials side by side, at most")
-    made.add_argument(
-        "--gpus-per-trial", metavar="SHARE", help="of one GPU: 0 to 1, or auto (resources.gpu); some may ask for more"
-    )
-    made.add_argument(
-        "--output",
-        default=OUTPUT,
-        metavar="DIR",
-        help="where studies are kept, a folder or a URL such as s3://bucket/results (default: results)",
-    )
-    made.add_argument("--resume", metavar="FOLDER", help="go on with a study that ended or was broken off")
-    made.add_argument(
-        "--force", action="store_true", help="with --resume: even where space, prices or versions have changed"
-    )
-    made.add_argument(
-        "--reopen-test", action="store_true", help="with --resume: open the test block once more, for today's finalists"
-    )
-    made.add_argument("--ticker", metavar="T", help="a Yahoo ticker, as in ^KS11 (data.source: yahoo, data.ticker)")
-    made.add_argument("--cache", metavar="DIR", help="where downloads are kept (default: the user's cache folder)")
-    made.add_argument("--offline", action="store_true", help="only what the cache holds")
-    made.add_argument("--refresh", action="store_true", help="download anew, whatever the cache holds")
-    made.add_argument(
-        "--download-limit", metavar="TIME", help="give a download up after this long, with all its repetitions (60s)"
-    )
-    made.add_argument("--name", help="the study's name, and its folder's")
-    made.add_argument("--seed", metavar="N", help="the study's seed")
-    made.add_argument(
+    add(
+        "--output", default=OUTPUT, metavar="DIR",
+        help="where studies are stored: a folder, or a URL such as s3://bucket/results (default: results)",
+    )  # fmt: skip
+    add("--resume", metavar="FOLDER", help="continue a finished or interrupted study")
+    add("--force", action="store_true", help="with --resume: even if space, prices or versions have changed")
+    add(
+        "--reopen-test", action="store_true",
+        help="with --resume: evaluate the test set once more, with the current finalists",
+    )  # fmt: skip
+    add("--ticker", metavar="T", help="a Yahoo ticker, for example ^KS11 (data.source: yahoo, data.ticker)")
+    add("--cache", metavar="DIR", help="where downloads are stored (default: the user's cache folder)")
+    add("--offline", action="store_true", help="use only prices that are in the cache")
+    add("--refresh", action="store_true", help="download again, even if the cache has the prices")
+    add("--download-limit", metavar="TIME", help="give up a download after this long, retries included (60s)")
+    add("--name", help="name of the study and of its folder")
+    add("--seed", metavar="N", help="random seed of the study")
+    add(
         "--track", action="append", default=[], metavar="TRACKER", dest="trackers",
-        help="tell a tracker of every trial (tracking): mlflow=URI, tensorboard or wandb; repeatable",
+        help="log every trial to a tracker (tracking): mlflow=URI, tensorboard or wandb; repeatable",
     )  # fmt: skip
-    made.add_argument("--address", help="a Ray cluster to run on, such as auto; default: this machine")
-    made.add_argument(
-        "--insecure", action="store_true", help="with --address: even one that asks for no token and others can reach"
-    )
-    made.add_argument(
+    add("--address", help="address of a Ray cluster, for example auto (default: this machine)")
+    add(
+        "--insecure", action="store_true",
+        help="with --address: join even a cluster without token authentication that other machines can reach",
+    )  # fmt: skip
+    add(
         "--niceness", metavar="N",
-        help="of the processes that train on this machine: 0 (like others) to 19 (after all others); default: 5",
+        help="CPU priority of the training processes on this machine: 0 (normal) to 19 (lowest); default: 5",
     )  # fmt: skip
-    made.add_argument("--dry-run", action="store_true", help="check everything, show the plan, run nothing")
-    made.add_argument("--json-schema", action="store_true", help="print the JSON Schema of space files")
-    made.add_argument("--quiet", action="store_true", help="no progress, the result only")
-    return made
+    add(
+        "--in-process", action="store_true",
+        help="run the trials one after another in this process, without Ray: for debuggers",
+    )  # fmt: skip
+    add("--dry-run", action="store_true", help="check everything and show the plan; run nothing")
+    add("--json-schema", action="store_true", help="print the JSON Schema of space files")
+    add("--quiet", action="store_true", help="show the result only, no progress")
+    return parser
 
 
-def access(options: argparse.Namespace) -> "Access":
-    """How prices are come by.
-
-    Raises:
-        OptionError: options that exclude each other, or a wrong time.
-    """
-    from stockrnn.prices.loading import Access
-
-    if options.offline and options.refresh:
-        raise OptionError("--offline: stands beside --refresh; one asks for no download, the other for one; drop one")
-    cache = None if options.cache is None else Path(options.cache)
-    limit = seconds(options.download_limit, "--download-limit")
-    return Access(cache=cache, offline=options.offline, refresh=options.refresh, time_limit=limit or DOWNLOAD_LIMIT)
-
-
-def niceness(options: argparse.Namespace) -> int:
-    """The niceness of the workers of a Ray of our own.
-
-    Raises:
-        OptionError: it is none, or there is no Ray of our own.
-    """
-    from search.space.resources import NICENESS
-
-    if options.niceness is None:
-        return NICENESS
-    if not re.fullmatch(r"1?[0-9]", options.niceness):
-        raise OptionError(f"--niceness {options.niceness}: is no niceness; it is a whole number from 0 to 19; write 5")
-    if options.address not in (None, "local"):
+def _check_conflicts(given: argparse.Namespace) -> None:
+    if given.insecure and given.address is None:
+        raise OptionError("--insecure: needs --address; it concerns joining a cluster; remove it")
+    if given.offline and given.refresh:
+        raise OptionError("--offline: conflicts with --refresh, which downloads; remove one of them")
+    if given.resume and (given.output != OUTPUT or given.name is not None):
+        raise OptionError(
+            f"--resume {given.resume}: conflicts with --output and --name; a study keeps its folder; remove them"
+        )
+    if given.niceness is not None and given.address not in (None, "local"):
         raise OptionError("--niceness: conflicts with --address; a cluster sets its own; remove it")
-    return int(options.niceness)
+    if given.in_process:
+        for option, value in (
+            ("--address", given.address), ("--max-concurrent", given.max_concurrent), ("--niceness", given.niceness),
+        ):  # fmt: skip
+            if value is not None:
+                raise OptionError(
+                    f"--in-process: conflicts with {option}; it runs one trial after another in this process; "
+                    "remove one of them"
+                )
 
 
-def resuming(options: argparse.Namespace, place: str) -> argparse.Namespace:
-    """The options with which the study at a place goes on that was begun with options."""
-    resumed = parser().parse_args(["--resume", place])
-    for name in ("max_concurrent", "address", "insecure", "niceness", "quiet", "restart", "environment"):
-        setattr(resumed, name, getattr(options, name))
-    return resumed
-
-
-def overrides(options: argparse.Namespace) -> list[tuple[str, str, str]]:
-    """(dotted key, YAML text, the option as typed) of every option that sets a key of the space.
-
-    Raises:
-        OptionError: an option that names no key or no value.
-    """
+def _overrides(given: argparse.Namespace) -> list[tuple[str, str, str]]:
     from search.common.credentials import strip_credentials
 
-    laid = []
-    for setting in options.settings:
+    found = []
+    for setting in given.settings:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise OptionError(f"--set {setting}: has no '='; write --set KEY=VALUE, as in --set seed=1")
-        laid.append((name.strip(), value, f"--set {strip_credentials(setting)}"))
-    for track in options.trackers:
+            raise OptionError(f"--set {setting}: '=' is missing; write --set KEY=VALUE, for example --set seed=1")
+        found.append((name.strip(), value, f"--set {strip_credentials(setting)}"))
+    for track in given.trackers:
         name, equals, value = track.partition("=")
         if name == "mlflow" and not value:
-            raise OptionError(f"--track {track}: names no address; write --track mlflow=sqlite:///mlflow.db, say")
-        laid.append(
+            raise OptionError(
+                f"--track {track}: the address is missing; write for example --track mlflow=sqlite:///mlflow.db"
+            )
+        found.append(
             (f"tracking.{name}", json.dumps(value) if equals else "true", f"--track {strip_credentials(track)}")
         )
-    if options.ticker is not None:
-        laid.append(("data.source", "yahoo", f"--ticker {options.ticker}"))
-        laid.append(("data.tickers", "[]", f"--ticker {options.ticker}"))
-        laid.append(("data.ticker", json.dumps(options.ticker), f"--ticker {options.ticker}"))
+    if given.ticker is not None:
+        for key, text in (("source", "yahoo"), ("tickers", "[]"), ("ticker", json.dumps(given.ticker))):
+            found.append((f"data.{key}", text, f"--ticker {given.ticker}"))
     for name, key in (
         ("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed"), ("gpus_per_trial", "resources.gpu"),
     ):  # fmt: skip
-        if (value := getattr(options, name)) is not None:
+        if (value := getattr(given, name)) is not None:
             text = json.dumps(value) if name == "name" else value  # a name such as 2024 stays text
-            laid.append((key, text, f"--{name.replace('_', '-')} {value}"))
-    return laid
+            found.append((key, text, f"--{name.replace('_', '-')} {value}"))
+    return found
 
 
-def seconds(text: str | None, option: str) -> float | None:
-    """A length of time, as in 90s or 2h.
-
-    Raises:
-        OptionError: it is none.
-    """
+def _seconds(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd]?)", text)
     if not match or not float(match[1]):
-        raise OptionError(f"{option} {text}: is no time; write a number with s, m, h or d, as in 90s, 10m or 2h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+        raise OptionError(f"{option} {text}: must be a number with s, m, h or d; write for example 90s, 10m or 2h")
+    return float(match[1]) * UNITS[match[2]]

@@ -1,75 +1,127 @@
-"""Studies before they begin: their spaces, prices, folds and folders, all checked, and their plans shown."""
+"""Prepare studies before they run: check their spaces, prices, folds and folders, and show their plans."""
 
-import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from search.cli.dry_run import plan
+from search.cli.options import OptionError, RunOptions
 from search.common.messages import one_line
+from search.results.links import check_folder
 from search.results.remote_lock import LEFT
-from search.space.space import Space
+from search.results.resume import changes
+from search.results.schemas import NEEDED, read_manifest
+from search.space.space import Space, load_space
+from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.io.storage import RemoteFolder, is_url, join_path
-from stockrnn.prices.loading import Access
+from stockrnn.prices.request import Access
 from stockrnn.prices.series import Prices
+from stockrnn.prices.snapshot import read_prices
 from stockrnn.prices.yahoo.client import YahooUnavailableError
 
-__all__ = ["Plan", "planned", "show_plans"]
-
-Plan = tuple[Space, Prices, WalkForward, str]
+__all__ = ["PreparedStudy", "prepare_resumed", "prepare_study", "show_plans"]
 
 
-def planned(options: argparse.Namespace, space: Space, access: Access) -> Plan:
-    """A study before it begins: its space, prices, folds and folder, all checked; with --dry-run its plan is shown.
+@dataclass(frozen=True, kw_only=True)
+class PreparedStudy:
+    """A study that has been checked and can run.
+
+    Attributes:
+        place: folder or URL of its results, as the user names it.
+    """
+
+    space: Space
+    prices: Prices
+    splits: WalkForward
+    place: str
+
+    def plan(self) -> str:
+        """Return the text that `--dry-run` shows."""
+        return plan(self.space, self.prices, self.splits)
+
+
+def prepare_study(options: RunOptions, space: Space, access: Access | None = None) -> PreparedStudy:
+    """Load the prices of a new study and check everything; with `--dry-run`, print its plan.
+
+    Args:
+        access: in place of the options' own.
 
     Raises:
-        SpaceError: its folder exists, or the space does not fit the prices.
-        PriceError: there are no such prices.
+        SpaceError: the results folder exists, or the space does not fit the prices.
+        PriceError: the prices cannot be loaded.
     """
-    prices = prepare(space.data, access)
+    prices = prepare(space.data, access or options.access)
     fitting = space.adapted_to(prices)
-    splits = fitting.split(prices)
+    study = PreparedStudy(
+        space=fitting, prices=prices, splits=fitting.split(prices), place=join_path(options.output, space.name)
+    )
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
         if fitting != space:
             print(f"{prices.source}: no usable volume, so the features are ohlc", file=sys.stderr)
     if options.dry_run:
-        print(plan(fitting, prices, splits))
-    place = _place(options, space)
-    return fitting, prices, splits, place
+        print(study.plan())
+    _check_new(space, study.place)
+    return study
 
 
-def show_plans(options: argparse.Namespace, studies: Sequence[Space], access: Access) -> None:
-    """Show what studies will be; where Yahoo cannot be asked, without their prices."""
-    for space in studies:
-        try:
-            planned(options, space, access)
-        except YahooUnavailableError as away:
-            access = replace(access, offline=True, refresh=False)  # nor is it asked for the others
-            try:
-                planned(options, space, access)
-            except YahooUnavailableError:
-                print(one_line(f"{str(away).partition(';')[0]}; planned without these prices"), file=sys.stderr)
-                print(plan(space, None, None))
-                _place(options, space)
-    if len(studies) > 1:
-        print(f"in all: {len(studies)} studies, one after the other")
-
-
-def _place(options: argparse.Namespace, space: Space) -> str:
-    """Where a study will be kept.
+def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
+    """Read the study in a folder that is to be continued, and check that it is still the same study.
 
     Raises:
-        SpaceError: there is something.
+        OptionError: its prices are missing, or something has changed and `--force` is not given.
+        SpaceError: its space, or the one given, is wrong.
+        DamagedError: its manifest is damaged.
     """
-    place = join_path(options.output, space.name)
+    assert options.resume is not None
+    check_folder(folder)
+    manifest = read_manifest(folder / "manifest.json", NEEDED)
+    overrides = [*options.overrides, ("name", json.dumps(manifest.get("name")), "--resume")]
+    space = load_space(options.space or str(folder / "space.yaml"), overrides)
+    check_installed(space)
+    try:
+        prices, _ = read_prices(folder / "prices.parquet")
+    except FileNotFoundError:
+        raise OptionError(
+            f"{folder}: prices.parquet is missing; a study needs its prices; copy the file back"
+        ) from None
+    if (different := changes(manifest, space, prices)) and not options.force:
+        raise OptionError(
+            "\n".join(f"--resume {options.resume}: {what}" for what in different)
+            + f"\n--resume {options.resume}: a study continues as it began, or its trials cannot be compared; "
+            "undo the change, start another study, or add --force"
+        )
+    return PreparedStudy(space=space, prices=prices, splits=space.split(prices), place=options.resume)
+
+
+def show_plans(options: RunOptions, studies: Sequence[Space]) -> None:
+    """Print the plans of new studies; without dates if Yahoo is not available."""
+    access = options.access
+    for space in studies:
+        try:
+            prepare_study(options, space, access)
+        except YahooUnavailableError as unavailable:
+            access = replace(access, offline=True, refresh=False)  # do not try again for the other studies
+            try:
+                prepare_study(options, space, access)
+            except YahooUnavailableError:
+                print(one_line(f"{str(unavailable).partition(';')[0]}; planned without these prices"), file=sys.stderr)
+                print(plan(space, None, None))
+                _check_new(space, join_path(options.output, space.name))
+    if len(studies) > 1:
+        print(f"in total: {len(studies)} studies, one after another")
+
+
+def _check_new(space: Space, place: str) -> None:
+    """Raise SpaceError if there is something at the place of a new study."""
     if RemoteFolder(place).names().keys() - LEFT if is_url(place) else os.path.lexists(place):
         raise space.error(
-            ("name",), f"{place} exists already; each study has a folder of its own; go on with it by --resume "
-            f"{place}, choose another name with --name, or remove the folder",
+            ("name",), f"{place} exists already; each study has its own folder; continue it with --resume {place}, "
+            "choose another name with --name, or remove the folder",
         )  # fmt: skip
-    return place

@@ -1,4 +1,4 @@
-"""What the terminal shows when a study has ended: the leaderboard, the verdict, and where everything is."""
+"""Format the summary of a finished study: the leaderboard, the verdict, and where the files are."""
 
 import textwrap
 from importlib.util import find_spec
@@ -13,35 +13,37 @@ from stockrnn.io.storage import join_path
 
 __all__ = ["summary"]
 
-TOP = 10
-SHOWN = 4  # running trials
+MAX_ROWS = 10
+MAX_RUNNING = 4  # running trials that are named
 
 
 def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
-    """The leaderboard's head, the verdict, how the study ended, and its files.
+    """Return the best trials, the verdict, how the study ended, and its files.
 
     Args:
-        folder: the study's on this machine.
-        place: where its user put it, a folder or a URL.
+        space: the study's space.
+        outcome: its result.
+        folder: the results folder on this machine.
+        place: the folder or URL of the results, as the user names it.
     """
-    parts = [table(outcome.rows, top=TOP, metric=space.search.metric)]
-    if more := sum(row["status"] not in (BASELINE, ENSEMBLE) for row in outcome.rows[TOP:]):
+    parts = [table(outcome.rows, top=MAX_ROWS, metric=space.search.metric)]
+    if more := sum(row["status"] not in (BASELINE, ENSEMBLE) for row in outcome.rows[MAX_ROWS:]):
         parts.append(f"and {more} more: python -m search.leaderboard {place}")
     parts.append("")
     parts.append(textwrap.fill(outcome.verdict, 80))
     ended = sum(end.status != "interrupted" for end in outcome.ends)
     if outcome.before == ended >= space.num_samples:
-        parts.append(f"All {ended} trials had ended before; leaderboard and report are written anew.")
+        parts.append(f"All {ended} trials had already ended; leaderboard and report are written again.")
     if outcome.interrupted:
-        parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all that had ended is kept.")
-        parts.append(f"To go on: python -m search.run --resume {place}")
+        parts.append(f"Interrupted after {ended} of {space.num_samples} trials; all ended trials are saved.")
+        parts.append(f"To continue: python -m search.run --resume {place}")
     elif ended == 0 and not outcome.failure:
         parts.append(textwrap.fill(_nothing_ended(space, outcome), 80))
-        parts.append(f"To go on: python -m search.run --resume {place} --time-budget TIME")
+        parts.append(f"To continue: python -m search.run --resume {place} --time-budget TIME")
     elif ended < space.num_samples and not outcome.failure:
-        parts.append(f"The time budget ended the study after {ended} of {space.num_samples} trials.")
+        parts.append(f"The time budget ended the search after {ended} of {space.num_samples} trials.")
     parts.append("")
-    before = f" ({outcome.before} before it was resumed)" if outcome.before else ""
+    before = f" ({outcome.before} before the resume)" if outcome.before else ""
     parts.append(f"{ended} trials{before} in {format_duration(outcome.seconds)}")
     for what, name in (("report", "report.html"), ("leaderboard", "leaderboard.csv"), ("every epoch", "trials.jsonl")):
         if (folder / name).exists():
@@ -54,15 +56,15 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
 
 
 def _nothing_ended(space: Space, outcome: Outcome) -> str:
-    """Return what the start took and what the trials had reached when the time budget was over."""
+    """Return how long the start took and how far the trials were when the time budget ended."""
     running = [
         f"{end.trial_id} had reached epoch {end.epochs}" if end.epochs else f"{end.trial_id} was in its first epoch"
-        for end in outcome.ends[:SHOWN]
+        for end in outcome.ends[:MAX_RUNNING]
     ]
-    if more := len(outcome.ends[SHOWN:]):
-        running.append(f"{more} more were running")
+    if more := len(outcome.ends[MAX_RUNNING:]):
+        running.append(f"and {more} more trials were running")
     return (
-        f"The time budget ended the study before any of its {space.num_samples} trials had ended. It counts from the "
-        f"first trial's start, {format_duration(outcome.startup or 0)} after the study's; by its end "
-        f"{', '.join(running)}, of at most {space.scheduler.max_epochs} epochs. Give it more time."
+        f"The time budget ended the search before any of its {space.num_samples} trials had ended. It started with the "
+        f"first trial, {format_duration(outcome.startup or 0)} after the study. At its end {', '.join(running)}, of at "
+        f"most {space.scheduler.max_epochs} epochs. Use a larger time budget."
     )

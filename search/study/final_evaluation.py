@@ -1,137 +1,134 @@
-"""What follows the search: the finalists, the test block they open, and whether the best is only lucky."""
+"""Evaluate the finalists on the test block, and test whether the best of all trials is only lucky."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from search.cluster.demands import ResourceDemands
-from search.results.event_log import Record, now
+from search.results.event_log import now
 from search.results.manifest import Openings, interrupted
 from search.results.predictions import Predictions, validation_forecasts
-from search.space.space import Space
-from search.study.finalists import Finalist, Refitted, choose, chosen_before
-from search.study.multiple_testing import prove
-from search.study.refit import train_afresh
-from search.study.test_block import Opening, open_block
-from search.terminal.progress import Progress
-from search.tune.callback import Board
-from search.tune.stopper import Stop
-from stockrnn.dataset.walk_forward import WalkForward
-from stockrnn.prices.series import Prices
+from search.study.context import StudyContext
+from search.study.executor import TrialExecutor
+from search.study.finalists import Finalist, RefittedFinalist, choose_finalists, recorded_finalists
+from search.study.multiple_testing import selection_tests
+from search.study.test_block import TestBlockResult, score_test_block
+from search.study.trial_log import LeaderboardFile
 
-__all__ = ["Conclusion"]
+__all__ = ["FinalEvaluation"]
+
+TESTS_RUNNING = "the significance tests"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conclusion:
-    """What a study concludes with.
+class FinalEvaluation:
+    """The end of a study, after its trials.
 
     Attributes:
-        folder: the study's.
-        needs: what the trial of a point asks for; None where no finalist is left to train.
+        context: the study.
+        predictions: forecasts on disk.
+        leaderboard: `leaderboard.csv`.
+        executor: trains the finalists; None if none are left to train.
     """
 
-    space: Space
-    prices: Prices
-    splits: WalkForward
-    folder: Path
-    record: Record
+    context: StudyContext
     predictions: Predictions
-    board: Board
-    progress: Progress
-    stop: Stop
-    needs: ResourceDemands | None
+    leaderboard: LeaderboardFile
+    executor: TrialExecutor | None
 
-    def prove(
-        self, openings: Openings, announce: Callable[[Openings], bool], *, reopen: bool = False
-    ) -> dict[str, Any]:  # fmt: skip
-        """Open the test block with the finalists, and test over the whole study whether its best trial is only lucky.
+    def evaluate_test_block(
+        self, openings: Openings, write_openings: Callable[[Openings], bool], *, reopen: bool = False
+    ) -> dict[str, Any]:
+        """Score the finalists on the test block, and test over the whole study whether its best trial is only lucky.
 
-        An opening that has no scores yet was interrupted: it goes on with the finalists that it named, unless `reopen`.
+        If the last opening has no scores, it was interrupted: the same finalists are evaluated, unless `reopen`.
 
         Args:
-            openings: the earlier ones.
-            announce: writes all openings durably, before anything of the block is read; False: they cannot be kept,
-                and the block must stay shut.
+            openings: the earlier ones, as in the manifest's `test_openings`.
+            write_openings: writes all openings durably; called before anything of the block is read. It returns False
+                if they cannot be written, and then the block is not read.
+            reopen: evaluate the current finalists, although the block was opened before.
 
         Returns:
-            The manifest's entries about both; empty where the study was interrupted.
+            The entries of the manifest about finalists and tests; empty if the study was stopped.
         """
-        validation = self._validation()
-        opened: Mapping[str, Any]
+        context, search = self.context, self.context.space.search
+        ends = context.record.ends
+        validation = self._validation_forecasts()
+        opening: Mapping[str, Any]
         if interrupted(openings) and not reopen:
-            *openings, opened = openings
-            finalists = chosen_before(opened, self.record.ends)
+            *openings, opening = openings
+            finalists = recorded_finalists(opening, ends)
         else:
-            finalists = choose(self.record.ends, self.space)
-            opened = {
-                "time": now(), "ranked_by": self.space.search.metric, "trials": len(self.record.ends),
-                "finalist_seeds": self.space.search.finalist_seeds,
-                "finalists": [asdict(finalist) for finalist in finalists],
+            finalists = choose_finalists(ends, context.space)
+            opening = {
+                "time": now(), "ranked_by": search.metric, "trials": len(ends),
+                "finalist_seeds": search.finalist_seeds, "finalists": [asdict(finalist) for finalist in finalists],
             }  # fmt: skip
-        if finalists and not announce([*openings, opened]):
+        if finalists and not write_openings([*openings, opening]):
             return {}
-        refitted, failed = self._refitted(finalists, validation)
-        opening = self._open_test(refitted, validation) if refitted else None
-        if self.stop.requested and opening is None:
+        refitted, failed = self._refit(finalists, validation)
+        result = self._score(refitted, validation) if refitted else None
+        if context.stop.requested and result is None:
             return {}
-        self.progress.wait_for("the tests of luck")
-        proof = prove(
-            validation, opening, [one.finalist.trial_id for one in refitted], self.prices, self.splits,
-            self.space.data.horizon,
+        context.progress.show_waiting(TESTS_RUNNING)
+        proof = selection_tests(
+            validation, result, [one.finalist.trial_id for one in refitted], context.prices, context.splits,
+            context.space.data.horizon,
         )  # fmt: skip
         found = {"proof": proof, "failed_finalists": failed}
         if not finalists:
             return found
-        scored = opening or Opening(forecasts={}, scores={})  # none of them could be trained
-        said = {"scores": scored.scores, "ensemble": scored.ensemble, "reasons": scored.reasons}
-        return found | {"test_openings": [*openings, {**opened, **said}]}
+        scored = result or TestBlockResult(forecasts={}, scores={})  # all finalists failed
+        scores = {"scores": scored.scores, "ensemble": scored.ensemble, "reasons": scored.reasons}
+        return found | {"test_openings": [*openings, {**opening, **scores}]}
 
-    def prove_again(self, proof: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask again, of more trials, whether the best is only lucky; the test block says what it said."""
-        self.progress.wait_for("the tests of luck")
-        again = prove(self._validation(), None, [], self.prices, self.splits, self.space.data.horizon)
-        said = {name: why for name, why in (proof.get("reasons") or {}).items() if name == "test_spa_p"}
-        reasons = {name: why for name, why in again["reasons"].items() if name != "test_spa_p"} | said
-        return {"proof": again | {"test_spa_p": proof.get("test_spa_p"), "reasons": reasons}}
+    def rerun_selection_tests(self, proof: Mapping[str, Any]) -> dict[str, Any]:
+        """Repeat the tests over all trials, of which there are more now; the test block's results stay as they are.
 
-    def _validation(self) -> dict[str, np.ndarray]:
-        """What every trial forecast on the validation days of all folds, each (days,), by its id."""
+        Args:
+            proof: of the manifest.
+
+        Returns:
+            The entry of the manifest about the tests.
+        """
+        context = self.context
+        context.progress.show_waiting(TESTS_RUNNING)
+        repeated = selection_tests(
+            self._validation_forecasts(), None, [], context.prices, context.splits, context.space.data.horizon
+        )
+        of_test = {name: why for name, why in (proof.get("reasons") or {}).items() if name == "test_spa_p"}
+        reasons = {name: why for name, why in repeated["reasons"].items() if name != "test_spa_p"} | of_test
+        return {"proof": repeated | {"test_spa_p": proof.get("test_spa_p"), "reasons": reasons}}
+
+    def _validation_forecasts(self) -> dict[str, np.ndarray]:
+        """Return the forecasts of every trial on the validation days of all folds, (days,), by trial ID."""
         self.predictions.flush()
-        names, forecasts = validation_forecasts(self.folder / "predictions.parquet")
+        names, forecasts = validation_forecasts(self.context.folder / "predictions.parquet")
         return dict(zip(names, forecasts, strict=True))
 
-    def _refitted(
+    def _refit(
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
-    ) -> tuple[list[Refitted], dict[str, str]]:
-        """The finalists, trained side by side, and why some could not be; neither where interrupted meanwhile."""
+    ) -> tuple[list[RefittedFinalist], dict[str, str]]:
         if not finalists:
             return [], {}
-        self.progress.wait_for(f"{len(finalists)} finalists, trained afresh for the test block")
-        assert self.needs
+        self.context.progress.show_waiting(f"{len(finalists)} finalists to be retrained")
+        assert self.executor
+        return self.executor.refit_finalists(finalists, validation)
 
-        def go_on() -> bool:
-            self.progress.look()
-            return not self.stop.requested
-
-        return train_afresh(
-            finalists, self.needs.at, validation, self.space, self.prices, self.splits, go_on=go_on,
-            say=self.progress.say,
-        )  # fmt: skip
-
-    def _open_test(self, refitted: Sequence[Refitted], validation: Mapping[str, np.ndarray]) -> Opening:
-        """Score the test block and write what it was forecast by."""
-        opening = open_block(refitted, validation, self.prices, self.splits, self.space.data.horizon)
-        self.board.test, self.board.ensemble = opening.scores, opening.ensemble
+    def _score(self, refitted: Sequence[RefittedFinalist], validation: Mapping[str, np.ndarray]) -> TestBlockResult:
+        """Score the test block and write its forecasts and the forecasters."""
+        context = self.context
+        result = score_test_block(refitted, validation, context.prices, context.splits, context.space.data.horizon)
+        self.leaderboard.set_test_scores(result.scores, result.ensemble)
         self.predictions.forget_test()  # of an earlier opening
-        for name, forecast in opening.forecasts.items():
-            self.predictions.test(name, self.splits.test, forecast)
+        for name, forecast in result.forecasts.items():
+            self.predictions.test(name, context.splits.test, forecast)
         self.predictions.flush()
-        shutil.rmtree(self.folder / "forecasters", ignore_errors=True)
+        forecasters = context.folder / "forecasters"
+        shutil.rmtree(forecasters, ignore_errors=True)
         for one in refitted:
-            one.forecaster.save(self.folder / "forecasters" / str(one.finalist.rank))
-        return opening
+            one.forecaster.save(forecasters / str(one.finalist.rank))
+        return result

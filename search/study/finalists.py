@@ -1,7 +1,7 @@
 """Choose the finalists, the best configurations, and retrain them on everything before the test block.
 
-Nothing here runs before the ranking is fixed, and nothing of the test block flows back into it. PyTorch is imported by
-`refit` alone, on a worker.
+Nothing here runs before the ranking is fixed, and no result of the test block changes it. Only `refit` imports PyTorch,
+on a worker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,27 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.common.errors import DamagedError
 from search.common.messages import format_value
-from search.results.event_log import DamagedError, TrialEnd
+from search.results.event_log import TrialEnd
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import Fold, WalkForward
 from stockrnn.evaluation.conformal import conformal_intervals
 from stockrnn.prices.series import Prices
+from stockrnn.training.memory import claim_gpu
 
 if TYPE_CHECKING:
     from stockrnn.forecaster.forecaster import Forecaster
 
-__all__ = ["Finalist", "Refitted", "choose", "chosen_before", "refit"]
+__all__ = [
+    "Finalist", "RefittedFinalist", "choose_finalists", "recorded_finalists", "refit", "remove_diverged",
+    "validation_days",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """A configuration that goes to the test block.
+    """A configuration that is evaluated on the test block.
 
     Attributes:
-        trial_id: the trial that it comes from.
-        epochs: it trains, the best epoch of that trial.
-        seeds: networks it trains, each from another seed.
+        rank: 1 for the best.
+        trial_id: the trial whose configuration it is.
+        point: the parameters of that trial.
+        epochs: number of training epochs, the best epoch of that trial.
+        seeds: number of networks, each with another seed.
     """
 
     rank: int
@@ -41,12 +48,12 @@ class Finalist:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refitted:
+class RefittedFinalist:
     """A finalist after training.
 
     Attributes:
         forecasts: of the test block, shape (seeds, days), price points.
-        forecaster: what forecasts later days.
+        forecaster: forecasts later sessions.
     """
 
     finalist: Finalist
@@ -54,8 +61,8 @@ class Refitted:
     forecaster: "Forecaster"
 
 
-def choose(ends: Sequence[TrialEnd], space: Space) -> list[Finalist]:
-    """The best distinct configurations by the study's metric; each trains as long as its best epoch."""
+def choose_finalists(ends: Sequence[TrialEnd], space: Space) -> list[Finalist]:
+    """Return the best distinct configurations by the study's metric; each trains until the best epoch of its trial."""
     metric, sign = space.search.metric, 1 if space.mode == "min" else -1
     scored = [(sign * value, end.trial_id, end) for end in ends if (value := end.scores.get(metric)) is not None]
     chosen: list[Finalist] = []
@@ -67,24 +74,28 @@ def choose(ends: Sequence[TrialEnd], space: Space) -> list[Finalist]:
     return chosen
 
 
-def chosen_before(opening: Mapping[str, Any], ends: Sequence[TrialEnd]) -> list[Finalist]:
-    """Return the finalists that an earlier opening of the test block named, as the record of trials has them.
+def recorded_finalists(opening: Mapping[str, Any], ends: Sequence[TrialEnd]) -> list[Finalist]:
+    """Return the finalists of an earlier opening of the test block.
+
+    Args:
+        opening: an entry of the manifest's `test_openings`.
+        ends: the ended trials.
 
     Raises:
-        DamagedError: the record does not have them.
+        DamagedError: one of the finalists is not among the ended trials.
     """
     by_id = {end.trial_id: end for end in ends if end.best_epoch}
     named = [str(one.get("trial_id")) for one in opening.get("finalists") or []]
     if missing := [name for name in named if name not in by_id]:
         raise DamagedError(
-            f"manifest.json: the test block was opened for trial {format_value(missing[0])}, which trials.jsonl does "
-            "not have with a score; the two files belong together; copy the study's folder again, or add --reopen-test"
+            f"manifest.json: test_openings: trial {format_value(missing[0])} has no score in trials.jsonl; both files "
+            "must come from one study; copy the study's folder again, or add --reopen-test"
         )
     seeds = opening.get("finalist_seeds")
     if named and seeds is None:
         raise DamagedError(
-            "manifest.json: test_openings: finalist_seeds is missing; an opening of the test block says how many "
-            "networks a finalist averages; copy the study's folder again, or add --reopen-test"
+            "manifest.json: test_openings: finalist_seeds is missing; it is the number of networks of each finalist; "
+            "copy the study's folder again, or add --reopen-test"
         )
     return [_finalist(rank, by_id[name], int(seeds or 0)) for rank, name in enumerate(named, start=1)]
 
@@ -95,7 +106,7 @@ def _finalist(rank: int, end: TrialEnd, seeds: int) -> Finalist:
 
 
 def validation_days(prices: Prices, folds: Sequence[Fold], horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    """Actual closes and the closes on the days of the forecasts, of all validation blocks in turn, each (days,)."""
+    """Return the closes of all validation days, and the closes `horizon` sessions before each of them, (days,)."""
     closes = prices.column("close")
     targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in folds])
     return closes[targets], closes[targets - horizon]
@@ -103,26 +114,44 @@ def validation_days(prices: Prices, folds: Sequence[Fold], horizon: int) -> tupl
 
 def refit(
     finalist: Finalist, space: Space, prices: Prices, splits: WalkForward, validation: np.ndarray, *,
-    device: str = "cpu",
-) -> Refitted:  # fmt: skip
+    threads: int | None = None, share: float = 0,
+) -> RefittedFinalist:  # fmt: skip
     """Train a finalist on everything before the test block and forecast that block.
 
     Args:
-        validation: what its trial forecast on the validation days of all folds, shape (days,); the intervals of the
-            forecaster come from its errors.
-        device: to train on, `cpu` or `cuda`.
+        finalist: the configuration.
+        space: the study's space.
+        prices: the study's prices.
+        splits: the study's folds and test block.
+        validation: the forecasts of its trial on the validation days of all folds, (days,); their errors give the
+            intervals of the forecaster.
+        threads: of PyTorch on the CPU; None: as they are.
+        share: of a GPU on which it trains; 0: on the CPU.
+
+    Raises:
+        GpuMemoryError: the share was too small, and there are larger ones.
     """
+    from search.tune.trial import GpuMemoryError, is_out_of_gpu_memory
     from stockrnn.dataset.windows import Windows
     from stockrnn.forecaster.forecaster import Forecaster
     from stockrnn.training.trainer import train
 
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
     window, network, training = space.configurations(finalist.point)
     horizon = space.data.horizon
-    windows = Windows(prices, [splits.final], window, horizon, device=device)
-    *_, last = train(
-        windows, network, training, seeds=finalist.seeds, max_epochs=finalist.epochs,
-        study_seed=space.seed, forecast_from=finalist.epochs, mode=space.execution_mode,
-    )  # fmt: skip
+    try:
+        windows = Windows(prices, [splits.final], window, horizon, device=claim_gpu(share))
+        *_, last = train(
+            windows, network, training, seeds=finalist.seeds, max_epochs=finalist.epochs,
+            study_seed=space.seed, forecast_from=finalist.epochs, mode=space.execution_mode,
+        )  # fmt: skip
+    except RuntimeError as error:
+        if share < 1 and is_out_of_gpu_memory(error):
+            raise GpuMemoryError(f"{error}") from None
+        raise
     actual, previous = validation_days(prices, splits.folds, horizon)
     forecaster = Forecaster.from_training(
         windows, last.members,
@@ -131,4 +160,14 @@ def refit(
         span=(str(prices.dates[splits.before_test.start]), str(prices.dates[splits.before_test.stop - 1])),
         provenance=prices.provenance, asked=space.data,
     )  # fmt: skip
-    return Refitted(finalist=finalist, forecasts=last.forecasts[0], forecaster=forecaster)
+    return RefittedFinalist(finalist=finalist, forecasts=last.forecasts[0], forecaster=forecaster)
+
+
+def remove_diverged(
+    refitted: Sequence[RefittedFinalist], failed: Mapping[str, str]
+) -> tuple[list[RefittedFinalist], dict[str, str]]:
+    """Return the finalists with finite forecasts, best first, and the reasons why others failed by trial ID."""
+    finite = [one for one in refitted if np.isfinite(one.forecasts).all()]
+    diverged = {one.finalist.trial_id for one in refitted} - {one.finalist.trial_id for one in finite}
+    reasons = dict.fromkeys(sorted(diverged), "diverged on the longer training part")
+    return sorted(finite, key=lambda one: one.finalist.rank), {**failed, **reasons}

@@ -1,42 +1,42 @@
-"""Is the best of many only lucky? What the whole study says of that, for the manifest and the verdict."""
+"""Test over all trials of a study whether the best one is only lucky."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from search.study.test_block import Opening
+from search.study.finalists import validation_days
+from search.study.test_block import TestBlockResult
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.evaluation.multiple_testing import UndefinedTestError, backtest_overfitting, spa
 from stockrnn.prices.series import Prices
 
-__all__ = ["prove"]
+__all__ = ["selection_tests"]
 
 
-def prove(
-    validation: Mapping[str, np.ndarray],
-    opening: Opening | None,
-    finalists: list[str],
-    prices: Prices,
-    splits: WalkForward,
-    horizon: int,
-) -> dict[str, Any]:
-    """Tests over all trials on validation, and over the finalists on the test block.
+def selection_tests(
+    validation: Mapping[str, np.ndarray], result: TestBlockResult | None, finalists: list[str], prices: Prices,
+    splits: WalkForward, horizon: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Test all trials against persistence on validation, and the finalists on the test block.
 
     Args:
-        validation: the forecasts of every finished trial on the validation days of all folds, each (days,).
-        opening: the test block, where it was opened.
-        finalists: their trial ids.
+        validation: the forecasts of every trial on the validation days of all folds, (days,), by trial ID.
+        result: of the test block; None if it was not opened.
+        finalists: their trial IDs.
+        prices: the study's prices.
+        splits: the study's folds and test block.
+        horizon: sessions from a forecast to its target.
 
     Returns:
-        `spa_p`: superior predictive ability of any trial over persistence on validation; `pbo`: probability of
-        backtest overfitting; `test_spa_p`: superior predictive ability of any finalist on the test block; the days
-        of each; None where undefined, and then `reasons` says why.
+        The manifest's `proof`: `spa_p`, the p-value of Hansen's test of superior predictive ability of any trial over
+        persistence on validation; `pbo`, the probability of backtest overfitting; `test_spa_p`, the p-value of the same
+        test for the finalists on the test block; and the number of days of each. A value that is not defined is None,
+        and `reasons` contains the reason.
     """
-    closes = prices.column("close")
-    targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in splits.folds])
-    losses, rival = _losses(validation, closes[targets], closes[targets - horizon])
-    proof: dict[str, Any] = {"trials": len(validation), "validation_days": len(targets), "test_days": len(splits.test)}
+    actual, previous = validation_days(prices, splits.folds, horizon)
+    losses, rival = _losses(validation, actual, previous)
+    proof: dict[str, Any] = {"trials": len(validation), "validation_days": len(actual), "test_days": len(splits.test)}
     reasons: dict[str, str] = {}
 
     def add(name: str, test: Any) -> None:
@@ -47,11 +47,11 @@ def prove(
 
     add("spa_p", lambda: spa(losses, rival, horizon=horizon))
     add("pbo", lambda: backtest_overfitting(losses))
-    if opening is None:
+    if result is None:
         proof["test_spa_p"], reasons["test_spa_p"] = None, "the test block was not opened"
     else:
-        block = splits.test
-        forecasts = {name: opening.forecasts[name] for name in finalists}
+        block, closes = splits.test, prices.column("close")
+        forecasts = {name: result.forecasts[name] for name in finalists}
         test_losses, test_rival = _losses(
             forecasts, closes[block.start : block.stop], closes[block.start - horizon : block.stop - horizon]
         )
@@ -62,7 +62,7 @@ def prove(
 def _losses(
     forecasts: Mapping[str, np.ndarray], actual: np.ndarray, previous: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Squared errors of the forecasts, (forecasts, days), and of persistence, (days,)."""
+    """Return the squared errors of the forecasts, (forecasts, days), and of persistence, (days,)."""
     if not forecasts:
         return np.empty((0, len(actual))), (previous - actual) ** 2
     return (np.stack([*forecasts.values()]) - actual) ** 2, (previous - actual) ** 2

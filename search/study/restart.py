@@ -1,7 +1,7 @@
-"""Start a command again whose Ray died: the same process, a new program, which goes on with the study.
+"""Restart a command whose Ray died: the same process runs a new program, which resumes the study.
 
-Nothing of the dead Ray stays in the process, as it would if Ray were started again within: its core may wait for ever,
-or end the process a minute later. A study's folder may be left at any moment, so that this is a `--resume`.
+Ray cannot be restarted within the process: its core may wait forever, or end the process a minute later. A study's
+folder can be left at any time, so that the new program resumes it as after any other crash.
 """
 
 import json
@@ -14,27 +14,26 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from search.cluster.ray_folder import end_processes
-from search.terminal.tty import leave
+from search.terminal.tty import exit_process
 
-__all__ = ["Restart", "Restarter", "restarted"]
+__all__ = ["RestartState", "Restarter", "read_restart_state"]
 
 VARIABLE = "STOCKRNN_RESTARTED"
 MAX_RESTARTS = 2
-FAILED = 1  # the exit code of a study that could not go on
+FAILED = 1  # the exit code of a study that could not continue
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restart:
-    """What a command hands on to itself when its Ray dies.
+class RestartState:
+    """The progress of a command that a restarted command needs.
 
     Attributes:
-        times: how often it was started again.
-        ended: the places of its studies that have ended.
+        times: number of restarts so far.
+        ended: the places of the command's studies that have ended.
         code: the highest exit code of those.
-        running: the place of the one that ran.
-        several: whether it runs several studies.
-        budget: seconds that are left of the time budget of the one that ran, or None.
-        alone: whether the process runs this command and nothing else, so that it may be replaced.
+        running: the place of the study that ran, or None.
+        several: whether the command runs several studies.
+        budget: seconds that are left of the time budget of the study that ran, or None.
     """
 
     times: int = 0
@@ -43,61 +42,58 @@ class Restart:
     running: str | None = None
     several: bool = False
     budget: float | None = None
-    alone: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restarter:
-    """Lets a study outlive its Ray.
+    """Restarts this process when Ray dies.
 
     Attributes:
-        now: what this command was handed, with the place of this study.
+        state: of this command, with the place of this study.
         environment: of this process before Ray changed it.
         address: of the cluster that was joined, or None.
+        quiet: print nothing about the restart.
         folder: of the study on this machine.
     """
 
-    now: Restart
+    state: RestartState
     environment: Mapping[str, str]
     address: str | None
     quiet: bool
     folder: Path
 
-    def go_on(self, why: str, budget: float | None, rays: Path) -> NoReturn:
-        """End all processes of a dead Ray and start this command again; where that is no use, leave it in one line.
+    def restart(self, reason: str, budget: float | None, ray_folder: Path) -> NoReturn:
+        """End all processes of a dead Ray and restart this command; exit with one line if that would not help.
 
         Args:
-            why: Ray died.
+            reason: why Ray died.
             budget: seconds that are left of the time budget, or None.
-            rays: the folder of a Ray of our own.
+            ray_folder: of the Ray that this process started.
         """
-        place = self.now.running
+        place = self.state.running
         begun = (self.folder / "manifest.json").exists()
-        how = f"what had ended is kept; go on with --resume {place}" if begun else "nothing was begun; start it again"
+        fix = f"all ended trials are saved; continue with --resume {place}" if begun else "no trial has started; retry"
         if self.address not in (None, "local"):
-            leave(f"--address {self.address}: the cluster died ({why}); {how}, once the cluster is up", FAILED)
-        end_processes(rays)
-        if self.now.times == MAX_RESTARTS:
-            leave(f"{place}: Ray died ({why}), and had been started again {MAX_RESTARTS} times; {how}", FAILED)
-        times = self.now.times + 1
+            exit_process(
+                f"--address {self.address}: the cluster died ({reason}); {fix}, when the cluster is up", FAILED
+            )
+        end_processes(ray_folder)
+        if self.state.times == MAX_RESTARTS:
+            exit_process(f"{place}: Ray died ({reason}) after {MAX_RESTARTS} restarts; {fix}", FAILED)
         if not self.quiet:
             with suppress(OSError):
-                os.write(2, f"Ray died ({why}); it is started again and the study goes on\n".encode())
-        handed = asdict(replace(self.now, times=times, budget=budget))
-        _replace_process({**self.environment, VARIABLE: json.dumps(handed)})
+                os.write(2, f"Ray died ({reason}); it is restarted and the study continues\n".encode())
+        state = replace(self.state, times=self.state.times + 1, budget=budget)
+        _replace_process({**self.environment, VARIABLE: json.dumps(asdict(state))})
 
 
-def restarted(*, alone: bool) -> Restart:
-    """What this command was handed by itself; nothing where somebody else started it.
-
-    Args:
-        alone: whether this process runs the command and nothing else.
-    """
+def read_restart_state() -> RestartState:
+    """Return the state that this command has left for itself, and remove it from the environment."""
     try:
         found: dict[str, Any] = json.loads(os.environ.pop(VARIABLE, "{}"))
-        return replace(Restart(**{**found, "ended": tuple(found.get("ended", ()))}), alone=alone)
-    except (ValueError, TypeError, AttributeError):
-        return Restart(alone=alone)
+        return RestartState(**{**found, "ended": tuple(found.get("ended", ()))})
+    except (ValueError, TypeError, AttributeError):  # somebody else has set the variable
+        return RestartState()
 
 
 def _replace_process(environment: Mapping[str, str]) -> NoReturn:
@@ -106,7 +102,7 @@ def _replace_process(environment: Mapping[str, str]) -> NoReturn:
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:  # they would stay zombies
             pass
-    for number in os.listdir("/dev/fd"):  # those of Ray's C++ code
+    for number in os.listdir("/dev/fd"):  # open files of Ray's C++ code
         with suppress(OSError):
             if int(number) > 2:
                 os.set_inheritable(int(number), False)

@@ -1,17 +1,13 @@
-"""A study: Ray Tune runs the trials that the searcher proposes, and everything lands in the results folder."""
+"""Run a study: an executor trains the trials that the searcher proposes, and the results folder records everything."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from search.cluster.demands import ResourceDemands
-from search.cluster.gpus import smallest_gpu_memory
-from search.cluster.ray_session import ConcurrencyLimit, connect_ray, count_slots
-from search.cluster.ray_watch import watch_ray
-from search.cluster.shared_folder import check_shared_folder
 from search.common.disk import (
     DiskError,
     SpareHandles,
@@ -20,8 +16,7 @@ from search.common.disk import (
     disk_error_remedy,
     lost_lock_reason,
 )
-from search.cost.stalls import StallLimits, StallWatch
-from search.report.writer import write_report
+from search.report.writer import write_final_report
 from search.results.event_log import TRIAL_ID, Record, TrialEnd, now
 from search.results.lock import locked
 from search.results.manifest import (
@@ -36,20 +31,20 @@ from search.results.manifest import (
 from search.results.predictions import Predictions
 from search.results.ranking import Row
 from search.results.remote_sync import Mirror
-from search.results.resume import Begun, read_begun
+from search.results.resume import ResumeState, read_resume_state
 from search.results.verdict import verdict
-from search.space.resources import NICENESS
 from search.space.space import Space
-from search.study.final_evaluation import Conclusion
-from search.study.finalists import choose, chosen_before
-from search.study.restart import Restarter
+from search.study.context import StudyContext
+from search.study.executor import ExecutorFactory, TrialExecutor
+from search.study.final_evaluation import FinalEvaluation
+from search.study.finalists import Finalist, choose_finalists, recorded_finalists
+from search.study.ray_executor import ray_executor
+from search.study.trial_log import LeaderboardFile, TrialLog
 from search.terminal.progress import Progress
 from search.tracking.dispatcher import Tracking
-from search.tune.callback import Board, Recorder
+from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
-from search.tune.patches.actors import patch_tune
-from search.tune.stopper import Stop, StudyStopped, ignore_hangups
-from search.tune.tuner import tuner
+from search.tune.stopper import Stop, ignore_hangups
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.evaluation.baselines import baseline_scores
 from stockrnn.prices.series import Prices
@@ -62,50 +57,46 @@ SPARE_HANDLES = 24  # with fewer, Ray's own shutdown fails
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a study is run, as far as it is not part of the space.
+    """How to run a study, as far as the space does not determine it.
 
     Attributes:
-        folder: the study's on this machine, which exists where it is resumed, and only there.
-        mirror: where it is kept behind a URL, what brings it there.
-        max_concurrent: trials side by side, at most.
-        time_budget: seconds after the first trial's start at which the search ends.
-        insecure: join a cluster that others can reach and that asks for no token.
-        niceness: of the workers of a Ray of our own.
-        restarter: what happens when Ray dies; None where this process runs more than the study.
-        reopen_test: open the test block again, for the finalists as they are now.
+        folder: the results folder on this machine; it exists if, and only if, the study is resumed.
+        command: the command line, for the manifest.
+        executor: starts what runs the trials.
+        mirror: copies the folder to a URL, or None.
+        time_budget: seconds from the first trial's start to the end of the search, or None.
+        quiet: show no progress.
+        resume: continue the study in the folder.
+        reopen_test: evaluate the test block again, with the current finalists.
     """
 
     folder: Path
     command: str
+    executor: ExecutorFactory = ray_executor
     mirror: Mirror | None = None
-    max_concurrent: int | None = None
     time_budget: float | None = None
-    address: str | None = None
-    insecure: bool = False
-    niceness: int = NICENESS
-    restarter: Restarter | None = None
     quiet: bool = False
     resume: bool = False
     reopen_test: bool = False
 
-    @property
-    def place(self) -> str:
-        """What the user calls the study's folder."""
-        return self.mirror.url if self.mirror else str(self.folder)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a study came to: the leaderboard's rows, how every trial ended, what it proves, and why it ended.
+    """The result of a study.
 
     Attributes:
-        failure: why the study could not go on; None where it could.
-        startup: seconds to the first trial's start; None where no trial started.
-        before: trials that had ended before it was resumed.
+        rows: the leaderboard.
+        ends: how every trial ended.
+        verdict: in words.
+        interrupted: whether a signal ended it.
+        seconds: from start to end.
+        failure: why the study could not continue, or None.
+        startup: seconds to the first trial's start; None if no trial started.
+        before: number of trials that had ended before the study was resumed.
     """
 
-    rows: Sequence[Row]
-    ends: Sequence[TrialEnd]
+    rows: list[Row]
+    ends: list[TrialEnd]
     verdict: str
     interrupted: bool
     seconds: float
@@ -115,244 +106,260 @@ class Outcome:
 
 
 def run_study(space: Space, prices: Prices, splits: WalkForward, options: Options) -> Outcome:
-    """Run a study to its end, its time budget or an interrupt; the results folder is complete either way.
+    """Run a study to its end, its time budget or an interrupt; the results folder is complete in every case.
 
     Raises:
-        SpaceError: a trial's resources do not fit the machine, or the results folder exists.
-        ClusterError: there is no cluster at `options.address`, or it must not be joined.
-        LockedError: another process writes into the folder.
-        DiskError: the folder cannot be written, and nothing was begun.
-        StorageError: nor can the URL.
-        SharedFolderError: a machine of the cluster does not see the folder.
-        ValueError: a file of a study to be resumed is damaged.
+        UserError: the folder or URL cannot be written, another process writes to it, a file of a study to be resumed is
+            damaged, or the executor cannot start; nothing was started then.
     """
-    began, start = time.monotonic(), now()
+    start, start_time = time.monotonic(), now()
     baselines = {
         name: scores.as_dict()
         for name, scores in baseline_scores(prices.column("close"), splits.folds, space.data.horizon).items()
     }
+    mirror = options.mirror
     with ExitStack() as stack:
         spare = SpareHandles(SPARE_HANDLES)
         stack.callback(spare.release)
         nohup = stack.enter_context(ignore_hangups())
-        begun = Begun(manifest={}, events=(), notes=())
+        before = ResumeState()
         if options.resume:
-            with _begins(options.folder):
+            with _disk_errors(options.folder):
                 stack.enter_context(locked(options.folder))
-                begun = read_begun(options.folder)
-        record = Record(options.folder / "trials.jsonl", begun.events)
+                before = read_resume_state(options.folder)
+        record = Record(options.folder / "trials.jsonl", before.log)
         progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
-        stop = Stop(options.time_budget, progress.ending)
+        stop = Stop(options.time_budget, progress.show_stopping)
         stack.enter_context(progress)
-        for note in begun.notes:
-            progress.say(note)
-        study = _Study(space, prices, splits, options, record, progress, stop, spare)
-        openings = begun.manifest.get("test_openings") or []
-        goes_on = interrupted(openings) and not options.reopen_test
-        opened = bool(openings) and not goes_on and not options.reopen_test
-        if goes_on:
-            chosen_before(openings[-1], begun.ends)  # refused here, before anything is written
-        left = max(0, space.num_samples - len(begun.ends))
-        watch = ExitStack()
-        if left or (not opened and (goes_on or choose(begun.ends, space))):
-            stack.enter_context(connect_ray(options.address, insecure=options.insecure, niceness=options.niceness))
-            stack.enter_context(watch)  # left before Ray is shut down, which is no death
-            watch.enter_context(_watched(options.restarter, progress, stop))
-            study.needs = needs = ResourceDemands(space, splits, len(prices), smallest_gpu_memory(space, progress.say))
-            study.slots = count_slots(space, needs.kinds, options.max_concurrent, options.address)
-            if options.address and options.mirror is None:
-                check_shared_folder(options.folder if options.resume else options.folder.parent)
-            study.concurrency_limit = ConcurrencyLimit(
-                needs.kinds, study.slots, options.max_concurrent, options.address
-            )
-        # Ray installs signal handlers of its own, which abort: ours come after it.
+        context = StudyContext(
+            space=space, prices=prices, splits=splits, folder=options.folder, mirror=mirror, record=record,
+            progress=progress, stop=stop,
+        )  # fmt: skip
+        for note in before.notes:
+            progress.print_note(note)
+        work = _Work(space=space, before=before, reopen_test=options.reopen_test)
+        executor = stack.enter_context(options.executor(context)) if work.needs_executor else None
+        # Ray installs signal handlers that abort the process: ours must replace them.
         stack.enter_context(stop.handle_signals(nohup=nohup))
-        manifest = begun.resumed(start, options.command, space, prices)
-        with _begins(options.folder):
+        with _disk_errors(options.folder):
+            manifest = before.resumed(start_time, options.command, space, prices)
             if not manifest:
-                manifest = opening(space, prices, splits, options.command, start, baselines)
+                manifest = opening(space, prices, splits, options.command, start_time, baselines)
                 stack.enter_context(make_folder(options.folder, space, prices, manifest))
-            study.begin(manifest, begun, baselines)
-        if options.mirror:
-            options.mirror.begin(progress.say, stop.request_stop)
-        found: dict[str, Any] = {}
-
-        def announce(openings: Openings) -> bool:
-            manifest["test_openings"] = openings
-            write_manifest(options.folder, manifest)
-            why = options.mirror.publish() if options.mirror else None
-            if why:
-                stop.request_stop(f"the opening of the test block cannot be kept, so the block stays shut: {why}")
-            return why is None
+            study = _Study(context, work, manifest, baselines, executor, spare)
+        if mirror:
+            mirror.begin(progress.print_note, stop.request_stop)
 
         def end() -> str:
-            watch.close()  # Ray is not needed any more
-            spent = round(time.monotonic() - began + (begun.manifest.get("seconds") or 0), 3)
-            ended = {"end": now(), "seconds": spent, "interrupted": stop.signalled, "failure": stop.reason}
-            return study.end(manifest | ended | found)
+            seconds = time.monotonic() - start + (before.manifest.get("seconds") or 0)
+            return study.end({"end": now(), "seconds": round(seconds, 3)})
 
         try:
             with study.writing():
-                if left:
-                    study.search()
-                if not stop.requested:  # a time budget ends the search, not the proof
-                    last = study.conclusion()
-                    if not opened:
-                        found = last.prove(openings, announce, reopen=options.reopen_test)
-                    elif left:
-                        found = last.prove_again(manifest.get("proof") or {})
+                study.run()
         except Exception:
             end()
-            if options.mirror:
-                options.mirror.end()
+            if mirror:
+                mirror.end()
             raise
         said = end()
-        lost = options.mirror.end() if options.mirror else None
+        lost = mirror.end() if mirror else None
     return Outcome(
-        rows=study.board.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled,
-        seconds=round(time.monotonic() - began, 3), failure=stop.reason or lost, before=len(begun.ends),
+        rows=study.leaderboard.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled,
+        seconds=round(time.monotonic() - start, 3), failure=stop.reason or lost, before=len(before.ends),
         startup=stop.startup,
     )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What is left to do in a study, new or resumed."""
+
+    space: Space
+    before: ResumeState
+    reopen_test: bool
+
+    @property
+    def openings(self) -> Openings:
+        """The earlier openings of the test block."""
+        return self.before.manifest.get("test_openings") or []
+
+    @cached_property
+    def trials(self) -> int:
+        """Number of trials."""
+        return max(0, self.space.num_samples - len(self.before.ends))
+
+    @property
+    def evaluates_test_block(self) -> bool:
+        """Whether the test block is evaluated: for the first time, again by request, or after an interruption."""
+        return self.reopen_test or not self.openings or interrupted(self.openings)
+
+    @property
+    def needs_executor(self) -> bool:
+        """Whether networks are trained.
+
+        Raises:
+            DamagedError: the finalists of an interrupted evaluation are not among the trials.
+        """
+        finalists: list[Finalist] = []
+        if self.evaluates_test_block:
+            ends = self.before.ends
+            again = interrupted(self.openings) and not self.reopen_test
+            finalists = recorded_finalists(self.openings[-1], ends) if again else choose_finalists(ends, self.space)
+        return bool(self.trials or finalists)
+
+
 class _Study:
-    """A study on a running Ray: its folder, its search and its finalists."""
+    """A study whose folder exists: its search, its final evaluation and its end.
+
+    Args:
+        manifest: as it is when the study starts or continues.
+        baselines: validation scores by baseline.
+        executor: None if no networks are trained.
+        spare: file handles for the end of a study that has no others left.
+    """
 
     def __init__(
-        self, space: Space, prices: Prices, splits: WalkForward, options: Options, record: Record, progress: Progress,
-        stop: Stop, spare: SpareHandles,
+        self, context: StudyContext, work: _Work, manifest: Mapping[str, Any],
+        baselines: Mapping[str, Mapping[str, float]], executor: TrialExecutor | None, spare: SpareHandles,
     ) -> None:  # fmt: skip
-        self.space, self.prices, self.splits, self.slots = space, prices, splits, 0
-        self.folder, self.place, self.mirror = options.folder, options.place, options.mirror
-        self.record, self.progress, self.stop, self.spare = record, progress, stop, spare
-        self.concurrency_limit: ConcurrencyLimit | None = None
-        self.needs: ResourceDemands | None = None
-        self.checkpoints = self.folder / "checkpoints"
-        self.predictions = Predictions(self.folder / "predictions.parquet", prices, space.data.horizon)
-
-    def begin(self, manifest: Mapping[str, Any], begun: Begun, baselines: Mapping[str, Mapping[str, float]]) -> None:
-        """Write all that is known before the first trial, or before the next one."""
-        if begun.manifest:
-            write_space(self.folder, self.space)
-            write_manifest(self.folder, manifest)
-        self.checkpoints.mkdir(exist_ok=True)
-        self.board = Board(self.folder / "leaderboard.csv", self.space, self.record, baselines)
-        opened = scored_opening(manifest)
-        self.board.test, self.board.ensemble = opened.get("scores") or {}, opened.get("ensemble") or {}
-        for end in begun.ends:
-            if self.mirror is None or end.trial_id in self.mirror.kept:
-                self.forget(end.trial_id)
-        scored = {end.trial_id for end in begun.ends if end.scores}
-        self.predictions.keep(scored, folds=len(self.splits.folds), test=bool(opened))
-        self.board.write()
-        self.tracking = Tracking(self.space, self.folder)
-        self.tracking.begin(manifest)
-        self.begun = begun
-        self.searcher = OptunaSearcher(
-            self.space, self.folder / "study.journal", begun.ends, begun.unfinished, self.concurrency_limit
+        self._context, self._work, self._executor, self._spare = context, work, executor, spare
+        self._manifest = dict(manifest)
+        folder, space, before = context.folder, context.space, work.before
+        if before.manifest:
+            write_space(folder, space)
+            write_manifest(folder, manifest)
+        self._checkpoints = folder / "checkpoints"
+        self._checkpoints.mkdir(exist_ok=True)
+        scored = scored_opening(manifest)
+        self.leaderboard = LeaderboardFile(
+            folder / "leaderboard.csv", space, context.record, baselines, scored.get("scores"), scored.get("ensemble")
         )
-        for note in self.searcher.notes:
-            self.progress.say(note)
-
-    def forget(self, trial_id: str) -> None:
-        """Remove the checkpoints of a trial that has ended."""
-        assert TRIAL_ID.fullmatch(trial_id), trial_id  # the name of a folder that is removed
-        if self.mirror:
-            self.mirror.forget(trial_id)
-        elif said := delete_checkpoints(self.checkpoints / trial_id):
-            self.progress.say(said)
-
-    def search(self) -> None:
-        """Run the trials; when this returns, every trial has ended, or goes on when the study is resumed."""
-        recorder = Recorder(
-            self.record, self.board, self.progress, self.predictions, self.splits.folds, self.tracking, self.searcher,
-            self.forget, self.stop,
+        for end in before.ends:
+            if context.mirror is None or end.trial_id in context.mirror.kept:
+                self._delete_checkpoints(end.trial_id)
+        self._predictions = Predictions(folder / "predictions.parquet", context.prices, space.data.horizon)
+        with_scores = {end.trial_id for end in before.ends if end.scores}
+        self._predictions.keep(with_scores, folds=len(context.splits.folds), test=bool(scored))
+        self.leaderboard.write()
+        self._tracking = Tracking(space, folder)
+        self._tracking.begin(manifest)
+        self._searcher = OptunaSearcher(
+            space, folder / "study.journal", before.ends, before.unfinished,
+            executor.concurrency_limit if executor else None,
         )  # fmt: skip
-        self.progress.wait_for(f"{self.slots} workers to start")
-        assert self.needs
-        run = tuner(
-            self.space, self.prices, self.splits, self.folder,
-            self.mirror.checkpoints if self.mirror else str(self.checkpoints.resolve()),
-            self.mirror.lease if self.mirror else None, self.needs, self.searcher, self.begun, self.stop, recorder,
-        )  # fmt: skip
-        watch, limits = StallWatch(), StallLimits(self.space, self.splits)
-        with self.progress.show_stalls(watch), suppress(StudyStopped), patch_tune(limits, watch):
-            run.fit()
-        recorder.interrupt()
-        self.searcher.close()
+        for note in self._searcher.notes:
+            context.progress.print_note(note)
 
-    def conclusion(self) -> Conclusion:
-        """What follows the search."""
-        return Conclusion(
-            space=self.space, prices=self.prices, splits=self.splits, folder=self.folder, record=self.record,
-            predictions=self.predictions, board=self.board, progress=self.progress, stop=self.stop, needs=self.needs,
-        )  # fmt: skip
+    def run(self) -> None:
+        """Run the trials and the final evaluation, as far as they are left."""
+        context, work = self._context, self._work
+        if work.trials:
+            self._search()
+        if context.stop.requested:  # a time budget ends the search only
+            return
+        evaluation = FinalEvaluation(
+            context=context, predictions=self._predictions, leaderboard=self.leaderboard, executor=self._executor
+        )
+        if work.evaluates_test_block:
+            self._manifest |= evaluation.evaluate_test_block(
+                work.openings, self._write_openings, reopen=work.reopen_test
+            )
+        elif work.trials:
+            self._manifest |= evaluation.rerun_selection_tests(self._manifest.get("proof") or {})
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Within: a disk that fails ends the study, and what is there stays as it is."""
+        """Stop the study if the disk fails within the block; the files that exist stay as they are."""
+        context = self._context
         try:
             yield
         except Exception as error:
-            self.spare.release()
-            why = self.lost()
+            self._spare.release()
+            why = self._missing()
             if why is None and (message := lost_lock_reason(error)):
-                self.stop.request_stop(message)
+                context.stop.request_stop(message)
                 return
-            if (why := why or disk_error_reason(error, self.folder)) is None:
+            if (why := why or disk_error_reason(error, context.folder)) is None:
                 raise
-            self.stop.request_stop(
-                f"{self.folder}: cannot be written ({why}); a study keeps all it finds there; "
-                f"{disk_error_remedy(why)}, and go on with --resume {self.place}"
+            context.stop.request_stop(
+                f"{context.folder}: cannot be written ({why}); all results are stored there; {disk_error_remedy(why)}, "
+                f"and continue with --resume {context.place}"
             )
 
-    def lost(self) -> str | None:
-        """Return why the study's folder is no longer where it was, in the system's words; None: it is."""
+    def end(self, final: Mapping[str, Any]) -> str:
+        """Write the end of the study and return its verdict.
+
+        Args:
+            final: more entries of the manifest.
+        """
+        context = self._context
+        if self._executor:
+            self._executor.stop_watching()
+        text = verdict(self.leaderboard.rows(), self._manifest.get("proof"))
+        manifest = {
+            **self._manifest, **final, "interrupted": context.stop.signalled, "failure": context.stop.reason,
+            "verdict": text,
+        }  # fmt: skip
+        with self.writing():
+            context.record.check()
+            context.record.close()
+            check_present(context.folder)  # else half a study would be written in its place
+            self._predictions.flush()
+            self.leaderboard.write()
+            write_manifest(context.folder, manifest)
+            write_final_report(context.folder)
+            self._tracking.finish(manifest)
+        return text
+
+    def _search(self) -> None:
+        """Run the trials; afterwards every trial has ended or is logged as interrupted."""
+        context, executor = self._context, self._executor
+        assert executor
+        log = TrialLog(
+            context, self.leaderboard, self._predictions, self._tracking, self._searcher, self._delete_checkpoints
+        )
+        workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
+        context.progress.show_waiting(f"{workers} to start")
+        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), log)
+        log.interrupt()
+        self._searcher.close()
+
+    def _write_openings(self, openings: Openings) -> bool:
+        """Write the openings of the test block durably; return whether that succeeded."""
+        context = self._context
+        self._manifest["test_openings"] = openings
+        write_manifest(context.folder, self._manifest)
+        why = context.mirror.publish() if context.mirror else None
+        if why:
+            context.stop.request_stop(f"the test set is not evaluated, because this cannot be recorded: {why}")
+        return why is None
+
+    def _delete_checkpoints(self, trial_id: str) -> None:
+        """Delete the checkpoints of a trial that has ended."""
+        assert TRIAL_ID.fullmatch(trial_id), trial_id  # the name of a folder that is removed
+        if self._context.mirror:
+            self._context.mirror.forget(trial_id)
+        elif error := delete_checkpoints(self._checkpoints / trial_id):
+            self._context.progress.print_note(error)
+
+    def _missing(self) -> str | None:
+        """Return in the system's words why the study's folder is no longer where it was; None if it is."""
         try:
-            check_present(self.folder)
+            check_present(self._context.folder)
         except OSError as error:
             return error.strerror
         return None
 
-    def end(self, manifest: Mapping[str, Any]) -> str:
-        """Write what the study came to, and return its verdict."""
-        said = verdict(self.board.rows(), manifest.get("proof"))
-        with self.writing():
-            self.record.check()
-            self.record.close()
-            check_present(self.folder)  # else half a study would stand in its place
-            self.predictions.flush()
-            self.board.write()
-            write_manifest(self.folder, {**manifest, "verdict": said})
-            write_report(self.folder)
-            self.tracking.finish({**manifest, "verdict": said})
-        return said
-
 
 @contextmanager
-def _watched(restarter: Restarter | None, progress: Progress, stop: Stop) -> Iterator[None]:
-    """Within: where Ray dies, the study goes on in another program."""
-    if restarter is None:
-        yield
-        return
-
-    def died(why: str, folder: Path) -> NoReturn:
-        progress.close()
-        restarter.go_on(why, stop.seconds_left, folder)
-
-    with watch_ray(died, lambda: stop.requested):
-        yield
-
-
-@contextmanager
-def _begins(folder: Path) -> Iterator[None]:
-    """Within: a disk that fails is said in one line. The folder may still have to be made."""
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of the disk within the block into one line. The folder need not exist yet."""
     try:
         yield
     except OSError as error:
         if (why := disk_error_reason(error, folder if folder.exists() else folder.parent)) is None:
             raise
         raise DiskError(
-            f"{folder}: cannot be written ({why}); a study writes all it finds there; make room, or choose "
-            "another folder"
+            f"{folder}: cannot be written ({why}); all results are stored there; make room, or choose another folder"
         ) from None

@@ -1,4 +1,4 @@
-"""The test block, opened: forecasts of finalists, their average and the baselines, scored on days none has seen."""
+"""Score the forecasts of the finalists, their average and the baselines on the test block."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from search.results.ranking import ENSEMBLE
-from search.study.finalists import Refitted, validation_days
+from search.study.finalists import RefittedFinalist, validation_days
 from stockrnn.dataset.walk_forward import Fold, WalkForward
 from stockrnn.evaluation import forecast_tests, metrics
 from stockrnn.evaluation.baselines import BASELINES
@@ -17,21 +17,23 @@ from stockrnn.evaluation.multiple_testing import UndefinedTestError, model_confi
 from stockrnn.evaluation.scores import score
 from stockrnn.prices.series import Prices
 
-__all__ = ["Opening", "open_block"]
+__all__ = ["TestBlockResult", "score_test_block"]
 
 LEVELS = (0.80, 0.95)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
-    """What the test block says, by trial id, baseline's name, or `ensemble`.
+class TestBlockResult:
+    """Forecasts and scores of the test block by trial ID, name of a baseline, or `ensemble`.
 
     Attributes:
         forecasts: of the block, shape (days,), price points.
-        scores: the test columns of the leaderboard.
+        scores: values of the leaderboard's test columns.
         reasons: why a column has no value, by column.
-        ensemble: the validation scores of the finalists' average; empty where there is one finalist only.
+        ensemble: validation scores of the finalists' average; empty if there is only one finalist.
     """
+
+    __test__ = False  # pytest must not collect it
 
     forecasts: Mapping[str, np.ndarray]
     scores: Mapping[str, Mapping[str, Any]]
@@ -39,21 +41,21 @@ class Opening:
     ensemble: Mapping[str, float] = field(default_factory=dict)
 
 
-def open_block(
-    refitted: Sequence[Refitted],
-    validation: Mapping[str, np.ndarray],
-    prices: Prices,
-    splits: WalkForward,
+def score_test_block(
+    refitted: Sequence[RefittedFinalist], validation: Mapping[str, np.ndarray], prices: Prices, splits: WalkForward,
     horizon: int,
-) -> Opening:
+) -> TestBlockResult:  # fmt: skip
     """Score the finalists' seed-average forecasts, their average and every baseline.
 
     Args:
         refitted: the finalists, best first.
-        validation: what their trials forecast on the validation days of all folds, each (days,), by trial id.
+        validation: the forecasts of their trials on the validation days of all folds, (days,), by trial ID.
+        prices: the study's prices.
+        splits: the study's folds and test block.
+        horizon: sessions from a forecast to its target.
     """
     closes, fold = prices.column("close"), splits.final
-    actual, previous, earlier = _days(closes, fold.validation, horizon)
+    actual, previous, earlier = _closes(closes, fold.validation, horizon)
     forecasts = {one.finalist.trial_id: one.forecasts.mean(axis=0) for one in refitted}
     earlier_forecasts = {name: validation[name] for name in forecasts}
     ensemble: Mapping[str, float] = {}
@@ -64,17 +66,17 @@ def open_block(
         earlier_forecasts[ENSEMBLE] = together.mean(axis=0)
     for name, baseline in BASELINES.items():
 
-        def of(fold: Fold, baseline: Any = baseline) -> np.ndarray:
+        def forecast_fold(fold: Fold, baseline: Any = baseline) -> np.ndarray:
             origins = np.arange(fold.validation.start, fold.validation.stop) - horizon
             return np.asarray(baseline(closes, fold.train, origins, horizon))
 
-        forecasts[name] = of(fold)
-        earlier_forecasts[name] = np.concatenate([of(each) for each in splits.folds])
-    known, _ = validation_days(prices, splits.folds, horizon)
+        forecasts[name] = forecast_fold(fold)
+        earlier_forecasts[name] = np.concatenate([forecast_fold(each) for each in splits.folds])
+    validation_closes, _ = validation_days(prices, splits.folds, horizon)
     scores: dict[str, dict[str, Any]] = {}
-    opening = Opening(forecasts=forecasts, scores=scores, ensemble=ensemble)
+    result = TestBlockResult(forecasts=forecasts, scores=scores, ensemble=ensemble)
     for name, forecast in forecasts.items():
-        intervals = conformal_intervals(earlier_forecasts[name], known, LEVELS)
+        intervals = conformal_intervals(earlier_forecasts[name], validation_closes, LEVELS)
         scores[name] = {
             **_columns(forecast, actual, previous, earlier, horizon),
             **{
@@ -97,12 +99,12 @@ def open_block(
         else:
             columns["in_mcs"] = bool(inside[index])
         if reasons:
-            opening.reasons[name] = reasons
-    return opening
+            result.reasons[name] = reasons
+    return result
 
 
-def _days(closes: np.ndarray, block: range, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Actual closes of the block, closes on the days of the forecasts, and one session before those."""
+def _closes(closes: np.ndarray, block: range, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the block's closes, the closes on the days of the forecasts, and those one session earlier."""
     targets = np.arange(block.start, block.stop)
     return closes[targets], closes[targets - horizon], closes[targets - horizon - 1]
 
@@ -132,7 +134,7 @@ def _columns(
 def _confidence_set(
     forecasts: Mapping[str, np.ndarray], actual: np.ndarray, horizon: int
 ) -> np.ndarray | UndefinedTestError:
-    """Which of the forecasts the data cannot tell from the best, or why that is unknown."""
+    """Return which forecasts are in the model confidence set, or why that is not defined."""
     try:
         return model_confidence_set(
             np.stack([(forecast - actual) ** 2 for forecast in forecasts.values()]), horizon=horizon
@@ -142,7 +144,7 @@ def _confidence_set(
 
 
 def _reason(forecast: np.ndarray, actual: np.ndarray, previous: np.ndarray) -> str:
-    """Why a column is not defined for a forecast of these days."""
+    """Return why a column is not defined for a forecast of these days."""
     if not np.isfinite(forecast).all():
         return "the forecast is not a finite number"
     if np.array_equal(forecast, previous):

@@ -13,8 +13,9 @@ from ray import tune
 from search.cluster.ray_session import connect_ray
 from search.space.space import load_space
 from search.tune.asha import FiniteASHA
-from search.tune.callback import _why
-from search.tune.trainable import TrialTrainable, reports
+from search.tune.callback import failure_message
+from search.tune.trainable import TrialTrainable
+from search.tune.trial import train_trial
 from stockrnn.prices.loading import load
 
 SPACE = """
@@ -80,10 +81,10 @@ class Watching(tune.Callback):
             os.kill(result["worker"], signal.SIGKILL)
 
     def on_trial_recover(self, iteration, trials, trial, **info):
-        self.recovered.append((trial.config["trial_id"], _why(trial)))
+        self.recovered.append((trial.config["trial_id"], failure_message(trial)))
 
     def on_trial_error(self, iteration, trials, trial, **info):
-        self.failed.append((trial.config["trial_id"], _why(trial)))
+        self.failed.append((trial.config["trial_id"], failure_message(trial)))
 
 
 class FailingFiles(TrialTrainable):
@@ -139,7 +140,7 @@ def prices():
 def undisturbed(space, prices):
     """What each trial reports where nothing happens."""
     folds = space.split(prices).folds
-    return {name: list(reports(space, prices, folds, point)) for name, point in POINTS.items()}
+    return {name: list(train_trial(space, prices, folds, point)) for name, point in POINTS.items()}
 
 
 def searched(trainable, watching, space, prices, folder, max_failures=2):
@@ -149,7 +150,7 @@ def searched(trainable, watching, space, prices, folder, max_failures=2):
     folds = space.split(prices).folds
     shared = {"prices": prices, "folds": folds, "space": space, "checkpoints": str(folder / "checkpoints")}
     tune.Tuner(
-        tune.with_resources(tune.with_parameters(trainable, every=0.0, **shared), {"cpu": 1}),
+        tune.with_resources(tune.with_parameters(trainable, checkpoint_interval=0.0, **shared), {"cpu": 1}),
         tune_config=tune.TuneConfig(
             search_alg=searcher, scheduler=FiniteASHA(space), num_samples=len(POINTS), max_concurrent_trials=2,
             reuse_actors=True,

@@ -33,14 +33,14 @@ from search.results.lock import locked
 from search.results.manifest import opening, write_manifest, write_space
 from search.results.predictions import SCHEMA, Predictions
 from search.results.ranking import columns, rank
-from search.results.resume import read_begun
+from search.results.resume import read_resume_state
 from search.space.space import load_space
-from search.study.finalists import Refitted, choose, refit
-from search.study.multiple_testing import prove
-from search.study.test_block import open_block
+from search.study.finalists import RefittedFinalist, choose_finalists, refit
+from search.study.multiple_testing import selection_tests
+from search.study.test_block import score_test_block
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
-from search.tune.trainable import reports
+from search.tune.trial import train_trial
 from stockrnn import forecast
 from stockrnn.evaluation.baselines import baseline_scores
 from stockrnn.prices.cleaning import clean
@@ -88,7 +88,7 @@ def made(folder: Path) -> None:
         chosen = {"architecture": ["rnn", "gru"][number % 2], "hidden_size": 2, "learning_rate": 0.01 * (1 + number)}
         point = space.point(chosen)
         record.start(trial_id, point)
-        for each in reports(space, prices, walk.folds, point):
+        for each in train_trial(space, prices, walk.folds, point):
             if each["forecast"] is not None:
                 validation[trial_id] = each["forecast"]
             record.epoch(trial_id, each)
@@ -96,10 +96,10 @@ def made(folder: Path) -> None:
         record.end(trial_id, "complete")
     record.close()
     predictions.flush()
-    refitted: list[Refitted] = [
-        refit(one, space, prices, walk, validation[one.trial_id]) for one in choose(record.ends, space)
+    refitted: list[RefittedFinalist] = [
+        refit(one, space, prices, walk, validation[one.trial_id]) for one in choose_finalists(record.ends, space)
     ]
-    opened = open_block(refitted, validation, prices, walk, space.data.horizon)
+    opened = score_test_block(refitted, validation, prices, walk, space.data.horizon)
     for name, days in opened.forecasts.items():
         predictions.test(name, walk.test, days)
     stream = (folder / "predictions.parquet" / ".stream.arrows").read_bytes()
@@ -108,7 +108,7 @@ def made(folder: Path) -> None:
     for one in refitted:
         one.forecaster.save(folder / "forecasters" / str(one.finalist.rank))
     names = [one.finalist.trial_id for one in refitted]
-    proof = prove(validation, opened, names, prices, walk, space.data.horizon)
+    proof = selection_tests(validation, opened, names, prices, walk, space.data.horizon)
     study, _ = open_journal(space, folder / "study.journal", record.ends)
     reconcile(study, space, record.ends, {})
     rows = rank(
@@ -148,11 +148,11 @@ def resumed(folder: str) -> int:
         space = load_space(str(path / "space.yaml"))
         prices, _ = read_prices(path / "prices.parquet")
         with locked(path):
-            begun = read_begun(path)
-            record = Record(path / "trials.jsonl", begun.events)
+            begun = read_resume_state(path)
+            record = Record(path / "trials.jsonl", begun.log)
             begun.resumed(now(), "command", space, prices)
-            choose(begun.ends, space)
-            FiniteASHA(space, begun.events)
+            choose_finalists(begun.ends, space)
+            FiniteASHA(space, begun.log)
             predictions = Predictions(path / "predictions.parquet", prices, 1)
             scored = {end.trial_id for end in begun.ends if end.scores}
             predictions.keep(scored, folds=space.validation.folds, test=True)

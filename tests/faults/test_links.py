@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from search import leaderboard, run
+from search.common.errors import DamagedError
 from search.report import writer as report
-from search.results.event_log import DamagedError
 from search.results.links import MAX_DEPTH, check_folder
 from search.results.predictions import Predictions
 from search.space.space import load_space
@@ -261,5 +261,8 @@ def test_a_name_in_the_test_blocks_scores_becomes_no_path(study, capsys, name):
 
 def test_the_id_of_a_trial_that_ended_is_checked_once_more_before_its_folder_is_removed(canaries):
     with pytest.raises(AssertionError):
-        _Study.forget(SimpleNamespace(mirror=None, checkpoints=canaries.parent / "checkpoints"), "../outside")
+        _Study._delete_checkpoints(
+            SimpleNamespace(_context=SimpleNamespace(mirror=None), _checkpoints=canaries.parent / "checkpoints"),
+            "../outside",
+        )
     assert (canaries / "file").exists()

@@ -12,7 +12,7 @@ import studies
 from studies import GRID, until
 
 from search.space.space import load_space
-from search.tune.trainable import reports
+from search.tune.trial import train_trial
 from stockrnn.prices.snapshot import read_prices
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -69,7 +69,7 @@ def straight(path, folder, trial_id):
     space, (prices, _) = load_space(str(path)), read_prices(folder / "prices.parquet")
     (point,) = [event["point"] for event in studies.events(folder)
                 if event["event"] == "start" and event["trial_id"] == trial_id]  # fmt: skip
-    for report in reports(space, prices, space.split(prices).folds, point):
+    for report in train_trial(space, prices, space.split(prices).folds, point):
         yield report["scores"]
 
 
@@ -88,8 +88,10 @@ def test_a_new_machine_gets_work_and_a_lost_ones_trials_go_on_from_their_checkpo
     vanish(cluster, machine)
     _, err = studies.finish(process)
     studies.assert_whole(folder, 3)
-    assert f"{lost}: its worker died; it goes on with another worker" in err
-    went_on = {name: int(epoch) for name, epoch in re.findall(r"^(\d+): goes on from epoch (\d+)$", err, re.MULTILINE)}
+    assert f"{lost}: its worker died; the trial continues with another worker" in err
+    went_on = {
+        name: int(epoch) for name, epoch in re.findall(r"^(\d+): continues from epoch (\d+)$", err, re.MULTILINE)
+    }
     assert list(went_on) == [lost]
     assert went_on[lost] >= 60
     events = [event for event in studies.events(folder) if event["trial_id"] == lost]

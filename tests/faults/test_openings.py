@@ -9,13 +9,11 @@ import pytest
 import studies
 from studies import FINALIST, GRID, until
 
-from search.results.event_log import Record, read_ends
+from search.results.event_log import read_log
 from search.results.predictions import Predictions, read_predictions
 from search.space.space import load_space
-from search.study.final_evaluation import Conclusion
-from search.terminal.progress import Progress
-from search.tune.callback import Board
-from search.tune.stopper import Stop
+from search.study.final_evaluation import FinalEvaluation
+from search.study.trial_log import LeaderboardFile
 from stockrnn.dataset.alignment import prepare
 from stockrnn.prices.loading import Access
 
@@ -90,22 +88,19 @@ def test_a_second_signal_among_the_finalists_leaves_the_opening_counted(study):
     assert len(studies.manifest(study)["test_openings"]) == 1
 
 
-def conclusion(study):
+def final_evaluation(study, study_context):
     space = load_space(str(study / "space.yaml"))
     prices = prepare(space.data, Access())
-    splits = space.split(prices)
-    record = Record(study / "trials.jsonl", studies.events(study))
-    return Conclusion(
-        space=space, prices=prices, splits=splits, folder=study, record=record,
-        predictions=Predictions(study / "predictions.parquet", prices, 1),
-        board=Board(study / "leaderboard.csv", space, record, {}),
-        progress=Progress(space, record, {}, quiet=True), stop=Stop(None, lambda: None), needs=None,
+    context = study_context(space, prices, study, events=studies.events(study))
+    return FinalEvaluation(
+        context=context, predictions=Predictions(study / "predictions.parquet", prices, 1),
+        leaderboard=LeaderboardFile(study / "leaderboard.csv", space, context.record, {}), executor=None,
     )  # fmt: skip
 
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_a_block_whose_opening_cannot_be_kept_stays_shut(study):
+def test_a_block_whose_opening_cannot_be_kept_stays_shut(study, study_context):
     shutil.rmtree(study / "forecasters")
     announced = []
 
@@ -113,8 +108,9 @@ def test_a_block_whose_opening_cannot_be_kept_stays_shut(study):
         announced.extend(openings)
         return False
 
-    assert conclusion(study).prove([], announce) == {}  # it would need Ray to go on
-    best = sorted(read_ends(study / "trials.jsonl"), key=lambda end: end.scores["val_theils_u"])[:2]
+    evaluation = final_evaluation(study, study_context)
+    assert evaluation.evaluate_test_block([], announce) == {}  # it would need an executor to continue
+    best = sorted(read_log(study / "trials.jsonl").ends, key=lambda end: end.scores["val_theils_u"])[:2]
     assert names(announced[0]) == [end.trial_id for end in best]
     assert not (study / "forecasters").exists()
 
@@ -124,7 +120,7 @@ def test_a_block_whose_opening_cannot_be_kept_stays_shut(study):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"finalists": [{"trial_id": "00099"}]}, 'was opened for trial "00099", which trials.jsonl does not have'),
+        ({"finalists": [{"trial_id": "00099"}]}, 'trial "00099" has no score in trials.jsonl'),
         ({"finalist_seeds": None}, "finalist_seeds is missing"),
     ],
 )
@@ -135,4 +131,4 @@ def test_an_opening_that_does_not_fit_the_record_is_refused_in_one_line(study, c
     _, err = studies.run("--resume", study, "--quiet", code=2)
     assert says in err
     assert len(err.splitlines()) == 1
-    assert np.all([end.status == "complete" for end in read_ends(study / "trials.jsonl")])
+    assert np.all([end.status == "complete" for end in read_log(study / "trials.jsonl").ends])

@@ -36,7 +36,7 @@ def test_a_study_goes_on_by_itself_when_ray_dies_in_the_search_and_among_the_fin
     out, err = studies.finish(process)
     studies.assert_whole(folder, 2)
     assert [line for line in err.splitlines() if "died" in line] == [
-        f"Ray died ({name} was ended by SIGKILL); it is started again and the study goes on" for name in (first, second)
+        f"Ray died ({name} was ended by SIGKILL); it is restarted and the study continues" for name in (first, second)
     ]
     assert "(raylet)" not in out + err, "no lines of Ray's own"
     assert "2 trials" in out
@@ -56,8 +56,8 @@ def test_where_ray_died_too_often_one_line_says_how_to_go_on_and_no_process_is_l
     out, err = studies.finish(process, 1)
     assert (out, err) == (
         "",
-        f"{folder}: Ray died ({name} was ended by SIGKILL), and had been started again 2 times; what had ended is "
-        f"kept; go on with --resume {folder}\n",
+        f"{folder}: Ray died ({name} was ended by SIGKILL) after 2 restarts; all ended trials are saved; continue with "
+        f"--resume {folder}\n",
     )
     assert not studies.session(process.pid)
 

@@ -16,7 +16,7 @@ import search.cost.stalls
 import search.study.refit
 from search.cluster.demands import ResourceDemands
 from search.cluster.ray_session import connect_ray
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 from search.space.space import load_space
 from search.study.finalists import Finalist
 from stockrnn.prices.cleaning import clean
@@ -29,12 +29,12 @@ import os, signal, sys, time
 from pathlib import Path
 
 import search.cost.stalls
-import search.tune.tuner
+import search.study.ray_executor
 from search.run import main
 from search.tune.trainable import TrialTrainable
 
 PLACES, MARKS = sys.argv.pop().split(","), Path(sys.argv.pop())
-search.cost.stalls.MIN_FIRST_REPORT, search.cost.stalls.MIN_WORKER_START = 10.0, 30.0
+search.cost.stalls.FIRST_REPORT, search.cost.stalls.WORKER_START = 10.0, 30.0
 
 
 def hang(place):
@@ -54,9 +54,9 @@ class Hangs(TrialTrainable):
         hang("reset")
         return super().reset_config(new_config)
 
-    def _begin(self, config):
+    def _start(self, config):
         self.number, self.steps = config["trial_id"], 0
-        super()._begin(config)
+        super()._start(config)
 
     def step(self):
         self.steps += 1
@@ -66,7 +66,7 @@ class Hangs(TrialTrainable):
         return super().step()
 
 
-search.tune.tuner.TrialTrainable = Hangs
+search.study.ray_executor.TrialTrainable = Hangs
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -107,7 +107,7 @@ def test_a_worker_that_is_stopped_for_ever_is_killed_and_its_trial_goes_on(tmp_p
     end = next(event for event in studies.events(folder) if event["event"] == "end" and event["trial_id"] == trial_id)
     reported = max(event["epoch"] for event in studies.events(folder) if event.get("worker") == worker)
     assert stalled, (trial_id, reported, end)  # the worker had gone on to the next trial, where another is named
-    assert "no progress for 5 s; it goes on with another worker" in err
+    assert "no progress for 5 s; the trial continues with another worker" in err
 
 
 def test_a_worker_that_hangs_at_whatever_it_does_is_replaced(tmp_path):
@@ -130,19 +130,19 @@ def test_a_trial_that_hangs_whenever_it_is_tried_fails_alone(tmp_path):
     marks.mkdir()
     path = studies.write(tmp_path, GRID, search={"stall_timeout": 5, "max_failures": 1})
     run_with_hangs(["always"], path, "--output", tmp_path, "--quiet", marks)
-    ends = {end.trial_id: end for end in read_ends(tmp_path / "grid" / "trials.jsonl")}
+    ends = {end.trial_id: end for end in read_log(tmp_path / "grid" / "trials.jsonl").ends}
     assert (ends["00001"].status, ends["00001"].message) == ("failed", "no progress for 10 s (2 times)")
     assert [end.status for name, end in sorted(ends.items()) if name != "00001"] == ["complete"] * 11
     assert [event["trial_id"] for event in retries(tmp_path / "grid")] == ["00001"]
     assert len(list(marks.iterdir())) == 2
 
 
-def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, monkeypatch):
+def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, monkeypatch, study_context):
     marks = tmp_path / "marks"
     marks.mkdir()
-    refit = search.study.refit._refit
+    refit = search.study.refit.refit
 
-    def faulty(finalist, *arguments):
+    def faulty(finalist, *arguments, **options):
         first = not list(marks.glob(f"{finalist.trial_id}-*"))
         (marks / f"{finalist.trial_id}-{os.getpid()}").touch()
         if finalist.trial_id == "00001" or (first and finalist.trial_id == "00002"):
@@ -150,10 +150,10 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
             time.sleep(1)
         if first and finalist.trial_id == "00003":
             os.kill(os.getpid(), signal.SIGKILL)
-        return refit(finalist, *arguments)
+        return refit(finalist, *arguments, **options)
 
-    monkeypatch.setattr(search.study.refit, "_refit", faulty)
-    monkeypatch.setattr(search.cost.stalls, "MIN_FIRST_REPORT", 25.0)
+    monkeypatch.setattr(search.study.refit, "refit", faulty)
+    monkeypatch.setattr(search.cost.stalls, "FIRST_REPORT", 25.0)
     path = studies.write(tmp_path, GRID, search={"stall_timeout": 1, "max_failures": 1, **studies.FINALIST})
     space, prices = load_space(str(path)), clean(load("nasdaq"))
     splits = space.split(prices)
@@ -163,9 +163,8 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
     said = []
     with connect_ray(None):
         needs = ResourceDemands(space, splits, len(prices), None)
-        refitted, failed = search.study.refit.train_afresh(
-            finalists, needs.at, validation, space, prices, splits, go_on=lambda: True, say=said.append
-        )
+        context = study_context(space, prices, say=said.append)
+        refitted, failed = search.study.refit.refit_finalists(context, finalists, needs.at, validation)
     assert [one.finalist.trial_id for one in refitted] == ["00002", "00003", "00004"]
     assert failed == {"00001": "no progress for 25 s (2 times)"}
     assert sorted(said) == [

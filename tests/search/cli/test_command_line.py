@@ -93,7 +93,7 @@ def test_three_mistakes_are_three_lines(tmp_path: Path) -> None:
 
 def test_a_missing_space() -> None:
     (said,) = complaints()
-    assert said == "python -m search.run: a space file is missing; name one, as in spaces/smoke.yaml"
+    assert said == "python -m search.run: a space file is missing; name one, for example spaces/smoke.yaml"
 
 
 def test_a_missing_file() -> None:
@@ -107,7 +107,7 @@ def test_a_missing_file() -> None:
         ("search.num_sample=3", "search.num_sample: unknown key; did you mean num_samples?"),
         ("serach.sampler=grid", "serach: unknown key; did you mean search?"),
         ("space.hidden_sise=4", "space.hidden_sise: unknown parameter; did you mean hidden_size?"),
-        ("seed", "has no '='; write --set KEY=VALUE, as in --set seed=1"),
+        ("seed", "'=' is missing; write --set KEY=VALUE, for example --set seed=1"),
         ("name.first=x", 'name: "smoke" is no section; it holds no keys; set name whole'),
         ("seed=[1", "seed: is not YAML"),
         ("seed=", "seed: null is no seed"),
@@ -131,12 +131,12 @@ def test_a_wrong_set_names_the_option_as_typed(option: str, words: str) -> None:
         (["--num-samples", "x"], '--num-samples x: search.num_samples: "x" is no whole number'),
         (["--seed", "-1"], "--seed -1: seed: -1 is no seed"),
         (["--name", "a/b"], '--name a/b: name: "a/b" is no name'),
-        (["--time-budget", "soon"], "--time-budget soon: is no time; write a number with s, m, h or d"),
-        (["--time-budget", "0s"], "--time-budget 0s: is no time"),
-        (["--time-budget", "1h30m"], "--time-budget 1h30m: is no time"),
-        (["--time-budget=-5m"], "--time-budget -5m: is no time"),
-        (["--max-concurrent", "0"], "--max-concurrent 0: is no number of trials"),
-        (["--niceness", "20"], "--niceness 20: is no niceness; it is a whole number from 0 to 19"),
+        (["--time-budget", "soon"], "--time-budget soon: must be a number with s, m, h or d"),
+        (["--time-budget", "0s"], "--time-budget 0s: must be a number"),
+        (["--time-budget", "1h30m"], "--time-budget 1h30m: must be a number"),
+        (["--time-budget=-5m"], "--time-budget -5m: must be a number"),
+        (["--max-concurrent", "0"], "--max-concurrent 0: must be a whole number of trials"),
+        (["--niceness", "20"], "--niceness 20: must be a whole number from 0 to 19"),
         (["--niceness", "5", "--address", "auto"], "--niceness: conflicts with --address"),
     ],
 )
@@ -178,13 +178,12 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(tmp_path: Path) -> None:
         "fold 1: train 1999-01-04 to 2015-01-09 (4031 sessions), validate 2015-01-12 to 2016-01-07 (250 sessions)",
         "fold 2: train 1999-01-04 to 2016-01-07 (4281 sessions), validate 2016-01-08 to 2017-01-04 (250 sessions)",
         "fold 3: train 1999-01-04 to 2017-01-04 (4531 sessions), validate 2017-01-05 to 2018-01-02 (250 sessions)",
-        "test:   2018-01-03 to 2018-12-31 (250 sessions), untouched by the search",
+        "test:   2018-01-03 to 2018-12-31 (250 sessions), not used by the search",
         "study:  40 trials of 6 networks (3 folds x 2 seeds), at most 30 epochs, "
         "stopped early at epochs 3, 9, 27: at most 240 networks",
-        "then:   3 finalists of 5 networks each on the test block, once",
-        "cost:   about 337 epochs (120 if all trials stop early, 1,200 if none); "
-        "with the finalists 7.6 TFLOP, an estimate:",
-        "        3.4 to 7.7 minutes of a CPU core, by rates measured on an AMD EPYC",
+        "then:   3 finalists of 5 networks each, evaluated once on the test set",
+        "cost:   about 337 epochs (120 to 1,200, by early stops); with the finalists 7.6 TFLOP, an estimate:",
+        "        3.4 to 7.7 minutes of one CPU core, from rates measured on an AMD EPYC",
     ]
 
 

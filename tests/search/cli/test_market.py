@@ -94,7 +94,7 @@ def test_several_tickers_become_several_studies_and_one_comparison(markets, sear
         (None, ("--ticker", "^KS11", "--offline"), r"--offline uses the cache only"),
         (None, ("--ticker", "../x"), r"data.ticker: '../x' is not a Yahoo ticker"),
         (None, ("--ticker", "^KS11", "--set", "data.start=2027-01-01"), r"\^KS11|data.start"),
-        (None, ("--ticker", "^KS11", "--offline", "--refresh"), r"--offline: stands beside --refresh"),
+        (None, ("--ticker", "^KS11", "--offline", "--refresh"), r"--offline: conflicts with --refresh"),
         (None, ("--set", "data.tickers=['^KS11', '^ks11']"), r"is repeated"),
         (None, ("--set", "data.tickers=['^KS11', 5]"), r"5.*is not a ticker"),
         (None, ("--set", "data.source=yahoo"), r"data.source: yahoo names no ticker"),

@@ -22,12 +22,13 @@ from search.cluster.ray_session import connect_ray
 from search.cost.stalls import StallLimits, StallWatch
 from search.run import main
 from search.study.finalists import Finalist
-from search.study.refit import train_afresh
+from search.study.ray_executor import resource_request
+from search.study.refit import refit_finalists
 from search.tune.asha import FiniteASHA
-from search.tune.callback import _why
+from search.tune.callback import failure_message
 from search.tune.patches.actors import patch_tune
-from search.tune.trainable import GpuMemoryError, TrialTrainable, lost_for_memory
-from search.tune.tuner import asked
+from search.tune.trainable import TrialTrainable
+from search.tune.trial import GpuMemoryError, is_out_of_gpu_memory
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 
@@ -44,8 +45,8 @@ pytestmark = [
 class Greedy(TrialTrainable):
     """Trials on the GPU need half of it, whatever they ask for; without one they train as they are."""
 
-    def _begin(self, config):
-        super()._begin(config)
+    def _start(self, config):
+        super()._start(config)
         share = self._share
         if share:
             self._reports = greedy(share)
@@ -61,8 +62,8 @@ def greedy(share):
 class Insatiable(Greedy):
     """No GPU is enough."""
 
-    def _begin(self, config):
-        TrialTrainable._begin(self, config)
+    def _start(self, config):
+        TrialTrainable._start(self, config)
         self._reports = insatiable()
 
 
@@ -87,7 +88,7 @@ class Watching(tune.Callback):
         self.times[trial.config["trial_id"]][1:] = [time.monotonic()]
 
     def on_trial_recover(self, iteration, trials, trial, **info):
-        self.recovered.append((trial.config["trial_id"], _why(trial)))
+        self.recovered.append((trial.config["trial_id"], failure_message(trial)))
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,8 @@ def searched(trainable, sizes, space, prices, folder, max_failures=0):
     with patch_tune(StallLimits(space, splits), StallWatch()):
         tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(trainable, prices=prices, folds=splits.folds, space=space), partial(asked, needs)
+                tune.with_parameters(trainable, prices=prices, folds=splits.folds, space=space),
+                partial(resource_request, needs),
             ),
             param_space=tune.grid_search(points),
             tune_config=tune.TuneConfig(scheduler=FiniteASHA(space), reuse_actors=True),
@@ -195,7 +197,9 @@ def test_a_study_goes_on_where_pytorch_sees_no_gpu_and_names_what_failed(cluster
 def test_five_trials_alike_that_find_no_gpu_end_the_study_with_that_message(cluster, space_file, tmp_path, capsys):
     assert main([str(space_file()), "--output", str(tmp_path), "--quiet", "--gpus-per-trial", "0.25"]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("the first 5 trials failed alike: GpuError: a share of 0.25 of a GPU was given, but PyTorch")
+    assert said.startswith(
+        "the first 5 trials failed with the same error: GpuError: a share of 0.25 of a GPU was given, but PyTorch"
+    )
 
 
 def test_auto_trains_on_the_cpu_where_pytorch_sees_no_gpu_and_says_so_once(cluster, space_file, tmp_path, capsys):
@@ -247,7 +251,7 @@ def test_more_than_there_is_is_refused_with_its_key(cluster, space_file, tmp_pat
     assert not (tmp_path / "small").exists()
 
 
-def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(cluster, mixed, prices):
+def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(cluster, mixed, prices, study_context):
     splits = mixed.split(prices)
     needs = ResourceDemands(mixed, splits, len(prices), None)
     finalists = [
@@ -257,9 +261,7 @@ def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(clu
         for rank, size in ((1, LARGE), (2, SMALL))
     ]
     forecasts = {finalist.trial_id: prices.column("close")[-60:] for finalist in finalists}
-    refitted, failed = train_afresh(
-        finalists, needs.at, forecasts, mixed, prices, splits, go_on=lambda: True, say=print
-    )
+    refitted, failed = refit_finalists(study_context(mixed, prices), finalists, needs.at, forecasts)
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert len(refitted[0].forecasts[0]) == len(splits.final.validation)
     assert failed["00001"].startswith("GpuError: a share of 0.25 of a GPU was given")
@@ -278,4 +280,4 @@ def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(clu
     ],
 )
 def test_what_a_larger_share_may_mend(error, lost):
-    assert lost_for_memory(error) is lost
+    assert is_out_of_gpu_memory(error) is lost

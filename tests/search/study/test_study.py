@@ -22,9 +22,9 @@ from optuna.trial import TrialState
 
 from search.cluster.demands import ResourceDemands
 from search.cluster.ray_session import connect_ray
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 from search.study.finalists import Finalist
-from search.study.refit import train_afresh
+from search.study.refit import refit_finalists
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 
@@ -73,7 +73,7 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
         ratio = float(row["val_rmse"]) / float(persistence["val_rmse"])
         assert float(row["val_theils_u"]) == pytest.approx(ratio, rel=1e-6)
 
-    ends = read_ends(folder / "trials.jsonl")
+    ends = read_log(folder / "trials.jsonl").ends
     assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(6)]
     reports = events(folder, "epoch")
     for end in ends:
@@ -178,7 +178,7 @@ def test_no_price_of_the_test_block_reaches_anything_but_the_test_columns(space_
     assert tested != other[5]
 
 
-def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
+def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, study_context):
     """One gets validation forecasts of too few days, from which its intervals cannot be read."""
     space = small_space()
     prices = clean(load("nasdaq"))
@@ -190,9 +190,7 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space):
     with connect_ray(None):
         needs = ResourceDemands(space, splits, len(prices), None)
         validation = {"00001": np.ones(3), "00002": np.full(60, 2000.0)}
-        refitted, failed = train_afresh(
-            finalists, needs.at, validation, space, prices, splits, go_on=lambda: True, say=print
-        )
+        refitted, failed = refit_finalists(study_context(space, prices), finalists, needs.at, validation)
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert list(failed) == ["00001"]
     assert failed["00001"].startswith("ValueError: forecast and actual have shapes (3,) and (60,)")
@@ -221,7 +219,7 @@ def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path):
         folder = tmp_path / f"with{workers}"
         assert len({report["worker"] for report in events(folder, "epoch")}) == int(workers)
         scores.append({(report["trial_id"], report["epoch"]): report["scores"] for report in events(folder, "epoch")})
-        points = {end.trial_id: end.point for end in read_ends(folder / "trials.jsonl")}
+        points = {end.trial_id: end.point for end in read_log(folder / "trials.jsonl").ends}
         scores[-1].update(points)
     assert scores[0] == scores[1]
 
@@ -232,7 +230,7 @@ def test_a_study_in_which_everything_diverges_ends_with_code_0(space_file, tmp_p
         space_file(space=space, search={"num_samples": 2}, scheduler={"max_epochs": 200, "grace_period": 200}), tmp_path
     )
     assert result.returncode == 0, result.stderr
-    ends = read_ends(tmp_path / "small" / "trials.jsonl")
+    ends = read_log(tmp_path / "small" / "trials.jsonl").ends
     assert [(end.status, end.scores) for end in ends] == [("diverged", {}), ("diverged", {})]
     assert (tmp_path / "small" / "report.html").exists()
     proof = json.loads((tmp_path / "small" / "manifest.json").read_text(encoding="utf-8"))["proof"]
@@ -261,7 +259,7 @@ def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_fil
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert "Interrupted after" in stdout
-    ends = read_ends(trials)
+    ends = read_log(trials).ends
     statuses = {end.status for end in ends}
     assert statuses == {"complete", "interrupted"}
     assert len({end.trial_id for end in ends}) == len(ends)
@@ -276,7 +274,7 @@ def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_fil
 SLOW_START = """
 import sys, time
 
-import search.tune.tuner
+import search.study.ray_executor
 from search.run import main
 from search.tune.trainable import TrialTrainable
 
@@ -287,7 +285,7 @@ class SlowStart(TrialTrainable):
         super().setup(config, **shared)
 
 
-search.tune.tuner.TrialTrainable = SlowStart
+search.study.ray_executor.TrialTrainable = SlowStart
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -300,7 +298,7 @@ def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "The time budget ended the study after" in result.stdout
+    assert "The time budget ended the search after" in result.stdout
     assert "of 5000 trials" in result.stdout
     assert sum(bool(row["test_theils_u"]) for row in leaderboard(tmp_path / "small")) == 6
 

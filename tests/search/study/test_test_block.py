@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from search.study.finalists import Finalist, Refitted
-from search.study.multiple_testing import prove
-from search.study.test_block import open_block
+from search.study.finalists import Finalist, RefittedFinalist
+from search.study.multiple_testing import selection_tests
+from search.study.test_block import score_test_block
 from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.evaluation import metrics
 from stockrnn.evaluation.baselines import BASELINES
@@ -45,7 +45,7 @@ def validation_of(prices, splits, share, seed=0):
 
 def refitted(number, forecasts):
     finalist = Finalist(rank=number + 1, trial_id=f"{number:05d}", point={}, epochs=3, seeds=1)
-    return Refitted(finalist=finalist, forecasts=np.asarray(forecasts), forecaster=None)
+    return RefittedFinalist(finalist=finalist, forecasts=np.asarray(forecasts), forecaster=None)
 
 
 def opened(shares=(0.2, -0.1), **how):
@@ -55,7 +55,7 @@ def opened(shares=(0.2, -0.1), **how):
         for number, share in enumerate(shares)
     ]
     validation = {f"{number:05d}": validation_of(prices, splits, share) for number, share in enumerate(shares)}
-    return prices, splits, finalists, validation, open_block(finalists, validation, prices, splits, 1)
+    return prices, splits, finalists, validation, score_test_block(finalists, validation, prices, splits, 1)
 
 
 def test_finalists_their_average_and_the_baselines_are_scored_on_the_same_days():
@@ -122,7 +122,7 @@ def test_prices_that_never_move_give_no_made_up_number():
     prices, splits = market(closes=closes)
     finalists = [refitted(0, [closes[splits.test.start : splits.test.stop] * 1.001] * 2)]
     validation = {"00000": validation_of(prices, splits, 0.1)}
-    opening = open_block(finalists, validation, prices, splits, 1)
+    opening = score_test_block(finalists, validation, prices, splits, 1)
     assert "test_theils_u" in unknown(opening.scores["00000"])
     assert opening.reasons["00000"]["test_theils_u"]
 
@@ -131,7 +131,7 @@ def test_a_constant_forecast_change_is_named():
     prices, splits = market()
     closes = prices.column("close")
     finalists = [refitted(0, [closes[splits.test.start - 1 : splits.test.stop - 1] + 1.0] * 2)]
-    opening = open_block(finalists, {"00000": validation_of(prices, splits, 0.1)}, prices, splits, 1)
+    opening = score_test_block(finalists, {"00000": validation_of(prices, splits, 0.1)}, prices, splits, 1)
     assert opening.reasons["00000"]["test_lag_correlation"] == "the forecast change is the same every day"
 
 
@@ -140,23 +140,25 @@ def test_a_search_of_knowing_trials_is_proven_and_one_of_noise_is_not():
     finalists = ["00000", "00001"]
     *_, opening = opened(shares=(0.3, 0.2))
     noise = {f"{n:05d}": validation_of(prices, splits, 0.0, seed=100 + n) for n in range(20)}
-    lucky = prove(noise, opening, finalists, prices, splits, 1)
+    lucky = selection_tests(noise, opening, finalists, prices, splits, 1)
     assert lucky["trials"] == 20
     assert lucky["spa_p"] > 0.1
     assert 0.1 < lucky["pbo"] <= 1
     assert lucky["test_spa_p"] < 0.05
     assert lucky["reasons"] == {}
-    knowing_one = prove({**noise, "00000": validation_of(prices, splits, 0.3)}, opening, finalists, prices, splits, 1)
+    knowing_one = selection_tests(
+        {**noise, "00000": validation_of(prices, splits, 0.3)}, opening, finalists, prices, splits, 1
+    )
     assert knowing_one["spa_p"] < 0.05
     assert knowing_one["pbo"] < 0.1
 
 
 def test_what_cannot_be_tested_is_unknown_and_says_why():
     prices, splits = market()
-    nothing = prove({}, None, [], prices, splits, 1)
+    nothing = selection_tests({}, None, [], prices, splits, 1)
     assert (nothing["spa_p"], nothing["pbo"], nothing["test_spa_p"]) == (None, None, None)
     assert set(nothing["reasons"]) == {"spa_p", "pbo", "test_spa_p"}
-    one = prove({"00000": validation_of(prices, splits, 0.1)}, None, [], prices, splits, 1)
+    one = selection_tests({"00000": validation_of(prices, splits, 0.1)}, None, [], prices, splits, 1)
     assert one["spa_p"] is not None
     assert one["pbo"] is None
     assert "one trial" in one["reasons"]["pbo"]

@@ -14,7 +14,7 @@ import pytest
 from search.cli.summary import summary
 from search.results.event_log import TrialEnd
 from search.study.study import Outcome
-from search.terminal.tty import AT_ONCE, INTERRUPTED
+from search.terminal.tty import ABORT_MESSAGE, INTERRUPTED
 from search.tune.stopper import Stop, StudyStopped, ignore_hangups
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ with Stop(None, lambda: None).handle_signals():
     print("went on")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", f"{AT_ONCE}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", f"{ABORT_MESSAGE}\n")
 
 
 def test_handlers_are_as_they_were_afterwards():
@@ -129,7 +129,7 @@ def test_no_clock_that_can_be_set_measures_a_time():
         ((("00000", 3), ("00001", 0)), "00000 had reached epoch 3, 00001 was in its first epoch, of at most 4 epochs."),
         (
             [(f"{number:05d}", 1) for number in range(6)],
-            "00003 had reached epoch 1, 2 more were running, of at most 4 epochs.",
+            "00003 had reached epoch 1, and 2 more trials were running, of at most 4 epochs.",
         ),
     ],
 )
@@ -138,12 +138,12 @@ def test_a_time_budget_over_before_any_trial_ended_says_what_the_start_took(smal
     outcome = Outcome(rows=[], ends=running, verdict="None.", interrupted=False, seconds=66.0, startup=41.0)
     shown = summary(small_space(), outcome, tmp_path, "results/small")
     words = " ".join(shown.split())
-    assert "The time budget ended the study before any of its 6 trials had ended. It counts from the first" in words
-    assert "start, 41s after the study's" in words
+    assert "The time budget ended the search before any of its 6 trials had ended. It started with the first" in words
+    assert "trial, 41s after the study." in words
     assert said in words
     assert "python -m search.run --resume results/small --time-budget TIME" in words
     ended = Outcome(
         rows=[], ends=[TrialEnd(trial_id="00000", status="complete", point={})], verdict="None.", interrupted=False,
         seconds=66.0, startup=41.0,
     )  # fmt: skip
-    assert "ended the study after 1 of 6 trials." in summary(small_space(), ended, tmp_path, "results/small")
+    assert "ended the search after 1 of 6 trials." in summary(small_space(), ended, tmp_path, "results/small")

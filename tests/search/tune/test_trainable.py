@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from search.results.event_log import TrialEnd
-from search.study.finalists import choose, refit, validation_days
-from search.tune.trainable import GpuMemoryError, TrialTrainable, reports
+from search.study.finalists import choose_finalists, refit, validation_days
+from search.tune.trainable import TrialTrainable
+from search.tune.trial import GpuMemoryError, next_report, train_trial
 from stockrnn.evaluation.metrics import theils_u
 from stockrnn.prices.loading import load
 
@@ -35,7 +36,7 @@ def told(space, prices, point=POINT):
     return [
         {key: value for key, value in report.items() if key not in ("seconds", "worker", "forecast")}
         | {"forecast": None if report["forecast"] is None else report["forecast"].tolist()}
-        for report in reports(space, prices, splits.folds, point)
+        for report in train_trial(space, prices, splits.folds, point)
     ]
 
 
@@ -95,10 +96,9 @@ def test_an_exception_ends_its_trial_alone_with_its_message():
         yield {"epoch": 1}
         raise RuntimeError("out of luck")
 
-    trial = TrialTrainable.__new__(TrialTrainable)
-    trial._reports = failing()
-    assert trial.step() == {"epoch": 1}
-    report = trial.step()
+    reports = failing()
+    assert next_report(reports, 0) == {"epoch": 1}
+    report = next_report(reports, 0)
     assert (report["status"], report["done"], report["message"]) == ("failed", True, "RuntimeError: out of luck")
     assert "failing" in report["traceback"]
 
@@ -131,9 +131,9 @@ def test_training_of_a_finalist_never_sees_the_test_block(small_space, prices):
 def refitted(space, prices):
     """The finalist of the point, with what its trial forecast on validation."""
     splits = space.split(prices)
-    told_best = [report["forecast"] for report in reports(space, prices, splits.folds, POINT)]
+    told_best = [report["forecast"] for report in train_trial(space, prices, splits.folds, POINT)]
     validation = [forecast for forecast in told_best if forecast is not None][-1]
-    return refit(choose([ended(0, 0.99, 2)], space)[0], space, prices, splits, validation)
+    return refit(choose_finalists([ended(0, 0.99, 2)], space)[0], space, prices, splits, validation)
 
 
 def ended(number, score, best_epoch, **point):
@@ -148,20 +148,20 @@ def test_finalists_are_the_best_distinct_configurations_for_their_best_epochs(sm
         ended(0, 0.99, 4), ended(1, 0.97, 2, hidden_size=6), ended(2, 0.97, 3, hidden_size=6),
         ended(3, None, None, hidden_size=5), ended(4, 0.98, 1, hidden_size=8),
     ]  # fmt: skip
-    chosen = choose(ends, small_space(search={"finalists": 3}))
+    chosen = choose_finalists(ends, small_space(search={"finalists": 3}))
     assert [(finalist.rank, finalist.trial_id, finalist.epochs) for finalist in chosen] == [
         (1, "00001", 2), (2, "00004", 1), (3, "00000", 4),
     ]  # fmt: skip
-    by_direction = choose(ends, small_space(search={"finalists": 1, "metric": "val_direction_accuracy"}))
+    by_direction = choose_finalists(ends, small_space(search={"finalists": 1, "metric": "val_direction_accuracy"}))
     assert by_direction[0].trial_id == "00000"
-    assert choose(ends, small_space(search={"finalists": 0})) == []
+    assert choose_finalists(ends, small_space(search={"finalists": 0})) == []
 
 
 def test_a_trial_reports_the_forecasts_of_its_best_epoch(small_space, prices):
     space = small_space()
     splits = space.split(prices)
     actual, previous = validation_days(prices, splits.folds, 1)
-    for report in reports(space, prices, splits.folds, POINT):
+    for report in train_trial(space, prices, splits.folds, POINT):
         assert (report["forecast"] is not None) == (report["best_epoch"] == report["epoch"])
         if report["forecast"] is not None:
             assert theils_u(report["forecast"], actual, previous) == pytest.approx(report["score"], rel=1e-5)
@@ -190,12 +190,12 @@ RESUMED = ("resumed_from", "checkpoint_error", "seconds", "worker", "forecast")
 
 def stopped_after(epochs, space, prices, folder, point=POINT, every=0.0):
     """The reports of a trial whose worker dies when the driver has taken these many."""
-    trial = reports(space, prices, space.split(prices).folds, point, folder, every)
+    trial = train_trial(space, prices, space.split(prices).folds, point, folder, every)
     return [next(trial) for _ in range(epochs)]
 
 
 def resumed(space, prices, folder, point=POINT):
-    return list(reports(space, prices, space.split(prices).folds, point, folder, 0.0))
+    return list(train_trial(space, prices, space.split(prices).folds, point, folder, 0.0))
 
 
 def assert_goes_on(before, after, straight, stop):
@@ -235,11 +235,11 @@ from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
 from search.space.space import load_space
-from search.tune.trainable import reports
+from search.tune.trial import train_trial
 from stockrnn.prices.loading import load
 space, prices = load_space(sys.argv[1]), load("nasdaq").rows(np.arange(600))
 splits = space.split(prices)
-for report in reports(space, prices, splits.folds, json.loads(sys.argv[2]), Path(sys.argv[3]), 0.0):
+for report in train_trial(space, prices, splits.folds, json.loads(sys.argv[2]), Path(sys.argv[3]), 0.0):
     kept = report | {"forecast": None if report["forecast"] is None else report["forecast"].tolist()}
     print(json.dumps(kept), flush=True)
 """
@@ -311,7 +311,7 @@ def test_a_checkpoint_of_another_trial_is_refused_and_says_so(small_space, price
     first = resumed(space, prices, tmp_path / "t", point)[0]
     assert (first["epoch"], first["resumed_from"]) == (1, None)
     assert f"other {said}" in first["checkpoint_error"]
-    assert first["checkpoint_error"].endswith("the trial begins again")
+    assert first["checkpoint_error"].endswith("the trial starts again")
 
 
 def test_other_prices_are_another_trial(small_space, prices, tmp_path):
@@ -328,7 +328,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(small_space,
     newest.write_bytes(newest.read_bytes()[:-1])
     after = resumed(space, prices, tmp_path / "t")
     assert after[0]["checkpoint_error"].startswith("000000004.safetensors: ")
-    assert after[0]["checkpoint_error"].endswith("the trial goes on from epoch 3")
+    assert after[0]["checkpoint_error"].endswith("the trial continues from epoch 3")
     assert after[1]["checkpoint_error"] is None
     assert_goes_on(before, after, straight, 3)
 
@@ -348,14 +348,15 @@ def test_a_full_disk_costs_a_trial_its_checkpoints_and_nothing_else(small_space,
     assert found[0]["checkpoint_error"] is None
     for number, report in enumerate(found[1:], start=1):
         assert report["checkpoint_error"] == (
-            f"{tmp_path / 't'}: epoch {number} could not be kept (File too large); the trial goes on"
+            f"{tmp_path / 't'}: the checkpoint of epoch {number} could not be written (File too large); "
+            "the trial continues"
         )
     assert list((tmp_path / "t").iterdir()) == []
 
 
 def test_a_short_trial_writes_no_checkpoint(small_space, prices, tmp_path):
     splits = small_space().split(prices)
-    list(reports(small_space(), prices, splits.folds, POINT, tmp_path / "t"))
+    list(train_trial(small_space(), prices, splits.folds, POINT, tmp_path / "t"))
     assert not (tmp_path / "t").exists()
 
 
@@ -374,37 +375,33 @@ def test_what_another_worker_may_get_over_is_raised(error):
         yield {"epoch": 1}
         raise error
 
-    trial = TrialTrainable.__new__(TrialTrainable)
-    trial._reports = failing()
-    trial.step()
+    reports = failing()
+    next_report(reports, 0)
     with pytest.raises(type(error)) as raised:
-        trial.step()
+        next_report(reports, 0)
     assert raised.value is error
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
 def test_a_share_of_a_gpu_that_is_too_small_is_raised_as_such(share):
-    trial = trial_on(share)
     with pytest.raises(GpuMemoryError, match=r"CUDA out of memory. Tried to allocate 2.00 GiB"):
-        trial.step()
+        report_on(share)
 
 
 def test_a_whole_gpu_that_is_too_small_ends_the_trial():
-    report = trial_on(1.0).step()
+    report = report_on(1.0)
     assert (report["status"], report["done"]) == ("failed", True)
     assert report["message"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
 
 
-def trial_on(share):
-    """A trial for which its share of a GPU is too small."""
+def report_on(share):
+    """The next report of a trial for which its share of a GPU is too small."""
 
     def failing():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         yield
 
-    trial = TrialTrainable.__new__(TrialTrainable)
-    trial._reports, trial._share = failing(), share
-    return trial
+    return next_report(failing(), share)
 
 
 def test_memory_that_cannot_be_had_is_raised_as_pytorch_does():
@@ -412,10 +409,8 @@ def test_memory_that_cannot_be_had_is_raised_as_pytorch_does():
         torch.empty(2**60)
         yield {}
 
-    trial = TrialTrainable.__new__(TrialTrainable)
-    trial._reports = failing()
     with pytest.raises(RuntimeError, match="allocate"):
-        trial.step()
+        next_report(failing(), 0)
 
 
 def tensors():

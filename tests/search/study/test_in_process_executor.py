@@ -1,0 +1,207 @@
+"""Trials in this process give the same study as Ray Tune with one worker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from search.results.event_log import read_events, read_log
+from search.results.predictions import validation_forecasts
+from search.run import main
+from search.study.in_process_executor import in_process_executor
+from search.study.ray_executor import ray_executor
+from search.study.study import Options, run_study
+from search.tune.trial import train_trial
+from stockrnn.dataset.alignment import prepare
+
+ROOT = Path(__file__).parents[3]
+MEASURED = ("time", "seconds", "worker")  # differ between any two runs
+
+
+def run(space, folder, executor=in_process_executor, **options):
+    prices = prepare(space.data)
+    return run_study(
+        space, prices, space.split(prices),
+        Options(folder=folder, command="test", executor=executor, quiet=True, **options),
+    )  # fmt: skip
+
+
+def events(folder):
+    return [
+        {name: value for name, value in event.items() if name not in MEASURED}
+        for event in read_events(folder / "trials.jsonl")
+    ]
+
+
+def journal(folder):
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    return [
+        (trial.number, trial.state, trial.values, trial.params, trial.intermediate_values)
+        for trial in optuna.load_study(study_name="small", storage=storage).trials
+    ]
+
+
+def formula(space, prices, folds, point, checkpoints=None, **options):
+    """Report a score that is computed from the point, without any training."""
+    days = sum(len(fold.validation) for fold in folds)
+    for epoch in range(1, space.scheduler.max_epochs + 1):
+        score = 1 + point["hidden_size"] / 100 + 0.1 / epoch
+        done = epoch == space.scheduler.max_epochs
+        scores = {space.search.metric: score}
+        yield {
+            "epoch": epoch, "status": "complete" if done else "running", "done": done, "score": score,
+            "best_epoch": epoch, "best": scores, "forecast": np.full(days, score, np.float32), "scores": scores,
+            "loss": score, "form": "batched", "parameters": 1, "seconds": 0.0, "worker": os.getpid(),
+            "resumed_from": None, "checkpoint_error": None,
+        }  # fmt: skip
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_study_is_the_same_as_on_ray_with_one_worker(small_space, tmp_path, sampler):
+    space = small_space(
+        search={"sampler": sampler, "num_samples": 14, "finalists": 1},
+        scheduler={"max_epochs": 4, "grace_period": 1, "reduction_factor": 2, "patience": 2},
+    )
+    ours = run(space, tmp_path / "here" / "small")
+    theirs = run(space, tmp_path / "ray" / "small", partial(ray_executor, max_concurrent=1))
+    assert not ours.failure
+    assert not theirs.failure
+    here, ray = tmp_path / "here" / "small", tmp_path / "ray" / "small"
+    assert {"stopped", "complete"} <= {end.status for end in ours.ends}
+    assert events(here) == events(ray)
+    assert journal(here) == journal(ray)
+    names, forecasts = validation_forecasts(here / "predictions.parquet")
+    ray_names, ray_forecasts = validation_forecasts(ray / "predictions.parquet")
+    assert names == ray_names
+    assert np.array_equal(forecasts, ray_forecasts)
+    timeless = [
+        [{name: value for name, value in row.items() if name not in MEASURED} for row in outcome.rows]
+        for outcome in (ours, theirs)
+    ]
+    assert repr(timeless[0]) == repr(timeless[1])  # NaN is NaN
+    assert ours.verdict == theirs.verdict
+
+
+def test_a_formula_stands_for_a_training_without_pytorch(space_file, tmp_path):
+    code = f"""
+import sys
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from search.space.space import load_space
+from search.study.in_process_executor import in_process_executor
+from test_in_process_executor import formula, run
+space = load_space({str(space_file(search={"finalists": 0}))!r})
+outcome = run(space, Path({str(tmp_path / "small")!r}), partial(in_process_executor, train=formula))
+print(len(outcome.ends), "torch" in sys.modules)
+"""
+    # `train_trial` is imported for the other tests and imports PyTorch only when it trains.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["6", "False"]
+
+
+def test_the_best_formula_ranks_first_and_asha_stops_the_weak(small_space, tmp_path):
+    space = small_space(
+        search={"sampler": "random", "num_samples": 20, "finalists": 0},
+        scheduler={"max_epochs": 9, "grace_period": 1, "reduction_factor": 3, "patience": None},
+    )
+    outcome = run(space, tmp_path / "small", partial(in_process_executor, train=formula))
+    trials = [row for row in outcome.rows if row["status"] in ("complete", "stopped")]
+    assert trials[0]["hidden_size"] == min(row["hidden_size"] for row in trials)
+    assert {row["status"] for row in trials} == {"complete", "stopped"}
+
+
+def test_a_transient_error_costs_a_retry_and_a_lasting_one_the_trial(small_space, tmp_path):
+    attempts = {}
+
+    def unreliable(space, prices, folds, point, checkpoints=None, **options):
+        name = Path(checkpoints).name
+        attempts[name] = attempts.get(name, 0) + 1
+        if name == "00001" and attempts[name] == 1:
+            raise MemoryError("no memory for a moment")
+        if name == "00002":
+            raise OSError("the disk is away")
+        if name == "00003":
+            raise ZeroDivisionError("a bug")
+        yield from formula(space, prices, folds, point)
+
+    space = small_space(search={"finalists": 0, "max_failures": 2})
+    run(space, tmp_path / "small", partial(in_process_executor, train=unreliable))
+    ends = {end.trial_id: end for end in read_log(tmp_path / "small" / "trials.jsonl").ends}
+    assert attempts == {"00000": 1, "00001": 2, "00002": 3, "00003": 1, "00004": 1, "00005": 1}
+    assert ends["00001"].status == "complete"
+    assert (ends["00002"].status, ends["00002"].message) == ("failed", "OSError: the disk is away (3 times)")
+    assert (ends["00003"].status, ends["00003"].message) == ("failed", "ZeroDivisionError: a bug")
+    retries = [event for event in read_events(tmp_path / "small" / "trials.jsonl") if event["event"] == "retry"]
+    assert [event["trial_id"] for event in retries] == ["00001", "00002", "00002"]
+
+
+def test_a_signal_ends_it_and_a_resume_runs_no_ended_trial_again(small_space, tmp_path):
+    def interrupted(space, prices, folds, point, checkpoints=None, **options):
+        for report in formula(space, prices, folds, point):
+            if checkpoints.endswith("00003") and report["epoch"] == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield report
+
+    space = small_space(search={"finalists": 0})
+    before = signal.getsignal(signal.SIGINT)
+    outcome = run(space, tmp_path / "small", partial(in_process_executor, train=interrupted))
+    assert outcome.interrupted
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [end.status for end in outcome.ends] == ["complete"] * 3 + ["interrupted"]
+    resumed = run(space, tmp_path / "small", partial(in_process_executor, train=formula), resume=True)
+    assert resumed.ends[:3] == outcome.ends[:3]
+    assert resumed.ends[3].point == outcome.ends[3].point
+    assert [end.status for end in resumed.ends] == ["complete"] * 6
+    lines = read_events(tmp_path / "small" / "trials.jsonl")
+    starts = [event["trial_id"] for event in lines if event["event"] == "start"]
+    assert starts == [f"{number:05d}" for number in range(6)]
+
+
+def test_the_command_line_runs_in_process_and_leaves_a_whole_study(space_file, tmp_path, capsys):
+    space = space_file(search={"num_samples": 2, "finalists": 1})
+    assert main([str(space), "--in-process", "--quiet", "--output", str(tmp_path)]) == 0
+    assert "2 trials in" in capsys.readouterr().out
+    folder = tmp_path / "small"
+    assert (folder / "report.html").exists()
+    assert (folder / "forecasters" / "1" / "model.safetensors").exists()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert list(manifest["test_openings"][0]["scores"])
+    assert "--in-process" in manifest["command"]
+    assert {end.worker for end in read_log(folder / "trials.jsonl").ends} == {os.getpid()}
+
+
+@pytest.mark.parametrize("option", [("--address", "auto"), ("--max-concurrent", "2"), ("--niceness", "3")])
+def test_options_of_ray_conflict_with_it(space_file, capsys, option):
+    assert main([str(space_file()), "--in-process", *option]) == 2
+    assert capsys.readouterr().err.startswith(f"--in-process: conflicts with {option[0]}; ")
+
+
+def test_a_gpu_that_is_not_there_is_refused(space_file, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    space = space_file(resources={"gpu": 1})
+    assert main([str(space), "--in-process", "--output", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "resources.gpu: 1 a trial, but PyTorch finds no GPU here; write 0" in error
+    assert not (tmp_path / "small").exists()
+
+
+def test_its_training_is_the_one_of_ray_workers(small_space, tmp_path):
+    """A guard for the test above: the default training is `train_trial`, which Ray's workers call too."""
+    space = small_space(search={"num_samples": 1, "finalists": 0})
+    outcome = run(space, tmp_path / "small")
+    prices = prepare(space.data)
+    *_, last = train_trial(space, prices, space.split(prices).folds, outcome.ends[0].point)
+    assert outcome.ends[0].scores == pytest.approx(last["best"], rel=1e-12, nan_ok=True)
