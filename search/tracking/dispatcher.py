@@ -57,7 +57,7 @@ def check_installed(space: Space) -> None:
         SpaceError: one line per missing package.
     """
     problems = [
-        space.document.problem(
+        space.document.format_problem(
             ("tracking", name),
             f"the package {PACKAGES[name]} is not installed; a tracker needs its package; pip install -e '.[{name}]'",
         )

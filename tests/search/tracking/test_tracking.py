@@ -20,7 +20,7 @@ import pytest
 
 import search.tracking.dispatcher as tracking
 from search.common.credentials import check_mlflow_address, strip_credentials
-from search.results.event_log import TrialEnd, read_ends
+from search.results.event_log import TrialEnd, read_log
 from search.run import main
 from search.space.space import Space, load_space
 
@@ -77,13 +77,13 @@ def test_an_address_is_taken(address: str) -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("localhost:5000", "write http://localhost:5000, say"),
+        ("localhost:5000", "for example http://localhost:5000"),
         ("htp://host", "did you mean http?"),
-        ("mlruns", "write sqlite:///mlflow.db, say"),
-        ("http://", "no address"),
-        ("http://host:port", "no address"),
-        ("", "no address"),
-        (f"ftp://me:{SECRET}@host", '"ftp://host" is no address'),
+        ("mlruns", "for example sqlite:///mlflow.db"),
+        ("http://", "is not an MLflow address"),
+        ("http://host:port", "is not an MLflow address"),
+        ("", "is not an MLflow address"),
+        (f"ftp://me:{SECRET}@host", '"ftp://host" is not an MLflow address'),
     ],
 )
 def test_no_address(address: str, words: str) -> None:
@@ -97,9 +97,9 @@ def test_no_address(address: str, words: str) -> None:
     [
         ("mlfow=http://h", "--track mlfow=http://h: tracking.mlfow: unknown key; did you mean mlflow?"),
         ("comet", "--track comet: tracking.comet: unknown key; the known keys are mlflow, tensorboard, wandb"),
-        ("mlflow", "--track mlflow: names no address; write --track mlflow=sqlite:///mlflow.db, say"),
-        ("tensorboard=x", '--track tensorboard=x: tracking.tensorboard: "x" is neither true nor false'),
-        (f"mlflow=ftp://me:{SECRET}@h", '--track mlflow=ftp://h: tracking.mlflow: "ftp://h" is no address of MLflow'),
+        ("mlflow", "--track mlflow: the address is missing; write for example --track mlflow=sqlite:///mlflow.db"),
+        ("tensorboard=x", '--track tensorboard=x: tracking.tensorboard: "x" is not a boolean; write true or false'),
+        (f"mlflow=ftp://me:{SECRET}@h", '--track mlflow=ftp://h: tracking.mlflow: "ftp://h" is not an MLflow address'),
     ],
 )
 def test_a_wrong_tracker_is_one_line(
@@ -364,7 +364,7 @@ def test_a_study_with_three_trackers_at_once(
     folder = tmp_path / "small"
     for path in folder.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
-    ends = {end.trial_id: end for end in read_ends(folder / "trials.jsonl")}
+    ends = {end.trial_id: end for end in read_log(folder / "trials.jsonl").ends}
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert f"--track mlflow={address}" in manifest["command"]
     assert address in (folder / "space.yaml").read_text(encoding="utf-8")
@@ -461,7 +461,7 @@ def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
         ended = time.time()
     written = (tmp_path / "small" / "manifest.json").stat().st_mtime  # then come the report and the wait for trackers
     assert ended - written < tracking.MAX_FINAL_WAIT + 8
-    assert len(read_ends(tmp_path / "small" / "trials.jsonl")) == 4
+    assert len(read_log(tmp_path / "small" / "trials.jsonl").ends) == 4
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     said = [line for line in re.split(r"[\r\n]+", text) if "tracking:" in line]
     assert len(said) == 1
