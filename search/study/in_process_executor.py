@@ -86,7 +86,7 @@ class InProcessExecutor:
         refitted: list[RefittedFinalist] = []
         failed: dict[str, str] = {}
         for finalist in finalists:
-            context.progress.look()
+            context.progress.refresh()
             if context.stop.requested:
                 return [], {}
             threads, share = self._resources(finalist.point)

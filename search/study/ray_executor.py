@@ -55,7 +55,7 @@ def ray_executor(
     with connect_ray(address, insecure=insecure, niceness=niceness), ExitStack() as watching:
         if restarter is not None:
             watching.enter_context(_watch(restarter, context))
-        gpu_memory = smallest_gpu_memory(space, context.progress.say)
+        gpu_memory = smallest_gpu_memory(space, context.progress.print_note)
         demands = ResourceDemands(space, context.splits, len(context.prices), gpu_memory)
         slots = count_slots(space, demands.kinds, max_concurrent, address)
         if address and context.mirror is None:

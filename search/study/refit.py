@@ -86,7 +86,7 @@ def refit_finalists(
     done: list[RefittedFinalist] = []
     failed: dict[str, str] = {}
     while tasks:
-        context.progress.look()
+        context.progress.refresh()
         if context.stop.requested:
             for task in tasks:
                 ray.kill(task.worker)
@@ -108,7 +108,7 @@ def refit_finalists(
                 wait_if_ray_died()
                 task.failures += 1
                 if task.failures <= context.space.search.max_failures:
-                    context.progress.say(f"finalist {name}: {_reason(task, error)}; it is trained again")
+                    context.progress.print_note(f"finalist {name}: {_reason(task, error)}; it is trained again")
                     start(task)
                     continue
                 times = f" ({task.failures} times)" if task.failures > 1 else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.tune.stopper import Stopper
 
-from search.terminal.tty import Terminal, leave_at_once
+from search.terminal.tty import Terminal, abort
 
 __all__ = ["Stop", "StudyStopped", "ignore_hangups"]
 
@@ -97,10 +97,10 @@ class Stop(Stopper):
         terminal = Terminal()
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if number == signal.SIGHUP and terminal.lost():
+            if number == signal.SIGHUP and terminal.has_closed():
                 return
             if self.signalled:
-                leave_at_once()
+                abort()
             self.signalled = True
             self._acknowledge()
 

@@ -37,7 +37,7 @@ def space(small_space):
 def test_the_end_of_a_trial_is_one_line(space, record, capsys):
     progress = Progress(space, record, BASELINES)
     for end in record.ends:
-        progress.ended(end)
+        progress.print_result(end)
     point = "architecture=gru learning_rate=0.00123; 1m 05s"
     assert capsys.readouterr().err.splitlines() == [
         f"[2/4] 00000 complete: Theil's U 0.9800 at epoch 2 of 3; {point}",
@@ -47,26 +47,26 @@ def test_the_end_of_a_trial_is_one_line(space, record, capsys):
 
 def test_plain_lines_say_what_the_study_waits_for(space, record, capsys):
     progress = Progress(space, record, BASELINES)
-    progress.look()
+    progress.refresh()
     assert capsys.readouterr().err == "", "too early for another line"
-    progress.look(force=True)
+    progress.refresh(force=True)
     assert capsys.readouterr().err == "2 of 4 ended, 1 complete, 1 failed, 1 running; 0s\n"
     record.running.clear()
-    progress.wait_for("3 workers to start")
+    progress.show_waiting("3 workers to start")
     assert "; waiting for 3 workers to start; " in capsys.readouterr().err
 
 
 def test_an_interrupted_study_says_how_to_stop_it_immediately(space, record, capsys):
-    Progress(space, record, BASELINES).ending()
+    Progress(space, record, BASELINES).show_stopping()
     assert capsys.readouterr().err == f"{STOPPING}; finished trials are saved\n"
 
 
 def test_quiet_shows_nothing(space, record, capsys):
     with Progress(space, record, BASELINES, quiet=True) as progress:
-        progress.look(force=True)
-        progress.say("a note")
-        progress.ended(record.ends[0])
-        progress.ending()
+        progress.refresh(force=True)
+        progress.print_note("a note")
+        progress.print_result(record.ends[0])
+        progress.show_stopping()
     assert capsys.readouterr().err == ""
 
 
@@ -80,8 +80,8 @@ def test_the_live_view(space, record, monkeypatch):
     clock = SimpleNamespace(monotonic=itertools.count(step=10).__next__)
     monkeypatch.setattr("search.terminal.progress.time", clock)
     with Progress(space, record, BASELINES, time_budget=3600) as progress:
-        progress.ending()
-        progress.say("a note")
+        progress.show_stopping()
+        progress.print_note("a note")
     shown = terminal.getvalue()
     for words in (
         "trials   2 of 4 ended", "best     Theil's U 0.9800 (00000), persistence 1.0000",
