@@ -20,9 +20,10 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from search.common.errors import DamagedError
 from search.common.messages import format_value
 from search.optuna_journal.backend import JournalFile
-from search.results.event_log import INTERRUPTED, TRIAL_ID, DamagedError, TrialEnd, cut_torn_line
+from search.results.event_log import INTERRUPTED, TRIAL_ID, TrialEnd, cut_torn_line
 from search.space.samplers import make_distribution
 from search.space.space import Space
 

@@ -31,7 +31,7 @@ from search.results.manifest import (
 from search.results.predictions import Predictions
 from search.results.ranking import Row
 from search.results.remote_sync import Mirror
-from search.results.resume import Begun, read_begun
+from search.results.resume import ResumeState, read_resume_state
 from search.results.verdict import verdict
 from search.space.space import Space
 from search.study.context import StudyContext
@@ -122,12 +122,12 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         spare = SpareHandles(SPARE_HANDLES)
         stack.callback(spare.release)
         nohup = stack.enter_context(ignore_hangups())
-        before = Begun(manifest={}, events=(), notes=())
+        before = ResumeState()
         if options.resume:
             with _disk_errors(options.folder):
                 stack.enter_context(locked(options.folder))
-                before = read_begun(options.folder)
-        record = Record(options.folder / "trials.jsonl", before.events)
+                before = read_resume_state(options.folder)
+        record = Record(options.folder / "trials.jsonl", before.log)
         progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
         stop = Stop(options.time_budget, progress.show_stopping)
         stack.enter_context(progress)
@@ -176,7 +176,7 @@ class _Work:
     """What is left to do in a study, new or resumed."""
 
     space: Space
-    before: Begun
+    before: ResumeState
     reopen_test: bool
 
     @property
@@ -321,7 +321,7 @@ class _Study:
         )
         workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
         context.progress.show_waiting(f"{workers} to start")
-        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.events), log)
+        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), log)
         log.interrupt()
         self._searcher.close()
 

@@ -5,12 +5,13 @@ a trial is known by the id that the study gave it.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from search.results.event_log import TrialLog
 from search.space.space import Space
 
 __all__ = ["FiniteASHA"]
@@ -23,11 +24,11 @@ class FiniteASHA(AsyncHyperBandScheduler):
 
     Args:
         space: metric, rungs and reduction factor.
-        events: of a resumed study; its rungs are restored. The last epoch of a trial that has not ended is ignored,
-            because the log does not show what ASHA decided after it.
+        log: the trials of a resumed study; its rungs are restored. The last epoch of a trial that has not ended is
+            ignored, because the log does not show what ASHA decided after it.
     """
 
-    def __init__(self, space: Space, events: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, space: Space, log: TrialLog | None = None) -> None:
         super().__init__(
             time_attr="epoch",
             metric="score",
@@ -37,10 +38,11 @@ class FiniteASHA(AsyncHyperBandScheduler):
             reduction_factor=space.scheduler.reduction_factor,
             brackets=1,
         )
-        for epoch in _select_decided(list(events)):
-            if _is_finite(epoch) and epoch["epoch"] < space.scheduler.max_epochs:
-                trial: Any = _TrialId(epoch["trial_id"])
-                self._brackets[0].on_result(trial, epoch["epoch"], self._metric_op * epoch["score"])
+        sign = 1 if space.mode == "max" else -1
+        for trial_id, epoch, score in _select_decided(log or TrialLog()):
+            if math.isfinite(score) and epoch < space.scheduler.max_epochs:
+                trial: Any = _TrialId(trial_id)
+                self._brackets[0].on_result(trial, epoch, sign * score)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Register a trial that starts, or starts again."""
@@ -73,15 +75,13 @@ def _study_id(trial: Any) -> Any:
     return _TrialId(trial.config["trial_id"])
 
 
-def _select_decided(events: list[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """Yield the epochs after which the trial continued or ended."""
-    last = {event["trial_id"]: event["epoch"] for event in events if event["event"] == "epoch"}
-    ended = {event["trial_id"] for event in events if event["event"] == "end"}
-    for event in events:
-        if event["event"] == "epoch":
-            trial_id = event["trial_id"]
-            if trial_id in ended or event["epoch"] < last[trial_id]:
-                yield event
+def _select_decided(log: TrialLog) -> Iterator[tuple[str, int, float]]:
+    """Yield trial id, epoch and score of the epochs after which the trial continued or ended."""
+    last = {trial_id: epoch for trial_id, epoch, *_ in log.epochs}
+    finished = {end.trial_id for end in log.finished}
+    for trial_id, epoch, score, _ in log.epochs:
+        if score is not None and (trial_id in finished or epoch < last[trial_id]):
+            yield trial_id, epoch, score
 
 
 def _is_finite(result: Mapping[str, Any]) -> bool:

@@ -15,8 +15,10 @@ from search.report.charts.base import (
     build_vertical_line,
     choose_score_range,
     escape,
+    evenly_spaced,
 )
-from search.results.findings import RUNNING, Findings, drawn
+from search.results.event_log import RUNNING
+from search.results.reader import StudyData
 
 __all__ = ["draw_best_curves", "draw_learning_curves"]
 
@@ -28,7 +30,7 @@ MAX_POINTS = 100_000  # epochs of all curves together
 Curves = Mapping[str, Mapping[int, float]]
 
 
-def draw_learning_curves(findings: Findings) -> Chart | None:
+def draw_learning_curves(findings: StudyData) -> Chart | None:
     """Draw Theil's U by epoch of every trial; return None if no epoch has a score."""
     trials: Curves = findings.curves
     if not trials:
@@ -40,7 +42,7 @@ def draw_learning_curves(findings: Findings) -> Chart | None:
     data = []
     whole, trials = trials, _select(trials, bests)
     for status in DRAWING_ORDER:
-        own = [trial_id for trial_id in trials if findings.statuses[trial_id] == status]
+        own = [trial_id for trial_id in trials if findings.log.statuses[trial_id] == status]
         if own:
             data += _draw_lines(status, {trial_id: trials[trial_id] for trial_id in own}, high, many=len(trials) > 40)
     data.append(_draw_line(trials[best], f"best: {best}", best, color="var(--ink)", width=2.5, dash="solid"))
@@ -80,7 +82,7 @@ def draw_learning_curves(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_best_curves(studies: Sequence[tuple[str, Findings]]) -> Chart | None:
+def draw_best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
     """Draw Theil's U by epoch of the best trial of each study; return None if no study has a score.
 
     Args:
@@ -126,7 +128,7 @@ def _select(trials: Curves, bests: Mapping[str, float]) -> Curves:
     """Return the curves to draw: all, or an even selection from best to worst with at most MAX_POINTS epochs."""
     chosen: set[str] = set()
     points = 0
-    for trial_id in drawn(sorted(trials, key=lambda trial_id: bests[trial_id])):
+    for trial_id in evenly_spaced(sorted(trials, key=lambda trial_id: bests[trial_id])):
         points += len(trials[trial_id])
         if points <= MAX_POINTS or not chosen:
             chosen.add(trial_id)
@@ -222,7 +224,7 @@ def _choose_step(epochs: int, max_ticks: int = 10) -> int:
 
 
 def _write_caption(
-    findings: Findings,
+    findings: StudyData,
     trials: Curves,
     drawn_count: int,
     best: str,

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from search.report.charts.base import DASHES, HUES, Chart, build_axis, build_layout, build_vertical_line, escape
-from search.results.findings import Days, Findings, finite
+from search.results.leaderboard import parse_number
 from search.results.ranking import ENSEMBLE
+from search.results.reader import Days, StudyData
 from stockrnn.evaluation.conformal import conformal_intervals
 from stockrnn.evaluation.metrics import theils_u
 
@@ -17,7 +18,7 @@ RECENT_DAYS = 60  # in the first view
 NARROW = {"margin.l": 48, "margin.r": 10}
 
 
-def draw_forecasts(findings: Findings) -> Chart | None:
+def draw_forecasts(findings: StudyData) -> Chart | None:
     """Draw actual closes, the best finalist's forecast and persistence; return None without test forecasts."""
     first = next((trial_id for trial_id in findings.finalists if trial_id in findings.test), None)
     if first is None:
@@ -77,7 +78,7 @@ def draw_forecasts(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_cumulative_advantage(findings: Findings) -> Chart | None:
+def draw_cumulative_advantage(findings: StudyData) -> Chart | None:
     """Draw the squared error that each finalist has saved over persistence up to each day, in per cent.
 
     Return None without forecasts of the test set, or if the price does not move in it.
@@ -126,9 +127,9 @@ def draw_cumulative_advantage(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_spread(findings: Findings) -> Chart | None:
+def draw_spread(findings: StudyData) -> Chart | None:
     """Draw Theil's U of the finalists by fold, on validation and on the test set; return None without forecasts."""
-    rows = {row["trial_id"]: row for row in findings.rows}
+    rows = {row["trial_id"]: row for row in findings.csv_board[1]}
     known = [name for name in findings.finalists if name in findings.validation]
     if not known:
         return None
@@ -142,7 +143,9 @@ def draw_spread(findings: Findings) -> Chart | None:
         folds["x"] += singles.values()
         folds["y"] += [place - 0.16] * len(singles)
         folds["hovertext"] += [f"{escape(name)}, fold {fold}: {single:.4f}" for fold, single in singles.items()]
-        numbers = [finite(row.get(key, "")) for key in ("val_theils_u", "val_theils_u_sd", "test_theils_u", "seeds_sd")]
+        numbers = [
+            parse_number(row.get(key, "")) for key in ("val_theils_u", "val_theils_u_sd", "test_theils_u", "seeds_sd")
+        ]
         pairs: tuple[Any, ...] = ((validation, *numbers[:2], place - 0.16), (test, *numbers[2:], place + 0.16))
         for target, value, sd, y in pairs:
             if value is not None:

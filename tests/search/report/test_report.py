@@ -17,7 +17,7 @@ import pytest
 
 from search.common.errors import UserError
 from search.report.writer import main, write_final_report, write_report
-from search.results.event_log import read_ends, read_events
+from search.results.event_log import read_events, read_log
 from search.results.predictions import SCHEMA
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,8 @@ def trial(trial_id="00000", status="complete", scores=(1.01, 0.99, 0.9876543), m
          "scores": {} if score is None else {"val_theils_u": score}}
         for number, score in enumerate(scores, start=1)
     ]  # fmt: skip
-    end = {"event": "end", "time": time, "trial_id": trial_id, "status": status, "point": {}, "message": message}
+    kind = status if status == "interrupted" else "end"
+    end = {"event": kind, "time": time, "trial_id": trial_id, "status": status, "point": {}, "message": message}
     return events + [end] * (status is not None)
 
 
@@ -222,7 +223,7 @@ def test_the_verdict_comes_first_and_that_of_the_manifest_has_priority(tmp_path)
         ("still running", "Not finished: 1 of 2 trials have ended."),
         ("still running", "54s so far"),
         ("still running", "1 complete, 1 running"),
-        ("interrupted", "Interrupted after 2 of 2 trials"),
+        ("interrupted", "Interrupted after 1 of 2 trials"),
         ("all diverged", "No trial has a score, so nothing is known of this space."),
         ("all diverged", "2 diverged"),
         ("all diverged", "No epoch has a score."),
@@ -570,10 +571,10 @@ def test_an_incomplete_last_line_of_the_event_log_is_ignored_another_is_an_error
     folder = study(tmp_path / "study", torn='{"event": "end", "trial_id": "00001", "sta')
     record = folder / "trials.jsonl"
     assert [event["event"] for event in read_events(record)] == ["epoch"] * 3 + ["end"]
-    assert [end.trial_id for end in read_ends(record)] == ["00000"]
+    assert [end.trial_id for end in read_log(record).ends] == ["00000"]
     record.write_text(record.read_text() + "\n")
     with pytest.raises(ValueError, match=r"trials.jsonl:5: is no event of a trial: .*; remove the line"):
-        read_events(record)
+        read_log(record)
 
 
 def test_a_bug_in_a_chart_is_not_reported_as_a_mistake_of_the_user(tmp_path, monkeypatch, capsys):

@@ -20,7 +20,7 @@ import pytest
 
 import search.tracking.dispatcher as tracking
 from search.common.credentials import check_mlflow_address, strip_credentials
-from search.results.event_log import TrialEnd, read_ends
+from search.results.event_log import TrialEnd, read_log
 from search.run import main
 from search.space.space import Space, load_space
 
@@ -364,7 +364,7 @@ def test_a_study_with_three_trackers_at_once(
     folder = tmp_path / "small"
     for path in folder.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
-    ends = {end.trial_id: end for end in read_ends(folder / "trials.jsonl")}
+    ends = {end.trial_id: end for end in read_log(folder / "trials.jsonl").ends}
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert f"--track mlflow={address}" in manifest["command"]
     assert address in (folder / "space.yaml").read_text(encoding="utf-8")
@@ -461,7 +461,7 @@ def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
         ended = time.time()
     written = (tmp_path / "small" / "manifest.json").stat().st_mtime  # then come the report and the wait for trackers
     assert ended - written < tracking.MAX_FINAL_WAIT + 8
-    assert len(read_ends(tmp_path / "small" / "trials.jsonl")) == 4
+    assert len(read_log(tmp_path / "small" / "trials.jsonl").ends) == 4
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     said = [line for line in re.split(r"[\r\n]+", text) if "tracking:" in line]
     assert len(said) == 1
