@@ -1,4 +1,4 @@
-"""What a study is said to cost, against ASHA itself and against PyTorch's own count."""
+"""Estimated cost of a study, compared with the real ASHA and with PyTorch's count of operations."""
 
 import math
 import random
@@ -57,12 +57,14 @@ def trained(space, seed, *, lasting):
         (12, {"max_epochs": 5, "grace_period": 5}),
     ],
 )
-def test_the_likely_epochs_are_those_of_asha(small_space, trials, scheduler):
+def test_the_expected_epochs_are_those_of_asha(small_space, trials, scheduler):
     space = small_space(search={"num_samples": trials}, scheduler=scheduler)
     found = estimate_epochs(space)
     anew, lasting = ([trained(space, seed, lasting=lasts) for seed in range(60)] for lasts in (False, True))
     assert found.expected == pytest.approx(statistics.mean(anew), rel=0.05)
-    assert found.expected == pytest.approx(statistics.mean(lasting), rel=0.25)  # the good survive, so more of them do
+    assert found.expected == pytest.approx(
+        statistics.mean(lasting), rel=0.25
+    )  # good trials stay good, so more of them pass
     assert found.minimum <= min(anew + lasting)
     assert max(anew + lasting) <= found.maximum
 
@@ -92,7 +94,7 @@ def test_operations_are_those_that_pytorch_counts(small_space, architecture, hea
     assert said.operations == pytest.approx(counted.get_total_flops(), rel=0.25)
 
 
-def test_without_prices_there_is_a_plan_and_a_cost_only_where_the_sizes_are_known(small_space):
+def test_without_prices_the_cost_needs_known_sizes(small_space):
     sliding = small_space()
     assert estimate_cost(sliding, None) is not None
     text = plan(sliding, None, None)
@@ -105,7 +107,7 @@ def test_without_prices_there_is_a_plan_and_a_cost_only_where_the_sizes_are_know
     assert "not known without prices" in plan(growing, None, None)
 
 
-def test_a_gpus_hours_are_said_to_be_assumed(small_space):
+def test_the_dry_run_names_the_assumption_about_gpus(small_space):
     text = plan(small_space(resources={"gpu": 0.5}), None, None)
     assert "of a GPU at 10 to 1 TFLOP/s, assumed: none was measured" in text
 
