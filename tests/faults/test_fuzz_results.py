@@ -42,7 +42,7 @@ from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.trial import train_trial
 from stockrnn import forecast
-from stockrnn.evaluation.baselines import baseline_scores
+from stockrnn.evaluation.baselines import score_baselines
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 from stockrnn.prices.snapshot import read_prices, write_prices
@@ -76,7 +76,7 @@ def made(folder: Path) -> None:
     prices = whole.rows(np.arange(400))
     space = space.adapted_to(prices)
     walk = space.split(prices)
-    scores = baseline_scores(prices.column("close"), walk.folds, space.data.horizon)
+    scores = score_baselines(prices.column("close"), walk.folds, space.data.horizon)
     baselines = {name: each.as_dict() for name, each in scores.items()}
     manifest = opening(space, prices, walk, "python -m search.run fuzzed.yaml", now(), baselines)
     write_prices(folder / "prices.parquet", prices)
