@@ -47,30 +47,30 @@ def write_report(folder: Path) -> Path:
     Raises:
         UserError: the folder is not a study, or a file in it is damaged.
     """
-    findings = read_study(folder)
-    names, rows = findings.csv_board
-    forecasts, advantage = draw_forecasts(findings), draw_cumulative_advantage(findings)
-    curves, importance, slices = draw_learning_curves(findings), draw_importance(findings), draw_slices(findings)
-    coordinates, folds, spread = draw_parallel_coordinates(findings), draw_folds(findings), draw_spread(findings)
-    workers = draw_worker_timeline(findings)
-    messages = [(end.trial_id, end.message) for end in findings.ends if end.message]
+    study = read_study(folder)
+    names, rows = study.csv_board
+    forecasts, advantage = draw_forecasts(study), draw_cumulative_advantage(study)
+    curves, importance, slices = draw_learning_curves(study), draw_importance(study), draw_slices(study)
+    coordinates, folds, spread = draw_parallel_coordinates(study), draw_folds(study), draw_spread(study)
+    workers = draw_worker_timeline(study)
+    messages = [(end.trial_id, end.message) for end in study.ends if end.message]
     return write_page(
         folder / "report.html",
         "report.html.j2",
         [forecasts, advantage, curves, importance, coordinates, *slices, folds, spread, workers],
-        headline=headline(findings.verdict),
-        verdict=findings.verdict,
+        headline=headline(study.verdict),
+        verdict=study.verdict,
         find_column=find_column,
-        manifest={name: value for name, value in findings.manifest.items() if value is not None},
-        space=findings.sections,
-        space_text=findings.space_text,
-        counts=findings.counts,
-        ended=len(findings.log.finished),
-        scored=len(findings.scored),
-        varying=len(findings.varying),
+        manifest={name: value for name, value in study.manifest.items() if value is not None},
+        space=study.sections,
+        space_text=study.space_text,
+        counts=study.counts,
+        ended=len(study.log.finished),
+        scored=len(study.scored),
+        varying=len(study.varying),
         min_scored=MIN_SCORED_TRIALS,
-        last=findings.last,
-        duration=format_duration(findings.seconds),
+        last=study.last,
+        duration=format_duration(study.seconds),
         board=_build_board(
             _insert_network(names),
             [{**row, "network": _describe_network(row)} for row in _select_rows(rows)],

@@ -35,8 +35,9 @@ class Column:
 
     @property
     def description(self) -> str:
-        """The meaning, and which values are better."""
-        return self.meaning + {"min": "; lower is better", "max": "; higher is better", None: ""}[self.better]
+        """The meaning, the unit, and which values are better."""
+        unit = f" ({self.unit})" if self.unit else ""
+        return self.meaning + unit + {"min": "; lower is better", "max": "; higher is better", None: ""}[self.better]
 
 
 def _trial(name: str, label: str, meaning: str, format: Format = "text") -> Column:
@@ -101,11 +102,11 @@ VALIDATION = (
         "val_worst_fold", "worst fold", "ratio",
         "largest U of a single fold; above 1, the forecast was worse than persistence in at least one period",
     ),
-    _validation("val_rmse", "RMSE", "price points", "root mean squared error"),
-    _validation("val_mae", "MAE", "price points", "mean absolute error"),
+    _validation("val_rmse", "RMSE", "price points", "root mean squared error on validation"),
+    _validation("val_mae", "MAE", "price points", "mean absolute error on validation"),
     _validation(
         "val_direction_accuracy", "direction accuracy", "fraction",
-        "of the days on which the price moved: correct direction",
+        "validation days with a correctly forecast direction, of those on which the price moved",
     ),
 )  # fmt: skip
 TRAINING_AND_TEST = (
@@ -119,8 +120,8 @@ TRAINING_AND_TEST = (
         "seconds", "seconds", "seconds", "time from the start of the trial on its worker to its last report", "score"
     ),
     _test("test_theils_u", "Theil's U", "ratio", "Theil's U on the test set; the most important number", "min"),
-    _test("test_rmse", "RMSE", "price points", "root mean squared error", "min"),
-    _test("test_mae", "MAE", "price points", "mean absolute error", "min"),
+    _test("test_rmse", "RMSE", "price points", "root mean squared error on the test set", "min"),
+    _test("test_mae", "MAE", "price points", "mean absolute error on the test set", "min"),
     _test(
         "test_mape", "MAPE", "fraction",
         "mean absolute error divided by the close; persistence has about 0.01 on a daily index, so a small value means "
@@ -133,7 +134,7 @@ TRAINING_AND_TEST = (
     ),
     _test(
         "test_direction_accuracy", "direction accuracy", "fraction",
-        "of the days on which the price moved: correct direction", "max",
+        "test days with a correctly forecast direction, of those on which the price moved", "max",
     ),
     _test(
         "test_always_up", "always up", "fraction",
@@ -156,9 +157,9 @@ TRAINING_AND_TEST = (
     ),
     _test(
         "test_coverage_80", "in 80 %", "fraction",
-        "of the test days inside the 80 % interval; far below 0.8, the test set was more volatile than validation",
+        "test days inside the 80 % interval; far below 0.8, the test set was more volatile than validation",
     ),
-    _test("test_coverage_95", "in 95 %", "fraction", "of the test days inside the 95 % interval"),
+    _test("test_coverage_95", "in 95 %", "fraction", "test days inside the 95 % interval"),
     _test(
         "in_mcs", "in MCS", "true, false",
         "whether the row is in the model confidence set: not significantly worse than the best row on the test set",

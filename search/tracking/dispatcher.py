@@ -97,7 +97,7 @@ class Tracking:
 
         Args:
             trial_id: the id of the trial.
-            report: a report of the trial, see `search.tune.trainable`.
+            report: a report of the trial, see `search.tune.trial`.
         """
         if self._workers and "epoch" in report:
             values = {**report["scores"], "loss": report["loss"], "score": report["score"]}

@@ -20,7 +20,7 @@ from stockrnn.io.files import escape_invisible
 
 __all__ = [
     "DASHES", "HUES", "SYMBOLS", "Chart", "build_axis", "build_layout", "build_vertical_line", "choose_score_range",
-    "escape", "evenly_spaced", "to_script_json",
+    "escape", "select_evenly", "to_script_json",
 ]  # fmt: skip
 
 Item = TypeVar("Item")
@@ -129,7 +129,7 @@ def choose_score_range(scores: Sequence[float], bests: Sequence[float]) -> tuple
     return low - pad, high + pad
 
 
-def evenly_spaced(items: Sequence[Item]) -> Sequence[Item]:
+def select_evenly(items: Sequence[Item]) -> Sequence[Item]:
     """Return at most `MAX_SHOWN_TRIALS` of the items, evenly from the first to the last, both included."""
     if len(items) <= MAX_SHOWN_TRIALS:
         return items

@@ -13,7 +13,7 @@ from search.report.charts.base import (
     build_layout,
     choose_score_range,
     escape,
-    evenly_spaced,
+    select_evenly,
 )
 from search.results.reader import ScoredTrial, StudyData
 from search.space.parameters import Parameter, Value
@@ -24,14 +24,14 @@ MIN_SCORED_TRIALS = 20  # for importance; with fewer trials it is mostly noise
 ABSENT = -0.12  # x of a parameter that a trial does not have; 0 to 1 is the domain of the parameter
 
 
-def draw_importance(findings: StudyData) -> Chart | None:
+def draw_importance(study: StudyData) -> Chart | None:
     """Draw the importance of the parameters; return None if there are too few trials or parameters."""
-    if len(findings.scored) < MIN_SCORED_TRIALS or len(findings.varying) < 2:
+    if len(study.scored) < MIN_SCORED_TRIALS or len(study.varying) < 2:
         return None
     from search.report.charts.importance import compute_importance  # imports Optuna, which takes half a second
 
-    trials = [(end.point, end.score) for end in evenly_spaced(findings.scored)]
-    shares = compute_importance(trials, findings.varying, lower_is_better=findings.lower_is_better)
+    trials = [(end.point, end.score) for end in select_evenly(study.scored)]
+    shares = compute_importance(trials, study.varying, lower_is_better=study.lower_is_better)
     if not any(shares.values()):
         return None
     names = [*reversed(shares)]
@@ -63,23 +63,23 @@ def draw_importance(findings: StudyData) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_slices(findings: StudyData) -> list[Chart]:
+def draw_slices(study: StudyData) -> list[Chart]:
     """Draw the score against each varying parameter, one chart per parameter."""
-    scored = evenly_spaced(findings.scored)
+    scored = select_evenly(study.scored)
     if not scored:
         return []
     scores = [end.score for end in scored]
-    low, high = _choose_range(findings, scores)
+    low, high = _choose_range(study, scores)
     return [
         chart
-        for number, parameter in enumerate(findings.varying)
-        if (chart := _draw_slice(findings, scored, parameter, number, low, high))
+        for number, parameter in enumerate(study.varying)
+        if (chart := _draw_slice(study, scored, parameter, number, low, high))
     ]
 
 
-def draw_parallel_coordinates(findings: StudyData) -> Chart | None:
+def draw_parallel_coordinates(study: StudyData) -> Chart | None:
     """Draw one row per parameter and one line per trial; return None with fewer than two parameters or trials."""
-    scored, parameters = evenly_spaced(findings.scored), findings.varying
+    scored, parameters = select_evenly(study.scored), study.varying
     if len(scored) < 2 or len(parameters) < 2:
         return None
     best, good = max(1, len(scored) // 10), max(2, len(scored) // 3)
@@ -109,12 +109,12 @@ def draw_parallel_coordinates(findings: StudyData) -> Chart | None:
     )  # fmt: skip
 
 
-def _choose_range(findings: StudyData, scores: Sequence[float]) -> tuple[float, float]:
+def _choose_range(study: StudyData, scores: Sequence[float]) -> tuple[float, float]:
     """Return the y range of the slices, which cuts off scores far from those of the better trials."""
-    if findings.metric == "val_theils_u":
+    if study.metric == "val_theils_u":
         return choose_score_range(scores, scores)
     low, high, middle = min(scores), max(scores), median(scores)
-    if findings.lower_is_better:
+    if study.lower_is_better:
         high = min(high, low + 3 * max(middle - low, 1e-9))
     else:
         low = max(low, high - 3 * max(high - middle, 1e-9))
@@ -123,7 +123,7 @@ def _choose_range(findings: StudyData, scores: Sequence[float]) -> tuple[float, 
 
 
 def _draw_slice(
-    findings: StudyData, scored: Sequence[ScoredTrial], parameter: Parameter, number: int, low: float, high: float
+    study: StudyData, scored: Sequence[ScoredTrial], parameter: Parameter, number: int, low: float, high: float
 ) -> Chart | None:
     own = [end for end in scored if parameter.name in end.point]
     own = [end for end in own if _locate(parameter, end.point[parameter.name]) is not None]
@@ -171,7 +171,7 @@ def _draw_slice(
         data=data,
         layout=build_layout(
             showlegend=False, xaxis=x_axis, yaxis=build_axis(range=[low, high], nticks=5), height=220,
-            margin={"l": 44, "r": 12, "t": 8, "b": 30}, shapes=[level] if findings.metric == "val_theils_u" else [],
+            margin={"l": 44, "r": 12, "t": 8, "b": 30}, shapes=[level] if study.metric == "val_theils_u" else [],
         ),
         height=220,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from search.common.durations import format_duration
-from search.report.charts.base import Chart, build_axis, build_layout, escape, evenly_spaced
+from search.report.charts.base import Chart, build_axis, build_layout, escape, select_evenly
 from search.results.event_log import TrialEnd
 from search.results.reader import StudyData, seconds_between
 
@@ -23,15 +23,15 @@ class _Span(NamedTuple):
     seconds: float
 
 
-def draw_folds(findings: StudyData) -> Chart | None:
+def draw_folds(study: StudyData) -> Chart | None:
     """Draw folds and test set as bars below the price curve; return None if the manifest has neither."""
-    rows = _list_rows(findings.manifest)
+    rows = _list_rows(study.manifest)
     if not rows:
         return None
-    opened = bool(findings.manifest.get("test_openings"))
+    opened = bool(study.manifest.get("test_openings"))
     state = "opened" if opened else "not opened"
     bars = [_draw_bars(kind, rows, opened) for kind in BLOCKS]
-    curve = _draw_prices(findings)
+    curve = _draw_prices(study)
     data = [bar for bar in bars if bar["x"]] + ([curve] if curve else [])
     low, high = _choose_view(rows)
     share = min(0.5, 0.1 + 0.06 * len(rows))
@@ -40,9 +40,9 @@ def draw_folds(findings: StudyData) -> Chart | None:
     return Chart(
         id="chart-folds",
         title="Folds and test set by date, below the price curve",
-        text=f"{len(rows) - bool(findings.manifest['test'])} folds. Each fold is trained on the sessions before its "
+        text=f"{len(rows) - bool(study.manifest['test'])} folds. Each fold is trained on the sessions before its "
         "validation period."
-        + (f" The test set follows the last fold; it was {state}." if findings.manifest["test"] else "")
+        + (f" The test set follows the last fold; it was {state}." if study.manifest["test"] else "")
         + (" The curve shows the close on the scored days." if curve else ""),
         data=data,
         layout=build_layout(
@@ -66,10 +66,10 @@ def draw_folds(findings: StudyData) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_worker_timeline(findings: StudyData) -> Chart | None:
+def draw_worker_timeline(study: StudyData) -> Chart | None:
     """Draw which worker trained which trial at which time; return None if no trial has a training time."""
-    start = findings.manifest.get("start")
-    spans = [_Span(end, end.worker, end.seconds) for end in findings.ends if end.seconds and end.worker is not None]
+    start = study.manifest.get("start")
+    spans = [_Span(end, end.worker, end.seconds) for end in study.ends if end.seconds and end.worker is not None]
     if not start or not spans:
         return None
     trained: dict[int, float] = defaultdict(float)
@@ -78,7 +78,7 @@ def draw_worker_timeline(findings: StudyData) -> Chart | None:
         trained[span.worker] += span.seconds
     workers = {worker: place for place, worker in enumerate(sorted(counts))}
     rows = list(workers)[:MAX_WORKERS]
-    visible = [span for span in evenly_spaced(spans) if workers[span.worker] < MAX_WORKERS]
+    visible = [span for span in select_evenly(spans) if workers[span.worker] < MAX_WORKERS]
     bars = []
     for status in ("complete", "stopped", "diverged", "failed", "interrupted"):
         own = [span for span in visible if span.end.status == status]
@@ -101,7 +101,7 @@ def draw_worker_timeline(findings: StudyData) -> Chart | None:
                     },
                 }
             )  # fmt: skip
-    wall = max(seconds_between(start, end.time) for end in findings.ends)
+    wall = max(seconds_between(start, end.time) for end in study.ends)
     if wall <= 0:  # the clock was set back, or the times are wrong
         return None
     whole, busy = len(workers) * wall, sum(trained.values())
@@ -115,8 +115,8 @@ def draw_worker_timeline(findings: StudyData) -> Chart | None:
     ]
     if len(visible) < len(spans):
         sentences.append(f"The chart shows {len(visible)} of {len(spans)} trials.")
-    if findings.manifest.get("end"):
-        rest = max(0, findings.seconds - wall)
+    if study.manifest.get("end"):
+        rest = max(0, study.seconds - wall)
         sentences.append(f"After the search, finalists, test set and significance tests took {format_duration(rest)}.")
     return Chart(
         id="chart-worker-timeline",
@@ -166,10 +166,10 @@ def _draw_bars(kind: str, rows: list[tuple[str, list[tuple[str, list[str]]]]], o
     }  # fmt: skip
 
 
-def _draw_prices(findings: StudyData) -> dict[str, Any] | None:
+def _draw_prices(study: StudyData) -> dict[str, Any] | None:
     """Draw the close on all scored days; the curve breaks between periods that do not touch."""
     days: dict[str, float] = {}
-    for known in (findings.validation, findings.test):
+    for known in (study.validation, study.test):
         for one in list(known.values())[:1]:
             days |= dict(zip(one.dates, one.actual.tolist(), strict=True))
     if not days:

@@ -70,7 +70,7 @@ def test_credentials_are_left_out(text: str, safe: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:5000", "https://host/x", "file:runs", "sqlite:///mlflow.db"])
-def test_an_address_is_taken(address: str) -> None:
+def test_valid_addresses(address: str) -> None:
     assert check_mlflow_address(address) == address
 
 
@@ -86,7 +86,7 @@ def test_an_address_is_taken(address: str) -> None:
         (f"ftp://me:{SECRET}@host", '"ftp://host" is not an MLflow address'),
     ],
 )
-def test_no_address(address: str, words: str) -> None:
+def test_invalid_addresses(address: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
         check_mlflow_address(address)
     assert SECRET not in str(caught.value)
@@ -117,7 +117,7 @@ def test_a_wrong_tracker_is_one_line(
     [("mlflow", "file:runs", "mlflow"), ("tensorboard", True, "tensorboardX"), ("wandb", True, "wandb")],
 )
 @pytest.mark.parametrize("options", [["--dry-run"], []], ids=["dry", "real"])
-def test_a_package_that_is_missing_is_wrong_input(
+def test_a_missing_package_is_refused(
     space_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], name: str, value: object, package: str, options: list[str],
 ) -> None:  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_package_that_is_missing_is_wrong_input(
     assert not (tmp_path / "results").exists()
 
 
-def test_a_folder_of_runs_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_the_name_of_a_package_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wandb_like").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     assert not tracking._is_installed("wandb_like")
@@ -174,7 +174,7 @@ def tell(space: Space, folder: Path, *, trials: int = 3, epochs: int = 2) -> flo
 
 
 class Slow:
-    """A tracker that takes its time."""
+    """A tracker whose methods need some time."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.kinds = seconds, []
@@ -192,7 +192,7 @@ def tracked(small_space: Callable[..., Space]) -> Space:
     return small_space(tracking={"tensorboard": True})
 
 
-def test_a_slow_tracker_loses_epochs_and_says_how_many(
+def test_reports_for_a_slow_tracker_are_dropped_and_counted(
     tracked: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = Slow(0.01)
@@ -211,7 +211,7 @@ def test_a_slow_tracker_loses_epochs_and_says_how_many(
 @pytest.mark.parametrize(
     ("longest", "words"), [(30.0, "not finished 0 seconds after"), (0.0, "no answer for 0 seconds")]
 )
-def test_a_tracker_that_hangs_is_given_up(
+def test_a_tracker_that_hangs_is_dropped(
     tracked: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     longest: float, words: str,
 ) -> None:  # fmt: skip
@@ -226,7 +226,7 @@ def test_a_tracker_that_hangs_is_given_up(
 
 
 @pytest.mark.slow
-def test_a_tracker_that_raises_is_given_up_in_one_line_without_a_password(
+def test_a_tracker_that_raises_is_dropped_in_one_line_without_a_password(
     tracked: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:
@@ -239,7 +239,7 @@ def test_a_tracker_that_raises_is_given_up_in_one_line_without_a_password(
     assert len(line) < 250
 
 
-def test_a_server_that_is_silent_costs_the_driver_nothing(
+def test_a_server_that_does_not_answer_does_not_slow_the_driver(
     small_space: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -255,7 +255,7 @@ def test_a_server_that_is_silent_costs_the_driver_nothing(
 
 
 def runs_of(uri: str) -> dict[str, Any]:
-    """The runs of the last study at an address of MLflow, by name."""
+    """Return the runs at an address of MLflow, by name."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
@@ -292,7 +292,7 @@ def free_port() -> int:
 
 
 def serve(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """MLflow's own server on a loopback port; its tables lie in the folder."""
+    """Start an MLflow server on a loopback port with its database in the folder."""
     port = free_port()
     environment = {
         **os.environ, "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder / 'mlflow.db'}",
@@ -326,7 +326,7 @@ def server(tables: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 
 
 def wandb_records(path: Path) -> list[Any]:
-    """The records of a `.wandb` file: LevelDB's log format after a header of seven bytes."""
+    """Return the records of a `.wandb` file, which is a LevelDB log after a header of seven bytes."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     content = path.read_bytes()
