@@ -1,8 +1,8 @@
 """Disable Tune's snapshots, result formatting and statistics, which this project does not use.
 
 Tune writes a snapshot of all trials every ten seconds, but no study resumes from it. It formats every result, with all
-forecasts, for a log that is off. It stores statistics of every number that a trial reports. It looks up the trainable
-in Ray's key-value store five times per trial. It imports every tracker that it supports, to list those in use.
+forecasts, for a log that is off. It stores statistics of every number that a trial reports. It reads the trainable
+from Ray's key-value store for every trial. It imports every tracker that it supports, to list those in use.
 """
 
 import importlib
@@ -55,7 +55,6 @@ def list_lean_patches() -> list[tuple[Any, Any, Any]]:
         (tune_tune, ExperimentAnalysis, _NoAnalysis),
         (usage, usage.tag_callbacks, _skip_tags),
         (experiment, experiment.get_trainable_cls, cache(experiment.get_trainable_cls)),
-        (experiment, experiment.validate_trainable, cache(experiment.validate_trainable)),
     ]
 
 
