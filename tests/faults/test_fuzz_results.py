@@ -27,12 +27,13 @@ from search import leaderboard, run
 from search.common.errors import UserError
 from search.optuna_journal.journal import open_journal, reconcile
 from search.report import writer as report
+from search.results.columns import list_columns
 from search.results.event_log import Record, now
 from search.results.leaderboard import write_csv
 from search.results.lock import locked
 from search.results.manifest import opening, write_manifest, write_space
 from search.results.predictions import SCHEMA, Predictions
-from search.results.ranking import columns, rank
+from search.results.ranking import rank
 from search.results.resume import read_resume_state
 from search.space.space import load_space
 from search.study.finalists import RefittedFinalist, choose_finalists, refit
@@ -42,7 +43,7 @@ from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.trial import train_trial
 from stockrnn import forecast
-from stockrnn.evaluation.baselines import baseline_scores
+from stockrnn.evaluation.baselines import score_baselines
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 from stockrnn.prices.snapshot import read_prices, write_prices
@@ -76,7 +77,7 @@ def made(folder: Path) -> None:
     prices = whole.rows(np.arange(400))
     space = space.adapted_to(prices)
     walk = space.split(prices)
-    scores = baseline_scores(prices.column("close"), walk.folds, space.data.horizon)
+    scores = score_baselines(prices.column("close"), walk.folds, space.data.horizon)
     baselines = {name: each.as_dict() for name, each in scores.items()}
     manifest = opening(space, prices, walk, "python -m search.run fuzzed.yaml", now(), baselines)
     write_prices(folder / "prices.parquet", prices)
@@ -115,7 +116,7 @@ def made(folder: Path) -> None:
         record.ends, baselines, metric=space.search.metric, mode=space.mode, test=opened.scores,
         ensemble=opened.ensemble,
     )  # fmt: skip
-    write_csv(folder / "leaderboard.csv", rows, columns(space))
+    write_csv(folder / "leaderboard.csv", rows, list_columns(space))
     (folder / "checkpoints").mkdir()
     Checkpoints(folder / "checkpoints" / "00000", FACTS).write(Checkpoint(epoch=1, notes={"best": 1}, arrays=LIKE))
     (folder / "lock.json").write_text(json.dumps({"pid": 1, "host": "here", "since": now()}))
