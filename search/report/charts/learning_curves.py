@@ -110,7 +110,7 @@ def draw_best_curves(studies: Sequence[tuple[str, Findings]]) -> Chart | None:
         id="chart-best-curves",
         title="Theil's U on validation by epoch, best trial of each study",
         text="One line per study: its best trial. Below 1.0 the trial is better than persistence on the same days. "
-        f"Scores on different prices or folds are not comparable. {'; '.join(captions)}.",
+        f"Scores on different prices or folds are not comparable. Best trials: {'; '.join(captions)}.",
         data=data,
         layout=build_layout(
             xaxis=build_axis("epoch", showgrid=False, range=[1 - 0.02 * epochs, epochs * 1.03]),
@@ -237,7 +237,7 @@ def _write_caption(
     if drawn_count < len(trials):
         sentences.append(f"The chart shows {drawn_count} of them, from the best to the worst.")
     if findings.rungs:
-        sentences.append(f"ASHA stops weak trials at the rungs, {format_epochs(findings.rungs)}.")
+        sentences.append(f"ASHA stops weak trials at its rungs ({format_epochs(findings.rungs)}).")
     if above := sum(value > high for value in everything):
         sentences.append(
             f"{above} {'epochs have scores' if above > 1 else 'epoch has a score'} above {high:.4g}, the upper limit "

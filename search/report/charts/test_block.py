@@ -167,13 +167,13 @@ def draw_spread(findings: Findings) -> Chart | None:
     if test["x"]:
         data.append(dots("test set ± sd over seeds", "diamond", "var(--test)", test))
     shape, label = build_vertical_line(1, "persistence", "var(--ink)", "solid")
-    subject = "The finalists" if findings.test else "The best trials, which are the candidates for finalists"
+    subject = "a finalist" if findings.test else "one of the best trials, which can become finalists"
     count = max(len(days) for days in table) - 5
     return Chart(
         id="chart-spread",
         title="Spread of the finalists: Theil's U by fold, over members, and on the test set",
-        text=f"{subject}. Left of 1 is better than persistence. Widely spread dots mean that the score depends on the "
-        "fold or on the seed; differences smaller than this spread are not meaningful.",
+        text=f"Each row is {subject}. Left of 1 is better than persistence. Widely spread dots mean that the score "
+        "depends on the fold or on the seed; differences smaller than this spread are not meaningful.",
         data=data,
         layout=build_layout(
             xaxis=build_axis("Theil's U"),
