@@ -15,9 +15,8 @@ from search.space.domains import DomainError, parse_value
 from search.space.parameters import FIELDS, Parameter, Value
 from search.space.sections import AUTO, ResourcesConfig
 
-__all__ = ["GPU_SHARES", "NICENESS", "Demand", "ResourceRules", "double_share", "smallest_share"]
+__all__ = ["GPU_SHARES", "Demand", "ResourceRules", "double_share", "smallest_share"]
 
-NICENESS = 5  # of workers; Ray's own 15 leaves them little beside any other busy process
 GPU_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of a GPU, those of `auto`
 BOUNDS = ("min", "max")
 MAX_CONDITION_VALUES = 50  # of a condition

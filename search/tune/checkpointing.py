@@ -44,6 +44,14 @@ class TrialProgress:
     best_epoch: int = 0
     seconds: float = 0.0
 
+    def add_epoch(self, epoch: int, scores: Scores | None, loss: float, seconds: float) -> None:
+        """Set what is known after an epoch."""
+        self.epoch, self.scores, self.loss, self.seconds = epoch, scores, loss, seconds
+
+    def set_best(self, scores: Scores, epoch: int, forecast: np.ndarray) -> None:
+        """Set the best epoch so far."""
+        self.best, self.best_epoch, self.forecast = scores, epoch, forecast
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Its numbers as a checkpoint holds them: exact, also where they are not finite."""
         return {
