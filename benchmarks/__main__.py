@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.task import BLOCK, SPACE, Size, table
 from benchmarks.tutorial import best, rewritten
-from search.results.studies import read_study
+from search.results.reader import read_study
 from stockrnn.evaluation.metrics import theils_u
 
 PAGE = Path("docs/benchmarks.md")

@@ -24,7 +24,7 @@ from search.common.durations import format_duration
 from search.results.leaderboard import table
 from search.results.predictions import read_predictions
 from search.results.ranking import network
-from search.results.studies import Study, read_study
+from search.results.reader import StudyData, read_study
 from search.space.space import load_space
 
 PAGE = Path("docs/tutorial.md")
@@ -46,7 +46,7 @@ class Days:
         return Days(**{name: getattr(self, name)[-count:] for name in ("dates", "forecast", "actual", "previous")})
 
 
-def studied(path: str, studies: Path, market: Sequence[str]) -> Study:
+def studied(path: str, studies: Path, market: Sequence[str]) -> StudyData:
     """Return the study of a space; run it first if the folder does not contain it."""
     folder = studies / load_space(path).name
     if not (folder / "manifest.json").exists():
@@ -59,12 +59,12 @@ def studied(path: str, studies: Path, market: Sequence[str]) -> Study:
     return study
 
 
-def best(study: Study) -> dict:
+def best(study: StudyData) -> dict:
     """Return the row of the finalist with the best validation score."""
     return next(row for row in study.rows if row.get("architecture") and row.get("test_theils_u") is not None)
 
 
-def days_of(study: Study, trial_id: str) -> Days:
+def days_of(study: StudyData, trial_id: str) -> Days:
     """Return the forecasts of a trial on the test set."""
     rows = read_predictions(study.folder / "predictions.parquet", "test")
     rows = rows.filter(pc.equal(rows["trial_id"], trial_id)).sort_by("date")
@@ -132,7 +132,7 @@ def fenced(text: str) -> str:
     return f"```text\n{text}\n```"
 
 
-def blocks(tutorial: Study, search: Study, market: Sequence[str]) -> Mapping[str, str]:
+def blocks(tutorial: StudyData, search: StudyData, market: Sequence[str]) -> Mapping[str, str]:
     """Return the text of each marked block of the page."""
     row = best(tutorial)
     days, data = days_of(tutorial, row["trial_id"]), tutorial.manifest["data"]

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from search.common.errors import UserError
 from search.common.messages import one_line, shorten, suggest
 from search.results.leaderboard import LEFT, aligned, cell_text, csv_text, markdown_cell, table
-from search.results.ranking import Row, network
+from search.results.ranking import BASELINE, ENSEMBLE, Row, network
+from search.results.reader import StudyData, read_study
 from search.results.schemas import plain
-from search.results.studies import Study, StudyError, read_studies, read_study
 from stockrnn.io.storage import StorageError, local_copy
 
 __all__ = ["main"]
@@ -23,6 +24,7 @@ __all__ = ["main"]
 DONE, WRONG_INPUT = 0, 2
 FORMATS = ("table", "csv", "json", "markdown")
 TOP = 10
+MAX_STUDIES = 500  # of a folder
 NEEDED = ("manifest.json", "space.yaml", "trials.jsonl")  # of a study, for its leaderboard
 
 
@@ -46,13 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with local_copy(options.place, _needed) as folder:
             try:
                 print(_board(folder, options))
-            except StudyError as error:
-                raise StudyError(str(error).replace(str(folder), options.place)) from None
+            except UserError as error:
+                raise UserError(str(error).replace(str(folder), options.place)) from None
         return DONE
-    except StudyError as error:
-        print(one_line(str(error)), file=sys.stderr)
     except StorageError as error:
         print(f"{one_line(str(error))}; check the URL, its keys and the way to it", file=sys.stderr)
+    except UserError as error:
+        print(one_line(str(error)), file=sys.stderr)
     except OSError as error:
         print(f"{one_line(options.place)}: cannot be read ({error.strerror}); check the path", file=sys.stderr)
     return WRONG_INPUT
@@ -69,7 +71,7 @@ def _board(folder: Path, options: argparse.Namespace) -> str:
     return _list(folder, options)
 
 
-def _leaderboard(study: Study, options: argparse.Namespace) -> str:
+def _leaderboard(study: StudyData, options: argparse.Namespace) -> str:
     rows, top = study.rows, _top(options.top)
     for row in rows:
         row["network"] = network(row)
@@ -84,23 +86,47 @@ def _leaderboard(study: Study, options: argparse.Namespace) -> str:
 
 
 def _list(folder: Path, options: argparse.Namespace) -> str:
-    studies, wrong = read_studies(folder)
-    for error in wrong:
-        print(one_line(str(error)), file=sys.stderr)
-    if not studies:
-        raise StudyError(f"{folder}: holds no study; name a folder as in results/ or results/smoke")
-    rows = [study.summary() for study in studies]
-    every = tuple(rows[0])
+    found: list[tuple[str, Row]] = []
+    paths = sorted(folder.glob("*/manifest.json"))
+    if len(paths) > MAX_STUDIES:
+        text = f"{folder}: has {len(paths)} studies; the first {MAX_STUDIES} are listed; move some"
+        print(one_line(text), file=sys.stderr)
+    for path in paths[:MAX_STUDIES]:
+        try:
+            study = read_study(path.parent)
+            found.append((str(study.manifest.get("start")), _summary(study)))
+        except (OSError, UserError) as error:
+            print(one_line(str(error)), file=sys.stderr)
+    if not found:
+        raise UserError(f"{folder}: holds no study; name a folder as in results/ or results/smoke")
+    rows = [row for _, row in sorted(found, key=lambda pair: pair[0])]
+    names = tuple(rows[0])
     return _formatted(
-        _sorted(rows, options, every)[: _top(options.top)], _names(options.columns, every, every), options.format
+        _sorted(rows, options, names)[: _top(options.top)], _names(options.columns, names, names), options.format
     )
+
+
+def _summary(study: StudyData) -> Row:
+    """Return the row of a study: name, start, state, trials, and the scores of the best trial."""
+    trials = [row for row in study.rows if row["status"] not in (BASELINE, ENSEMBLE) and row.get("rank")]
+    best = trials[0] if trials else {}
+    return {
+        "study": study.folder.name,
+        "start": str(study.manifest.get("start") or "")[:16].replace("T", " "),
+        "state": study.state,
+        "trials": f"{len(study.ends)}/{study.space.num_samples}",
+        "source": str(study.manifest["data"].get("source", "")),
+        "best": best.get("trial_id", ""),
+        "val_theils_u": best.get("val_theils_u"),
+        "test_theils_u": best.get("test_theils_u"),
+    }
 
 
 def _top(text: str | None) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
-        raise StudyError(f"--top {shorten(text)}: is no number of rows; write a whole number, at least 1")
+        raise UserError(f"--top {shorten(text)}: is no number of rows; write a whole number, at least 1")
     return int(text)
 
 
@@ -116,7 +142,7 @@ def _names(text: str | None, known: Sequence[str], default: Sequence[str]) -> tu
 def _check(name: str, known: Sequence[str], option: str) -> None:
     if name not in known:
         choice = suggest(name, known) or f"; choose from {', '.join(known)}"
-        raise StudyError(f"{option} {shorten(name)}: there is no such column{choice}")
+        raise UserError(f"{option} {shorten(name)}: there is no such column{choice}")
 
 
 def _sorted(rows: Sequence[Row], options: argparse.Namespace, known: Sequence[str]) -> list[Row]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from search.cli.options import OptionError, RunOptions, read_options
 from search.common.errors import UserError
-from search.terminal.tty import AT_ONCE, INTERRUPTED
+from search.terminal.tty import ABORT_MESSAGE, INTERRUPTED
 
 if TYPE_CHECKING:
     from search.cli.prepare import PreparedStudy
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(*(one_line(strip_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
     except KeyboardInterrupt:  # before the study's own signal handlers
-        print(AT_ONCE, file=sys.stderr)
+        print(ABORT_MESSAGE, file=sys.stderr)
         return INTERRUPTED
     return WRONG_INPUT
 

@@ -30,7 +30,7 @@ def study_context(tmp_path):
         record = Record(folder / "trials.jsonl", events)
         progress = Progress(space, record, {}, quiet=True)
         if say is not None:
-            progress.say = say
+            progress.print_note = say
         return StudyContext(
             space=space, prices=prices, splits=space.split(prices), folder=folder, mirror=None, record=record,
             progress=progress, stop=Stop(None, lambda: None),

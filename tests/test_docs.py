@@ -89,7 +89,7 @@ def test_the_example_of_a_key_is_read_and_sets_that_key(entry, folder):
 BOUNDED = [
     pytest.param(entry.key, *(yaml.safe_load(end.replace(",", "")) for end in ends.groups()), id=entry.key)
     for entry in KEYS
-    if entry.key.count(".") < 2 and (ends := re.search(r"number from ([\d.,]+) to ([\d.,]*\d)", entry.takes))
+    if entry.key.count(".") < 2 and (ends := re.search(r"number from ([\d.,]+) to ([\d.,]*\d)", entry.values))
 ]
 
 
@@ -102,7 +102,7 @@ def test_the_bounds_of_a_key_are_those_of_the_reader(key, low, high, folder):
         try:
             load_space("space.yaml", [(key, str(value), "--set")])
         except SpaceError as error:
-            sizes = ("too small", "too large", "is no seed", "is no share")
+            sizes = ("too small", "too large", "is not a seed", "is not a share")
             return [line for line in error.problems if f" {key}: {value} " in line and any(map(line.count, sizes))]
         return []
 
@@ -113,7 +113,7 @@ def test_the_bounds_of_a_key_are_those_of_the_reader(key, low, high, folder):
 
 
 def test_the_forms_of_a_parameter_are_read():
-    shown = [form.strip("`") for form in column("space.md", "written")]
+    shown = [form.strip("`") for form in column("space.md", "YAML")]
     known = {}
     for form in shown:
         ((name, raw),) = yaml.safe_load(form).items()

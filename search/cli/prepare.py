@@ -12,7 +12,8 @@ from search.cli.options import OptionError, RunOptions
 from search.common.messages import one_line
 from search.results.links import check_folder
 from search.results.remote_lock import LEFT
-from search.results.resume import changes, read_manifest
+from search.results.resume import changes
+from search.results.schemas import NEEDED, read_manifest
 from search.space.space import Space, load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
@@ -80,7 +81,7 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
     """
     assert options.resume is not None
     check_folder(folder)
-    manifest = read_manifest(folder / "manifest.json")
+    manifest = read_manifest(folder / "manifest.json", NEEDED)
     overrides = [*options.overrides, ("name", json.dumps(manifest.get("name")), "--resume")]
     space = load_space(options.space or str(folder / "space.yaml"), overrides)
     check_installed(space)

@@ -1,4 +1,4 @@
-"""Messages, errors and disk helpers that every folder uses.
+"""Error messages, exceptions, durations and disk faults, for all folders of `search`.
 
-Imports nothing else of `search`.
+Imports `stockrnn.io` and no other folder of `search`.
 """

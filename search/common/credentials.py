@@ -1,4 +1,4 @@
-"""Addresses that may hold a user and a password: checked, and shown without them."""
+"""Check the address of MLflow, and remove credentials from texts before they are shown or stored."""
 
 import re
 from urllib.parse import urlsplit
@@ -13,33 +13,34 @@ SECRET = re.compile(r"([?&](?:password|passwd|pwd|token|secret|api_?key)=)[^&\s'
 
 
 def strip_credentials(text: str) -> str:
-    """A text without the `user:password@` of the addresses in it, and without passwords in their queries."""
+    """Return a text without `user:password@` in its addresses and without the passwords in their queries."""
     return SECRET.sub(r"\1...", USER.sub("", text))
 
 
 def check_mlflow_address(address: str) -> str:
-    """An address of MLflow, as it is.
+    """Return an MLflow address unchanged.
 
     Raises:
-        ValueError: it is none; in one line, without credentials.
+        ValueError: the address is not valid. The message is one line without credentials.
     """
     safe = strip_credentials(address)
     scheme, colon, rest = address.partition(":")
     known = colon and scheme.partition("+")[0] in SCHEMES
     if known and (not scheme.startswith("http") or _host(address)) and rest.strip("/"):
         return address
-    rule = "it starts with http://, https://, file: or sqlite:///"
     fix = suggest(scheme, SCHEMES) if colon and not known else ""
     if not fix:
-        host = re.fullmatch(r"[\w.-]+:\d+(/.*)?", safe)
-        fix = f"; write {f'http://{safe}' if host else 'sqlite:///mlflow.db'}, say"
-    raise ValueError(f"{format_value(safe)} is no address of MLflow; {rule}{fix}")
+        has_port = re.fullmatch(r"[\w.-]+:\d+(/.*)?", safe)
+        fix = f"; for example {f'http://{safe}' if has_port else 'sqlite:///mlflow.db'}"
+    raise ValueError(
+        f"{format_value(safe)} is not an MLflow address; it must start with http://, https://, file: or sqlite:///{fix}"
+    )
 
 
 def _host(address: str) -> str | None:
     try:
         parts = urlsplit(address)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises ValueError if the port is not a number
         return parts.hostname
     except ValueError:
         return None

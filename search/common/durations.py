@@ -1,10 +1,10 @@
-"""Format durations in words."""
+"""Format durations."""
 
 __all__ = ["format_duration"]
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds in words: `8s`, `3m 05s`, `2h 10m`."""
+    """Return seconds as `8s`, `3m 05s` or `2h 10m`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"

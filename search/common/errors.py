@@ -1,4 +1,4 @@
-"""The errors that are meant for users: a command prints them and ends; any other exception is a bug of ours."""
+"""Exceptions for users. Commands print them and exit; any other exception is a bug of this project."""
 
 from stockrnn.io.errors import UserError
 
@@ -6,4 +6,4 @@ __all__ = ["DamagedError", "UserError"]
 
 
 class DamagedError(UserError):
-    """A file of a study is not as it was written, in one line."""
+    """A file of a study was changed or damaged after it was written. The message is one line."""

@@ -1,8 +1,8 @@
-"""Optuna's journal of a study: opened, held against the record of trials, and brought in line with it.
+"""Open Optuna's journal of a study, compare it with the event log, and repair it.
 
-A trial has its id for ever; the journal may know it under several numbers, one for each time it was begun, of which one
-ends it. The record is the truth: what the journal lacks of it is added, and one that contradicts it is set aside and
-made anew.
+A trial has one id. Optuna numbers each start of a trial, so a resumed trial has several numbers, and only one of them
+has its result. If the journal and the event log differ, the event log is right. Missing trials are added to the
+journal. A journal that contradicts the event log is renamed and replaced by a new one.
 """
 
 import itertools
@@ -16,68 +16,63 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    check_distribution_compatibility,
-)
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from search.common.errors import DamagedError
 from search.common.messages import format_value
 from search.optuna_journal.backend import JournalFile
-from search.results.event_log import INTERRUPTED, TRIAL_ID, DamagedError, TrialEnd, cut_torn_line
-from search.space.parameters import Parameter
+from search.results.event_log import INTERRUPTED, TRIAL_ID, TrialEnd, cut_torn_line
+from search.space.samplers import make_distribution
 from search.space.space import Space
 
 __all__ = ["TRIAL_ID_KEY", "batch_writes", "fail", "open_journal", "reconcile", "tell"]
 
-TRIAL_ID_KEY = "trial_id"  # the user attribute that holds a trial's id
-STATUS_KEY = "status"  # the one that holds how it ended
+TRIAL_ID_KEY = "trial_id"  # user attribute with the id of a trial
+STATUS_KEY = "status"  # user attribute with the status at the end of a trial
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "diverged": TrialState.PRUNED}
 
 
 def open_journal(space: Space, path: Path, ends: Sequence[TrialEnd]) -> tuple[optuna.Study, list[str]]:
-    """The study in a journal that no other process of ours writes; it is made where it does not exist.
+    """Open the journal of a study, or create it. No other process of this project may write it.
 
     Args:
-        space: metric, direction and name of the study, and what varies in it.
-        path: of the JournalStorage file.
-        ends: of the trials that ended before.
+        space: gives the study's name, metric, direction and varying parameters.
+        path: of the journal file.
+        ends: trials that have ended.
 
     Returns:
-        The study, in a new journal where the old one is damaged, of another space, or contradicts the record; and what
-        was mended, one line each.
+        The study, and one line for each repair. If the journal is damaged, belongs to another space or contradicts the
+        event log, the study has a new journal.
 
     Raises:
         DamagedError: the file is a link.
     """
     if path.is_symlink():
-        raise DamagedError(f"{path}: is a link; a study writes into its own folder only; put the file itself there")
-    path = path.resolve()  # Optuna's lock is a link to this path, which must lead there from everywhere
-    for lock in path.parent.glob(f"{path.name}.lock*"):  # of a process that died within
+        raise DamagedError(f"{path}: is a link; a study writes only into its own folder; copy the file itself there")
+    path = path.resolve()  # Optuna's lock is a symbolic link to this path
+    for lock in path.parent.glob(f"{path.name}.lock*"):  # of a process that was killed while it held the lock
         lock.unlink(missing_ok=True)
     notes = [f"{path}: its last line was torn and is cut off ({torn} bytes)"] if (torn := cut_torn_line(path)) else []
     try:
-        study = _study(space, path)
-        why = _contradiction(space, study.get_trials(deepcopy=False), {end.trial_id: end for end in ends})
+        study = _load_study(space, path)
+        problem = _find_contradiction(space, study.get_trials(deepcopy=False), {end.trial_id: end for end in ends})
     except OSError:
         raise
-    except Exception as error:  # whatever Optuna makes of damaged lines
-        why = f"is damaged ({' '.join(f'{type(error).__name__} {error}'.split())[:100]})"
-    if why is None:
+    except Exception as error:  # Optuna raises many types for damaged lines
+        problem = f"is damaged ({' '.join(f'{type(error).__name__} {error}'.split())[:100]})"
+    if problem is None:
         return study, notes
-    aside = next(free for n in itertools.count(1) if not (free := path.with_name(f"{path.name}.{n}")).exists())
-    os.replace(path, aside)
-    return _study(space, path), [
-        *notes, f"{path}: {why}; it is made anew from trials.jsonl, and the old one is {aside.name}"
+    backup = next(free for n in itertools.count(1) if not (free := path.with_name(f"{path.name}.{n}")).exists())
+    os.replace(path, backup)
+    return _load_study(space, path), [
+        *notes, f"{path}: {problem}; it is rebuilt from trials.jsonl, and the old file is now {backup.name}"
     ]  # fmt: skip
 
 
 def batch_writes(study: optuna.Study) -> AbstractContextManager[None]:
-    """Within: what is written into the journal of `open_journal` is written at once, at the end."""
+    """Collect the journal's writes in this context, and write them at its end."""
     backend: JournalFile = study._storage._backend  # type: ignore[attr-defined]
     return backend.batch_writes()
 
@@ -85,13 +80,13 @@ def batch_writes(study: optuna.Study) -> AbstractContextManager[None]:
 def reconcile(
     study: optuna.Study, space: Space, ends: Sequence[TrialEnd], unfinished: Mapping[str, Mapping[str, Any]]
 ) -> OrderedDict[str, dict[str, Any]]:
-    """Bring a journal in line with the record: afterwards no trial runs, and every one that ended has ended.
+    """Bring a journal in line with the event log. Afterwards no trial of the journal is running.
 
     Args:
-        unfinished: the points of trials that began and did not end, by id.
+        unfinished: points of the trials that started and did not end, by trial id.
 
     Returns:
-        By id, in order, what is to be begun again: those and what the journal alone knows of.
+        The points of the trials to run again, by trial id, in order: `unfinished`, and those that only the journal has.
     """
     with batch_writes(study):
         return _reconcile(study, space, ends, unfinished)
@@ -100,43 +95,43 @@ def reconcile(
 def _reconcile(
     study: optuna.Study, space: Space, ends: Sequence[TrialEnd], unfinished: Mapping[str, Mapping[str, Any]]
 ) -> OrderedDict[str, dict[str, Any]]:
-    begun = study.get_trials(deepcopy=False)
+    trials = study.get_trials(deepcopy=False)
     ended = {end.trial_id: end for end in ends}
-    again = {name: dict(point) for name, point in unfinished.items()}
-    closed = {trial.user_attrs[TRIAL_ID_KEY] for trial in begun if _closed(trial)}
-    for trial in begun:
-        name = trial.user_attrs.get(TRIAL_ID_KEY)
-        if trial.state is TrialState.RUNNING and name in ended and name not in closed:
-            _tell_late(study, space, trial, ended[name])
-            closed.add(name)
+    again = {trial_id: dict(point) for trial_id, point in unfinished.items()}
+    final = {trial.user_attrs[TRIAL_ID_KEY] for trial in trials if _is_final(trial)}
+    for trial in trials:
+        trial_id = trial.user_attrs.get(TRIAL_ID_KEY)
+        if trial.state is TrialState.RUNNING and trial_id in ended and trial_id not in final:
+            _tell_late(study, space, trial, ended[trial_id])
+            final.add(trial_id)
         elif not trial.state.is_finished():
-            if trial.state is TrialState.WAITING:  # only what runs can end
+            if trial.state is TrialState.WAITING:  # Optuna ends only running trials
                 study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
             fail(study, trial._trial_id)
-        if name is not None and name not in ended:
+        if trial_id is not None and trial_id not in ended:
             fixed = trial.system_attrs.get("fixed_params", {})
-            again[name] = {**fixed, **trial.params, **again.get(name, {})}
-    for name in sorted(ended.keys() - closed):
-        _add(study, space, ended[name])
-    return OrderedDict((name, _fitting(space, point)[0]) for name, point in sorted(again.items()))
+            again[trial_id] = {**fixed, **trial.params, **again.get(trial_id, {})}
+    for trial_id in sorted(ended.keys() - final):
+        _add_trial(study, space, ended[trial_id])
+    return OrderedDict((trial_id, _restrict(space, point)[0]) for trial_id, point in sorted(again.items()))
 
 
 def tell(study: optuna.Study, space: Space, trial: Trial, end: TrialEnd) -> None:
-    """Close a trial as the record says it ended."""
-    state, value = _outcome(space, end)
+    """Write the end of a trial into the journal."""
+    state, value = _convert_end(space, end)
     with batch_writes(study):
         trial.set_user_attr(STATUS_KEY, end.status)
         study.tell(trial, values=value if state is TrialState.COMPLETE else None, state=state)
 
 
 def fail(study: optuna.Study, number: int) -> None:
-    """Close a trial, by Optuna's number, as interrupted."""
+    """End a trial, given by Optuna's number, as interrupted."""
     storage = study._storage
     storage.set_trial_user_attr(number, STATUS_KEY, INTERRUPTED)
     storage.set_trial_state_values(number, TrialState.FAIL)
 
 
-def _study(space: Space, path: Path) -> optuna.Study:
+def _load_study(space: Space, path: Path) -> optuna.Study:
     study = optuna.create_study(
         study_name=space.name,
         storage=JournalStorage(JournalFile(path)),
@@ -145,56 +140,57 @@ def _study(space: Space, path: Path) -> optuna.Study:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([space.search.metric])  # refused where the journal is of another study
+        study.set_metric_names([space.search.metric])  # raises an error if the journal belongs to another study
     return study
 
 
-def _contradiction(space: Space, begun: Sequence[FrozenTrial], ends: Mapping[str, TrialEnd]) -> str | None:
-    """What a journal says that is not so."""
-    distributions = {parameter.name: _distribution(parameter) for parameter in space.varying}
-    for trial in begun:
-        own = trial.user_attrs.get(TRIAL_ID_KEY, "00000")
-        if not isinstance(own, str) or not TRIAL_ID.fullmatch(own):  # it would become a path
-            return f"holds {format_value(own)}, which is no id of a trial"
+def _find_contradiction(space: Space, trials: Sequence[FrozenTrial], ends: Mapping[str, TrialEnd]) -> str | None:
+    """Return how a journal contradicts the space or the event log, or None."""
+    distributions = {parameter.name: make_distribution(parameter) for parameter in space.varying}
+    for trial in trials:
+        trial_id = trial.user_attrs.get(TRIAL_ID_KEY, "00000")
+        if not isinstance(trial_id, str) or not TRIAL_ID.fullmatch(trial_id):  # it becomes part of a path
+            return f"has {format_value(trial_id)} in place of a trial id"
         for name, old in trial.distributions.items():
-            if name in distributions and not _compatible(old, distributions[name]):
-                return f"is of another space: {name} had other values"
-        end = ends.get(trial.user_attrs[TRIAL_ID_KEY]) if _closed(trial) else None
-        if _closed(trial) and (
+            if name in distributions and not _are_compatible(old, distributions[name]):
+                return f"belongs to another space: {name} had other values"
+        end = ends.get(trial.user_attrs[TRIAL_ID_KEY]) if _is_final(trial) else None
+        if _is_final(trial) and (
             end is None
-            or (trial.state, trial.value) != _outcome(space, end)
+            or (trial.state, trial.value) != _convert_end(space, end)
             or any(end.point.get(name) != value for name, value in trial.params.items())
         ):
-            return f"says of trial {trial.user_attrs[TRIAL_ID_KEY]} what trials.jsonl does not"
+            return f"contradicts trials.jsonl about trial {trial.user_attrs[TRIAL_ID_KEY]}"
     return None
 
 
-def _closed(trial: FrozenTrial) -> bool:
-    """Whether this is the time that a trial ended for good."""
+def _is_final(trial: FrozenTrial) -> bool:
+    """Return whether this entry has the result of a trial; a trial that was interrupted has further entries."""
     status = trial.user_attrs.get(STATUS_KEY)
     return trial.state.is_finished() and status not in (None, INTERRUPTED) and TRIAL_ID_KEY in trial.user_attrs
 
 
-def _outcome(space: Space, end: TrialEnd) -> tuple[TrialState, float | None]:
+def _convert_end(space: Space, end: TrialEnd) -> tuple[TrialState, float | None]:
+    """Return Optuna's state and value for the end of a trial."""
     state, value = STATES.get(end.status, TrialState.FAIL), end.scores.get(space.search.metric)
-    if state is TrialState.COMPLETE and value is None:  # no epoch had a score: Optuna completes numbers only
+    if state is TrialState.COMPLETE and value is None:  # Optuna does not accept a complete trial without a value
         state = TrialState.PRUNED
     return state, value
 
 
 def _tell_late(study: optuna.Study, space: Space, trial: FrozenTrial, end: TrialEnd) -> None:
-    """Tell a trial whose end the record has, and the journal not."""
-    begun = Trial(study, trial._trial_id)
+    """Write the end of a trial that the event log has and the journal lacks."""
+    running = Trial(study, trial._trial_id)
     score = end.scores.get(space.search.metric)
     if end.epochs > (trial.last_step or 0):
-        begun.report(math.nan if score is None else score, step=end.epochs)
-    tell(study, space, begun, end)
+        running.report(math.nan if score is None else score, step=end.epochs)
+    tell(study, space, running, end)
 
 
-def _add(study: optuna.Study, space: Space, end: TrialEnd) -> None:
+def _add_trial(study: optuna.Study, space: Space, end: TrialEnd) -> None:
     """Add a trial that the journal lacks."""
-    point, distributions = _fitting(space, end.point)
-    state, value = _outcome(space, end)
+    point, distributions = _restrict(space, end.point)
+    state, value = _convert_end(space, end)
     study.add_trial(
         optuna.trial.create_trial(
             state=state,
@@ -207,23 +203,14 @@ def _add(study: optuna.Study, space: Space, end: TrialEnd) -> None:
     )
 
 
-def _fitting(space: Space, point: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-    """Of a point what varies in the space and may have its value there, and how it varies."""
-    distributions = {parameter.name: _distribution(parameter) for parameter in space.varying}
-    fits = {name: each for name, each in distributions.items() if name in point and _contains(each, point[name])}
-    return {name: point[name] for name in fits}, fits
+def _restrict(space: Space, point: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    """Return the values of a point that are in the space's varying parameters, and the distributions of these."""
+    distributions = {parameter.name: make_distribution(parameter) for parameter in space.varying}
+    inside = {name: each for name, each in distributions.items() if name in point and _contains(each, point[name])}
+    return {name: point[name] for name in inside}, inside
 
 
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    if parameter.kind == "choice":
-        return CategoricalDistribution(parameter.values)
-    if parameter.kind == "int":
-        step = int(parameter.step or 1)
-        return IntDistribution(int(parameter.low), int(parameter.high), step=step, log=parameter.log)
-    return FloatDistribution(parameter.low, parameter.high, step=parameter.step, log=parameter.log)
-
-
-def _compatible(old: BaseDistribution, new: BaseDistribution) -> bool:
+def _are_compatible(old: BaseDistribution, new: BaseDistribution) -> bool:
     try:
         check_distribution_compatibility(old, new)
     except ValueError:

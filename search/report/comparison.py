@@ -8,8 +8,9 @@ from typing import Any
 from search.common.durations import format_duration
 from search.report.charts.learning_curves import draw_best_curves
 from search.report.html import write_page
-from search.results.findings import Findings, finite, read_findings
+from search.results.leaderboard import parse_number
 from search.results.ranking import BASELINE, ENSEMBLE, network
+from search.results.reader import StudyData, read_study
 
 __all__ = ["write_comparison"]
 
@@ -20,7 +21,7 @@ def write_comparison(folders: Sequence[Path], output: Path | None = None) -> Pat
     Raises:
         UserError: a folder is not a study, or a file in it is damaged.
     """
-    studies = [read_findings(folder) for folder in folders]
+    studies = [read_study(folder) for folder in folders]
     names = _name_studies(folders)
     curves = draw_best_curves([*zip(names, studies, strict=True)])
     rows = [_build_row(name, study) for name, study in zip(names, studies, strict=True)]
@@ -46,19 +47,19 @@ def _name_studies(folders: Sequence[Path]) -> list[str]:
     return [folder.name if counts[folder.name] == 1 else f"{folder.parent.name}/{folder.name}" for folder in own]
 
 
-def _build_row(name: str, study: Findings) -> dict[str, Any]:
+def _build_row(name: str, study: StudyData) -> dict[str, Any]:
     """Return a study and its best trial as one row of texts; `rank` is the sort key."""
-    trials = [row for row in study.rows if row.get("status") not in (BASELINE, ENSEMBLE) and row.get("rank")]
+    trials = [row for row in study.csv_board[1] if row.get("status") not in (BASELINE, ENSEMBLE) and row.get("rank")]
     best = trials[0] if trials else {}
 
     def number(column: str) -> str:
-        value = finite(best.get(column, ""))
+        value = parse_number(best.get(column, ""))
         return "" if value is None else f"{value:.4f}"
 
     return {
-        "rank": finite(best.get("val_theils_u", "")),
+        "rank": parse_number(best.get("val_theils_u", "")),
         "study": name,
-        "trials": f"{len(study.ends)} of {study.space['search'].get('num_samples', '?')}",
+        "trials": f"{len(study.ends)} of {study.sections['search'].get('num_samples', '?')}",
         "best": best.get("trial_id", ""),
         "network": network(best) if best.get("architecture") else "",
         "val_theils_u": number("val_theils_u"),
@@ -71,13 +72,13 @@ def _build_row(name: str, study: Findings) -> dict[str, Any]:
     }
 
 
-def _find_differences(studies: Sequence[Findings]) -> list[str]:
+def _find_differences(studies: Sequence[StudyData]) -> list[str]:
     """Return the settings in which the studies differ, which make their scores incomparable."""
-    settings: dict[str, Callable[[Findings], Any]] = {
+    settings: dict[str, Callable[[StudyData], Any]] = {
         "prices": lambda study: study.manifest["data"].get("sha256"),
         "folds": lambda study: study.manifest["folds"],
         "test set": lambda study: study.manifest["test"],
-        "horizon": lambda study: (study.space.get("data") or {}).get("horizon"),
+        "horizon": lambda study: (study.sections.get("data") or {}).get("horizon"),
     }
     return [
         name

@@ -25,10 +25,10 @@ from search.report.charts.test_block import draw_cumulative_advantage, draw_fore
 from search.report.charts.timeline import draw_folds, draw_worker_timeline
 from search.report.comparison import write_comparison
 from search.report.html import write_page
-from search.results.event_log import INTERRUPTED
-from search.results.findings import MOST_DRAWN, finite, read_findings
+from search.results.leaderboard import parse_number
 from search.results.links import check_folder
 from search.results.ranking import BASELINE, ENSEMBLE, network
+from search.results.reader import MAX_SHOWN_TRIALS, read_study
 from search.results.verdict import headline
 from search.space.document import SpaceError
 from search.space.parameters import FIELDS
@@ -38,7 +38,7 @@ __all__ = ["main", "write_final_report", "write_report"]
 
 DONE, NO_REPORT = 0, 2
 MAX_MESSAGES = 100
-MAX_BASELINES = 100  # rows of baselines after the first MOST_DRAWN rows
+MAX_BASELINES = 100  # rows of baselines after the first MAX_SHOWN_TRIALS rows
 FOUR_DECIMALS = ("val_", "test_", "seeds_sd", "seconds")  # how the names of such columns begin
 
 
@@ -48,32 +48,33 @@ def write_report(folder: Path) -> Path:
     Raises:
         UserError: the folder is not a study, or a file in it is damaged.
     """
-    findings = read_findings(folder)
-    forecasts, advantage = draw_forecasts(findings), draw_cumulative_advantage(findings)
-    curves, importance, slices = draw_learning_curves(findings), draw_importance(findings), draw_slices(findings)
-    coordinates, folds, spread = draw_parallel_coordinates(findings), draw_folds(findings), draw_spread(findings)
-    workers = draw_worker_timeline(findings)
-    messages = [(trial_id, end["message"]) for trial_id, end in findings.ends.items() if end.get("message")]
+    study = read_study(folder)
+    names, rows = study.csv_board
+    forecasts, advantage = draw_forecasts(study), draw_cumulative_advantage(study)
+    curves, importance, slices = draw_learning_curves(study), draw_importance(study), draw_slices(study)
+    coordinates, folds, spread = draw_parallel_coordinates(study), draw_folds(study), draw_spread(study)
+    workers = draw_worker_timeline(study)
+    messages = [(end.trial_id, end.message) for end in study.ends if end.message]
     return write_page(
         folder / "report.html",
         "report.html.j2",
         [forecasts, advantage, curves, importance, coordinates, *slices, folds, spread, workers],
-        headline=headline(findings.verdict),
-        verdict=findings.verdict,
-        manifest=findings.manifest,
-        space=findings.space,
-        space_text=findings.space_text,
-        counts=findings.counts,
-        ended=sum(end["event"] != INTERRUPTED for end in findings.ends.values()),
-        scored=len(findings.scored),
-        varying=len(findings.varying),
+        headline=headline(study.verdict),
+        verdict=study.verdict,
+        manifest={name: value for name, value in study.manifest.items() if value is not None},
+        space=study.sections,
+        space_text=study.space_text,
+        counts=study.counts,
+        ended=len(study.log.finished),
+        scored=len(study.scored),
+        varying=len(study.varying),
         min_scored=MIN_SCORED_TRIALS,
-        last=findings.last,
-        duration=format_duration(findings.seconds),
+        last=study.last,
+        duration=format_duration(study.seconds),
         board=_build_board(
-            _insert_network(findings.names),
-            [{**row, "network": _describe_network(row)} for row in _select_rows(findings.rows)],
-            len(findings.rows),
+            _insert_network(names),
+            [{**row, "network": _describe_network(row)} for row in _select_rows(rows)],
+            len(rows),
         ),
         messages=messages[:MAX_MESSAGES], more_messages=len(messages[MAX_MESSAGES:]),
         forecasts=forecasts, advantage=advantage, curves=curves, importance=importance, coordinates=coordinates,
@@ -141,8 +142,8 @@ def _write(places: Sequence[str], folders: Sequence[Path], output: Path | None) 
 
 def _select_rows(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """Return the first rows, and the first baselines after them."""
-    others = [row for row in rows[MOST_DRAWN:] if row.get("status") in (BASELINE, ENSEMBLE)]
-    return [*rows[:MOST_DRAWN], *others[:MAX_BASELINES]]
+    others = [row for row in rows[MAX_SHOWN_TRIALS:] if row.get("status") in (BASELINE, ENSEMBLE)]
+    return [*rows[:MAX_SHOWN_TRIALS], *others[:MAX_BASELINES]]
 
 
 def _insert_network(names: Sequence[str]) -> list[str]:
@@ -162,7 +163,7 @@ def _build_board(names: Sequence[str], rows: Sequence[Mapping[str, str]], total:
     """
     used = [name for name in names if any(row.get(name) for row in rows)]
     filled = {name: [text for row in rows if (text := row.get(name))] for name in used if name != "trial_id"}
-    numbers = {name for name, texts in filled.items() if all(finite(text) is not None for text in texts)}
+    numbers = {name for name, texts in filled.items() if all(parse_number(text) is not None for text in texts)}
     return {
         "columns": used,
         "empty": [name for name in names if name not in used],
@@ -180,7 +181,7 @@ def _build_board(names: Sequence[str], rows: Sequence[Mapping[str, str]], total:
 
 def _format_number(name: str, text: str) -> str:
     """Format scores with 4 decimals, integers as they are, and other numbers with 4 significant digits."""
-    value = finite(text)
+    value = parse_number(text)
     if value is None:
         return text
     if not name.startswith(FOUR_DECIMALS):

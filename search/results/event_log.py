@@ -7,7 +7,7 @@ of a trial whose worker died has one too. Times are UTC in ISO 8601. Unknown num
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +15,17 @@ from typing import Any, BinaryIO
 
 from search.common.disk import LostLockError, read_lock_state
 from search.common.errors import DamagedError
-from search.results.schemas import EVENTS, MOST_LINE, MOST_RECORD, MOST_TRACEBACK, event, written
+from search.results.schemas import EVENTS, MOST_LINE, MOST_RECORD, MOST_TRACEBACK, MOST_TRIALS, parse_event, written
 from stockrnn.io.files import FileError, open_nofollow, read_lines
 
 __all__ = [
-    "INTERRUPTED", "STATUSES", "TRIAL_ID", "UNSCORED", "DamagedError", "Record", "TrialEnd", "cut_torn_line",
-    "ends_of", "events_in", "now", "read_ends", "read_events",
+    "INTERRUPTED", "RUNNING", "STATUSES", "TRIAL_ID", "UNSCORED", "Record", "TrialEnd", "TrialLog",
+    "cut_torn_line", "now", "read_events", "read_log",
 ]  # fmt: skip
 
-INTERRUPTED = "interrupted"
+INTERRUPTED, RUNNING = "interrupted", "running"
 STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
+MAX_EPOCHS = 1_000_000  # of all trials together, as many as memory holds
 PIECE = 1 << 20  # bytes
 UNSCORED = ("diverged", "failed")  # what such a trial reached before stands in its epochs' lines, and ranks nowhere
 TRIAL_ID = re.compile(r"[0-9]{5,9}")  # a trial has a folder of this name
@@ -41,6 +42,7 @@ class TrialEnd:
         form: how its members were computed, batched or looped.
         seconds: from its beginning on the worker to its last report.
         message: why it failed.
+        time: when it ended.
     """
 
     trial_id: str
@@ -54,6 +56,7 @@ class TrialEnd:
     worker: int | None = None
     form: str | None = None
     message: str | None = None
+    time: str | None = None
 
 
 def now() -> str:
@@ -61,27 +64,83 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+class TrialLog:
+    """The trials of a study, from the events of `trials.jsonl`. It is small enough for a million epochs.
+
+    Args:
+        events: as `read_events` yields them.
+        place: the file, for errors.
+
+    Attributes:
+        points: the parameters of every trial that started, by trial id.
+        epochs: of all trials, in the order in which they were reported: trial id, epoch, score by the study's metric,
+            and Theil's U on validation.
+        ended: the last end of each trial, interruptions included, in the order in which they happened; by trial id.
+        statuses: of every trial: that of its end, or `running`.
+        time: of the last event.
+
+    Raises:
+        DamagedError: there are more trials or epochs than a study has.
+    """
+
+    def __init__(self, events: Iterable[Mapping[str, Any]] = (), place: str = "trials.jsonl") -> None:
+        self.points: dict[str, Mapping[str, Any]] = {}
+        self.epochs: list[tuple[str, int, float | None, float | None]] = []  # plain tuples: named ones take longer
+        self.ended: dict[str, TrialEnd] = {}
+        self.statuses: dict[str, str] = {}
+        self.time: str | None = None
+        names = TrialEnd.__dataclass_fields__.keys()
+        epochs, statuses, time = self.epochs, self.statuses, ""
+        for line in events:
+            trial_id, event = line["trial_id"], line["event"]
+            if line["time"] > time:
+                time = line["time"]
+            statuses[trial_id] = RUNNING
+            if event == "epoch":
+                epochs.append((trial_id, line["epoch"], line.get("score"), line["scores"].get("val_theils_u")))
+            elif event != "retry":
+                self.points[trial_id] = line["point"]
+            if event in ("end", INTERRUPTED):
+                statuses[trial_id] = line["status"]
+                self.ended.pop(trial_id, None)
+                self.ended[trial_id] = TrialEnd(**{name: line[name] for name in names & line.keys()})
+            if len(statuses) > MOST_TRIALS or len(epochs) > MAX_EPOCHS:
+                raise DamagedError(
+                    f"{place}: has more than {MOST_TRIALS} trials or {MAX_EPOCHS} epochs; a study has no more; "
+                    "copy the study's folder again"
+                )
+        self.time = time or None
+
+    @property
+    def ends(self) -> list[TrialEnd]:
+        """The trials that ended or were interrupted."""
+        return list(self.ended.values())
+
+    @property
+    def finished(self) -> list[TrialEnd]:
+        """The trials that ended; an interrupted trial has not."""
+        return [end for end in self.ended.values() if end.status != INTERRUPTED]
+
+
 class Record:
     """Appends to `trials.jsonl`, made at the first line, and keeps every trial's end in memory.
 
     Args:
         path: the file.
-        events: what a study that is resumed wrote there before.
+        log: what the file holds already, of a study that is resumed.
 
     Attributes:
         ends: of the trials that ended, and of those interrupted since this record was opened.
     """
 
-    def __init__(self, path: Path, events: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, path: Path, log: TrialLog | None = None) -> None:
         self._path = path
         self._file: BinaryIO | None = None
         self._running: dict[str, tuple[Mapping[str, Any], dict[str, Any]]] = {}
-        self._epochs: dict[str, int] = {}  # the last epoch on file
-        self._started = {line["trial_id"] for line in events if line["event"] == "start"}
-        for line in events:
-            if line["event"] == "epoch":
-                self._epochs[line["trial_id"]] = line["epoch"]
-        self.ends = [end for end in ends_of(events) if end.status != INTERRUPTED]
+        log = log or TrialLog()
+        self._epochs = {trial_id: epoch for trial_id, epoch, *_ in log.epochs}  # the last epoch on file
+        self._started = set(log.points)
+        self.ends = log.finished
         self._left = self._state() if path.exists() else None
 
     @property
@@ -120,7 +179,7 @@ class Record:
         if status in UNSCORED:
             report = {**report, "best": {}, "best_epoch": None}
         end = TrialEnd(
-            trial_id=trial_id, status=status, point=point, scores=report.get("best", {}),
+            trial_id=trial_id, time=now(), status=status, point=point, scores=report.get("best", {}),
             epochs=report.get("epoch", 0), best_epoch=report.get("best_epoch") or None,
             parameters=report.get("parameters"), seconds=report.get("seconds"), worker=report.get("worker"),
             form=report.get("form"),
@@ -129,7 +188,7 @@ class Record:
         self.ends.append(end)
         line = {
             "event": INTERRUPTED if status == INTERRUPTED else "end",
-            "time": now(),
+            "time": end.time,
             **{name: getattr(end, name) for name in TrialEnd.__dataclass_fields__},
         }
         if "traceback" in report:
@@ -183,16 +242,25 @@ class Record:
             os.fsync(self._file.fileno())
 
 
-def events_in(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of the record, without the last where it is torn: still being written, or cut off.
+def read_log(path: Path) -> TrialLog:
+    """Return what `trials.jsonl` holds; an empty log if there is no such file.
 
     Raises:
-        DamagedError: another line is no event.
+        DamagedError: a line is not an event, or there are more trials or epochs than a study has.
+    """
+    return TrialLog(read_events(path), str(path)) if path.exists() else TrialLog()
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the events of `trials.jsonl`, without a last line that is incomplete: still being written, or cut off.
+
+    Raises:
+        DamagedError: another line is not an event.
     """
     try:
         for number, line in enumerate(read_lines(path, MOST_RECORD, MOST_LINE), start=1):
             try:
-                found = event(line)
+                found = parse_event(line)
             except ValueError as error:
                 if line.endswith(b"\n"):
                     raise DamagedError(f"{path}:{number}: is no event of a trial: {error}; remove the line") from None
@@ -200,11 +268,6 @@ def events_in(path: Path) -> Iterator[dict[str, Any]]:
             yield found
     except FileError as error:
         raise DamagedError(f"{path}: {error}; it is as search.run wrote it; copy the study's folder again") from None
-
-
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """Return all events of the record; see `events_in`."""
-    return list(events_in(path))
 
 
 def cut_torn_line(path: Path) -> int:
@@ -232,19 +295,3 @@ def cut_torn_line(path: Path) -> int:
             whole = start + found + 1 if found >= 0 else start
         file.truncate(whole)
     return size - whole
-
-
-def read_ends(path: Path) -> list[TrialEnd]:
-    """The trials that ended or were interrupted, in the order in which they did."""
-    return ends_of(events_in(path))
-
-
-def ends_of(events: Iterable[Mapping[str, Any]]) -> list[TrialEnd]:
-    """The ends among events; of a trial that was interrupted and went on, its last."""
-    names = set(TrialEnd.__dataclass_fields__)
-    ends: dict[str, TrialEnd] = {}
-    for line in events:
-        if line["event"] in (INTERRUPTED, "end"):
-            ends.pop(line["trial_id"], None)
-            ends[line["trial_id"]] = TrialEnd(**{name: value for name, value in line.items() if name in names})
-    return list(ends.values())

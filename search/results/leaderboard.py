@@ -20,7 +20,17 @@ from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.schemas import MOST_TRIALS
 from stockrnn.io.files import FileError, read_lines, write_atomic
 
-__all__ = ["LEFT", "aligned", "cell_text", "csv_text", "markdown_cell", "read_csv", "table", "write_csv"]
+__all__ = [
+    "LEFT",
+    "aligned",
+    "cell_text",
+    "csv_text",
+    "markdown_cell",
+    "parse_number",
+    "read_csv",
+    "table",
+    "write_csv",
+]
 
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet takes wide letters for narrow ones
 MOST_CSV, MOST_LINE = 200_000_000, 100_000  # bytes of a file and of its lines
@@ -106,6 +116,14 @@ def number_text(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return ""
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def parse_number(text: str) -> float | None:
+    """Return the finite number in a text, or None if there is none."""
+    try:
+        return value if math.isfinite(value := float(text)) else None
+    except ValueError:
+        return None
 
 
 def csv_text(rows: Sequence[Row], names: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ import re
 import stat
 from pathlib import Path
 
+from search.common.errors import DamagedError
 from search.common.messages import one_line
-from search.results.event_log import DamagedError
 
 __all__ = ["check_folder"]
 

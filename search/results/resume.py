@@ -1,9 +1,9 @@
-"""A study that began earlier: what it left, and whether it is still the same study."""
+"""Resume a study: read what it has done, and check that it is still the same study."""
 
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,17 @@ import yaml
 
 from search.common.errors import DamagedError
 from search.common.messages import format_value
-from search.results.event_log import TRIAL_ID, TrialEnd, cut_torn_line, ends_of, events_in
+from search.results.event_log import TRIAL_ID, TrialEnd, TrialLog, cut_torn_line
 from search.results.links import check_folder
 from search.results.manifest import versions
 from search.results.ranking import ENSEMBLE
-from search.results.schemas import NEEDED, manifest
+from search.results.reader import read_study
+from search.results.schemas import NEEDED
 from search.space.space import Space
 from stockrnn.evaluation.baselines import BASELINES
 from stockrnn.prices.series import Prices
 
-__all__ = ["Begun", "changes", "finished", "read_begun", "read_manifest"]
+__all__ = ["ResumeState", "changes", "read_resume_state"]
 
 FREE = (  # what may change from one part of a study to the next: it changes no score of a trial
     "search.num_samples", "search.max_failures", "search.stall_timeout", "search.finalists", "search.finalist_seeds",
@@ -31,74 +32,64 @@ TELLING = ("python", "torch", "ray", "optuna", "numpy", "stockrnn-search")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begun:
-    """What a study left behind.
+class ResumeState:
+    """What a study that is resumed has done; empty for a new study.
 
     Attributes:
-        events: of its record.
-        notes: what was found damaged and could be mended, one line each.
+        log: its trials.
+        notes: what was damaged and is repaired, one line each.
     """
 
-    manifest: Mapping[str, Any]
-    events: Sequence[Mapping[str, Any]]
-    notes: Sequence[str]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    log: TrialLog = field(default_factory=TrialLog)
+    notes: Sequence[str] = ()
 
     @property
     def ends(self) -> list[TrialEnd]:
-        """How its trials ended; those that were interrupted have not."""
-        return finished(self.events)
+        """The trials that ended; those that were interrupted have not."""
+        return self.log.finished
 
     @property
     def unfinished(self) -> dict[str, Mapping[str, Any]]:
-        """The points of the trials that have begun and not ended, by id."""
-        ended = {event["trial_id"] for event in self.events if event["event"] == "end"}
-        points = {event["trial_id"]: event["point"] for event in self.events if "point" in event}
-        return {trial_id: point for trial_id, point in points.items() if trial_id not in ended}
+        """The points of the trials that started and did not end, by trial id."""
+        finished = {end.trial_id for end in self.ends}
+        return {trial_id: point for trial_id, point in self.log.points.items() if trial_id not in finished}
 
     def resumed(self, start: str, command: str, space: Space, prices: Prices) -> dict[str, Any]:
-        """The manifest as it is once the study goes on, with what has changed; empty where it has not begun."""
+        """Return the manifest of the resumed study, which lists what has changed; empty for a new study."""
         if not self.manifest:
             return {}
-        goes_on = {
+        resume = {
             "time": start, "command": command, "trials": len(self.ends),
             "changes": changes(self.manifest, space, prices),
         }  # fmt: skip
         return {
             **self.manifest, "test_openings": self.manifest.get("test_openings") or [],
             "end": None, "seed": space.seed, "versions": versions(),
-            "space": yaml.safe_load(space.as_yaml()), "resumes": [*(self.manifest.get("resumes") or []), goes_on],
+            "space": yaml.safe_load(space.as_yaml()), "resumes": [*(self.manifest.get("resumes") or []), resume],
         }  # fmt: skip
 
 
-def finished(events: Sequence[Mapping[str, Any]]) -> list[TrialEnd]:
-    """The trials that have ended for good, in the order in which they did."""
-    return [end for end in ends_of(events) if end.status != "interrupted"]
-
-
-def read_begun(folder: Path) -> Begun:
-    """Read a study's folder, and clear away what is a cache or torn.
+def read_resume_state(folder: Path) -> ResumeState:
+    """Read the folder of a study that is to be resumed; remove Ray's cache and an incomplete last line of the log.
 
     The folder must be locked.
 
     Raises:
-        ValueError: a file of it is damaged beyond that, in one line.
+        DamagedError: another part of a file is damaged.
     """
     check_folder(folder)
-    record = folder / "trials.jsonl"
-    torn = cut_torn_line(record)
-    notes = [f"{record}: its last line was torn and is cut off ({torn} bytes)"] if torn else []
-    events = []
-    for event in events_in(record) if record.exists() else ():
-        if event["event"] == "epoch":
-            event["scores"] = {}  # what ranks is in the ends; a million epochs fit into memory
-        events.append(event)
-        if not TRIAL_ID.fullmatch(event["trial_id"]):
+    log_file = folder / "trials.jsonl"
+    torn = cut_torn_line(log_file)
+    notes = [f"{log_file}: its last line was torn and is cut off ({torn} bytes)"] if torn else []
+    study = read_study(folder, NEEDED)
+    for trial_id in study.log.statuses:
+        if not TRIAL_ID.fullmatch(trial_id):
             raise DamagedError(
-                f"{record}: {format_value(event['trial_id'])} is no trial of a study that was begun here; they have "
-                "numbers; copy the study's folder again"
+                f"{log_file}: {format_value(trial_id)} is no trial of a study that was begun here; they have numbers; "
+                "copy the study's folder again"
             )
-    document = read_manifest(folder / "manifest.json")
-    for opening in document.get("test_openings") or []:
+    for opening in study.manifest.get("test_openings") or []:
         for name in opening.get("scores") or {}:
             if not TRIAL_ID.fullmatch(name) and name not in (*BASELINES, ENSEMBLE):  # TensorBoard makes it a folder
                 raise DamagedError(
@@ -106,16 +97,7 @@ def read_begun(folder: Path) -> Begun:
                     "baseline; the test block scores those; copy the study's folder again"
                 )
     shutil.rmtree(folder / "ray", ignore_errors=True)
-    return Begun(manifest=document, events=events, notes=notes)
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a study that is to go on.
-
-    Raises:
-        DamagedError: it is none, or lacks what a study needs to go on.
-    """
-    return manifest(path, NEEDED)
+    return ResumeState(manifest=study.manifest, log=study.log, notes=notes)
 
 
 def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[str]:
@@ -130,7 +112,7 @@ def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[s
     was = dict(_flat(manifest.get("space") or {}))
     now = dict(_flat(yaml.safe_load(space.as_yaml())))
     lines = [
-        f"{key} is {_shown(now, key)}, and was {_shown(was, key)}"
+        f"{key} is {_format_value(now, key)}, and was {_format_value(was, key)}"
         for key in dict.fromkeys(itertools.chain(was, now))
         if was.get(key) != now.get(key) and not key.startswith(FREE)
     ]
@@ -153,7 +135,7 @@ def _flat(value: Mapping[str, Any], *above: str) -> Iterator[tuple[str, Any]]:
             yield ".".join((*above, str(key))), item
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _format_value(values: Mapping[str, Any], key: str) -> str:
     return str(values[key])[:60] if key in values else "not there"
 
 

@@ -1,11 +1,11 @@
 """The shapes and ranges of `trials.jsonl` and `manifest.json`: one declaration, for their writers and their readers.
 
 A results folder may come from a stranger. What later versions add is let through; what is there has its type, its
-bounds and names that are not those of other columns. `written` makes JSON that `event` and `manifest` read.
+bounds and names that are not those of other columns. `written` makes JSON that `parse_event` and `read_manifest` read.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
@@ -19,7 +19,7 @@ from stockrnn.io.files import parse_json, read_bytes
 
 __all__ = [
     "EVENTS", "MANIFEST", "MOST_LINE", "MOST_MANIFEST", "MOST_RECORD", "MOST_TRACEBACK", "MOST_TRIALS", "NEEDED",
-    "event", "manifest", "measured", "plain", "written",
+    "measured", "parse_event", "plain", "read_manifest", "written",
 ]  # fmt: skip
 
 MOST_MANIFEST = 4_000_000  # bytes
@@ -32,21 +32,24 @@ LARGEST = 1e150  # of a measured number; its square is a number too
 AGAIN = "copy the study's folder again"
 
 
-def _parsed(read: Callable[[str], Any], form: str) -> AfterValidator:
-    def check(text: str) -> str:
-        try:
-            read(text)
-        except ValueError:
-            raise ValueError(f"must be written {form}") from None
-        return text
+def _check_day(text: str) -> str:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or str(day) != text or not 1700 <= day.year < 2200:
+        raise ValueError("must be written YYYY-MM-DD, 1700 to 2199")
+    return text
 
-    return AfterValidator(check)
 
-
-def _day(text: str) -> None:
-    day = date.fromisoformat(text)
-    if str(day) != text or not 1700 <= day.year < 2200:
-        raise ValueError
+def _check_time(text: str) -> str:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None or not 1700 <= time.year < 2200:  # seconds between two are a number
+        raise ValueError("must be written as ISO 8601 with its time zone")
+    return text
 
 
 def _none_or_both(days: list[str]) -> list[str]:
@@ -55,20 +58,14 @@ def _none_or_both(days: list[str]) -> list[str]:
     return days
 
 
-def _moment(text: str) -> None:
-    time = datetime.fromisoformat(text)
-    if time.tzinfo is None or not 1700 <= time.year < 2200:  # seconds between two are a number
-        raise ValueError
-
-
 def _no_column(name: str) -> str:
     if name in ("rank", "trial_id", "status", "network") or name.startswith(("val_", "test_", "seeds_", "in_")):
         raise ValueError(f"{name} is a column of the leaderboard; a parameter has another name")
     return name
 
 
-Day = Annotated[str, _parsed(_day, "YYYY-MM-DD, 1700 to 2199"), Field(max_length=10)]
-Moment = Annotated[str, _parsed(_moment, "as ISO 8601 with its time zone"), Field(max_length=40)]
+Day = Annotated[str, AfterValidator(_check_day), Field(max_length=10)]
+Moment = Annotated[str, AfterValidator(_check_time), Field(max_length=40)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=10_000)]
 Count = Annotated[int, Field(ge=0, le=MOST)]
@@ -233,7 +230,7 @@ MANIFEST: TypeAdapter[Any] = TypeAdapter(_Manifest)
 NEEDED = ("name", "command", "start", "versions", "seed", "space", "data", "folds", "test", "baselines")  # to go on
 
 
-def event(line: bytes) -> dict[str, Any]:
+def parse_event(line: bytes) -> dict[str, Any]:
     """Return a line of `trials.jsonl` as data.
 
     Raises:
@@ -247,7 +244,7 @@ def event(line: bytes) -> dict[str, Any]:
     return found
 
 
-def manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
+def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
     """Return a study's `manifest.json` as data.
 
     Args:

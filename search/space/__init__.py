@@ -1,4 +1,4 @@
-"""Read a YAML file and check it: sections, parameters, samplers, resources, costs.
+"""Read and check a space file: sections, parameters, samplers, resources.
 
-Imports `search.common`. Optuna is imported in `samplers` alone, when a sampler is made.
+Imports `search.common`. Only `samplers` imports Optuna, and only when it makes a sampler.
 """

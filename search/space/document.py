@@ -1,7 +1,7 @@
-"""A YAML file as plain data that remembers the line of every key, `--set` values laid over it; and back.
+"""Read a space file as plain data with the line of each key, and lay `--set` values over it.
 
-Only plain data is read (no tags, no objects). Duplicate keys are refused, and whatever is too large, too deep or too
-long, before anything is made of it: time and memory are bounded whatever a stranger's file holds.
+Tags and objects are not allowed. A file that is too large or too deep is refused before its data is built, so time and
+memory have limits for every file.
 """
 
 import itertools
@@ -19,16 +19,20 @@ __all__ = ["MAX_PROBLEMS", "SpaceDocument", "SpaceError", "find_space_file"]
 
 PACKAGE = Path(__file__).parents[1]
 MAX_PROBLEMS = 50
-MAX_OPTION_LENGTH = 200  # letters of an option that an error shows
+MAX_OPTION_LENGTH = 200  # characters of an option in an error
 
 
 class SpaceError(UserError):
-    """A user's mistake in a space or an option; `problems` are lines `FILE:LINE: KEY: what; rule; fix`, 51 at most."""
+    """Errors of a space file or its options.
+
+    Attributes:
+        problems: lines `FILE:LINE: KEY: problem; rule; fix`; at most `MAX_PROBLEMS`, and one line if there are more.
+    """
 
     def __init__(self, problems: Iterable[str]) -> None:
         lines = [one_line(problem) for problem in itertools.islice(problems, MAX_PROBLEMS + 1)]
         if len(lines) > MAX_PROBLEMS:
-            lines[MAX_PROBLEMS:] = [f"there are more mistakes; {MAX_PROBLEMS} are shown; mend these first"]
+            lines[MAX_PROBLEMS:] = [f"there are more than {MAX_PROBLEMS} errors; correct the errors above first"]
         self.problems = tuple(lines)
         super().__init__(self.problems)
 
@@ -37,41 +41,40 @@ class SpaceError(UserError):
 
 
 class SpaceDocument:
-    """The data of a space file and where each key stands.
+    """Data of a space file, and the line or option where each key is set.
 
     Args:
-        path: the file, as the user wrote it; it names the file in errors.
+        path: the file as the user typed it; errors name it.
 
     Attributes:
-        text: the file's.
-        data: what it says.
+        text: content of the file.
+        data: sections and parameters, as plain data.
 
     Raises:
-        SpaceError: the file cannot be read, is no YAML, no mapping, repeats a key, or is too large
-            or too deep.
+        SpaceError: the file cannot be read, is not YAML, is not a mapping, repeats a key, or is too large or too deep.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         try:
-            self.text = _text(path)
-            loader = YamlReader(self.text, mend="mend this line or the one above")
-            data = loader.plain()
+            self.text = _read_text(path)
+            reader = YamlReader(self.text, fix="correct this line or the one above")
+            data = reader.read()
             if not isinstance(data, dict):
                 raise YamlError(
-                    f"is {'empty' if data is None else 'no mapping'}; a space file maps keys to values; "
+                    f"is {'empty' if data is None else 'not a mapping'}; a space file maps keys to values; "
                     "start with 'space:', see spaces/",
-                    loader.first_line,
+                    reader.first_line,
                 )
-        except YamlError as wrong:
-            where = f"{path}:{wrong.line}" if wrong.line else path
-            raise SpaceError([f"{where}: {wrong}"]) from None
+        except YamlError as error:
+            location = f"{path}:{error.line}" if error.line else path
+            raise SpaceError([f"{location}: {error}"]) from None
         self.data: dict[str, Any] = data
-        self._lines = loader.lines
+        self._lines = reader.lines
         self._options: dict[Key, str] = {}
 
-    def where(self, key: Key) -> str:
-        """`FILE:LINE` of a key (of its nearest parent where it is a default), or the option that set it."""
+    def location(self, key: Key) -> str:
+        """Return `FILE:LINE` of a key, or the option that set it; for a default, those of the nearest parent."""
         for length in range(len(key), 0, -1):
             if key[:length] in self._options:
                 return self._options[key[:length]]
@@ -80,37 +83,38 @@ class SpaceDocument:
         return f"{self.path}:1"
 
     def line(self, key: Key) -> int:
-        """The line of a key (of its nearest parent where it is a default); 0 where an option set it."""
-        number = self.where(key).removeprefix(f"{self.path}:")
+        """Return the line of a key; for a default, that of the nearest parent; 0 if an option set the key."""
+        number = self.location(key).removeprefix(f"{self.path}:")
         return int(number) if number.isdecimal() else 0
 
-    def __getstate__(self) -> dict[str, Any]:  # no password travels to the workers, or into Ray's files
+    def __getstate__(self) -> dict[str, Any]:
+        # The text may hold a password, which must not reach the workers and Ray's files.
         return {**self.__dict__, "text": ""}
 
-    def problem(self, key: Key, text: str) -> str:
-        """One line: where a key stands, its dotted name and what is wrong with it."""
+    def format_problem(self, key: Key, text: str) -> str:
+        """Return one line with the location of a key, its dotted name and the text."""
         name = ".".join(shorten(str(part)) for part in key)
-        return f"{self.where(key)}: {name + ': ' if name else ''}{text}"
+        return f"{self.location(key)}: {name + ': ' if name else ''}{text}"
 
-    def set(self, name: str, text: str, option: str | None = None) -> None:
-        """Lay a value over the file's, as `--set NAME=TEXT` does; TEXT is read as YAML.
+    def override(self, name: str, text: str, option: str | None = None) -> None:
+        """Replace the value of a key, as `--set NAME=TEXT` does; TEXT is YAML.
 
         Raises:
-            SpaceError: the text is no YAML, or the name leads through something that is no mapping.
+            SpaceError: the text is not YAML, or a parent of the key is not a mapping.
         """
         option = shorten(option or f"--set {name}={text}", MAX_OPTION_LENGTH)
         key: Key = tuple(name.split("."))
         if not all(key) or len(key) > MAX_DEPTH:
             raise SpaceError(
                 [
-                    f"{option}: {shorten(name)!r} is no key; a key is words joined by dots, at most {MAX_DEPTH}; "
-                    "as in --set seed=1"
+                    f"{option}: {shorten(name)!r} is not a key; a key has 1 to {MAX_DEPTH} words, joined by dots; "
+                    "for example --set seed=1"
                 ]
             )
         try:
-            value = YamlReader(text, mend="quote the value").plain()
-        except YamlError as wrong:
-            raise SpaceError([f"{option}: {shorten(name)}: {wrong}"]) from None
+            value = YamlReader(text, fix="quote the value").read()
+        except YamlError as error:
+            raise SpaceError([f"{option}: {shorten(name)}: {error}"]) from None
         parent = self.data
         for depth, part in enumerate(key[:-1], start=1):
             child = parent.get(str(part))
@@ -120,7 +124,7 @@ class SpaceDocument:
             if not isinstance(child, dict):
                 above = shorten(".".join(map(str, key[:depth])))
                 raise SpaceError(
-                    [f"{option}: {above}: {format_value(child)} is no section; it holds no keys; set {above} whole"]
+                    [f"{option}: {above}: {format_value(child)} is a value without keys; set {above} as a whole"]
                 )
             parent = child
         parent[str(key[-1])] = value
@@ -130,7 +134,7 @@ class SpaceDocument:
 
 
 def find_space_file(path: str) -> str:
-    """Return the user's file; if it does not exist, the built-in space of that name; else the path unchanged.
+    """Return the user's file; if it does not exist, the built-in space of that name; otherwise the path unchanged.
 
     Args:
         path: as the user typed it; `smoke.yaml` and `spaces/smoke.yaml` name the same built-in space.
@@ -150,24 +154,23 @@ def _builtin_spaces() -> dict[str, Path]:
     return {f"spaces/{path.name}": path for path in sorted(folder.glob("*.yaml"))}
 
 
-def _text(path: str) -> str:
-    """The text of a space file."""
+def _read_text(path: str) -> str:
     try:
-        raw = read_bytes(path, MAX_BYTES)
+        content = read_bytes(path, MAX_BYTES)
     except FileNotFoundError:
         known = _builtin_spaces()
         near = suggest_path(path, [*known, *(name.partition("/")[2] for name in known)], ".yaml")
-        fix = near if near.startswith("did") else f"write one, see spaces/, or name one of {', '.join(known)}"
+        fix = near if near.startswith("did") else f"check the path, or use one of {', '.join(known)}"
         raise YamlError(f"no such file; a space is a YAML file; {fix}", 0) from None
     except FileError as error:
-        raise YamlError(f"{error}; a space is a plain YAML file of at most {MAX_BYTES:,} bytes; name one") from None
+        raise YamlError(f"{error}; a space is a YAML file of at most {MAX_BYTES:,} bytes; check the path") from None
     try:
-        text = raw.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise YamlError("is not UTF-8 text; a space file is; save it as UTF-8", line) from None
-    for number, content in enumerate(text.split("\n"), start=1):
-        indent = content[: len(content) - len(content.lstrip())]
-        if "\t" in indent and not content.lstrip().startswith("#") and content.strip():
-            raise YamlError("a tab indents the line; YAML indents with spaces; replace the tab", number)
+        line = content[: error.start].count(b"\n") + 1
+        raise YamlError("is not UTF-8 text; save the file as UTF-8", line) from None
+    for number, line_text in enumerate(text.split("\n"), start=1):
+        indent = line_text[: len(line_text) - len(line_text.lstrip())]
+        if "\t" in indent and not line_text.lstrip().startswith("#") and line_text.strip():
+            raise YamlError("the line is indented with a tab; YAML allows only spaces; replace the tab", number)
     return text

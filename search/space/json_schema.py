@@ -1,4 +1,4 @@
-"""The JSON Schema of space files, for editors: of the configurations and the forms a parameter may take."""
+"""Generate the JSON Schema of space files, which editors use to check and complete them."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ FEATURE_LIST = {"type": "array", "items": FEATURE, "minItems": 1, "uniqueItems":
 CONDITION = {
     "type": "object",
     "minProperties": 1,
-    "description": "earlier parameters and the values of theirs beside which this parameter exists",
+    "description": "earlier parameters and their values for which this parameter exists",
     "propertyNames": {"enum": list(FIELDS)},
 }
 
@@ -43,40 +43,40 @@ CONDITIONS = {
 
 
 def schema() -> dict[str, Any]:
-    """The schema as data."""
+    """Return the schema as data."""
     properties: dict[str, Any] = {
         "name": {
             "type": "string",
             "pattern": f"^{NAME}$",
             "default": "study",
-            "description": "the study, and its folder",
+            "description": "name of the study and of its folder",
         },
         "seed": {
             "type": "integer",
             "minimum": 0,
             "maximum": 2**32 - 1,
             "default": 0,
-            "description": "what sampler and networks draw their random numbers from",
+            "description": "seed of the sampler and the networks",
         },
     }
     for name, config in SECTIONS.items():
-        properties[name] = _tidy(config.model_json_schema())
+        properties[name] = _drop_titles(config.model_json_schema())
     properties["data"]["properties"]["features"] = {
         "description": DataConfig.model_fields["features"].description,
         "anyOf": [FEATURE_SET, FEATURE_LIST],
         "default": "ohlcv",
     }
-    other = _tidy(OtherConfig.model_json_schema())
+    other = _drop_titles(OtherConfig.model_json_schema())
     del properties["data"]["$defs"], other["description"]
     properties["data"]["properties"]["also"]["items"] = {"anyOf": [{"type": "string", "minLength": 1}, other]}
-    entry = _tidy(WhenConfig.model_json_schema())
+    entry = _drop_titles(WhenConfig.model_json_schema())
     entry["properties"]["if"] |= CONDITIONS
     del properties["resources"]["$defs"]
     properties["resources"]["properties"]["when"]["items"] = entry
     properties["search"]["properties"]["initial"]["items"]["propertyNames"] = {"enum": list(FIELDS)}
     properties["space"] = {
         "type": "object",
-        "description": "the parameters: a list is a choice, {int: [lo, hi]} and {float: [lo, hi]} are "
+        "description": "parameters; a list is a choice, {int: [low, high]} and {float: [low, high]} are "
         "ranges, a scalar is a constant",
         "properties": {name: _parameter(name) for name in FIELDS},
         "required": ["architecture"],
@@ -84,7 +84,7 @@ def schema() -> dict[str, Any]:
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A space of recurrent networks to search",
+        "title": "Search space of recurrent networks",
         "type": "object",
         "properties": properties,
         "required": ["space"],
@@ -93,16 +93,16 @@ def schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The schema as indented JSON, ending in a newline."""
+    """Return the schema as indented JSON that ends in a newline."""
     return json.dumps(schema(), indent=2) + "\n"
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    value = _tidy(FIELDS[name].model_json_schema())["properties"][name]
+    value = _drop_titles(FIELDS[name].model_json_schema())["properties"][name]
     description = value.pop("description")
     default = {"default": value.pop("default")} if "default" in value else {}
     item = value
-    if name == "features":  # a list is a choice, so features stand in a list of lists
+    if name == "features":  # a list is a choice, so a choice of features is a list of lists
         value, item, default = FEATURE_SET, {"anyOf": [FEATURE_SET, FEATURE_LIST]}, {"default": "ohlcv"}
     choice = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
     forms: list[dict[str, Any]] = [value, choice, _domain({"choice": choice}, ["choice"])]
@@ -124,8 +124,10 @@ def _domain(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     }
 
 
-def _tidy(schema: Any) -> Any:
-    """Without pydantic's titles, which repeat the names."""
+def _drop_titles(schema: Any) -> Any:
+    """Return a schema without pydantic's titles, which repeat the names."""
     if isinstance(schema, dict):
-        return {key: _tidy(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
-    return [_tidy(item) for item in schema] if isinstance(schema, list) else schema
+        return {
+            key: _drop_titles(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))
+        }
+    return [_drop_titles(item) for item in schema] if isinstance(schema, list) else schema

@@ -1,7 +1,7 @@
-"""A document -> the checked contents of a space.
+"""Parse a document into the checked contents of a space.
 
-Every mistake becomes one line `FILE:LINE: KEY: what is wrong; the rule; the fix`. All mistakes are reported
-together; what only follows from another is not reported.
+Each error becomes one line `FILE:LINE: KEY: problem; rule; fix`. All errors are reported together, except those that
+only follow from another one.
 """
 
 import os
@@ -44,7 +44,7 @@ Point = dict[str, Value]
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a space file says, defaults filled in: those of `search` too, its initial points checked."""
+    """Contents of a space file with all defaults filled in; the initial points of `search` are checked."""
 
     name: str
     data: DataConfig
@@ -59,51 +59,50 @@ class Contents:
 
 
 def parse_document(document: SpaceDocument) -> Contents:
-    """Check a document.
+    """Return the contents of a document.
 
     Raises:
-        SpaceError: with a line for every mistake found.
+        SpaceError: with one line per error.
     """
-    return _Reader(document).contents()
+    return _Parser(document).parse()
 
 
-class _Reader:
-    """One reading of a document: collects every problem before it gives up."""
+class _Parser:
+    """Parser of one document, which collects all errors before it raises."""
 
     def __init__(self, document: SpaceDocument) -> None:
         self.document = document
         self._problems: list[tuple[int, str]] = []
 
-    def contents(self) -> Contents:
+    def parse(self) -> Contents:
         for key in self.document.data:
             if key not in TOP_LEVEL:
-                self._problem(
-                    (key,), f"unknown key{suggest_key(key, TOP_LEVEL, option=not self.document.line((key,)))}"
-                )
-        name, seed = self._name(), self._seed()
-        self._complete_source()
-        data = self._section("data", DataConfig)
-        validation = self._section("validation", ValidationConfig)
-        parameters = self._parameters()
-        search = self._section("search", SearchConfig)
-        scheduler = self._section("scheduler", SchedulerConfig)
-        training = self._section("training", LockstepConfig)
-        resources = self._section("resources", ResourcesConfig)
-        tracking = self._section("tracking", TrackingConfig)
+                is_option = not self.document.line((key,))
+                self._add_problem((key,), f"unknown key{suggest_key(key, TOP_LEVEL, option=is_option)}")
+        name, seed = self._parse_name(), self._parse_seed()
+        self._set_default_source()
+        data = self._parse_section("data", DataConfig)
+        validation = self._parse_section("validation", ValidationConfig)
+        parameters = self._parse_parameters()
+        search = self._parse_section("search", SearchConfig)
+        scheduler = self._parse_section("scheduler", SchedulerConfig)
+        training = self._parse_section("training", LockstepConfig)
+        resources = self._parse_section("resources", ResourcesConfig)
+        tracking = self._parse_section("tracking", TrackingConfig)
         if data:
             self._check_source(data)
         if search and (better := METRICS[search.metric]) != (search.mode or better):
-            self._problem(
+            self._add_problem(
                 ("search", "mode"),
-                f"{search.mode} is the wrong way; {search.metric} is better when "
-                f"{'smaller' if better == 'min' else 'larger'}; write mode: {better} or leave it out",
+                f"{search.mode} is the wrong direction; {'lower' if better == 'min' else 'higher'} values of "
+                f"{search.metric} are better; write mode: {better} or remove it",
             )
         if search and parameters:
-            search = self._planned(search, parameters)
+            search = self._complete_search(search, parameters)
         if resources and parameters:
-            self._check_demands(resources, parameters)
+            self._check_resources(resources, parameters)
         if scheduler and scheduler.grace_period > scheduler.max_epochs:
-            self._problem_with_grace(scheduler)
+            self._add_grace_problem(scheduler)
         if self._problems:
             raise self._error()
         assert data
@@ -113,47 +112,46 @@ class _Reader:
         assert training
         assert resources
         assert tracking
-        if tracking.mlflow:  # a password stays in the section, which does not travel with it
+        if tracking.mlflow:  # only the section keeps a password; it removes it when it is pickled
             self.document.data["tracking"]["mlflow"] = strip_credentials(tracking.mlflow)
         return Contents(
             name=name, data=data, validation=validation, parameters=parameters, search=search,
             scheduler=scheduler, training=training, resources=resources, tracking=tracking, seed=seed,
         )  # fmt: skip
 
-    def _problem(self, key: Key, text: str) -> None:
-        self._problems.append((self.document.line(key), self.document.problem(key, text)))
+    def _add_problem(self, key: Key, text: str) -> None:
+        self._problems.append((self.document.line(key), self.document.format_problem(key, text)))
         if len(self._problems) > MAX_PROBLEMS:
             raise self._error()
 
     def _error(self) -> SpaceError:
-        """All that was found, options first, then line by line."""
+        """Return all problems, those of options first, then by line."""
         return SpaceError(text for _, text in sorted(self._problems, key=lambda problem: problem[0]))
 
-    def _name(self) -> str:
+    def _parse_name(self) -> str:
         raw = self.document.data.get("name", "study")
         if isinstance(raw, str) and re.fullmatch(NAME, raw):
             return raw
-        self._problem(
+        fix = f'write name: "{format_value(raw)}"' if isinstance(raw, int | float) else "change it"
+        self._add_problem(
             ("name",),
-            f"{format_value(raw)} is no name; it is a folder's too: letters, digits, dots, dashes and underscores, "
-            "at most 100, the first a letter or digit; rename the study, or write a number in quotes",
+            f"{format_value(raw)} is not a valid name; a name is 1 to 100 letters, digits, dots, dashes and "
+            f"underscores, and starts with a letter or digit; {fix}",
         )
         return ""
 
-    def _seed(self) -> int:
+    def _parse_seed(self) -> int:
         raw = self.document.data.get("seed", 0)
         if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 2**32:
             return raw
-        self._problem(
-            ("seed",), f"{format_value(raw)} is no seed; it is a whole number from 0 to {2**32 - 1}; write 0, say"
-        )
+        self._add_problem(("seed",), f"{format_value(raw)} is not a seed; write a whole number from 0 to {2**32 - 1}")
         return 0
 
-    def _section(self, name: str, config: type[Section]) -> Section | None:
+    def _parse_section(self, name: str, config: type[Section]) -> Section | None:
         raw = self.document.data.get(name)
         if not isinstance(raw, dict | None):
-            self._problem(
-                (name,), f"{format_value(raw)} is no section; a section holds keys; write them below it, indented"
+            self._add_problem(
+                (name,), f"{format_value(raw)} is not a section; write its keys on the next lines, indented"
             )
             return None
         try:
@@ -163,50 +161,54 @@ class _Reader:
                 if text == "unknown key":
                     text += suggest_key_within(key, config)
                 first, _, rest = text.partition(" ")
-                if not key and first.rstrip(":") in config.model_fields:  # a rule between keys names its own first
+                if not key and first.rstrip(":") in config.model_fields:  # a check of several keys names one of them
                     key, text = (first.rstrip(":"),), rest
-                self._problem((name, *key), text)
+                self._add_problem((name, *key), text)
             return None
 
-    def _complete_source(self) -> None:
-        """A ticker without a source is Yahoo's."""
+    def _set_default_source(self) -> None:
+        """Set Yahoo as the source of a ticker without a source."""
         data = self.document.data.get("data")
         if isinstance(data, dict) and "source" not in data and (data.get("ticker") or data.get("tickers")):
             data["source"] = YAHOO
 
     def _check_source(self, data: DataConfig) -> None:
-        key, source = ("data", "source"), data.source
-        rule = f"a source is {', '.join(SOURCES)} or the path of a CSV or Parquet file"
-        path, its = os.path.expanduser(source), SOURCES.get(source)
-        if its and its.example_ticker:
+        key, name = ("data", "source"), data.source
+        rule = f"a source is {', '.join(SOURCES)}, or the path of a CSV or Parquet file"
+        path, source = os.path.expanduser(name), SOURCES.get(name)
+        if source and source.example_ticker:
             if not data.ticker and not data.tickers:
-                self._problem(
-                    key, f"{source} names no ticker; it needs {its.owner} symbol; add ticker: {its.example_ticker}, say"
+                self._add_problem(
+                    key,
+                    f"{name} needs a ticker; it selects one of {source.owner} series; add one, for example "
+                    f"ticker: {source.example_ticker}",
                 )
             if data.ticker and data.tickers:
-                self._problem(("data", "tickers"), "stand beside a ticker; one of them names the prices; drop one")
+                self._add_problem(("data", "tickers"), "cannot be combined with ticker; remove one of them")
         elif data.ticker or data.tickers:
             key = ("data", "ticker" if data.ticker else "tickers")
             others = " or ".join(sources_with_tickers())
-            self._problem(key, f"stands beside source: {source}; it goes with source: {others}; drop one of them")
-        elif its is None and os.path.isdir(path):
-            self._problem(key, f"{format_value(source)} is a folder; {rule}; name a file in it")
-        elif its is None and not os.path.exists(path):
-            hint = suggest_path(source, SOURCES).replace(
-                "check the path", "check the path, or name a market by --ticker"
+            self._add_problem(
+                key, f"cannot be combined with source: {name}; a ticker needs source: {others}; remove one of them"
             )
-            self._problem(key, f"{format_value(source)}: no such file; {rule}; {one_line(hint)}")
+        elif source is None and os.path.isdir(path):
+            self._add_problem(key, f"{format_value(name)} is a folder; {rule}; write the path of a file in it")
+        elif source is None and not os.path.exists(path):
+            fix = suggest_path(name, SOURCES).replace("check the path", "check the path, or name a market by --ticker")
+            self._add_problem(key, f"{format_value(name)}: no such file; {rule}; {one_line(fix)}")
 
-    def _parameters(self) -> tuple[Parameter, ...]:
-        """The parameters, or none where any is wrong."""
+    def _parse_parameters(self) -> tuple[Parameter, ...]:
+        """Return the parameters, or none if one has an error."""
         data = self.document.data
         raw = data.get("space")
         if not isinstance(raw, dict) or not raw:
             if "space" in data or not any(key in FIELDS or find_nearest(key, TOP_LEVEL) == "space" for key in data):
-                what = "is missing" if "space" not in data else f"is {'empty' if not raw else format_value(raw)}"
-                self._problem(
+                problem = "is missing"
+                if "space" in data:
+                    problem = f"{format_value(raw)} is not a mapping" if raw else "is empty"
+                self._add_problem(
                     ("space",),
-                    f"{what}; it holds the parameters to vary, architecture at least; "
+                    f"{problem}; it must have the parameters of the search, at least architecture; "
                     "write space: {architecture: [rnn, gru, lstm]}",
                 )
             return ()
@@ -214,59 +216,57 @@ class _Reader:
         for name, entry in raw.items():
             parameters[name] = None
             if name not in FIELDS:
-                self._problem(("space", name), f"unknown parameter{suggest_key(name, FIELDS)}")
+                self._add_problem(("space", name), f"unknown parameter{suggest_key(name, FIELDS)}")
                 continue
             try:
                 parameters[name] = parse_parameter(name, entry, parameters)
             except DomainError as error:
-                self._problem(("space", name, *error.key), str(error))
+                self._add_problem(("space", name, *error.key), str(error))
         if not any(name == "architecture" or find_nearest(name, FIELDS) == "architecture" for name in raw):
-            self._problem(
-                ("space",),
-                "architecture is missing; it is the one parameter without a default; "
-                "write architecture: [rnn, gru, lstm]",
+            self._add_problem(
+                ("space",), "architecture is missing; it has no default; write architecture: [rnn, gru, lstm]"
             )
             return ()
-        good = tuple(parameter for parameter in parameters.values() if parameter)
-        return good if len(good) == len(raw) else ()
+        valid = tuple(parameter for parameter in parameters.values() if parameter)
+        return valid if len(valid) == len(raw) else ()
 
-    def _planned(self, search: SearchConfig, parameters: tuple[Parameter, ...]) -> SearchConfig:
-        """The section with its points checked, its number of trials and its mode filled in."""
+    def _complete_search(self, search: SearchConfig, parameters: tuple[Parameter, ...]) -> SearchConfig:
+        """Return the section with its points checked, and its number of trials and mode filled in."""
         before = len(self._problems)
-        points = [self._point(index, raw, parameters) for index, raw in enumerate(search.initial)]
-        for rule in find_conflicts(search.sampler, parameters):
-            self._problem(("search", "sampler"), f"{search.sampler} does not fit this space: {rule}")
+        points = [self._parse_point(index, raw, parameters) for index, raw in enumerate(search.initial)]
+        for conflict in find_conflicts(search.sampler, parameters):
+            self._add_problem(("search", "sampler"), f"{search.sampler} does not fit this space: {conflict}")
         if len(self._problems) > before:
             return search
         samples = search.num_samples
         if samples is not None and samples < len(points):
-            self._problem(
+            self._add_problem(
                 ("search", "num_samples"),
-                f"{samples} is less than the {len(points)} points of search.initial, and those are trials; "
+                f"{samples} is too small; each of the {len(points)} points of search.initial is a trial; "
                 f"write at least {len(points)}",
             )
-        most = count_grid_trials(parameters, points) if search.sampler == "grid" else MAX_TRIALS
-        if samples is not None and samples > most:
-            self._problem(
+        max_trials = count_grid_trials(parameters, points) if search.sampler == "grid" else MAX_TRIALS
+        if samples is not None and samples > max_trials:
+            self._add_problem(
                 ("search", "num_samples"),
-                f"{samples} is more than the grid's {most} points; each is tried once; leave it out",
+                f"{samples} is too large; the grid has {max_trials} points, and each is one trial; remove num_samples",
             )
-        default = most
-        if search.sampler != "grid":  # no more trials than there are points
+        default = max_trials
+        if search.sampler != "grid":  # not more trials than points
             default = max(min(DEFAULT_SAMPLES, grid_size(parameters) or DEFAULT_SAMPLES), len(points))
-        plan = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric]}
-        return search.model_copy(update=plan)
+        update = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric]}
+        return search.model_copy(update=update)
 
-    def _point(self, index: int, raw: dict[str, object], parameters: tuple[Parameter, ...]) -> Point:
-        """One of search.initial: its values of the parameters that vary."""
+    def _parse_point(self, index: int, raw: dict[str, object], parameters: tuple[Parameter, ...]) -> Point:
+        """Return the values of the varying parameters at one point of search.initial."""
         key: Key = ("search", "initial", index)
         known = [parameter.name for parameter in parameters]
-        wrong: set[str | None] = set()  # what hangs on these is not complained of
+        wrong: set[str | None] = set()  # errors that follow from these parameters are not reported
         for name in raw:
             if name not in known:
                 wrong.add(find_nearest(name, known))
-                hint = suggest(name, known) or f"; it has {', '.join(known)}"
-                self._problem((*key, name), f"is no parameter of this space{hint}")
+                fix = suggest(name, known) or f"; the space has {', '.join(known)}"
+                self._add_problem((*key, name), f"is not a parameter of this space{fix}")
         point: Point = {}
         complete: Point = {}
         for parameter in parameters:
@@ -276,9 +276,9 @@ class _Reader:
                     condition = " and ".join(
                         f"{other} in {format_value(values)}" for other, values in parameter.when.items()
                     )
-                    self._problem(
+                    self._add_problem(
                         (*key, name),
-                        f"does not exist at this point; its condition is {condition}; remove it or meet that",
+                        f"does not exist at this point; its condition is {condition}; remove it or change the point",
                     )
                 continue
             if not parameter.varies:
@@ -289,30 +289,31 @@ class _Reader:
                 value = parse_value(name, raw[name])
             except DomainError as error:
                 wrong.add(name)
-                self._problem((*key, name), str(error))
+                self._add_problem((*key, name), str(error))
                 continue
             if not parameter.contains(value):
                 wrong.add(name)
-                self._problem(
+                self._add_problem(
                     (*key, name),
-                    f"{format_value(raw[name])} is not in the domain of space.{name}; a point lies in the space; "
-                    "widen the domain or change the point",
+                    f"{format_value(raw[name])} is not in the domain of space.{name}; change the domain or the point",
                 )
             complete[name] = value
             if parameter.varies:
                 point[name] = value
         return point
 
-    def _check_demands(self, resources: ResourcesConfig, parameters: tuple[Parameter, ...]) -> None:
+    def _check_resources(self, resources: ResourcesConfig, parameters: tuple[Parameter, ...]) -> None:
         try:
             ResourceRules(resources, parameters)
         except DomainError as error:
-            self._problem(("resources", "when", *error.key), str(error))
+            self._add_problem(("resources", "when", *error.key), str(error))
 
-    def _problem_with_grace(self, scheduler: SchedulerConfig) -> None:
-        grace, most = scheduler.grace_period, scheduler.max_epochs
-        rule = f"a trial may be stopped from its grace period on; write grace_period: {most} to stop none early"
+    def _add_grace_problem(self, scheduler: SchedulerConfig) -> None:
+        grace, epochs = scheduler.grace_period, scheduler.max_epochs
+        fix = f"write grace_period: {epochs}, which stops no trial early, or change max_epochs"
         if "grace_period" in scheduler.model_fields_set:
-            self._problem(("scheduler", "grace_period"), f"{grace} is above max_epochs {most}; {rule}")
+            self._add_problem(("scheduler", "grace_period"), f"{grace} is larger than max_epochs, {epochs}; {fix}")
         else:
-            self._problem(("scheduler", "max_epochs"), f"{most} is below grace_period, {grace} by default; {rule}")
+            self._add_problem(
+                ("scheduler", "max_epochs"), f"{epochs} is smaller than the default grace_period, {grace}; {fix}"
+            )

@@ -82,8 +82,8 @@ EXAMPLES = {  # one line of YAML per key, as written in its section
     "space.loss": "loss: [mse, huber]",
     "space.gradient_clip": "gradient_clip: [null, 1.0]",
 }
-TAKES = {  # for keys with rules that their type does not express
-    "name": "at most 100 letters, digits, dots, dashes and underscores; the first one is a letter or digit",
+VALUES = {  # for keys with rules that their type does not express
+    "name": "1 to 100 letters, digits, dots, dashes and underscores; the first is a letter or digit",
     "data.tickers": "a list of different Yahoo symbols",
     "data.features": "a list of features and sets, or the name of one set",
     "data.also": "a list of names, paths, tickers and mappings",
@@ -105,11 +105,11 @@ GROUPS: tuple[tuple[str, type[Configuration]], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """Key of a space file: its dotted name, and its meaning, valid values, default and example in Markdown."""
+    """Key of a space file: its dotted name, and its meaning, valid values, default and example, in Markdown."""
 
     key: str
     meaning: str
-    takes: str
+    values: str
     default: str
     example: str
 
@@ -153,7 +153,7 @@ def _parameter(name: str) -> Entry:
     entry = _entry(f"space.{name}", form)
     kinds = {each.get("type") for each in (form, *form.get("anyOf", []))}
     more = " or an int range" if "integer" in kinds else " or a float range" if "number" in kinds else ""
-    return replace(entry, takes=f"{entry.takes}; a list for a choice{more}")
+    return replace(entry, values=f"{entry.values}; a list for a choice{more}")
 
 
 def _entry(key: str, form: Mapping[str, Any]) -> Entry:
@@ -162,7 +162,7 @@ def _entry(key: str, form: Mapping[str, Any]) -> Entry:
     return Entry(
         key=key,
         meaning=_sentence(str(form["description"])),
-        takes=TAKES.get(key) or " or ".join(_takes(form)),
+        values=VALUES.get(key) or " or ".join(_valid_values(form)),
         default=default,
         example=_example(key),
     )
@@ -177,11 +177,11 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:].rstrip(".") + "."
 
 
-def _takes(form: Mapping[str, Any]) -> Iterator[str]:
+def _valid_values(form: Mapping[str, Any]) -> Iterator[str]:
     """Yield the valid values of a JSON Schema in words, one text per alternative."""
     if "anyOf" in form:
         for each in form["anyOf"]:
-            yield from _takes(each)
+            yield from _valid_values(each)
         return
     if "enum" in form:
         yield "one of " + ", ".join(f"`{value}`" for value in form["enum"])
@@ -201,7 +201,7 @@ def _takes(form: Mapping[str, Any]) -> Iterator[str]:
         case "integer" | "number" as kind:
             yield f"a {'whole ' if kind == 'integer' else ''}number{_bounds(form)}"
         case kind:
-            raise ValueError(f"{kind}: no text for this type; keys of other types need an entry in TAKES; add one")
+            raise ValueError(f"{kind}: no text for this type; keys of other types need an entry in VALUES; add one")
 
 
 def _bounds(form: Mapping[str, Any]) -> str:
@@ -209,12 +209,9 @@ def _bounds(form: Mapping[str, Any]) -> str:
     high, below = form.get("maximum"), form.get("exclusiveMaximum")
     if low is not None and high is not None:
         return f" from {low:,} to {high:,}"
-    ends = [
-        f"{words} {end:,}"
-        for words, end in (("of at least", low), ("above", above), ("of at most", high), ("below", below))
-        if end is not None
-    ]
-    return " " + " and ".join(ends) if ends else ""
+    bounds = (("of at least", low), ("above", above), ("at most", high), ("below", below))
+    texts = [f"{words} {int(end) if end == int(end) else end:,}" for words, end in bounds if end is not None]
+    return " " + " and ".join(texts) if texts else ""
 
 
 def _yaml(value: Any) -> str:

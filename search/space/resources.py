@@ -1,45 +1,44 @@
-"""What each trial asks for, by its point: CPU cores and a share of a GPU.
+"""Determine the CPU cores and the GPU share of each trial from its point.
 
-`resources.when` lays values over `cpu` and `gpu` where its conditions hold. A share `auto` is the smallest of a few
-that holds what the trial's networks need: few, so that workers are used again by trials that ask for the same.
+An entry of `resources.when` replaces `cpu` and `gpu` at the points that meet its condition. The share `auto` becomes
+the smallest of a few fixed shares that holds the trial's networks. With few different shares, workers can be reused.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
 from search.common.messages import format_value, suggest
-from search.space.domains import DomainError, parse_value
+from search.space.domains import MAX_CONDITION_VALUES, DomainError, check_in_domain, parse_value
 from search.space.parameters import FIELDS, Parameter, Value
 from search.space.sections import AUTO, ResourcesConfig
+from search.space.yaml_reader import Key
 
 __all__ = ["GPU_SHARES", "Demand", "ResourceRules", "double_share", "smallest_share"]
 
-GPU_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of a GPU, those of `auto`
+GPU_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # for `auto`
 BOUNDS = ("min", "max")
-MAX_CONDITION_VALUES = 50  # of a condition
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """What a trial asks for.
+    """Resources of a trial.
 
     Attributes:
-        cpu: cores.
+        cpu: CPU cores.
         gpu: share of one GPU; 0 for a trial on the CPU.
-        cpu_key, gpu_key: the keys of the space that say so.
+        cpu_key, gpu_key: keys of the space that set them.
     """
 
     cpu: float
     gpu: float | Literal["auto"]
-    cpu_key: Path = field(default=("resources", "cpu"), compare=False)
-    gpu_key: Path = field(default=("resources", "gpu"), compare=False)
+    cpu_key: Key = field(default=("resources", "cpu"), compare=False)
+    gpu_key: Key = field(default=("resources", "gpu"), compare=False)
 
     def count_fitting(self, machine: Mapping[str, float]) -> int:
-        """How many such trials a machine holds side by side, by what Ray says it has; a share lies on one GPU."""
+        """Return how many such trials fit on a machine with these Ray resources; a share cannot span two GPUs."""
         fits = _times_fitting(machine.get("CPU", 0), self.cpu)
         if not self.gpu:
             return fits
@@ -49,7 +48,7 @@ class Demand:
 
 @dataclass(frozen=True, kw_only=True)
 class _Condition:
-    """A condition of one parameter: some values of it, or all from `low` to `high`."""
+    """Condition of one parameter: a list of values, or a range from `low` to `high`."""
 
     name: str
     values: tuple[Value, ...] = ()
@@ -58,25 +57,26 @@ class _Condition:
 
     def holds(self, value: Value) -> bool:
         if self.values:
-            return any(
-                value == wanted and isinstance(value, bool) == isinstance(wanted, bool) for wanted in self.values
-            )
+            return any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in self.values)
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
 
     @property
-    def ends(self) -> tuple[Value, ...]:
+    def breakpoints(self) -> tuple[Value, ...]:
         return (*self.values, self.low, self.high)
 
 
 class ResourceRules:
-    """What a space's `resources` say of each of its points.
+    """Resources of the points of a space.
 
     Args:
-        resources: the section.
-        parameters: the space's.
+        resources: section `resources`.
+        parameters: parameters of the space.
+
+    Attributes:
+        demands: the different demands of all points.
 
     Raises:
-        DomainError: a condition names no parameter of the space, or can never hold; its key is below `when`.
+        DomainError: a condition names an unknown parameter, or no point meets it. The key of the error is below `when`.
     """
 
     def __init__(self, resources: ResourcesConfig, parameters: Sequence[Parameter]) -> None:
@@ -93,136 +93,137 @@ class ResourceRules:
             if index not in met:
                 names = " and ".join(condition.name for condition in conditions)
                 raise DomainError(
-                    f"no point of the space meets it: {names} are never like that at once; conditions hold together; "
-                    "drop one of them",
-                    index, "if",
-                )  # fmt: skip
+                    f"no point of the space meets the conditions on {names} together; remove one of them", index, "if"
+                )
 
     def at(self, point: Mapping[str, Value]) -> Demand:
-        """What the trial of a complete point asks for; a condition on a parameter that it lacks does not hold."""
+        """Return the demand of a complete point. The condition on a parameter that the point lacks is not met."""
         return self._combine(
             index
             for index, conditions in enumerate(self._entries)
             if all(condition.name in point and condition.holds(point[condition.name]) for condition in conditions)
         )
 
-    def _combine(self, entries: Any) -> Demand:
-        """The values of matching entries, by their places, over the section's own."""
-        found: dict[str, Any] = {"cpu": self._resources.cpu, "gpu": self._resources.gpu}
+    def _combine(self, entries: Iterable[int]) -> Demand:
+        """Return the demand of the section, with the values of these entries in place of its own."""
+        values: dict[str, Any] = {"cpu": self._resources.cpu, "gpu": self._resources.gpu}
         for index in sorted(entries):
             entry = self._resources.when[index]
             for name in ("cpu", "gpu"):
                 if (value := getattr(entry, name)) is not None:
-                    found |= {name: value, f"{name}_key": ("resources", "when", index, name)}
-        return Demand(**found)
+                    values |= {name: value, f"{name}_key": ("resources", "when", index, name)}
+        return Demand(**values)
 
 
 def smallest_share(needed: int, memory: int) -> float:
-    """The smallest share of a GPU with so many bytes of memory that holds what is needed, at most the whole."""
+    """Return the smallest share of a GPU that holds `needed` bytes; 1 if no share does.
+
+    Args:
+        memory: bytes of the GPU.
+    """
     return next((share for share in GPU_SHARES if share * memory >= needed), 1.0)
 
 
 def double_share(share: float) -> float:
-    """The share after one that was too small: twice as large, at most the whole GPU."""
+    """Return twice the share of a GPU, at most 1."""
     return min(1.0, 2 * share)
 
 
-def _times_fitting(have: float, want: float) -> int:
-    """How often a demand fits, in numbers as they are written: 0.1 fits ten times into 1."""
-    return int(Fraction(str(have)) / Fraction(str(want)))
+def _times_fitting(available: float, demand: float) -> int:
+    """Return how many times a demand fits, exactly for decimal numbers: 0.1 fits ten times into 1."""
+    return int(Fraction(str(available)) / Fraction(str(demand)))
 
 
 def _parse_condition(name: str, raw: object, known: Mapping[str, Parameter], index: int) -> _Condition:
     key = (index, "if", name)
     if name not in known:
-        hint = suggest(name, known) or f"; it has {', '.join(known)}"
-        what = "is not in this space" if name in FIELDS else "unknown parameter"
-        raise DomainError(f"{what}; a condition names a parameter of the space{hint}", *key)
+        problem = "is not in this space" if name in FIELDS else "unknown parameter"
+        raise DomainError(problem + (suggest(name, known) or f"; the space has {', '.join(known)}"), *key)
     parameter = known[name]
     if isinstance(raw, dict):
-        return _range(parameter, raw, key)
-    given = raw if isinstance(raw, list) else [raw]
-    if not 1 <= len(given) <= MAX_CONDITION_VALUES:
+        return _parse_range(parameter, raw, key)
+    listed = raw if isinstance(raw, list) else [raw]
+    if not 1 <= len(listed) <= MAX_CONDITION_VALUES:
         raise DomainError(
-            f"has {len(given)} values; a condition has 1 to {MAX_CONDITION_VALUES}; write {{min: ...}}, say", *key
+            f"has {len(listed)} values; a condition has 1 to {MAX_CONDITION_VALUES}; for a range, write {{min: ...}}",
+            *key,
         )
-    values = tuple(parse_value(name, value, *key) for value in given)
-    for value, written in zip(values, given, strict=True):
-        if not parameter.contains(value):
-            raise DomainError(
-                f"{format_value(written)} is not in the domain of space.{name}; the condition could never hold; "
-                "widen the domain or remove the value",
-                *key,
-            )
+    values = tuple(parse_value(name, value, *key) for value in listed)
+    for value, given in zip(values, listed, strict=True):
+        check_in_domain(parameter, value, given, *key)
     return _Condition(name=name, values=values)
 
 
-def _range(parameter: Parameter, raw: Mapping[str, object], key: Path) -> _Condition:
+def _parse_range(parameter: Parameter, raw: Mapping[str, object], key: Key) -> _Condition:
     name = parameter.name
     for bound in raw:
         if bound not in BOUNDS:
-            hint = suggest(bound, BOUNDS) or "; remove it"
-            raise DomainError(f"unknown key; a condition of a range has min and max{hint}", *key, bound)
+            fix = suggest(bound, BOUNDS) or "; remove it"
+            raise DomainError(f"unknown key; the keys of a range are min and max{fix}", *key, bound)
     if not raw:
-        raise DomainError("is empty; a condition has min, max or both; write {min: 128}, say", *key)
-    ends: dict[str, float] = {}
+        raise DomainError("is empty; a condition needs min, max or both; for example {min: 128}", *key)
+    bounds: dict[str, float] = {}
     for bound, given in raw.items():
         value = parse_value(name, given, *key, bound)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DomainError(
-                f"{format_value(given)} has no order; only numbers have min and max; write a list", *key, bound
+                f"{format_value(given)} is not a number; min and max need numbers; write a list of values", *key, bound
             )
-        ends[bound] = value
-    condition = _Condition(name=name, low=ends.get("min", -math.inf), high=ends.get("max", math.inf))
+        bounds[bound] = value
+    condition = _Condition(name=name, low=bounds.get("min", -math.inf), high=bounds.get("max", math.inf))
     if condition.low > condition.high:
-        raise DomainError(f"min {condition.low:g} is above max {condition.high:g}; min comes first; swap them", *key)
-    if not any(condition.holds(value) for value in _breakpoint_values(parameter, condition.ends)):
+        raise DomainError(f"min {condition.low:g} is above max {condition.high:g}; swap them", *key)
+    if not any(condition.holds(value) for value in _breakpoint_values(parameter, condition.breakpoints)):
         raise DomainError(
-            f"{format_value(dict(raw))} holds for no value of space.{name}; the condition could never hold; "
-            "widen the domain or move the bounds",
+            f"{format_value(dict(raw))} contains no value of space.{name}, so the condition is never met; "
+            "change the domain or the bounds",
             *key,
         )
     return condition
 
 
 def _matching_sets(entries: Sequence[Sequence[_Condition]], parameters: Sequence[Parameter]) -> list[frozenset[int]]:
-    """Every set of entries that match together at some point, without walking the points.
+    """Return every set of entries that some point meets together, without a loop over all points.
 
-    Points are told apart by two things alone: which entries may still match, and which later parameters may exist.
+    After each parameter, only two things matter: the entries that can still match, and the later parameters that can
+    still exist. So a state is a pair of these two sets.
     """
-    named = {condition.name for conditions in entries for condition in conditions}
-    while more := {name for parameter in parameters if parameter.name in named for name in parameter.when} - named:
-        named |= more
-    telling = [parameter for parameter in parameters if parameter.name in named]
-    states = {(frozenset(range(len(entries))), frozenset(named))}
-    for parameter in telling:
+    names = {condition.name for conditions in entries for condition in conditions}
+    while more := {name for parameter in parameters if parameter.name in names for name in parameter.when} - names:
+        names |= more
+    relevant = [parameter for parameter in parameters if parameter.name in names]
+    states = {(frozenset(range(len(entries))), frozenset(names))}
+    for parameter in relevant:
         name = parameter.name
         conditions = [(index, each) for index, entry in enumerate(entries) for each in entry if each.name == name]
-        later = [(other.name, other.when[name]) for other in telling if name in other.when]
-        ends = [end for _, condition in conditions for end in condition.ends]
-        ends += [value for _, values in later for value in values]
+        later = [(other.name, other.when[name]) for other in relevant if name in other.when]
+        breakpoints = [value for _, condition in conditions for value in condition.breakpoints]
+        breakpoints += [value for _, values in later for value in values]
         changes = {
             (
                 frozenset(index for index, condition in conditions if not condition.holds(value)),
                 frozenset(other for other, values in later if value not in values),
             )
-            for value in _breakpoint_values(parameter, ends)
+            for value in _breakpoint_values(parameter, breakpoints)
         }
         absent = frozenset(index for index, _ in conditions), frozenset(other for other, _ in later)
         states = {
-            (alive - failed, possible - gone)
-            for alive, possible in states
-            for failed, gone in (changes if name in possible else {absent})
+            (matching - failed, possible - impossible)
+            for matching, possible in states
+            for failed, impossible in (changes if name in possible else {absent})
         }
-    return sorted({alive for alive, _ in states}, key=sorted)
+    return sorted({matching for matching, _ in states}, key=sorted)
 
 
-def _breakpoint_values(parameter: Parameter, ends: Sequence[Value]) -> Iterator[Value]:
-    """Values of a domain between which conditions with these ends may change, and all of a choice."""
+def _breakpoint_values(parameter: Parameter, breakpoints: Sequence[Value]) -> Iterator[Value]:
+    """Yield all values of a choice; of a range, its ends and the values at and next to each breakpoint.
+
+    Between two neighbouring breakpoints, no condition with these breakpoints changes its result.
+    """
     if parameter.kind in ("constant", "choice"):
         yield from parameter.values
         return
-    numbers = [end for end in ends if isinstance(end, int | float) and math.isfinite(end)]
+    numbers = [value for value in breakpoints if isinstance(value, int | float) and math.isfinite(value)]
     plain = int if parameter.kind == "int" else float
     for number in (parameter.low, parameter.high, *numbers):
         near: Sequence[float] = (number, math.nextafter(number, -math.inf), math.nextafter(number, math.inf))

@@ -1,4 +1,4 @@
-"""The sections of a space file; those on data and folds are in `stockrnn.configuration`."""
+"""Define the sections of a space file; `stockrnn.dataset.config` defines `data` and `validation`."""
 
 import itertools
 import math
@@ -20,7 +20,7 @@ __all__ = [
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 DEFAULT_SAMPLES = 40
 AUTO: Literal["auto"] = "auto"
-MIN_SHARE = 0.01  # of a CPU core or a GPU
+MIN_SHARE = 0.01  # of a CPU core or of a GPU
 MAX_ENTRIES = 8  # of resources.when
 
 
@@ -31,60 +31,74 @@ else:
 
 
 class SearchConfig(Configuration):
-    """How points of the space are proposed and compared."""
+    """The sampler, the number of trials, the metric, and the finalists."""
 
     sampler: SamplerName = Field(
-        "tpe", description="; ".join(f"{name}: {sampler.means}" for name, sampler in SAMPLERS.items())
+        "tpe",
+        description="method that proposes the points. "
+        + "; ".join(f"{name}: {each.description}" for name, each in SAMPLERS.items()),
     )
     num_samples: int | None = Field(
         None,
         ge=1,
         le=MAX_TRIALS,
-        description="trials in all, those of initial included; "
-        f"null: {DEFAULT_SAMPLES}, or a smaller space's size, or the whole grid",
+        description="number of trials, including those of initial; "
+        f"null: {DEFAULT_SAMPLES}, or all points of a smaller space or of a grid",
     )
     metric: Literal["val_theils_u", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy"] = Field(
-        "val_theils_u", description="what trials are compared by, and what decides their best epoch"
+        "val_theils_u", description="score that ranks the trials and selects the best epoch of each"
     )
-    mode: Literal["min", "max"] | None = Field(None, description="which way is better; null: the metric's own")
+    mode: Literal["min", "max"] | None = Field(
+        None, description="whether lower (min) or higher (max) scores are better; null: as the metric requires"
+    )
     finalists: int = Field(
         3,
         ge=0,
         le=100,
-        description="best trials that are trained afresh and scored on the test block; 0: none",
+        description="number of best trials that are retrained and scored on the test set; 0: none",
     )
     max_failures: int = Field(
-        2, ge=0, le=100, description="times that a trial goes on, from its checkpoint, after its worker died"
+        2, ge=0, le=100, description="how often a trial continues from its checkpoint after its worker died"
     )
     stall_timeout: float | None = Field(
         600,
         ge=1,
         le=8_640_000,
-        description="seconds without a report after which a trial's worker is killed and the trial goes on with "
-        "another, as after a death that max_failures counts; at least 20 times what its epoch is predicted to take; "
+        description="seconds without a report after which a trial's worker is killed; the trial continues on another "
+        "worker, which counts for max_failures. A trial has at least 20 times its predicted time per epoch. "
         "null: never",
     )
-    finalist_seeds: int = Field(5, ge=1, le=100, description="networks that each finalist averages")
-    initial: list[dict[str, Any]] = Field(default_factory=list, description="points tried first, one trial each")
+    finalist_seeds: int = Field(
+        5, ge=1, le=100, description="networks per finalist, each with its own seed; their forecasts are averaged"
+    )
+    initial: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="points of the first trials; a sampler chooses the parameters that a point leaves out",
+    )
 
 
 class SchedulerConfig(Configuration):
-    """ASHA: at the rungs grace_period x reduction_factor^k, all but the best 1/reduction_factor stop."""
+    """Early stopping by ASHA: at each rung, only the best 1/reduction_factor of the trials continue."""
 
-    max_epochs: int = Field(30, ge=1, le=100_000, description="epochs of a trial that is never stopped")
+    max_epochs: int = Field(30, ge=1, le=100_000, description="maximum number of epochs of a trial")
     grace_period: int = Field(
-        3, ge=1, description="epochs before a trial may be stopped: the first rung; max_epochs stops none"
+        3,
+        ge=1,
+        description="epoch of the first rung; ASHA stops no trial before it. As large as max_epochs: stops no trial",
     )
     reduction_factor: float = Field(
-        3, ge=1.1, le=100, description="of how many trials one survives a rung; each rung is so many times as late"
+        3,
+        ge=1.1,
+        le=100,
+        description="at a rung, 1 of this many trials continues; each next rung is this many times as late",
     )
     patience: int | None = Field(
-        8, ge=1, description="epochs without a better score after which a trial is complete; null: never"
+        8, ge=1, description="epochs without a better score after which a trial is complete; null: no limit"
     )
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs after which trials may be stopped."""
+        """Epochs after which ASHA may stop trials."""
         epochs = itertools.takewhile(
             lambda epoch: epoch < self.max_epochs,
             (math.ceil(self.grace_period * self.reduction_factor**power) for power in itertools.count()),
@@ -93,25 +107,28 @@ class SchedulerConfig(Configuration):
 
 
 class LockstepConfig(Configuration):
-    """How a trial's members are computed; what they learn is the same but for rounding."""
+    """How the networks of a trial are computed; the choice affects speed, and results only by rounding."""
 
     lockstep: Literal["auto", "batched", "looped"] = Field(
         "auto",
-        description="how members are computed: batched, all as one product; looped, one after the other by PyTorch's "
-        "own layers; auto, by a rule on the shape",
+        description="batched: all networks of a trial in one matrix product; looped: one after another, with PyTorch's "
+        "layers; auto: depends on the shape of the networks",
     )
 
 
 def parse_gpu(value: object) -> object:
-    """A share of one GPU, 0 for none, or `auto`; else ValueError."""
-    rule = f"a share is {AUTO}, 0 or a number from {MIN_SHARE} to 1, part of one GPU"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        if value != AUTO:
-            raise ValueError(f"{format_value(value)} is no share of a GPU; {rule}; write gpu: 0.25, say")
-    elif not (value == 0 or MIN_SHARE <= value <= 1):
-        more = "a trial trains on one GPU" if value > 1 else "less holds nothing"
-        raise ValueError(f"{value:g} is no share of a GPU; {rule}: {more}; write gpu: 0.25, say")
-    return value
+    """Return a share of a GPU unchanged; raise ValueError if it is not `auto`, 0 or from MIN_SHARE to 1."""
+    reason = ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if value == 0 or MIN_SHARE <= value <= 1:
+            return value
+        reason = "; a trial uses at most one GPU" if value > 1 else ""
+    elif value == AUTO:
+        return value
+    raise ValueError(
+        f"{format_value(value)} is not a share of a GPU{reason}; "
+        f"write {AUTO}, 0, or a number from {MIN_SHARE} to 1, such as 0.25"
+    )
 
 
 Cpu = Annotated[float, Field(ge=MIN_SHARE, le=1024)]
@@ -122,67 +139,72 @@ Gpu = Annotated[
 
 
 class WhenConfig(Configuration):
-    """What the trials are given that meet a condition."""
+    """Resources of the trials that meet a condition."""
 
     if_: dict[str, Any] = Field(
         alias="if",
-        description="parameters of the space, and for each a value, a list of values, or {min: ..., max: ...}; "
-        "all must hold",
+        description="condition; for each parameter a value, a list of values, or {min: ..., max: ...}; a trial must "
+        "meet all",
     )
-    cpu: Cpu | None = Field(None, description="CPU cores of such trials; null: as without this entry")
-    gpu: Gpu | None = Field(None, description="share of a GPU of such trials; null: as without this entry")
+    cpu: Cpu | None = Field(None, description="CPU cores of these trials; null: this entry does not change them")
+    gpu: Gpu | None = Field(None, description="GPU share of these trials; null: this entry does not change it")
 
     @model_validator(mode="after")
-    def _says_something(self) -> "WhenConfig":
+    def _check_entry(self) -> "WhenConfig":
         if not self.if_:
-            raise ValueError("if: holds no condition; a condition names a parameter; add hidden_size: {min: 128}, say")
+            raise ValueError("if: has no condition; add one, for example hidden_size: {min: 128}")
         if self.cpu is None and self.gpu is None:
-            raise ValueError("gives neither cpu nor gpu; an entry gives one of them at least; add gpu: 0.5, say")
+            raise ValueError("has neither cpu nor gpu; an entry needs at least one of them; for example gpu: 0.5")
         return self
 
 
 class ResourcesConfig(Configuration):
-    """What each trial is given."""
+    """CPU cores and GPU share of each trial."""
 
-    cpu: Cpu = Field(1, description="CPU cores, and threads of PyTorch")
+    cpu: Cpu = Field(1, description="CPU cores of a trial; PyTorch uses as many threads")
     gpu: Gpu = Field(
         0.0,
-        description="share of one GPU, 0.01 to 1, of whose memory a trial takes no more; 0: trains on the CPU; "
-        "auto: as much as the trial's networks need, and the CPU where there is no GPU",
+        description="share of one GPU, 0.01 to 1, which also limits the trial's GPU memory; 0: train on the CPU; "
+        "auto: as much as the trial's networks need, or the CPU if there is no GPU",
     )
     when: list[WhenConfig] = Field(
         default_factory=list,
         max_length=MAX_ENTRIES,
-        description="other demands of some trials, as in {if: {hidden_size: {min: 128}}, gpu: 0.5}; each entry that "
-        "matches lays its values over those before",
+        description="other resources for some trials, as in {if: {hidden_size: {min: 128}}, gpu: 0.5}; a later entry "
+        "that matches replaces the values of an earlier one",
     )
 
     @field_serializer("when")
-    def _as_written(self, entries: list[WhenConfig]) -> list[dict[str, Any]]:
+    def _dump_when(self, entries: list[WhenConfig]) -> list[dict[str, Any]]:
         return [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in entries]
 
 
 class TrackingConfig(Configuration):
-    """Other programs that are told of every trial; each but TensorBoard needs the extra of its name."""
+    """Trackers that receive every trial; MLflow and Weights & Biases need the extra of their name."""
 
     mlflow: str | None = Field(
         None,
         repr=False,
-        description="where MLflow keeps its runs: http://host:port, file:FOLDER or sqlite:///FILE; null: not told",
+        description="address of MLflow's runs: http://host:port, file:FOLDER or sqlite:///FILE; null: no MLflow",
     )
-    tensorboard: bool = Field(False, description="event files for TensorBoard in the study's folder, tensorboard/")
-    wandb: bool = Field(False, description="Weights & Biases, offline: runs in the study's folder, wandb/")
+    tensorboard: bool = Field(
+        False, description="whether to write TensorBoard event files to tensorboard/ in the study's folder"
+    )
+    wandb: bool = Field(
+        False, description="whether to write offline runs of Weights & Biases to wandb/ in the study's folder"
+    )
 
     @field_validator("mlflow")
     @classmethod
-    def _address(cls, address: str | None) -> str | None:
+    def _check_address(cls, address: str | None) -> str | None:
         return None if address is None else check_mlflow_address(address)
 
     @field_serializer("mlflow")
-    def _safe(self, address: str | None) -> str | None:
+    def _dump_address(self, address: str | None) -> str | None:
         return None if address is None else strip_credentials(address)
 
-    def __getstate__(self) -> dict[Any, Any]:  # no password travels to the workers, or into Ray's files
+    def __getstate__(self) -> dict[Any, Any]:
+        # A password must not reach the workers and Ray's files.
         return super().__getstate__() | {"__dict__": self.model_dump()}
 
 

@@ -1,4 +1,4 @@
-"""A space: what a space file says, and what a study asks of it."""
+"""Load a space file as a `Space`: the configuration of a study, with its parameters and folds."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,67 +26,68 @@ MAX_NAME_LENGTH = 100  # characters
 
 @dataclass(frozen=True, kw_only=True)
 class Space(Contents):
-    """A validated space file; two are equal that say the same, whatever files they came from."""
+    """A validated space file. Spaces with the same contents are equal, even if they come from different files."""
 
     document: SpaceDocument = field(compare=False, repr=False)
 
     @property
     def varying(self) -> tuple[Parameter, ...]:
-        """The parameters that a sampler chooses."""
+        """Parameters whose values the sampler chooses."""
         return tuple(parameter for parameter in self.parameters if parameter.varies)
 
     @property
     def num_samples(self) -> int:
-        """Trials in all."""
+        """Number of trials."""
         assert self.search.num_samples is not None
         return self.search.num_samples
 
     @property
     def mode(self) -> str:
-        """`min` or `max`: which way the metric is better."""
+        """`min` if lower scores are better, otherwise `max`."""
         return METRICS[self.search.metric]
 
     @property
     def initial(self) -> tuple[dict[str, Value], ...]:
-        """The points tried first: their values of the parameters that vary."""
+        """Points of the first trials, with the values of their varying parameters."""
         return tuple(self.search.initial)
 
     @property
     def resource_rules(self) -> ResourceRules:
-        """What its trials ask for, by their points."""
+        """Resources of the trials, by point."""
         return ResourceRules(self.resources, self.parameters)
 
     @property
     def execution_mode(self) -> Literal["batched", "looped"] | None:
-        """How members are computed, or None where the shape decides."""
+        """How the networks of a trial are computed; None if their shape decides."""
         return None if self.training.lockstep == "auto" else self.training.lockstep
 
     def studies(self) -> list["Space"]:
-        """This space, or where it names several tickers the same space for each of them."""
+        """Return this space; if it has several tickers, a copy for each of them."""
         if not self.data.tickers:
             return [self]
         names: list[str] = []
         for ticker in self.data.tickers:
-            own = f"{self.name}-{re.sub('[^A-Za-z0-9]+', '-', ticker).strip('-') or 'ticker'}"[:MAX_NAME_LENGTH]
-            names.append(own if own not in names else f"{own}-{len(names) + 1}")
+            name = f"{self.name}-{re.sub('[^A-Za-z0-9]+', '-', ticker).strip('-') or 'ticker'}"[:MAX_NAME_LENGTH]
+            names.append(name if name not in names else f"{name}-{len(names) + 1}")
         return [
             replace(self, name=name, data=self.data.model_copy(update={"ticker": ticker, "tickers": ()}))
             for name, ticker in zip(names, self.data.tickers, strict=True)
         ]
 
     def adapted_to(self, prices: Prices) -> "Space":
-        """This space; where it names no features, and the prices have no volume to speak of, without the volume."""
-        named = any(parameter.name == "features" for parameter in self.parameters)
-        if named or "features" in (self.document.data.get("data") or {}) or unusable_volume_reason(prices) is None:
+        """Return this space; without the default feature volume if the prices have no usable volume."""
+        is_parameter = any(parameter.name == "features" for parameter in self.parameters)
+        is_given = is_parameter or "features" in (self.document.data.get("data") or {})
+        if is_given or unusable_volume_reason(prices) is None:
             return self
         return replace(self, data=self.data.model_copy(update={"features": FEATURE_SETS["ohlc"]}))
 
     def error(self, key: Key, text: str) -> SpaceError:
-        """The error that a key of this space is wrong, for what only prices or the machine can tell."""
-        return SpaceError([self.document.problem(key, text)])
+        """Return the error of a key that can be checked only with the prices or the machine."""
+        return SpaceError([self.document.format_problem(key, text)])
 
     def point(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """A sampler's values, with the constants that apply beside them, in the space's order."""
+        """Return the values of a sampler and the constants that exist at this point, in the order of the space."""
         complete: dict[str, Value] = {}
         for parameter in self.parameters:
             if parameter.name in values:
@@ -96,7 +97,7 @@ class Space(Contents):
         return complete
 
     def configurations(self, point: Mapping[str, Value]) -> tuple[WindowConfig, NetworkConfig, TrainingConfig]:
-        """The configurations of one trial; what the point leaves out keeps its default.
+        """Return the configurations of one trial; parameters that the point lacks have their defaults.
 
         The other series of `data.also` are inputs of every trial.
         """
@@ -113,43 +114,43 @@ class Space(Contents):
 
     @property
     def max_sequence_length(self) -> int:
-        """The longest window that any trial may ask for, in sessions."""
+        """Sessions of the longest window of any trial."""
         default = WindowConfig.model_validate({}).sequence_length
         for parameter in self.parameters:
             if parameter.name == "sequence_length":
-                longest: Any = max(parameter.values or (parameter.high,))  # type: ignore[type-var]
-                return max(longest, default) if parameter.when else int(longest)
+                longest = max(int(value or 0) for value in parameter.values or (parameter.high,))
+                return max(longest, default) if parameter.when else longest
         return default
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Every feature that any trial may see, each once."""
-        chosen: list[Any] = [self.data.features]
+        """Features of all trials, each once."""
+        sets: list[Any] = [self.data.features]
         for parameter in self.parameters:
             if parameter.name == "features":
-                chosen = [*(chosen if parameter.when else []), *map(parse_features, parameter.values)]
-        return tuple(dict.fromkeys(name for features in chosen for name in features))
+                sets = [*(sets if parameter.when else []), *(parse_features(value) for value in parameter.values)]
+        return tuple(dict.fromkeys(name for features in sets for name in features))
 
     @property
     def max_warm_up(self) -> int:
-        """Sessions at the start of a series for which not every input of every trial is defined."""
-        return warm_up(self._deepest)
+        """Sessions at the start of a series without a value of some input of some trial."""
+        return warm_up(self._longest_warm_up_input)
 
     @property
-    def _deepest(self) -> str:
-        """The input that looks back the furthest."""
+    def _longest_warm_up_input(self) -> str:
+        """The input that needs the most earlier sessions."""
         return max((*self.features, *(other.name for other in self.data.also)), key=warm_up)
 
     def split(self, prices: Prices) -> WalkForward:
-        """The folds and test block of a series.
+        """Return the folds and the test block of a series.
 
         Raises:
             SpaceError: the series lacks a column of a feature or a usable volume, or is too short for the folds, the
-                longest window or the feature that looks back the furthest.
+                longest window or the warm-up of a feature.
         """
         self._check_columns(prices)
         try:
-            self._cut(prices, max_sequence_length=1)
+            self._walk_forward(prices, max_sequence_length=1)
         except FoldError as error:
             if error.needed <= len(prices):
                 raise self.error(("validation", "train_size"), f"{error}; write {error.needed} or more") from None
@@ -160,48 +161,46 @@ class Space(Contents):
             }
             raise self.error(
                 max(blocks, key=lambda key: blocks[key]),
-                f"{prices.source}: {error}; use a longer series, or smaller folds, fold_size or test_size",
+                f"{prices.source}: {error}; use a longer series, or a smaller train_size, fold_size or test_size, or "
+                "fewer folds",
             ) from None
         try:
-            self._cut(prices, max_sequence_length=self.max_sequence_length)
+            self._walk_forward(prices, max_sequence_length=self.max_sequence_length)
         except FoldError as error:
             raise self.error(
                 ("space", "sequence_length"),
-                f"{self.max_sequence_length} does not fit into the first fold's training part; {error}; "
-                f"shorten it or give the folds fewer sessions",
+                f"{self.max_sequence_length} does not fit into the training part of the first fold; {error}; "
+                "use a smaller sequence_length, or fewer sessions for the folds and the test set",
             ) from None
         try:
-            return self._cut(prices, max_sequence_length=self.max_sequence_length, warm_up=self.max_warm_up)
+            return self._walk_forward(prices, max_sequence_length=self.max_sequence_length, warm_up=self.max_warm_up)
         except FoldError as error:
             raise self.error(
                 self._features_key,
-                f"{self._deepest} is not defined on the first {self.max_warm_up} sessions, and no window fits "
-                f"between them and the first fold's validation; {error}; choose features that look back less, or a "
-                f"longer series",
+                f"{self._longest_warm_up_input} has no value on the first {self.max_warm_up} sessions, which leaves "
+                f"no window for the training part of the first fold; {error}; use features that need fewer earlier "
+                "sessions, or a longer series",
             ) from None
 
     def _check_columns(self, prices: Prices) -> None:
-        instead = "; choose features without it, such as the sets ohlc, returns and technical"
+        fix = "use features that do not need it, such as the sets ohlc, returns and technical"
         for feature, columns in missing_columns(prices, self.features).items():
             raise self.error(
                 self._features_key,
-                f"{feature} needs a column {columns[0]}, which {prices.source} lacks; the series has "
-                f"{', '.join(prices.columns)}{instead}",
+                f"{feature} needs the column {columns[0]}, but {prices.source} has only {', '.join(prices.columns)}; "
+                f"{fix}",
             )
         unusable = unusable_volume_reason(prices)
         for feature in self.features:
             if unusable and "volume" in columns_needed(feature):
-                raise self.error(
-                    self._features_key,
-                    f"{feature} needs a volume; {prices.source}: {unusable}{instead}",
-                )
+                raise self.error(self._features_key, f"{feature} needs a volume; {prices.source}: {unusable}; {fix}")
 
     @property
     def _features_key(self) -> Key:
-        varied = any(parameter.name == "features" for parameter in self.parameters)
-        return ("space", "features") if varied else ("data", "features")
+        is_parameter = any(parameter.name == "features" for parameter in self.parameters)
+        return ("space", "features") if is_parameter else ("data", "features")
 
-    def _cut(self, prices: Prices, *, max_sequence_length: int, warm_up: int = 0) -> WalkForward:
+    def _walk_forward(self, prices: Prices, *, max_sequence_length: int, warm_up: int = 0) -> WalkForward:
         validation, data = self.validation, self.data
         return walk_forward(
             len(prices), folds=validation.folds, fold_size=validation.fold_size, test_size=data.test_size,
@@ -210,7 +209,7 @@ class Space(Contents):
         )  # fmt: skip
 
     def as_yaml(self) -> str:
-        """The space with every default filled in, as YAML that `load_space` reads to an equal space."""
+        """Return the space with all defaults as YAML; `load_space` reads it into an equal space."""
         return yaml_text(
             {
                 "name": self.name,
@@ -228,16 +227,16 @@ class Space(Contents):
 
 
 def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = ()) -> Space:
-    """Read and check a space file.
+    """Return the space of a space file.
 
     Args:
-        path: the YAML file, or the name of a shipped one where there is no such file.
-        overrides: (dotted key, YAML text, the option as the user typed it), laid over the file in order.
+        path: the YAML file; if it does not exist, the name of a built-in space.
+        overrides: (dotted key, YAML text, the option as the user typed it), applied to the file in this order.
 
     Raises:
-        SpaceError: with a line for every mistake found.
+        SpaceError: with one line per error.
     """
     document = SpaceDocument(find_space_file(path))
     for name, text, option in overrides:
-        document.set(name, text, option)
+        document.override(name, text, option)
     return Space(**vars(parse_document(document)), document=document)

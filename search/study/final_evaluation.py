@@ -15,11 +15,11 @@ from search.study.executor import TrialExecutor
 from search.study.finalists import Finalist, RefittedFinalist, choose_finalists, recorded_finalists
 from search.study.multiple_testing import selection_tests
 from search.study.test_block import TestBlockResult, score_test_block
-from search.study.trial_log import LeaderboardFile
+from search.study.trial_recorder import LeaderboardFile
 
 __all__ = ["FinalEvaluation"]
 
-TESTS_RUNNING = "the tests for luck"
+TESTS_RUNNING = "the significance tests"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class FinalEvaluation:
         result = self._score(refitted, validation) if refitted else None
         if context.stop.requested and result is None:
             return {}
-        context.progress.wait_for(TESTS_RUNNING)
+        context.progress.show_waiting(TESTS_RUNNING)
         proof = selection_tests(
             validation, result, [one.finalist.trial_id for one in refitted], context.prices, context.splits,
             context.space.data.horizon,
@@ -95,7 +95,7 @@ class FinalEvaluation:
             The entry of the manifest about the tests.
         """
         context = self.context
-        context.progress.wait_for(TESTS_RUNNING)
+        context.progress.show_waiting(TESTS_RUNNING)
         repeated = selection_tests(
             self._validation_forecasts(), None, [], context.prices, context.splits, context.space.data.horizon
         )
@@ -114,7 +114,7 @@ class FinalEvaluation:
     ) -> tuple[list[RefittedFinalist], dict[str, str]]:
         if not finalists:
             return [], {}
-        self.context.progress.wait_for(f"{len(finalists)} finalists to be retrained for the test set")
+        self.context.progress.show_waiting(f"{len(finalists)} finalists to be retrained")
         assert self.executor
         return self.executor.refit_finalists(finalists, validation)
 

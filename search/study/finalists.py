@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.common.errors import DamagedError
 from search.common.messages import format_value
-from search.results.event_log import DamagedError, TrialEnd
+from search.results.event_log import TrialEnd
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import Fold, WalkForward
 from stockrnn.evaluation.conformal import conformal_intervals

@@ -120,7 +120,7 @@ def refit_finalists(
     done: list[RefittedFinalist] = []
     failed: dict[str, str] = {}
     while tasks:
-        context.progress.look()
+        context.progress.refresh()
         if context.stop.requested:
             for task in tasks:
                 ray.kill(task.worker)
@@ -140,7 +140,7 @@ def refit_finalists(
                 wait_if_ray_died()
                 reason = task.loss_reason(error)
                 if task.restart(context.space.search.max_failures):
-                    context.progress.say(f"finalist {name}: {reason}; it is trained again")
+                    context.progress.print_note(f"finalist {name}: {reason}; it is trained again")
                     continue
                 times = f" ({task.failures} times)" if task.failures > 1 else ""
                 failed[name] = reason + times

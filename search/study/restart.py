@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from search.cluster.ray_folder import end_processes
-from search.terminal.tty import leave
+from search.terminal.tty import exit_process
 
 __all__ = ["RestartState", "Restarter", "read_restart_state"]
 
@@ -74,10 +74,12 @@ class Restarter:
         begun = (self.folder / "manifest.json").exists()
         fix = f"all ended trials are saved; continue with --resume {place}" if begun else "no trial has started; retry"
         if self.address not in (None, "local"):
-            leave(f"--address {self.address}: the cluster died ({reason}); {fix}, when the cluster is up", FAILED)
+            exit_process(
+                f"--address {self.address}: the cluster died ({reason}); {fix}, when the cluster is up", FAILED
+            )
         end_processes(ray_folder)
         if self.state.times == MAX_RESTARTS:
-            leave(f"{place}: Ray died ({reason}) after {MAX_RESTARTS} restarts; {fix}", FAILED)
+            exit_process(f"{place}: Ray died ({reason}) after {MAX_RESTARTS} restarts; {fix}", FAILED)
         if not self.quiet:
             with suppress(OSError):
                 os.write(2, f"Ray died ({reason}); it is restarted and the study continues\n".encode())

@@ -16,7 +16,7 @@ from search.common.disk import (
     disk_error_remedy,
     lost_lock_reason,
 )
-from search.report.writer import write_report
+from search.report.writer import write_final_report
 from search.results.event_log import TRIAL_ID, Record, TrialEnd, now
 from search.results.lock import locked
 from search.results.manifest import (
@@ -31,7 +31,7 @@ from search.results.manifest import (
 from search.results.predictions import Predictions
 from search.results.ranking import Row
 from search.results.remote_sync import Mirror
-from search.results.resume import Begun, read_begun
+from search.results.resume import ResumeState, read_resume_state
 from search.results.verdict import verdict
 from search.space.space import Space
 from search.study.context import StudyContext
@@ -39,7 +39,7 @@ from search.study.executor import ExecutorFactory, TrialExecutor
 from search.study.final_evaluation import FinalEvaluation
 from search.study.finalists import Finalist, choose_finalists, recorded_finalists
 from search.study.ray_executor import ray_executor
-from search.study.trial_log import LeaderboardFile, TrialLog
+from search.study.trial_recorder import LeaderboardFile, TrialRecorder
 from search.terminal.progress import Progress
 from search.tracking.dispatcher import Tracking
 from search.tune.asha import FiniteASHA
@@ -122,21 +122,21 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         spare = SpareHandles(SPARE_HANDLES)
         stack.callback(spare.release)
         nohup = stack.enter_context(ignore_hangups())
-        before = Begun(manifest={}, events=(), notes=())
+        before = ResumeState()
         if options.resume:
             with _disk_errors(options.folder):
                 stack.enter_context(locked(options.folder))
-                before = read_begun(options.folder)
-        record = Record(options.folder / "trials.jsonl", before.events)
+                before = read_resume_state(options.folder)
+        record = Record(options.folder / "trials.jsonl", before.log)
         progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
-        stop = Stop(options.time_budget, progress.ending)
+        stop = Stop(options.time_budget, progress.show_stopping)
         stack.enter_context(progress)
         context = StudyContext(
             space=space, prices=prices, splits=splits, folder=options.folder, mirror=mirror, record=record,
             progress=progress, stop=stop,
         )  # fmt: skip
         for note in before.notes:
-            progress.say(note)
+            progress.print_note(note)
         work = _Work(space=space, before=before, reopen_test=options.reopen_test)
         executor = stack.enter_context(options.executor(context)) if work.needs_executor else None
         # Ray installs signal handlers that abort the process: ours must replace them.
@@ -148,7 +148,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
                 stack.enter_context(make_folder(options.folder, space, prices, manifest))
             study = _Study(context, work, manifest, baselines, executor, spare)
         if mirror:
-            mirror.begin(progress.say, stop.request_stop)
+            mirror.begin(progress.print_note, stop.request_stop)
 
         def end() -> str:
             seconds = time.monotonic() - start + (before.manifest.get("seconds") or 0)
@@ -176,7 +176,7 @@ class _Work:
     """What is left to do in a study, new or resumed."""
 
     space: Space
-    before: Begun
+    before: ResumeState
     reopen_test: bool
 
     @property
@@ -249,7 +249,7 @@ class _Study:
             executor.concurrency_limit if executor else None,
         )  # fmt: skip
         for note in self._searcher.notes:
-            context.progress.say(note)
+            context.progress.print_note(note)
 
     def run(self) -> None:
         """Run the trials and the final evaluation, as far as they are left."""
@@ -308,7 +308,7 @@ class _Study:
             self._predictions.flush()
             self.leaderboard.write()
             write_manifest(context.folder, manifest)
-            write_report(context.folder)
+            write_final_report(context.folder)
             self._tracking.finish(manifest)
         return text
 
@@ -316,13 +316,13 @@ class _Study:
         """Run the trials; afterwards every trial has ended or is logged as interrupted."""
         context, executor = self._context, self._executor
         assert executor
-        log = TrialLog(
+        recorder = TrialRecorder(
             context, self.leaderboard, self._predictions, self._tracking, self._searcher, self._delete_checkpoints
         )
         workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
-        context.progress.wait_for(f"{workers} to start")
-        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.events), log)
-        log.interrupt()
+        context.progress.show_waiting(f"{workers} to start")
+        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder)
+        recorder.interrupt()
         self._searcher.close()
 
     def _write_openings(self, openings: Openings) -> bool:
@@ -341,7 +341,7 @@ class _Study:
         if self._context.mirror:
             self._context.mirror.forget(trial_id)
         elif error := delete_checkpoints(self._checkpoints / trial_id):
-            self._context.progress.say(error)
+            self._context.progress.print_note(error)
 
     def _missing(self) -> str | None:
         """Return in the system's words why the study's folder is no longer where it was; None if it is."""

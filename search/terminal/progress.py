@@ -63,7 +63,7 @@ class Progress:
         if not self._quiet and self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-            self.look(force=True)
+            self.refresh(force=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,13 +74,13 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def ending(self) -> None:
+    def show_stopping(self) -> None:
         """Show that the study is stopping."""
         self._waiting_for = "the running trials to stop"
         self._stopping = True
         if not self._quiet and self._live is None:
             self._console.print(f"{STOPPING}; finished trials are saved", soft_wrap=True)
-        self.look(force=self._live is not None)
+        self.refresh(force=self._live is not None)
 
     @contextmanager
     def show_stalls(self, watch: StallWatch) -> Iterator[None]:
@@ -91,12 +91,12 @@ class Progress:
         finally:
             self._stalls = None
 
-    def wait_for(self, what: str) -> None:
+    def show_waiting(self, what: str) -> None:
         """Show what the study waits for now."""
         self._waiting_for = what
-        self.look(force=True)
+        self.refresh(force=True)
 
-    def look(self, *, force: bool = False) -> None:
+    def refresh(self, *, force: bool = False) -> None:
         """Update the view if enough time has passed, or at once with `force`."""
         if self._first_trial is None and self._record.running:
             self._first_trial = time.monotonic()
@@ -112,12 +112,12 @@ class Progress:
             waiting = [] if self._record.running else [f"waiting for {self._waiting_for}"]
             self._console.print("; ".join([self._trials(), *waiting, *self._silent(), self._time()]), soft_wrap=True)
 
-    def say(self, text: str) -> None:
+    def print_note(self, text: str) -> None:
         """Print a line that stays, for example about a fault that the study survived."""
         if not self._quiet:
             self._console.print(one_line(text), soft_wrap=True, markup=False)
 
-    def ended(self, end: TrialEnd) -> None:
+    def print_result(self, end: TrialEnd) -> None:
         """Print the result of a trial, unless there is a live view."""
         if self._quiet or self._live is not None:
             return

@@ -5,10 +5,10 @@ import time
 from contextlib import suppress
 from typing import NoReturn, TextIO
 
-__all__ = ["AT_ONCE", "INTERRUPTED", "FailSafeStream", "Terminal", "leave", "leave_at_once"]
+__all__ = ["ABORT_MESSAGE", "INTERRUPTED", "FailSafeStream", "Terminal", "abort", "exit_process"]
 
 INTERRUPTED = 130  # exit code of a process that SIGINT ended
-AT_ONCE = "stopped immediately; if the study had started, its folder has the finished trials"
+ABORT_MESSAGE = "stopped immediately; if the study had started, its folder has the finished trials"
 SHOW_CURSOR = "\x1b[?25h"  # the live view hides the cursor
 CLOSING_TIME = 0.3  # seconds after a SIGHUP for which a closing terminal can still be open
 
@@ -48,7 +48,7 @@ class Terminal:
         self._was_open = _is_open()
         self._outputs = [number for number in (1, 2) if os.isatty(number)]
 
-    def lost(self) -> bool:
+    def has_closed(self) -> bool:
         """Return whether the terminal has closed; if so, redirect its outputs to the null device."""
         if self._was_open and _is_open():
             time.sleep(CLOSING_TIME)
@@ -61,12 +61,12 @@ class Terminal:
         return True
 
 
-def leave_at_once() -> NoReturn:
+def abort() -> NoReturn:
     """End this process immediately after a second interrupt."""
-    leave(AT_ONCE, INTERRUPTED)
+    exit_process(ABORT_MESSAGE, INTERRUPTED)
 
 
-def leave(line: str, code: int) -> NoReturn:
+def exit_process(line: str, code: int) -> NoReturn:
     """Print a line and end this process immediately with an exit code.
 
     An exception could not do this: Python ignores exceptions in a destructor. The files of a study are valid at any

@@ -57,7 +57,7 @@ def check_installed(space: Space) -> None:
         SpaceError: one line per missing package.
     """
     problems = [
-        space.document.problem(
+        space.document.format_problem(
             ("tracking", name),
             f"the package {PACKAGES[name]} is not installed; a tracker needs its package; pip install -e '.[{name}]'",
         )
@@ -97,7 +97,7 @@ class Tracking:
 
         Args:
             trial_id: the id of the trial.
-            report: a report of the trial, see `search.tune.trainable`.
+            report: a report of the trial, see `search.tune.trial`.
         """
         if self._workers and "epoch" in report:
             values = {**report["scores"], "loss": report["loss"], "score": report["score"]}

@@ -1,31 +1,34 @@
-"""ASHA over our epochs: a score that is not finite never enters a rung and stops its trial.
+"""ASHA over epochs that stops trials whose score is not finite, and rebuilds its rungs when a study resumes.
 
-Tune never saves its rungs. Ours are rebuilt from the record: a trial is known to its rung by the id it keeps for ever,
-not by the one that Tune gives it anew each time.
+Tune does not save the rungs, and gives a trial a new id at each start. So the rungs are rebuilt from the event log, and
+a trial is known by the id that the study gave it.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from search.results.event_log import TrialLog
 from search.space.space import Space
 
 __all__ = ["FiniteASHA"]
 
 
 class FiniteASHA(AsyncHyperBandScheduler):
-    """Tune's asynchronous successive halving, which by itself never stops NaN and is spoilt by infinities.
+    """Tune's asynchronous successive halving, without NaN and infinity in its rungs.
+
+    Tune's own never stops a trial with NaN, and its cutoffs are wrong after an infinite score.
 
     Args:
         space: metric, rungs and reduction factor.
-        events: the record's, of a study that is resumed: its rungs are as they were. The last epoch of a trial that
-            has not ended counts as not reported, since what was decided on it is not known.
+        log: the trials of a resumed study; its rungs are restored. The last epoch of a trial that has not ended is
+            ignored, because the log does not show what ASHA decided after it.
     """
 
-    def __init__(self, space: Space, events: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, space: Space, log: TrialLog | None = None) -> None:
         super().__init__(
             time_attr="epoch",
             metric="score",
@@ -35,52 +38,52 @@ class FiniteASHA(AsyncHyperBandScheduler):
             reduction_factor=space.scheduler.reduction_factor,
             brackets=1,
         )
-        for epoch in _decided(list(events)):
-            if _finite(epoch) and epoch["epoch"] < space.scheduler.max_epochs:
-                known: Any = _Known(epoch["trial_id"])
-                self._brackets[0].on_result(known, epoch["epoch"], self._metric_op * epoch["score"])
+        sign = 1 if space.mode == "max" else -1
+        for trial_id, epoch, score in _select_decided(log or TrialLog()):
+            if math.isfinite(score) and epoch < space.scheduler.max_epochs:
+                trial: Any = _TrialId(trial_id)
+                self._brackets[0].on_result(trial, epoch, sign * score)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial begins, or begins again."""
-        super().on_trial_add(tune_controller, _known(trial))
+        """Register a trial that starts, or starts again."""
+        super().on_trial_add(tune_controller, _study_id(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """CONTINUE or STOP after an epoch."""
-        if not _finite(result):
+        """Return CONTINUE or STOP after an epoch."""
+        if not _is_finite(result):
             return str(TrialScheduler.STOP)
-        return str(super().on_trial_result(tune_controller, _known(trial), result))
+        return str(super().on_trial_result(tune_controller, _study_id(trial), result))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Enter the last result into its rung, if it is a number."""
-        if _finite(result):
-            super().on_trial_complete(tune_controller, _known(trial), result)
+        """Add the last result to its rung if it is finite."""
+        if _is_finite(result):
+            super().on_trial_complete(tune_controller, _study_id(trial), result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """A trial goes before it began."""
-        super().on_trial_remove(tune_controller, _known(trial))
+        """Forget a trial that ended before it started."""
+        super().on_trial_remove(tune_controller, _study_id(trial))
 
 
 @dataclass(frozen=True)
-class _Known:
+class _TrialId:
+    """In place of Tune's trial: ASHA only uses its id."""
+
     trial_id: str
 
 
-def _known(trial: Any) -> Any:
-    """All that ASHA asks of a trial: its id, here the one it keeps."""
-    return _Known(trial.config["trial_id"])
+def _study_id(trial: Any) -> Any:
+    return _TrialId(trial.config["trial_id"])
 
 
-def _decided(events: list[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """The epochs on which it is known what was decided."""
-    last = {event["trial_id"]: event["epoch"] for event in events if event["event"] == "epoch"}
-    ended = {event["trial_id"] for event in events if event["event"] == "end"}
-    for event in events:
-        if event["event"] == "epoch":
-            trial_id = event["trial_id"]
-            if trial_id in ended or event["epoch"] < last[trial_id]:
-                yield event
+def _select_decided(log: TrialLog) -> Iterator[tuple[str, int, float]]:
+    """Yield trial id, epoch and score of the epochs after which the trial continued or ended."""
+    last = {trial_id: epoch for trial_id, epoch, *_ in log.epochs}
+    finished = {end.trial_id for end in log.finished}
+    for trial_id, epoch, score, _ in log.epochs:
+        if score is not None and (trial_id in finished or epoch < last[trial_id]):
+            yield trial_id, epoch, score
 
 
-def _finite(result: Mapping[str, Any]) -> bool:
+def _is_finite(result: Mapping[str, Any]) -> bool:
     score = result.get("score")
     return score is not None and math.isfinite(score)

@@ -1,4 +1,4 @@
-"""When a study ends before its trials do: a signal, its time budget, or a reason of its own."""
+"""Stop a study early: after a signal, at the end of its time budget, or for another reason."""
 
 import signal
 import time
@@ -9,7 +9,7 @@ from typing import Any
 
 from ray.tune.stopper import Stopper
 
-from search.terminal.tty import Terminal, leave_at_once
+from search.terminal.tty import Terminal, abort
 
 __all__ = ["Stop", "StudyStopped", "ignore_hangups"]
 
@@ -17,13 +17,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StudyStopped(BaseException):
-    """Carries a study out of Tune at once.
+    """Leaves Tune at once.
 
-    Tune's own way asks Ray to stop every trial and waits for the answers. Where a service manager or `timeout` has
-    ended all processes together there is no Ray to answer, and after a minute of waiting it aborts the process.
+    Tune itself would tell Ray to stop every trial, and wait for the answers. If a service manager or `timeout` has
+    ended all processes, there is no Ray that answers, and after a minute Ray aborts this process.
 
     Attributes:
-        ray_lives: whether the study ends for a reason of its own, so that Ray goes on, maybe with the next study.
+        ray_lives: whether Ray is expected to continue, because no signal stopped the study.
     """
 
     def __init__(self, *, ray_lives: bool) -> None:
@@ -32,17 +32,17 @@ class StudyStopped(BaseException):
 
 
 class Stop(Stopper):
-    """Tells Tune to end the study (the time budget is monotonic, so that clock jumps do no harm).
+    """Makes Tune stop the study. Times are measured by a clock that nobody can set.
 
     Args:
-        time_budget: seconds from the first trial's start, or None.
-        acknowledge: called at the first signal.
-        clock: seconds, of any origin.
+        time_budget: seconds from the start of the first trial, or None.
+        acknowledge: is called at the first signal.
+        clock: returns seconds since any fixed time.
 
     Attributes:
-        startup: seconds from now to the first trial's start; None before it.
-        signalled: whether a signal asked for the end.
-        reason: why the study cannot go on, in words; None while it can.
+        startup: seconds from the construction of this object to the start of the first trial; None before it.
+        signalled: whether a signal has stopped the study.
+        reason: why the study cannot continue; None while it can.
     """
 
     def __init__(
@@ -55,23 +55,23 @@ class Stop(Stopper):
         self._clock, self._began = clock, clock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune's snapshot is a cache; signals and the terminal do not travel in it
+        return {}  # Tune pickles its stopper; a terminal cannot be pickled
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def request_stop(self, reason: str) -> None:
-        """The study cannot go on; the first reason counts."""
+        """Stop the study because it cannot continue. Only the first reason is stored."""
         self.reason = self.reason or reason
 
     def note_trial_start(self) -> None:
-        """Note that a trial runs: the time budget counts from the first, and not while Ray or machines start."""
+        """Start the time budget, if this is the first trial: the starts of Ray and of nodes do not count."""
         if self.startup is None:
             self.startup = self._clock() - self._began
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds of the time budget that are left, or None without one."""
+        """Seconds that remain of the time budget; None if there is no budget."""
         if self._time_budget is None:
             return None
         spent = 0.0 if self.startup is None else self._clock() - self._began - self.startup
@@ -79,7 +79,7 @@ class Stop(Stopper):
 
     @property
     def requested(self) -> bool:
-        """Whether the study ends without its finalists."""
+        """Whether a signal or `request_stop` stops the study. Then no finalists are trained."""
         return self.signalled or self.reason is not None
 
     def stop_all(self) -> bool:
@@ -89,23 +89,23 @@ class Stop(Stopper):
 
     @contextmanager
     def handle_signals(self, *, nohup: bool = False) -> Iterator[None]:
-        """Within: the first SIGINT, SIGTERM or SIGHUP ends the study cleanly, a second one at once.
+        """Handle SIGINT, SIGTERM and SIGHUP: the first one stops the study, the second one ends the process at once.
 
-        A SIGHUP that only says that the terminal is gone ends nothing, and where `nohup` none does.
+        A SIGHUP because the terminal was closed is ignored, and with `nohup` every SIGHUP is.
         """
         former = {number: signal.getsignal(number) for number in SIGNALS}
         terminal = Terminal()
 
-        def note(number: int, frame: FrameType | None) -> None:
-            if number == signal.SIGHUP and terminal.lost():
+        def handle(number: int, frame: FrameType | None) -> None:
+            if number == signal.SIGHUP and terminal.has_closed():
                 return
             if self.signalled:
-                leave_at_once()
+                abort()
             self.signalled = True
             self._acknowledge()
 
         for number in (number for number in SIGNALS if number != signal.SIGHUP or not nohup):
-            signal.signal(number, note)
+            signal.signal(number, handle)
         try:
             yield
         finally:
@@ -115,7 +115,7 @@ class Stop(Stopper):
 
 @contextmanager
 def ignore_hangups() -> Iterator[bool]:
-    """Within: SIGHUP is ignored, also by the processes that are started; yields whether it was before (`nohup`)."""
+    """Ignore SIGHUP in this process and those that it starts; yield whether it was ignored before (`nohup`)."""
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield former is signal.SIG_IGN

@@ -8,6 +8,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,8 @@ def train_trial(
     resumed, before = progress.epoch or None, progress.seconds
     while True:
         if _status(progress, space) == "running":
-            _train_epoch(training, windows, progress, space, lambda: before + time.perf_counter() - start)
+            progress = _train_epoch(training, windows, progress, space)
+        progress = replace(progress, seconds=before + time.perf_counter() - start)
         status = _status(progress, space)
         report_forecast = progress.best_epoch and (resumed or progress.epoch == progress.best_epoch)
         yield {
@@ -169,17 +171,16 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).upper() for word in TRANSIENT)
 
 
-def _train_epoch(
-    training: "Trainer", windows: "Windows", progress: TrialProgress, space: Space, seconds: Callable[[], float]
-) -> None:
+def _train_epoch(training: "Trainer", windows: "Windows", progress: TrialProgress, space: Space) -> TrialProgress:
     epoch, metric = training.train_epoch(), space.search.metric
     scores = score(epoch.forecasts, windows.closes, windows.folds, space.data.horizon) if epoch.finite else None
     scores = scores if scores and _fit_in_files(scores, epoch.forecasts) else None  # huge numbers count as diverged
-    progress.add_epoch(epoch.number, scores, float(np.mean(epoch.losses)), seconds())
+    progress = replace(progress, epoch=epoch.number, scores=scores, loss=float(np.mean(epoch.losses)))
     best = getattr(progress.best, metric) if progress.best else None
-    if scores and _is_better(getattr(scores, metric), best, space.mode):
-        forecast = np.concatenate([fold.mean(axis=0) for fold in epoch.forecasts]).astype(np.float32)
-        progress.set_best(scores, epoch.number, forecast)
+    if not scores or not _is_better(getattr(scores, metric), best, space.mode):
+        return progress
+    forecast = np.concatenate([fold.mean(axis=0) for fold in epoch.forecasts]).astype(np.float32)
+    return replace(progress, best=scores, best_epoch=epoch.number, forecast=forecast)
 
 
 def _fit_in_files(scores: Scores, forecasts: Sequence[np.ndarray]) -> bool:

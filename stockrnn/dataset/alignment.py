@@ -12,7 +12,7 @@ import numpy as np
 from stockrnn.dataset.config import DataConfig
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import Access, load
-from stockrnn.prices.series import Finding, PriceError, Prices
+from stockrnn.prices.series import Finding, PriceError, Prices, count
 
 __all__ = ["align", "prepare"]
 
@@ -69,7 +69,7 @@ def align(prices: Prices, others: Sequence[tuple[str, Prices, int]]) -> Prices:
         values=np.column_stack([prices.values, *closes]),
     ).rows(np.arange(first, len(prices)))
     if first:
-        aligned = aligned.with_findings(_dropped(prices, first, others[latest][0]))
+        aligned = aligned.with_findings(_dropped_sessions(prices, first, others[latest][0]))
     for (name, other, lag), positions in zip(others, known, strict=True):
         aligned = aligned.with_findings(
             *(replace(finding, text=f"{name}: {finding.text}") for finding in other.findings),
@@ -91,11 +91,11 @@ def _clean_closes(other: Prices) -> Prices:
     return replace(bars, findings=tuple(found for found in bars.findings if found.check not in BAR_CHECKS))
 
 
-def _dropped(prices: Prices, first: int, name: str) -> Finding:
+def _dropped_sessions(prices: Prices, first: int, name: str) -> Finding:
     return Finding(
         check="first known close",
         severity="repair",
-        text=f"{_sessions(first)} before {prices.dates[first]} dropped: {name} has no known close for them",
+        text=f"{count(first, 'session')} before {prices.dates[first]} dropped: {name} has no known close for them",
         rows=first,
         dates=_examples(prices.dates[:first]),
     )
@@ -109,23 +109,19 @@ def _old_closes(dates: np.ndarray, name: str, other: Prices, lag: int, positions
     stale = (ages > MAX_CLOSE_AGE) & ~ended
     if stale.any():
         text = (
-            f"{name}: its last known close is more than {MAX_CLOSE_AGE} days old on {_sessions(stale.sum())}, "
+            f"{name}: its last known close is more than {MAX_CLOSE_AGE} days old on {count(stale.sum(), 'session')}, "
             f"first on {dates[stale][0]}"
         )
         findings.append(_warning("old closes", text, dates[stale]))
     after = ended & (ages > lag)
     if ages[-1] > MAX_END_GAP + lag and after[-1]:
-        text = f"{name}: ends on {other.dates[-1]}; {_sessions(after.sum())} after that use this last close"
+        text = f"{name}: ends on {other.dates[-1]}; {count(after.sum(), 'session')} after that use this last close"
         findings.append(_warning("early end", text, dates[after]))
     return findings
 
 
 def _warning(check: str, text: str, dates: np.ndarray) -> Finding:
     return Finding(check=check, severity="warning", text=text, rows=len(dates), dates=_examples(dates))
-
-
-def _sessions(number: int) -> str:
-    return f"{number:,} session{'' if number == 1 else 's'}"
 
 
 def _examples(dates: np.ndarray) -> tuple[str, ...]:

@@ -11,20 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stockrnn.prices.series import Prices
+from stockrnn.prices.series import PRICE_COLUMNS, Prices
 
 __all__ = [
-    "COLUMNS", "DERIVED", "MAX_ROLLING_SESSIONS", "MIN_ROLLING_SESSIONS", "PRICE_COLUMNS", "ROLLING", "Feature",
-    "RollingFeature", "columns_needed", "feature_values", "log_change", "missing_columns", "parse_rolling",
-    "relative_factor", "warm_up",
+    "COLUMNS", "DERIVED", "MAX_ROLLING_SESSIONS", "MIN_ROLLING_SESSIONS", "PERCENT", "ROLLING", "Feature",
+    "RollingFeature", "columns_needed", "feature_values", "finite_log", "log_change", "missing_columns", "over_last",
+    "parse_rolling", "relative_factor", "warm_up",
 ]  # fmt: skip
 
-COLUMNS = ("open", "high", "low", "close", "volume")  # of a series; each is also a feature
-PRICE_COLUMNS = ("open", "high", "low", "close")  # `scaling: relative` divides these by the window's last close
+COLUMNS = (*PRICE_COLUMNS, "volume")  # of a series; each is also a feature
 MIN_ROLLING_SESSIONS, MAX_ROLLING_SESSIONS = 2, 500  # N of a rolling feature
-PERCENT = 100.0
+PERCENT = 100.0  # relative prices and returns are in per cent, which is of order one without fitting
 MAX_VOLUME_CHANGE = float(np.log(100))  # larger changes of volume, such as those from or to 0, are clipped to this
-LOG_OF_ZERO = -1e4  # replaces log(0) before clipping; finite, so that a change from 0 to 0 is 0
+LOG_OF_ZERO = -1e4  # finite, so that the change from 0 to 0 is 0; callers clip large changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +107,20 @@ def log_change(column: np.ndarray) -> np.ndarray:
     return np.concatenate(([np.nan], np.log(column[1:] / column[:-1])))
 
 
+def finite_log(column: np.ndarray) -> np.ndarray:
+    """Return the natural log of a column without negative values; LOG_OF_ZERO for 0."""
+    logs: np.ndarray = np.log(column, out=np.full(len(column), LOG_OF_ZERO), where=column > 0)
+    return logs
+
+
+def over_last(column: np.ndarray, sessions: int, statistic: Callable[..., np.ndarray]) -> np.ndarray:
+    """Return the mean or std of the last `sessions` values at each position; NaN if there are fewer values."""
+    result = np.full(len(column), np.nan)
+    if len(column) >= sessions:
+        result[sessions - 1 :] = statistic(np.lib.stride_tricks.sliding_window_view(column, sessions), axis=1)
+    return result
+
+
 def _log_return(prices: Prices) -> np.ndarray:
     """Log of close over the previous close."""
     return log_change(prices.column("close"))
@@ -126,8 +139,7 @@ def _gap(prices: Prices) -> np.ndarray:
 
 def _volume_change(prices: Prices) -> np.ndarray:
     """Log of volume over the previous volume, clipped to a factor of 100; 0 from 0 to 0."""
-    volume = prices.column("volume")
-    logs = np.log(volume, out=np.full(len(volume), LOG_OF_ZERO), where=volume > 0)
+    logs = finite_log(prices.column("volume"))
     return np.concatenate(([np.nan], np.diff(logs).clip(-MAX_VOLUME_CHANGE, MAX_VOLUME_CHANGE)))
 
 
@@ -140,22 +152,14 @@ def _weekday(prices: Prices) -> np.ndarray:
 
 def _volatility(prices: Prices, sessions: int) -> np.ndarray:
     """Standard deviation (over N, not N - 1) of the last N log returns."""
-    return _over_last(log_change(prices.column("close")), sessions, np.std)
+    return over_last(log_change(prices.column("close")), sessions, np.std)
 
 
 def _ma_ratio(prices: Prices, sessions: int) -> np.ndarray:
     """Log of close over the mean of the last N closes."""
     close = prices.column("close")
-    ratios: np.ndarray = np.log(close / _over_last(close, sessions, np.mean))
+    ratios: np.ndarray = np.log(close / over_last(close, sessions, np.mean))
     return ratios
-
-
-def _over_last(column: np.ndarray, sessions: int, statistic: Callable[..., np.ndarray]) -> np.ndarray:
-    """Mean or std of the last `sessions` values at each position; NaN where there are fewer values."""
-    result = np.full(len(column), np.nan)
-    if len(column) >= sessions:
-        result[sessions - 1 :] = statistic(np.lib.stride_tricks.sliding_window_view(column, sessions), axis=1)
-    return result
 
 
 DERIVED: dict[str, Feature] = {

@@ -13,15 +13,21 @@ import torch
 
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import WindowConfig
-from stockrnn.dataset.features import PRICE_COLUMNS, feature_values, log_change, relative_factor, warm_up
+from stockrnn.dataset.features import (
+    PERCENT,
+    feature_values,
+    finite_log,
+    log_change,
+    over_last,
+    relative_factor,
+    warm_up,
+)
 from stockrnn.dataset.walk_forward import Fold
-from stockrnn.prices.series import Prices
+from stockrnn.prices.series import PRICE_COLUMNS, Prices
 
 __all__ = ["Scaling", "Windows"]
 
-PERCENT = 100.0  # relative prices and returns are in per cent, which is of order one without fitting
 VOLUME_FLOOR = float(np.log(0.01))  # smaller volumes, relative to the window's mean, are raised to this
-LOG_OF_ZERO = -1e4  # replaces log(0) before the floor is applied; finite, so that 0 / 0 volume gives 0
 
 
 class Scaling(Configuration):
@@ -182,8 +188,8 @@ class Windows:
                 series.append(PERCENT * (np.log(column) - base))
                 anchors.append(PERCENT * (log_close - base))
             elif name == "volume":
-                series.append(_log_or_floor(column))
-                anchors.append(_log_or_floor(_rolling_mean(column, self.config.sequence_length)))
+                series.append(finite_log(column))
+                anchors.append(finite_log(over_last(column, self.config.sequence_length, np.mean)))
             else:
                 series.append(relative_factor(name) * column)
                 anchors.append(np.zeros(len(column)))
@@ -233,15 +239,3 @@ class Windows:
         if self.config.scaling == "minmax":
             return float(known.min()), spread
         return float(known.mean()), float(known.std())
-
-
-def _log_or_floor(volume: np.ndarray) -> np.ndarray:
-    logs: np.ndarray = np.log(volume, out=np.full(len(volume), LOG_OF_ZERO), where=volume > 0)
-    return logs
-
-
-def _rolling_mean(column: np.ndarray, length: int) -> np.ndarray:
-    """Return the mean of the last `length` values at each position, shape (sessions,); NaN for fewer values."""
-    means = np.full(len(column), np.nan)
-    means[length - 1 :] = np.lib.stride_tricks.sliding_window_view(column, length).mean(axis=1)
-    return means

@@ -19,7 +19,7 @@ from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.heads import HEADS
 from stockrnn.networks.network import Network
-from stockrnn.networks.parameter_shapes import MAX_GROUP_STATES, state_width
+from stockrnn.networks.parameter_shapes import group_size, state_width
 from stockrnn.networks.unrolled import unrolled_cell
 
 __all__ = ["ExecutionMode", "Loss", "NetworkEnsemble", "choose_mode"]
@@ -141,11 +141,8 @@ class NetworkEnsemble:
 
     def _groups(self, active: int, windows: Tensor) -> list[tuple[int, int]]:
         """Return the first (included) and last (excluded) member of each group that shares its products."""
-        config, (_, batch, sequence, _) = self.config, windows.shape
-        states = batch * sequence * config.hidden_size * config.num_layers * ARCHITECTURES[config.architecture].gates
-        group = self._group or max(
-            1, MAX_GROUP_STATES[windows.device.type] // (states * (2 if config.bidirectional else 1))
-        )
+        _, batch, sequence, _ = windows.shape
+        group = self._group or group_size(self.config, batch, sequence, windows.device.type)
         return [(first, min(first + group, active)) for first in range(0, active, group)]
 
     def _batched(self, first: int, last: int) -> "_BatchedNetworks":

@@ -8,6 +8,7 @@ from torch import nn
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.heads import HEADS
+from stockrnn.networks.parameter_shapes import state_width
 from stockrnn.networks.unrolled import UnrolledLayer
 
 __all__ = ["Network"]
@@ -30,7 +31,7 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig, input_size: int, sequence_length: int) -> None:
         super().__init__()
         self.config, self.sequence_length = config, sequence_length
-        width = config.hidden_size * (2 if config.bidirectional else 1)
+        width = state_width(config)
         self.layers = nn.ModuleList(
             _layer(config, width if index else input_size) for index in range(config.num_layers)
         )

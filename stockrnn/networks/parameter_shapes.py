@@ -1,10 +1,10 @@
-"""Compute names and shapes of a network's parameters without building the network."""
+"""Compute the shapes of a network's parameters and of a batched step, without building the network."""
 
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.heads import HEADS
 
-__all__ = ["MAX_GROUP_STATES", "parameter_shapes", "state_width"]
+__all__ = ["group_size", "parameter_shapes", "state_width"]
 
 MAX_GROUP_STATES = {"cpu": 16_000_000, "cuda": 512_000_000}  # gate values in a batched step; limits its memory
 
@@ -12,6 +12,12 @@ MAX_GROUP_STATES = {"cpu": 16_000_000, "cuda": 512_000_000}  # gate values in a 
 def state_width(config: NetworkConfig) -> int:
     """Return the width of a step's state, both directions together."""
     return config.hidden_size * (2 if config.bidirectional else 1)
+
+
+def group_size(config: NetworkConfig, batch: int, sequence: int, device: str) -> int:
+    """Return the number of members that may share one product on a device, `cpu` or `cuda`; at least 1."""
+    gates = ARCHITECTURES[config.architecture].gates
+    return max(1, MAX_GROUP_STATES[device] // (batch * sequence * state_width(config) * config.num_layers * gates))
 
 
 def parameter_shapes(config: NetworkConfig, inputs: int, sequence: int) -> dict[str, tuple[int, ...]]:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from stockrnn.prices.repairs import PRICE_COLUMNS, first_dates
-from stockrnn.prices.series import Finding, Prices
+from stockrnn.prices.repairs import first_dates
+from stockrnn.prices.series import PRICE_COLUMNS, Finding, Prices, count
 
 __all__ = ["contradictory_ranges", "unusable_volume_reason", "warnings_for"]
 
@@ -61,10 +61,9 @@ def _warning(prices: Prices, check: str, text: str, selected: np.ndarray, conseq
     if not rows:
         return None
     dates = first_dates(prices, selected)
-    sessions = f"{rows:,} session{'' if rows == 1 else 's'}"
     more = f" and {rows - 3} more" if rows > 3 else ""
     end = f"; {consequence}" if consequence else ""
-    text = f"{text.format(sessions=sessions)}: {', '.join(dates[:3])}{more}{end}"
+    text = f"{text.format(sessions=count(rows, 'session'))}: {', '.join(dates[:3])}{more}{end}"
     return Finding(check=check, severity="warning", text=text, rows=rows, dates=dates)
 
 
@@ -130,7 +129,7 @@ def _volume_units(prices: Prices) -> Finding | None:
 
 
 def _growth_factors(prices: Prices) -> np.ndarray:
-    """Close over the previous close, 1 for the first session; shape (sessions,)."""
+    """Return close over the previous close, 1 for the first session; shape (sessions,)."""
     closes = prices.column("close")
     return np.concatenate([[1.0], closes[1:] / closes[:-1]])
 
@@ -172,7 +171,7 @@ def _weekends(prices: Prices) -> Finding | None:
 
 
 def _is_trading_weekday(on_day: np.ndarray) -> bool:
-    """Whether sessions on a weekday are regular, now (crypto) or in earlier years (Seoul's Saturdays until 1998)."""
+    """Return whether the exchange opens on this weekday: now (crypto), or in earlier years (Seoul on Saturdays)."""
     if on_day.mean() >= MIN_WEEKDAY_SHARE:
         return True
     first, last = np.flatnonzero(on_day)[[0, -1]] if on_day.any() else (0, 0)

@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 
 from stockrnn.io.files import line
-from stockrnn.prices.series import Finding, PriceError, Prices
+from stockrnn.prices.series import Finding, PriceError, Prices, count
 
 __all__ = ["compare_with_calendar", "exchange_of", "is_installed"]
 
@@ -72,9 +72,9 @@ def compare_with_calendar(prices: Prices, exchange: str) -> tuple[Finding, ...]:
     missing, unexpected = np.setdiff1d(expected, actual), np.setdiff1d(actual, expected)
     found = []
     if len(missing):
-        found.append(_warning(f"{_count(missing)} of {exchange} missing: {_first(missing)}", missing))
+        found.append(_warning(f"{count(len(missing), 'session')} of {exchange} missing: {_first(missing)}", missing))
     if len(unexpected):
-        text = f"{_count(unexpected)} on days when {exchange} was closed: {_first(unexpected)}"
+        text = f"{count(len(unexpected), 'session')} on days when {exchange} was closed: {_first(unexpected)}"
         found.append(_warning(text, unexpected))
     return tuple(found)
 
@@ -114,10 +114,6 @@ def _sessions(exchange: str, start: date, end: date) -> np.ndarray:
 def _warning(text: str, dates: np.ndarray | None = None) -> Finding:
     rows, first = (0, ()) if dates is None else (len(dates), tuple(dates[:5].astype(str).tolist()))
     return Finding(check="calendar", severity="warning", text=text, rows=rows, dates=first)
-
-
-def _count(dates: np.ndarray) -> str:
-    return f"{len(dates):,} session{'' if len(dates) == 1 else 's'}"
 
 
 def _first(dates: np.ndarray) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stockrnn.prices.anomalies import contradictory_ranges, unusable_volume_reason, warnings_for
 from stockrnn.prices.repairs import repair
-from stockrnn.prices.series import PriceError, Prices
+from stockrnn.prices.series import PriceError, Prices, count
 
 __all__ = ["clean", "unusable_volume_reason"]
 
@@ -42,7 +42,7 @@ def _check_dates(prices: Prices) -> None:
         problem = "is in the future" if prices.dates[position] > latest else "is older than any exchange's prices"
         raise PriceError(
             f"{prices.location(position)}: Date: {prices.dates[position]} {problem}; sessions must be between "
-            f"{MIN_DATE} and today; check the format of the dates ({_count_rows(wrong)})"
+            f"{MIN_DATE} and today; check the format of the dates ({count(wrong.sum(), 'such row')})"
         )
 
 
@@ -62,12 +62,8 @@ def _check_numbers(prices: Prices) -> None:
             raise PriceError(
                 f"{prices.location(position)}: {name.capitalize()}: {shown} on {prices.dates[position]}; "
                 f"{rule}{f', from {low:g} to {high:g}' if out_of_bounds else ''}; "
-                f"correct or delete the row ({_count_rows(bad)})"
+                f"correct or delete the row ({count(bad.sum(), 'such row')})"
             )
-
-
-def _count_rows(bad: np.ndarray) -> str:
-    return f"{bad.sum()} such row{'' if bad.sum() == 1 else 's'}"
 
 
 def _check_movement(prices: Prices) -> None:

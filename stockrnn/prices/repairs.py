@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from stockrnn.prices.series import Finding, PriceError, Prices
+from stockrnn.prices.series import PRICE_COLUMNS, Finding, PriceError, Prices, count
 
-__all__ = ["MAX_FINDING_DATES", "PRICE_COLUMNS", "first_dates", "repair"]
+__all__ = ["MAX_FINDING_DATES", "first_dates", "repair"]
 
-PRICE_COLUMNS = ("open", "high", "low", "close")
 MAX_FINDING_DATES = 5  # dates in a finding
 
 
@@ -46,7 +45,7 @@ def _drop_empty_rows(prices: Prices) -> Prices:
         )
     if not empty.any():
         return prices
-    text = f"dropped {_count_rows(empty)} without prices"
+    text = f"dropped {count(empty.sum(), 'row')} without prices"
     if prices.dates[empty].max() >= prices.dates.max():
         text += f", among them the newest ({prices.dates.max()})"
     return _with_repair(prices.rows(~empty), prices, "empty rows", text, empty)
@@ -73,7 +72,7 @@ def _drop_repeated_rows(prices: Prices) -> Prices:
                 f"{prices.location(position)}: Date: {prices.dates[position]} has two rows with different values; "
                 f"a session has one row; delete the wrong one"
             )
-    text = f"dropped {_count_rows(same_day, 'repeated ')}"
+    text = f"dropped {count(same_day.sum(), 'repeated row')}"
     return _with_repair(prices.rows(~same_day), prices, "duplicates", text, same_day)
 
 
@@ -97,7 +96,3 @@ def _drop_empty_volume(prices: Prices) -> Prices:
 
 def _has_empty_volume(prices: Prices) -> bool:
     return "volume" in prices.columns and bool(np.isnan(prices.column("volume")).all())
-
-
-def _count_rows(selected: np.ndarray, kind: str = "") -> str:
-    return f"{selected.sum()} {kind}row{'' if selected.sum() == 1 else 's'}"

@@ -8,11 +8,18 @@ import numpy as np
 
 from stockrnn.io.errors import UserError
 
-__all__ = ["Finding", "PriceError", "Prices", "Provenance"]
+__all__ = ["PRICE_COLUMNS", "Finding", "PriceError", "Prices", "Provenance", "count"]
+
+PRICE_COLUMNS = ("open", "high", "low", "close")
 
 
 class PriceError(UserError):
     """Prices that cannot be used: `SOURCE:LINE: COLUMN: what is wrong; the rule; the fix` in one line."""
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, as in `1 session` and `1,234 sessions`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from stockrnn.dataset.config import WindowConfig
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.heads import HEADS
-from stockrnn.networks.parameter_shapes import MAX_GROUP_STATES, parameter_shapes, state_width
+from stockrnn.networks.parameter_shapes import group_size, parameter_shapes, state_width
 from stockrnn.training.config import TrainingConfig
 
 __all__ = ["CONTEXT_BYTES", "GpuError", "TrainingShape", "claim_gpu", "gpu_bytes", "training_bytes"]
@@ -139,7 +139,7 @@ def _steps(
     sequence, states = window.sequence_length, state_width(network)
     counts = []
     for batch, masked in ((min(training.batch_size, max(shape.train)), True), (shape.days, False)):
-        group = _group(window, network, batch, shape.members, device) if batched else 1
+        group = min(shape.members, group_size(network, batch, sequence, device)) if batched else 1
         activation = group * batch * (sequence + 1) * _layers(window, network, device, batched)
         gradients = 4 * group * _parameters(window, network)  # including doubled and transposed weights
         masks = (
@@ -148,13 +148,6 @@ def _steps(
         windows = 2 * shape.members * batch * (sequence + 1) * (len(window.inputs) + 1)
         counts.append(activation + gradients + 1.5 * masks + windows)
     return counts
-
-
-def _group(window: WindowConfig, network: NetworkConfig, batch: int, members: int, device: str) -> int:
-    """Return the number of members that share one product in `stockrnn.networks.ensemble`."""
-    architecture = ARCHITECTURES[network.architecture]
-    states = batch * window.sequence_length * state_width(network) * network.num_layers * architecture.gates
-    return min(members, max(1, MAX_GROUP_STATES[device] // states))
 
 
 def _layers(window: WindowConfig, network: NetworkConfig, device: str, batched: bool) -> float:

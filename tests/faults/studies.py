@@ -16,7 +16,7 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from search.results.event_log import ends_of, read_events
+from search.results.event_log import TrialLog, read_events
 from search.results.predictions import read_predictions
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +112,7 @@ def session(number):
 
 def events(folder):
     path = folder / "trials.jsonl"
-    return read_events(path) if path.exists() else []
+    return list(read_events(path)) if path.exists() else []
 
 
 def ended(folder):
@@ -170,7 +170,7 @@ def assert_whole(folder, trials):
     assert sorted(starts) == ids, "each trial starts exactly once"
     epochs = Counter((event["trial_id"], event["epoch"]) for event in lines if event["event"] == "epoch")
     assert set(epochs.values()) == {1}, "no epoch's line is repeated"
-    for end in ends_of(lines):
+    for end in TrialLog(lines).ends:
         own = sorted(epoch for trial_id, epoch in epochs if trial_id == end.trial_id)
         assert own == list(range(1, end.epochs + 1))
         assert end.status in ("complete", "stopped"), end
@@ -179,7 +179,7 @@ def assert_whole(folder, trials):
     assert all(trial.state.is_finished() for trial in trials_of_journal), "no trial is left RUNNING"
     closed = [trial for trial in trials_of_journal if trial.user_attrs.get("status") not in (None, "interrupted")]
     assert sorted(trial.user_attrs["trial_id"] for trial in closed) == ids, "the journal knows each end once"
-    scores = {end.trial_id: end.scores["val_theils_u"] for end in ends_of(lines)}
+    scores = {end.trial_id: end.scores["val_theils_u"] for end in TrialLog(lines).ends}
     assert {trial.user_attrs["trial_id"]: trial.value for trial in closed} == scores
 
     rows = leaderboard(folder)

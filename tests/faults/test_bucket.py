@@ -12,7 +12,7 @@ import pytest
 import studies
 from studies import FINALIST, GRID, ROOT, until
 
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 from search.results.remote_sync import work_folder
 from stockrnn.io.storage import RemoteFolder, local_copy
 
@@ -57,7 +57,7 @@ def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucke
     with local_copy(url) as folder:
         assert not {"lock", "ray", "checkpoints"} & {found.name for found in folder.iterdir()}
         studies.assert_whole(folder, 8)
-        assert len(read_ends(folder / "trials.jsonl")) == 8 > before
+        assert len(read_log(folder / "trials.jsonl").ends) == 8 > before
         studies.assert_equal(studies.leaderboard(folder), studies.leaderboard(straight / "grid"))
         assert json.loads((folder / "manifest.json").read_text())["resumes"][0]["trials"] >= before
     assert "8/8" in command("search.leaderboard", bucket)
@@ -73,11 +73,11 @@ def test_a_killed_study_goes_on_at_once_on_its_machine_with_all_it_had(bucket, t
     folder = work_folder(url)
     until(lambda: (folder / "trials.jsonl").exists() and studies.ended(folder) >= 5, process)
     studies.kill(process, group=False)
-    before = [end.trial_id for end in read_ends(folder / "trials.jsonl") if end.status != "interrupted"]
+    before = [end.trial_id for end in read_log(folder / "trials.jsonl").ends if end.status != "interrupted"]
     studies.run("--resume", url, "--quiet")
     with local_copy(url) as copy:
         studies.assert_whole(copy, 12)
-        assert [end.trial_id for end in read_ends(copy / "trials.jsonl")][: len(before)] == before
+        assert [end.trial_id for end in read_log(copy / "trials.jsonl").ends][: len(before)] == before
 
 
 def test_a_study_in_a_bucket_has_one_writer(bucket, tmp_path):

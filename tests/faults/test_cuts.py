@@ -8,9 +8,10 @@ import pytest
 import studies
 from studies import GRID, until
 
-from search.results.event_log import DamagedError, Record, ends_of
+from search.common.errors import DamagedError
+from search.results.event_log import Record, TrialLog
 from search.results.predictions import STREAM, Predictions
-from search.results.resume import read_begun
+from search.results.resume import read_resume_state
 from search.space.space import load_space
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
@@ -45,12 +46,12 @@ def copy(killed, tmp_path):
     def reopen():
         """All that a resumed study reads before its first trial; what it says of damage, or None."""
         try:
-            begun = read_begun(folder)
+            begun = read_resume_state(folder)
             searcher = OptunaSearcher(space, folder / "study.journal", begun.ends, begun.unfinished)
             scored = {end.trial_id for end in begun.ends if end.scores}
             Predictions(folder / "predictions.parquet", prices, 1).keep(scored, folds=len(splits.folds), test=False)
-            FiniteASHA(space, begun.events)
-            Record(folder / "trials.jsonl", begun.events)
+            FiniteASHA(space, begun.log)
+            Record(folder / "trials.jsonl", begun.log)
         except ValueError as error:
             said = str(error)
             assert str(folder) in said
@@ -100,7 +101,7 @@ def test_the_end_of_a_trial_cut_at_every_byte_leaves_a_trial_to_go_on(killed, co
 
 def test_forecasts_that_are_cut_are_missed_by_name_and_the_others_are_there(killed, tmp_path):
     prices, _ = read_prices(killed / "prices.parquet")
-    ended = {end.trial_id for end in ends_of(studies.events(killed)) if end.status == "complete"}
+    ended = {end.trial_id for end in TrialLog(studies.events(killed)).ends if end.status == "complete"}
     content = (killed / "predictions.parquet" / STREAM).read_bytes()
     there = set()
     for cut in sorted({*range(0, len(content), STEP), len(content)}):

@@ -13,7 +13,7 @@ import studies
 from studies import GRID, until
 
 from search.common.disk import check_present, disk_error_reason, disk_error_remedy
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -51,7 +51,7 @@ def test_a_disk_that_fills_ends_a_study_cleanly_and_with_room_it_goes_on(tmp_pat
         assert f"{folder}: cannot be written (No space left on device)" in err
         assert f"--resume {folder}" in err
         assert len(err.splitlines()) == 1
-        ends = read_ends(folder / "trials.jsonl")  # whole, whatever was being written
+        ends = read_log(folder / "trials.jsonl").ends  # whole, whatever was being written
         assert len(ends) >= after
         json.loads((folder / "manifest.json").read_text())
         assert "Traceback" not in out
@@ -67,7 +67,7 @@ def test_a_disk_that_fills_ends_a_study_cleanly_and_with_room_it_goes_on(tmp_pat
         (small / "more").unlink()
         studies.run("--resume", folder, "--quiet")
         studies.assert_whole(folder, 12)
-        again = {end.trial_id: end for end in read_ends(folder / "trials.jsonl")}
+        again = {end.trial_id: end for end in read_log(folder / "trials.jsonl").ends}
         assert all(again[end.trial_id] == end for end in ends if end.status == "complete")
 
 
@@ -126,7 +126,7 @@ def test_a_folder_that_disappears_ends_a_study_in_one_line(tmp_path, vanish, why
     assert not (folder / "manifest.json").exists()  # no husk of a study stands in its place
     if vanish is move:
         moved = folder.with_name("moved")
-        assert len(read_ends(moved / "trials.jsonl")) >= 2
+        assert len(read_log(moved / "trials.jsonl").ends) >= 2
         studies.run("--resume", moved, "--quiet", "--set", "search.finalists=0")
         studies.assert_whole(moved, 12)
 
@@ -144,7 +144,7 @@ def test_a_study_without_file_handles_left_ends_in_one_line(tmp_path):
     assert "ulimit -n" in err
     assert len(err.splitlines()) == 1, err
     assert json.loads((folder / "manifest.json").read_text())["failure"]
-    assert len(read_ends(folder / "trials.jsonl")) >= 2
+    assert len(read_log(folder / "trials.jsonl").ends) >= 2
 
 
 def test_256_file_handles_are_enough(tmp_path):
@@ -182,7 +182,8 @@ def test_an_error_is_of_the_disk_where_its_path_is_of_the_folder(tmp_path, name)
     wrapped.__cause__ = RuntimeError("x")
     wrapped.__cause__.__context__ = OSError(number, "x", folder / "a")
     assert disk_error_reason(wrapped, folder) == why
-    assert disk_error_remedy(why) in ("make room", "put it back there", "allow more open files (ulimit -n)")
+    remedies = ("free some space", "restore the folder", "make it writable", "allow more open files (ulimit -n)")
+    assert disk_error_remedy(why) in remedies
 
 
 def test_what_arrow_says_of_the_disk_in_words_is_understood(tmp_path):

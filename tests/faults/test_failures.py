@@ -4,7 +4,7 @@ import pytest
 import studies
 from studies import GRID
 
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -19,7 +19,7 @@ def test_workers_without_a_working_pytorch_stop_the_study_with_the_cause(tmp_pat
         path, "--output", tmp_path, "--quiet", code=1, env={"PYTHONPATH": f"{broken.parent}:{studies.ROOT}"}
     )
     folder = tmp_path / "grid"
-    ends = read_ends(folder / "trials.jsonl")
+    ends = read_log(folder / "trials.jsonl").ends
     failed = [end for end in ends if end.status == "failed"]
     assert 5 <= len(failed) <= 6  # the other worker may have met it too
     assert {end.status for end in ends} <= {"failed", "interrupted"}
@@ -32,5 +32,5 @@ def test_workers_without_a_working_pytorch_stop_the_study_with_the_cause(tmp_pat
 
     out, _ = studies.run("--resume", folder, "--quiet")  # with PyTorch mended the others are tried
     assert f"12 trials ({len(failed)} before the resume)" in out
-    statuses = [end.status for end in read_ends(folder / "trials.jsonl")]
+    statuses = [end.status for end in read_log(folder / "trials.jsonl").ends]
     assert statuses.count("complete") == 12 - len(failed)

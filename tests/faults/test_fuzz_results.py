@@ -30,7 +30,7 @@ from search.results.event_log import Record, now
 from search.results.lock import locked
 from search.results.manifest import write_manifest
 from search.results.predictions import SCHEMA, Predictions
-from search.results.resume import read_begun
+from search.results.resume import read_resume_state
 from search.space.space import load_space
 from search.study.finalists import choose_finalists
 from search.study.in_process_executor import in_process_executor
@@ -104,11 +104,11 @@ def resumed(folder: str) -> int:
         space = load_space(str(path / "space.yaml"))
         prices, _ = read_prices(path / "prices.parquet")
         with locked(path):
-            begun = read_begun(path)
-            record = Record(path / "trials.jsonl", begun.events)
+            begun = read_resume_state(path)
+            record = Record(path / "trials.jsonl", begun.log)
             begun.resumed(now(), "command", space, prices)
             choose_finalists(begun.ends, space)
-            FiniteASHA(space, begun.events)
+            FiniteASHA(space, begun.log)
             predictions = Predictions(path / "predictions.parquet", prices, 1)
             scored = {end.trial_id for end in begun.ends if end.scores}
             predictions.keep(scored, folds=space.validation.folds, test=True)

@@ -20,10 +20,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from search.common.errors import DamagedError
 from search.leaderboard import main
 from search.results.event_log import Record
 from search.results.manifest import write_manifest
-from search.results.studies import StudyError, read_study
+from search.results.reader import read_study
 from search.space.document import MAX_PROBLEMS, SpaceError
 from search.space.space import load_space
 
@@ -171,7 +172,7 @@ def outcome(act: Callable[[], Any]) -> Any:
     """What an act gives, or how it refuses to; any other exception is a mistake of ours."""
     try:
         return act()
-    except (SpaceError, StudyError) as error:
+    except (SpaceError, DamagedError) as error:
         return error
 
 
@@ -321,6 +322,6 @@ def test_any_results_folder_is_read_or_refused_in_one_line(
 
     code = quick(printed)
     assert all(line.isprintable() for line in said.getvalue().split("\n"))
-    study = outcome(lambda: read_study(path))
-    assert code == (2 if isinstance(study, StudyError) else 0)
-    assert not isinstance(study, StudyError) or str(study).isprintable()
+    study = outcome(lambda: read_study(path).rows)
+    assert code == (2 if isinstance(study, DamagedError) else 0)
+    assert not isinstance(study, DamagedError) or str(study).isprintable()

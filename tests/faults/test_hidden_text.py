@@ -77,7 +77,7 @@ def test_a_line_has_a_bound_and_says_that_it_was_cut():
 def study(finished, tmp_path):
     """A whole study in which every text that may be one is hostile."""
     folder = Path(shutil.copytree(finished, tmp_path / f"s{EVIL}<b>"))
-    lines = read_events(folder / "trials.jsonl")
+    lines = list(read_events(folder / "trials.jsonl"))
     point = {"architecture": NAME, "head": NAME, "evil": NAME}
     more = []
     for number in range(9):

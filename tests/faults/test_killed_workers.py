@@ -13,7 +13,7 @@ import pytest
 import studies
 from studies import GRID, until
 
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 KILLS = int(os.environ.get("STOCKRNN_WORKERS", "3"))
@@ -107,11 +107,11 @@ def test_a_trial_whose_workers_keep_dying_fails_alone(tmp_path):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
             killed.add(worker)
-        return any(end.trial_id == target for end in read_ends(folder / "trials.jsonl"))
+        return any(end.trial_id == target for end in read_log(folder / "trials.jsonl").ends)
 
     until(hunt, process)
     _, err = studies.finish(process)
-    ends = {end.trial_id: end for end in read_ends(folder / "trials.jsonl")}
+    ends = {end.trial_id: end for end in read_log(folder / "trials.jsonl").ends}
     assert (ends[target].status, ends[target].message) == ("failed", "its worker died (2 times)")
     assert [end.status for name, end in sorted(ends.items()) if name != target] == ["complete"] * 11
     assert f"{target}: its worker died; the trial continues with another worker" in err
@@ -139,7 +139,7 @@ def test_a_trial_that_eats_all_memory_fails_alone_and_says_so(tmp_path):
     }
     limits = {"RAY_memory_usage_threshold": f"{allowed:.3f}", "RAY_memory_monitor_refresh_ms": "50"}
     _, err = studies.run(studies.write(tmp_path, space), "--output", tmp_path, env=limits)
-    ends = {end.point["hidden_size"]: end for end in read_ends(tmp_path / "grid" / "trials.jsonl")}
+    ends = {end.point["hidden_size"]: end for end in read_log(tmp_path / "grid" / "trials.jsonl").ends}
     assert {size: end.status for size, end in ends.items()} == {4: "complete", 8: "complete", 4096: "failed"}
     assert ends[4096].message == "the machine ran out of memory and its worker was killed (2 times)"
     assert "memory" in err

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from search import leaderboard, run
+from search.common.errors import DamagedError
 from search.report import writer as report
-from search.results.event_log import DamagedError
 from search.results.links import MAX_DEPTH, check_folder
 from search.results.predictions import Predictions
 from search.space.space import load_space

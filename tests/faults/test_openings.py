@@ -9,11 +9,11 @@ import pytest
 import studies
 from studies import FINALIST, GRID, until
 
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 from search.results.predictions import Predictions, read_predictions
 from search.space.space import load_space
 from search.study.final_evaluation import FinalEvaluation
-from search.study.trial_log import LeaderboardFile
+from search.study.trial_recorder import LeaderboardFile
 from stockrnn.dataset.alignment import prepare
 from stockrnn.prices.loading import Access
 
@@ -110,7 +110,7 @@ def test_a_block_whose_opening_cannot_be_kept_stays_shut(study, study_context):
 
     evaluation = final_evaluation(study, study_context)
     assert evaluation.evaluate_test_block([], announce) == {}  # it would need an executor to continue
-    best = sorted(read_ends(study / "trials.jsonl"), key=lambda end: end.scores["val_theils_u"])[:2]
+    best = sorted(read_log(study / "trials.jsonl").ends, key=lambda end: end.scores["val_theils_u"])[:2]
     assert names(announced[0]) == [end.trial_id for end in best]
     assert not (study / "forecasters").exists()
 
@@ -131,4 +131,4 @@ def test_an_opening_that_does_not_fit_the_record_is_refused_in_one_line(study, c
     _, err = studies.run("--resume", study, "--quiet", code=2)
     assert says in err
     assert len(err.splitlines()) == 1
-    assert np.all([end.status == "complete" for end in read_ends(study / "trials.jsonl")])
+    assert np.all([end.status == "complete" for end in read_log(study / "trials.jsonl").ends])

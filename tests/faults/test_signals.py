@@ -15,7 +15,7 @@ import pytest
 import studies
 from studies import GRID, until
 
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 LONG = {  # trials long enough to be met while they run
@@ -34,7 +34,7 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
     process.send_signal(signal.SIGHUP)
     out, _ = studies.finish(process, 130)
     assert "Interrupted after" in out
-    ends = read_ends(folder / "trials.jsonl")
+    ends = read_log(folder / "trials.jsonl").ends
     before = {end.trial_id: end.scores for end in ends if end.status == "complete"}
     assert {end.status for end in ends} == {"complete", "interrupted"}
     assert studies.manifest(folder)["interrupted"]
@@ -44,7 +44,7 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
     out, _ = studies.run("--resume", folder, "--quiet")
     studies.assert_whole(folder, 4)
     assert f"4 trials ({len(before)} before the resume)" in out
-    after = {end.trial_id: end.scores for end in read_ends(folder / "trials.jsonl")}
+    after = {end.trial_id: end.scores for end in read_log(folder / "trials.jsonl").ends}
     assert before.items() <= after.items()
 
 
@@ -121,7 +121,7 @@ def test_control_c_in_a_terminal_ends_it_cleanly_though_ray_hears_it_too(tmp_pat
     assert "Interrupted after" in said
     assert "Traceback" not in said
     assert "worker died" not in said
-    assert {end.status for end in read_ends(folder / "trials.jsonl")} == {"complete", "interrupted"}
+    assert {end.status for end in read_log(folder / "trials.jsonl").ends} == {"complete", "interrupted"}
 
 
 def test_a_reader_that_goes_away_ends_no_study(tmp_path):

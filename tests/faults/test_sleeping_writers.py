@@ -562,7 +562,7 @@ def test_a_record_that_stood_still_goes_on(record, tmp_path):
     before = [path for path in (tmp_path / "grid").iterdir() if path.name.startswith("lock")]
     for _ in range(3):
         record.retry("00000", "its worker died")
-    assert len(read_events(tmp_path / "grid" / "trials.jsonl")) == 4
+    assert len(list(read_events(tmp_path / "grid" / "trials.jsonl"))) == 4
     assert len(before) == 2
 
 
@@ -645,10 +645,10 @@ def test_a_study_that_slept_leaves_alone_what_another_one_finished(request, tmp_
     assert (kept / "manifest.json").exists()
     with local_copy(url) as folder:
         studies.assert_whole(folder, 4)
-        before = read_events(folder / "trials.jsonl")
+        before = list(read_events(folder / "trials.jsonl"))
     studies.finish(writer(tmp_path / "mine", "--resume", url))  # where the sleeper's copy is
     with local_copy(url) as folder:
-        assert read_events(folder / "trials.jsonl") == before
+        assert list(read_events(folder / "trials.jsonl")) == before
         found = studies.manifest(folder)
         assert (len(found["test_openings"]), len(found["resumes"])) == (1, 2)
 

@@ -16,7 +16,7 @@ import search.cost.stalls
 import search.study.refit
 from search.cluster.demands import ResourceDemands
 from search.cluster.ray_session import connect_ray
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 from search.space.space import load_space
 from search.study.finalists import Finalist
 from stockrnn.prices.cleaning import clean
@@ -130,7 +130,7 @@ def test_a_trial_that_hangs_whenever_it_is_tried_fails_alone(tmp_path):
     marks.mkdir()
     path = studies.write(tmp_path, GRID, search={"stall_timeout": 5, "max_failures": 1})
     run_with_hangs(["always"], path, "--output", tmp_path, "--quiet", marks)
-    ends = {end.trial_id: end for end in read_ends(tmp_path / "grid" / "trials.jsonl")}
+    ends = {end.trial_id: end for end in read_log(tmp_path / "grid" / "trials.jsonl").ends}
     assert (ends["00001"].status, ends["00001"].message) == ("failed", "no progress for 10 s (2 times)")
     assert [end.status for name, end in sorted(ends.items()) if name != "00001"] == ["complete"] * 11
     assert [event["trial_id"] for event in retries(tmp_path / "grid")] == ["00001"]

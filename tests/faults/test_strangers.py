@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from search import leaderboard, run
+from search.common.errors import DamagedError
 from search.report import writer as report
 from search.results import leaderboard as board
-from search.results.event_log import DamagedError, TrialEnd, cut_torn_line
+from search.results.event_log import TrialEnd, cut_torn_line
 from search.space.document import SpaceError
 from search.space.space import load_space
 from search.tune.optuna_searcher import OptunaSearcher

@@ -14,7 +14,7 @@ import studies
 from studies import FINALIST, GRID, until
 from test_disk import disk, fill
 
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 SMALL = {**GRID, "space": {"architecture": ["rnn", "gru"], "hidden_size": [4, 8], "sequence_length": [5]}}
@@ -140,7 +140,7 @@ def test_a_disk_that_fills_among_the_finalists_ends_a_study_in_one_line_and_it_g
         assert len(err.splitlines()) == 1
         announced = studies.manifest(folder)["test_openings"]
         assert len(announced) == 1
-        assert {end.status for end in read_ends(folder / "trials.jsonl")} == {"complete"}
+        assert {end.status for end in read_log(folder / "trials.jsonl").ends} == {"complete"}
         (small / "filled").unlink()
         studies.run("--resume", folder, "--quiet")
         studies.assert_whole(folder, TRIALS)
@@ -161,6 +161,6 @@ def test_2000_trials_in_a_row(tmp_path):
     }
     path = studies.write(tmp_path, space)
     studies.run(path, "--output", tmp_path, "--quiet")
-    ends = read_ends(tmp_path / "grid" / "trials.jsonl")
+    ends = read_log(tmp_path / "grid" / "trials.jsonl").ends
     assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(count)]
     assert {end.status for end in ends} == {"complete"}

@@ -9,18 +9,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from markupsafe import Markup
 
+from search.results.reader import MAX_SHOWN_TRIALS
 from search.results.schemas import plain
 from stockrnn.io.files import escape_invisible
 
 __all__ = [
     "DASHES", "HUES", "SYMBOLS", "Chart", "build_axis", "build_layout", "build_vertical_line", "choose_score_range",
-    "escape", "to_script_json",
+    "escape", "select_evenly", "to_script_json",
 ]  # fmt: skip
 
+Item = TypeVar("Item")
 SYMBOLS = {
     "complete": "circle", "stopped": "line-ns-open", "diverged": "x-thin-open", "failed": "diamond",
     "interrupted": "square", "running": "triangle-right",
@@ -124,6 +127,14 @@ def choose_score_range(scores: Sequence[float], bests: Sequence[float]) -> tuple
     high = min(max(1.0, *scores, *bests), low + 3 * max(median(bests) - low, 1.0 - low, 0.002))
     pad = 0.05 * max(high - low, 0.002)
     return low - pad, high + pad
+
+
+def select_evenly(items: Sequence[Item]) -> Sequence[Item]:
+    """Return at most `MAX_SHOWN_TRIALS` of the items, evenly from the first to the last, both included."""
+    if len(items) <= MAX_SHOWN_TRIALS:
+        return items
+    places = np.linspace(0, len(items) - 1, MAX_SHOWN_TRIALS).round().astype(int).tolist()
+    return [items[place] for place in places]
 
 
 def to_script_json(value: Any) -> Markup:

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from search.space.parameters import Parameter
+from search.space.samplers import make_distribution
 
 __all__ = ["compute_importance"]
 
@@ -34,7 +34,7 @@ def compute_importance(
             study.add_trial(
                 optuna.trial.create_trial(
                     params={one.name: point[one.name] for one in here},
-                    distributions={one.name: _distribution(one) for one in here},
+                    distributions={one.name: make_distribution(one) for one in here},
                     value=score,
                 )
             )
@@ -42,12 +42,3 @@ def compute_importance(
     whole = sum(found.values())
     shares = {name: value / whole if whole else 0.0 for name, value in found.items()}
     return dict(sorted(shares.items(), key=lambda share: (-share[1], share[0])))
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    if parameter.kind == "choice":
-        return CategoricalDistribution(parameter.values)
-    if parameter.kind == "int":
-        step = int(parameter.step or 1)
-        return IntDistribution(int(parameter.low), int(parameter.high), step=step, log=parameter.log)
-    return FloatDistribution(parameter.low, parameter.high, step=parameter.step, log=parameter.log)

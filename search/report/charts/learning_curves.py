@@ -15,8 +15,10 @@ from search.report.charts.base import (
     build_vertical_line,
     choose_score_range,
     escape,
+    select_evenly,
 )
-from search.results.findings import RUNNING, Findings, drawn
+from search.results.event_log import RUNNING
+from search.results.reader import StudyData
 
 __all__ = ["draw_best_curves", "draw_learning_curves"]
 
@@ -28,9 +30,9 @@ MAX_POINTS = 100_000  # epochs of all curves together
 Curves = Mapping[str, Mapping[int, float]]
 
 
-def draw_learning_curves(findings: Findings) -> Chart | None:
+def draw_learning_curves(study: StudyData) -> Chart | None:
     """Draw Theil's U by epoch of every trial; return None if no epoch has a score."""
-    trials: Curves = findings.curves
+    trials: Curves = study.curves
     if not trials:
         return None
     bests = {trial_id: min(values.values()) for trial_id, values in trials.items()}
@@ -40,7 +42,7 @@ def draw_learning_curves(findings: Findings) -> Chart | None:
     data = []
     whole, trials = trials, _select(trials, bests)
     for status in DRAWING_ORDER:
-        own = [trial_id for trial_id in trials if findings.statuses[trial_id] == status]
+        own = [trial_id for trial_id in trials if study.log.statuses[trial_id] == status]
         if own:
             data += _draw_lines(status, {trial_id: trials[trial_id] for trial_id in own}, high, many=len(trials) > 40)
     data.append(_draw_line(trials[best], f"best: {best}", best, color="var(--ink)", width=2.5, dash="solid"))
@@ -56,8 +58,8 @@ def draw_learning_curves(findings: Findings) -> Chart | None:
             }
         )  # fmt: skip
     epochs = max(max(values) for values in whole.values())
-    shapes, labels = _draw_levels(findings.manifest.get("baselines") or {}, low, high)
-    for rung in findings.rungs:
+    shapes, labels = _draw_levels(study.manifest.get("baselines") or {}, low, high)
+    for rung in study.rungs:
         if rung <= epochs:
             shape, label = build_vertical_line(rung, f"rung {rung}")
             shapes.append(shape)
@@ -65,7 +67,7 @@ def draw_learning_curves(findings: Findings) -> Chart | None:
     return Chart(
         id="chart-learning-curves",
         title="Theil's U on validation by epoch, one line per trial",
-        text=_write_caption(findings, whole, len(trials), best, bests[best], high, everything),
+        text=_write_caption(study, whole, len(trials), best, bests[best], high, everything),
         data=data,
         layout=build_layout(
             xaxis=build_axis(
@@ -80,15 +82,15 @@ def draw_learning_curves(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_best_curves(studies: Sequence[tuple[str, Findings]]) -> Chart | None:
+def draw_best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
     """Draw Theil's U by epoch of the best trial of each study; return None if no study has a score.
 
     Args:
         studies: name and files of each study.
     """
     data, everything, bests, epochs, captions = [], [], [], 1, []
-    for number, (name, findings) in enumerate(studies):
-        trials = findings.curves
+    for number, (name, study) in enumerate(studies):
+        trials = study.curves
         if not trials:
             continue
         best = min(trials, key=lambda trial_id: min(trials[trial_id].values()))
@@ -126,7 +128,7 @@ def _select(trials: Curves, bests: Mapping[str, float]) -> Curves:
     """Return the curves to draw: all, or an even selection from best to worst with at most MAX_POINTS epochs."""
     chosen: set[str] = set()
     points = 0
-    for trial_id in drawn(sorted(trials, key=lambda trial_id: bests[trial_id])):
+    for trial_id in select_evenly(sorted(trials, key=lambda trial_id: bests[trial_id])):
         points += len(trials[trial_id])
         if points <= MAX_POINTS or not chosen:
             chosen.add(trial_id)
@@ -222,7 +224,7 @@ def _choose_step(epochs: int, max_ticks: int = 10) -> int:
 
 
 def _write_caption(
-    findings: Findings,
+    study: StudyData,
     trials: Curves,
     drawn_count: int,
     best: str,
@@ -236,8 +238,8 @@ def _write_caption(
     ]
     if drawn_count < len(trials):
         sentences.append(f"The chart shows {drawn_count} of them, from the best to the worst.")
-    if findings.rungs:
-        sentences.append(f"ASHA stops weak trials at its rungs ({format_epochs(findings.rungs)}).")
+    if study.rungs:
+        sentences.append(f"ASHA stops weak trials at its rungs ({format_epochs(study.rungs)}).")
     if above := sum(value > high for value in everything):
         sentences.append(
             f"{above} {'epochs have scores' if above > 1 else 'epoch has a score'} above {high:.4g}, the upper limit "

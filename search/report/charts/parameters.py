@@ -2,12 +2,20 @@
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from search.report.charts.base import SYMBOLS, Chart, build_axis, build_layout, choose_score_range, escape
-from search.results.findings import Findings, drawn
+from search.report.charts.base import (
+    SYMBOLS,
+    Chart,
+    build_axis,
+    build_layout,
+    choose_score_range,
+    escape,
+    select_evenly,
+)
+from search.results.reader import ScoredTrial, StudyData
 from search.space.parameters import Parameter, Value
 
 __all__ = ["MIN_SCORED_TRIALS", "draw_importance", "draw_parallel_coordinates", "draw_slices"]
@@ -16,14 +24,14 @@ MIN_SCORED_TRIALS = 20  # for importance; with fewer trials it is mostly noise
 ABSENT = -0.12  # x of a parameter that a trial does not have; 0 to 1 is the domain of the parameter
 
 
-def draw_importance(findings: Findings) -> Chart | None:
+def draw_importance(study: StudyData) -> Chart | None:
     """Draw the importance of the parameters; return None if there are too few trials or parameters."""
-    if len(findings.scored) < MIN_SCORED_TRIALS or len(findings.varying) < 2:
+    if len(study.scored) < MIN_SCORED_TRIALS or len(study.varying) < 2:
         return None
     from search.report.charts.importance import compute_importance  # imports Optuna, which takes half a second
 
-    trials = [(end.get("point") or {}, end["score"]) for end in drawn(findings.scored)]
-    shares = compute_importance(trials, findings.varying, lower_is_better=findings.lower_is_better)
+    trials = [(end.point, end.score) for end in select_evenly(study.scored)]
+    shares = compute_importance(trials, study.varying, lower_is_better=study.lower_is_better)
     if not any(shares.values()):
         return None
     names = [*reversed(shares)]
@@ -55,23 +63,23 @@ def draw_importance(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_slices(findings: Findings) -> list[Chart]:
+def draw_slices(study: StudyData) -> list[Chart]:
     """Draw the score against each varying parameter, one chart per parameter."""
-    scored = drawn(findings.scored)
+    scored = select_evenly(study.scored)
     if not scored:
         return []
-    scores = [end["score"] for end in scored]
-    low, high = _choose_range(findings, scores)
+    scores = [end.score for end in scored]
+    low, high = _choose_range(study, scores)
     return [
         chart
-        for number, parameter in enumerate(findings.varying)
-        if (chart := _draw_slice(findings, scored, parameter, number, low, high))
+        for number, parameter in enumerate(study.varying)
+        if (chart := _draw_slice(study, scored, parameter, number, low, high))
     ]
 
 
-def draw_parallel_coordinates(findings: Findings) -> Chart | None:
+def draw_parallel_coordinates(study: StudyData) -> Chart | None:
     """Draw one row per parameter and one line per trial; return None with fewer than two parameters or trials."""
-    scored, parameters = drawn(findings.scored), findings.varying
+    scored, parameters = select_evenly(study.scored), study.varying
     if len(scored) < 2 or len(parameters) < 2:
         return None
     best, good = max(1, len(scored) // 10), max(2, len(scored) // 3)
@@ -85,8 +93,8 @@ def draw_parallel_coordinates(findings: Findings) -> Chart | None:
         title="Parallel coordinates: one row per parameter, one line per trial",
         text=f"Each of {len(scored)} trials is a line through its parameter values; large values are on the right. The "
         "best trials are blue. Where the blue lines meet, the best trials agree on the value. Best trial, "
-        f"{scored[0]['trial_id']}: "
-        + ", ".join(f"{name} {_format_value(value)}" for name, value in (scored[0].get("point") or {}).items()) + ".",
+        f"{scored[0].trial_id}: "
+        + ", ".join(f"{name} {_format_value(value)}" for name, value in scored[0].point.items()) + ".",
         data=[_draw_lines(name, ends, parameters, color, width, opacity, dash)
               for name, ends, color, width, opacity, dash in groups if ends],
         layout=build_layout(
@@ -101,12 +109,12 @@ def draw_parallel_coordinates(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def _choose_range(findings: Findings, scores: Sequence[float]) -> tuple[float, float]:
+def _choose_range(study: StudyData, scores: Sequence[float]) -> tuple[float, float]:
     """Return the y range of the slices, which cuts off scores far from those of the better trials."""
-    if findings.metric == "val_theils_u":
+    if study.metric == "val_theils_u":
         return choose_score_range(scores, scores)
     low, high, middle = min(scores), max(scores), median(scores)
-    if findings.lower_is_better:
+    if study.lower_is_better:
         high = min(high, low + 3 * max(middle - low, 1e-9))
     else:
         low = max(low, high - 3 * max(high - middle, 1e-9))
@@ -115,32 +123,32 @@ def _choose_range(findings: Findings, scores: Sequence[float]) -> tuple[float, f
 
 
 def _draw_slice(
-    findings: Findings, scored: Sequence[Mapping[str, Any]], parameter: Parameter, number: int, low: float, high: float
+    study: StudyData, scored: Sequence[ScoredTrial], parameter: Parameter, number: int, low: float, high: float
 ) -> Chart | None:
-    own = [end for end in scored if parameter.name in (end.get("point") or {})]
-    own = [end for end in own if _locate(parameter, end["point"][parameter.name]) is not None]
+    own = [end for end in scored if parameter.name in end.point]
+    own = [end for end in own if _locate(parameter, end.point[parameter.name]) is not None]
     if not own:
         return None
     rng = random.Random(0)  # horizontal jitter, so that the marks of a choice do not overlap
     choice = parameter.kind == "choice"
     data = []
     for status in SYMBOLS:
-        here = [end for end in own if end["status"] == status]
+        here = [end for end in own if end.status == status]
         if not here:
             continue
-        values = [end["point"][parameter.name] for end in here]
+        values = [end.point[parameter.name] for end in here]
         x = [parameter.values.index(value) + rng.uniform(-0.22, 0.22) for value in values] if choice else values
         color = f"var(--{status})"
         data.append(
             {
                 "type": "scatter", "mode": "markers", "name": status, "x": x,
-                "y": [min(max(end["score"], low), high) for end in here],
+                "y": [min(max(end.score, low), high) for end in here],
                 "marker": {
-                    "symbol": [SYMBOLS[status] if low <= end["score"] <= high else "triangle-up" for end in here],
+                    "symbol": [SYMBOLS[status] if low <= end.score <= high else "triangle-up" for end in here],
                     "size": 7, "color": color, "opacity": 0.85, "line": {"color": color, "width": 1.4},
                 },
                 "hovertext": [
-                    f"{escape(end['trial_id'])}, {status}<br>{escape(_format_value(value))}: {end['score']:.4g}"
+                    f"{escape(end.trial_id)}, {status}<br>{escape(_format_value(value))}: {end.score:.4g}"
                     for end, value in zip(here, values, strict=True)
                 ],
                 "hoverinfo": "text", "cliponaxis": False,
@@ -154,16 +162,16 @@ def _draw_slice(
         "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "layer": "above",
         "line": {"color": "var(--soft)", "width": 1, "dash": "dot"},
     }  # fmt: skip
-    outside = sum(not low <= end["score"] <= high for end in own)
+    outside = sum(not low <= end.score <= high for end in own)
     return Chart(
         id=f"chart-slice-{number}",
         title=parameter.name,
-        text=f"Best trial: {_format_value(best['point'][parameter.name])} (score {best['score']:.4g})."
+        text=f"Best trial: {_format_value(best.point[parameter.name])} (score {best.score:.4g})."
         + (f" {outside} of {len(own)} trials are outside the axis range." if outside else ""),
         data=data,
         layout=build_layout(
             showlegend=False, xaxis=x_axis, yaxis=build_axis(range=[low, high], nticks=5), height=220,
-            margin={"l": 44, "r": 12, "t": 8, "b": 30}, shapes=[level] if findings.metric == "val_theils_u" else [],
+            margin={"l": 44, "r": 12, "t": 8, "b": 30}, shapes=[level] if study.metric == "val_theils_u" else [],
         ),
         height=220,
     )  # fmt: skip
@@ -198,13 +206,11 @@ def _build_axis_settings(parameter: Parameter) -> dict[str, Any]:
     return {"range": [low - pad, high + pad], **whole}
 
 
-def _draw_medians(
-    parameter: Parameter, ends: Sequence[Mapping[str, Any]], low: float, high: float
-) -> list[dict[str, Any]]:
+def _draw_medians(parameter: Parameter, ends: Sequence[ScoredTrial], low: float, high: float) -> list[dict[str, Any]]:
     x: list[float | None] = []
     y: list[float | None] = []
     for place, value in enumerate(parameter.values):
-        scores = [end["score"] for end in ends if end["point"][parameter.name] == value]
+        scores = [end.score for end in ends if end.point[parameter.name] == value]
         if scores:
             middle = min(max(median(scores), low), high)
             x += [place - 0.32, place + 0.32, None]
@@ -214,7 +220,7 @@ def _draw_medians(
 
 
 def _draw_lines(
-    name: str, ends: Sequence[Mapping[str, Any]], parameters: Sequence[Parameter], color: str, width: float,
+    name: str, ends: Sequence[ScoredTrial], parameters: Sequence[Parameter], color: str, width: float,
     opacity: float, dash: str,
 ) -> dict[str, Any]:  # fmt: skip
     rng = random.Random(0)
@@ -224,12 +230,12 @@ def _draw_lines(
     for end in ends:
         jitter = rng.uniform(-0.012, 0.012)
         for row, parameter in enumerate(parameters):
-            point = end.get("point") or {}
+            point = end.point
             place = _locate(parameter, point[parameter.name]) if parameter.name in point else None
             x.append(ABSENT if place is None else place + (jitter if parameter.kind != "float" else 0))
             y.append(row)
             value = _format_value(point[parameter.name]) if parameter.name in point else "not used"
-            texts.append(f"{escape(end['trial_id'])}: {end['score']:.4f}<br>{escape(parameter.name)} {escape(value)}")
+            texts.append(f"{escape(end.trial_id)}: {end.score:.4f}<br>{escape(parameter.name)} {escape(value)}")
         x.append(None)
         y.append(None)
         texts.append(None)

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from search.report.charts.base import DASHES, HUES, Chart, build_axis, build_layout, build_vertical_line, escape
-from search.results.findings import Days, Findings, finite
+from search.results.leaderboard import parse_number
 from search.results.ranking import ENSEMBLE
+from search.results.reader import Days, StudyData
 from stockrnn.evaluation.conformal import conformal_intervals
 from stockrnn.evaluation.metrics import theils_u
 
@@ -17,13 +18,13 @@ RECENT_DAYS = 60  # in the first view
 NARROW = {"margin.l": 48, "margin.r": 10}
 
 
-def draw_forecasts(findings: Findings) -> Chart | None:
+def draw_forecasts(study: StudyData) -> Chart | None:
     """Draw actual closes, the best finalist's forecast and persistence; return None without test forecasts."""
-    first = next((trial_id for trial_id in findings.finalists if trial_id in findings.test), None)
+    first = next((trial_id for trial_id in study.finalists if trial_id in study.test), None)
     if first is None:
         return None
-    days = findings.test[first]
-    width = _compute_half_width(findings.validation.get(first))
+    days = study.test[first]
+    width = _compute_half_width(study.validation.get(first))
     data: list[dict[str, Any]] = []
     hover = [f"{value:,.2f}" for value in days.forecast]
     inside = ""
@@ -77,17 +78,17 @@ def draw_forecasts(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_cumulative_advantage(findings: Findings) -> Chart | None:
+def draw_cumulative_advantage(study: StudyData) -> Chart | None:
     """Draw the squared error that each finalist has saved over persistence up to each day, in per cent.
 
     Return None without forecasts of the test set, or if the price does not move in it.
     """
-    names = [name for name in (*findings.finalists, ENSEMBLE) if name in findings.test]
+    names = [name for name in (*study.finalists, ENSEMBLE) if name in study.test]
     if not names:
         return None
     data, captions = [], []
     for number, name in enumerate(names):
-        days = findings.test[name]
+        days = study.test[name]
         persistence = (days.previous - days.actual) ** 2
         total = float(persistence.sum())
         if not total:
@@ -126,10 +127,10 @@ def draw_cumulative_advantage(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_spread(findings: Findings) -> Chart | None:
+def draw_spread(study: StudyData) -> Chart | None:
     """Draw Theil's U of the finalists by fold, on validation and on the test set; return None without forecasts."""
-    rows = {row["trial_id"]: row for row in findings.rows}
-    known = [name for name in findings.finalists if name in findings.validation]
+    rows = {row["trial_id"]: row for row in study.csv_board[1]}
+    known = [name for name in study.finalists if name in study.validation]
     if not known:
         return None
     folds: dict[str, list[Any]] = {"x": [], "y": [], "hovertext": []}
@@ -137,12 +138,14 @@ def draw_spread(findings: Findings) -> Chart | None:
     test: dict[str, list[Any]] = {"x": [], "y": [], "sd": []}
     table = []
     for place, name in enumerate(known):
-        days, row = findings.validation[name], rows.get(name, {})
+        days, row = study.validation[name], rows.get(name, {})
         singles = {int(fold): _compute_theils_u(days, days.folds == fold) for fold in np.unique(days.folds)}
         folds["x"] += singles.values()
         folds["y"] += [place - 0.16] * len(singles)
         folds["hovertext"] += [f"{escape(name)}, fold {fold}: {single:.4f}" for fold, single in singles.items()]
-        numbers = [finite(row.get(key, "")) for key in ("val_theils_u", "val_theils_u_sd", "test_theils_u", "seeds_sd")]
+        numbers = [
+            parse_number(row.get(key, "")) for key in ("val_theils_u", "val_theils_u_sd", "test_theils_u", "seeds_sd")
+        ]
         pairs: tuple[Any, ...] = ((validation, *numbers[:2], place - 0.16), (test, *numbers[2:], place + 0.16))
         for target, value, sd, y in pairs:
             if value is not None:
@@ -167,7 +170,7 @@ def draw_spread(findings: Findings) -> Chart | None:
     if test["x"]:
         data.append(dots("test set ± sd over seeds", "diamond", "var(--test)", test))
     shape, label = build_vertical_line(1, "persistence", "var(--ink)", "solid")
-    subject = "a finalist" if findings.test else "one of the best trials, which can become finalists"
+    subject = "a finalist" if study.test else "one of the best trials, which can become finalists"
     count = max(len(days) for days in table) - 5
     return Chart(
         id="chart-spread",

@@ -1,13 +1,14 @@
 """Draw the folds and the test set below the price curve, and the worker timeline."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from search.common.durations import format_duration
-from search.report.charts.base import Chart, build_axis, build_layout, escape
-from search.results.findings import Findings, drawn, seconds_between
+from search.report.charts.base import Chart, build_axis, build_layout, escape, select_evenly
+from search.results.event_log import TrialEnd
+from search.results.reader import StudyData, seconds_between
 
 __all__ = ["draw_folds", "draw_worker_timeline"]
 
@@ -16,15 +17,21 @@ MAX_WORKERS = 100  # rows of the worker timeline
 DAY_MS = 86_400_000  # Plotly measures the length of a bar on a date axis in milliseconds
 
 
-def draw_folds(findings: Findings) -> Chart | None:
+class _Span(NamedTuple):
+    end: TrialEnd
+    worker: int
+    seconds: float
+
+
+def draw_folds(study: StudyData) -> Chart | None:
     """Draw folds and test set as bars below the price curve; return None if the manifest has neither."""
-    rows = _list_rows(findings.manifest)
+    rows = _list_rows(study.manifest)
     if not rows:
         return None
-    opened = bool(findings.manifest.get("test_openings"))
+    opened = bool(study.manifest.get("test_openings"))
     state = "opened" if opened else "not opened"
     bars = [_draw_bars(kind, rows, opened) for kind in BLOCKS]
-    curve = _draw_prices(findings)
+    curve = _draw_prices(study)
     data = [bar for bar in bars if bar["x"]] + ([curve] if curve else [])
     low, high = _choose_view(rows)
     share = min(0.5, 0.1 + 0.06 * len(rows))
@@ -33,9 +40,9 @@ def draw_folds(findings: Findings) -> Chart | None:
     return Chart(
         id="chart-folds",
         title="Folds and test set by date, below the price curve",
-        text=f"{len(rows) - bool(findings.manifest['test'])} folds. Each fold is trained on the sessions before its "
+        text=f"{len(rows) - bool(study.manifest['test'])} folds. Each fold is trained on the sessions before its "
         "validation period."
-        + (f" The test set follows the last fold; it was {state}." if findings.manifest["test"] else "")
+        + (f" The test set follows the last fold; it was {state}." if study.manifest["test"] else "")
         + (" The curve shows the close on the scored days." if curve else ""),
         data=data,
         layout=build_layout(
@@ -59,32 +66,33 @@ def draw_folds(findings: Findings) -> Chart | None:
     )  # fmt: skip
 
 
-def draw_worker_timeline(findings: Findings) -> Chart | None:
+def draw_worker_timeline(study: StudyData) -> Chart | None:
     """Draw which worker trained which trial at which time; return None if no trial has a training time."""
-    start = findings.manifest.get("start")
-    ends = [end for end in findings.ends.values() if end.get("seconds") and end.get("worker") is not None]
-    if not start or not ends:
+    start = study.manifest.get("start")
+    spans = [_Span(end, end.worker, end.seconds) for end in study.ends if end.seconds and end.worker is not None]
+    if not start or not spans:
         return None
-    trained, counts = Counter[int](), Counter(end["worker"] for end in ends)
-    for end in ends:
-        trained[end["worker"]] += end["seconds"]
+    trained: dict[int, float] = defaultdict(float)
+    counts = Counter(span.worker for span in spans)
+    for span in spans:
+        trained[span.worker] += span.seconds
     workers = {worker: place for place, worker in enumerate(sorted(counts))}
     rows = list(workers)[:MAX_WORKERS]
-    visible = [end for end in drawn(ends) if workers[end["worker"]] < MAX_WORKERS]
+    visible = [span for span in select_evenly(spans) if workers[span.worker] < MAX_WORKERS]
     bars = []
     for status in ("complete", "stopped", "diverged", "failed", "interrupted"):
-        own = [end for end in visible if end["status"] == status]
+        own = [span for span in visible if span.end.status == status]
         if own:
             color = f"var(--{status})"
             bars.append(
                 {
                     "type": "bar", "orientation": "h", "name": f"{len(own)} {status}",
-                    "y": [workers[end["worker"]] for end in own], "x": [end["seconds"] for end in own],
-                    "base": [max(0, seconds_between(start, end["time"]) - end["seconds"]) for end in own],
+                    "y": [workers[span.worker] for span in own], "x": [span.seconds for span in own],
+                    "base": [max(0, seconds_between(start, span.end.time) - span.seconds) for span in own],
                     "hovertext": [
-                        f"{escape(end['trial_id'])}, {status}<br>{format_duration(end['seconds'])}, "
-                        f"{end['epochs']} epochs"
-                        for end in own
+                        f"{escape(span.end.trial_id)}, {status}<br>{format_duration(span.seconds)}, "
+                        f"{span.end.epochs} epochs"
+                        for span in own
                     ],
                     "hoverinfo": "text",
                     "marker": {
@@ -93,11 +101,11 @@ def draw_worker_timeline(findings: Findings) -> Chart | None:
                     },
                 }
             )  # fmt: skip
-    wall = max(seconds_between(start, end["time"]) for end in findings.ends.values())
+    wall = max(seconds_between(start, end.time) for end in study.ends)
     if wall <= 0:  # the clock was set back, or the times are wrong
         return None
     whole, busy = len(workers) * wall, sum(trained.values())
-    begin = min(seconds_between(start, end["time"]) - end["seconds"] for end in ends)
+    begin = min(seconds_between(start, span.end.time) - span.seconds for span in spans)
     unused = max(0, whole - busy)
     sentences = [
         f"{len(workers)} {'workers' if len(workers) > 1 else 'worker'} trained for {format_duration(busy)} of the "
@@ -105,10 +113,10 @@ def draw_worker_timeline(findings: Findings) -> Chart | None:
         f"{format_duration(unused)} are startup ({format_duration(max(0, begin))} until the first trial), "
         "scheduling and waiting."
     ]
-    if len(visible) < len(ends):
-        sentences.append(f"The chart shows {len(visible)} of {len(ends)} trials.")
-    if findings.manifest.get("end"):
-        rest = max(0, findings.seconds - wall)
+    if len(visible) < len(spans):
+        sentences.append(f"The chart shows {len(visible)} of {len(spans)} trials.")
+    if study.manifest.get("end"):
+        rest = max(0, study.seconds - wall)
         sentences.append(f"After the search, finalists, test set and significance tests took {format_duration(rest)}.")
     return Chart(
         id="chart-worker-timeline",
@@ -158,10 +166,10 @@ def _draw_bars(kind: str, rows: list[tuple[str, list[tuple[str, list[str]]]]], o
     }  # fmt: skip
 
 
-def _draw_prices(findings: Findings) -> dict[str, Any] | None:
+def _draw_prices(study: StudyData) -> dict[str, Any] | None:
     """Draw the close on all scored days; the curve breaks between periods that do not touch."""
     days: dict[str, float] = {}
-    for known in (findings.validation, findings.test):
+    for known in (study.validation, study.test):
         for one in list(known.values())[:1]:
             days |= dict(zip(one.dates, one.actual.tolist(), strict=True))
     if not days:

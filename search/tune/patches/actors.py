@@ -1,12 +1,15 @@
-"""Workers that die: Tune's own answers end the whole study over a worker killed for memory, and a trial over another.
+"""Patch Tune so that a worker's death costs its trial one retry, and kill workers that hang.
 
-Its actor manager takes what is neither the failure of an actor nor that of a task for a fault of its own. Its
-controller is told twice of a worker that dies while it is made ready for the next trial, of the worker and of its task:
-it gives the trial another worker, and then ends it as failed. And it goes on taking that trial for one whose worker is
-being made ready, and never starts it. Here each death is what it is: one trial has lost its worker once. And a trial
-that ran out of its share of a GPU's memory comes back with a larger one.
+Without these patches:
 
-Tune waits for ever for a worker that hangs. Here it is killed, and its trial goes on as if it had died.
+- Tune ends the whole study if a worker is killed for memory, because its actor manager only expects errors of actors
+  and tasks.
+- Tune counts the death twice if a worker dies while it is reset for the next trial: once for the worker, once for its
+  task. It gives the trial a new worker, and then ends the trial as failed. It also still lists the trial as being
+  reset, so the trial never starts.
+- Tune waits forever for a worker that hangs. Here, the worker is killed, and the trial continues as after any death.
+
+A trial that runs out of its fraction of a GPU's memory gets a larger fraction.
 """
 
 import importlib
@@ -23,13 +26,13 @@ from ray.tune.execution import tune_controller
 from search.cluster.ray_watch import wait_if_ray_died
 from search.cost.stalls import Job, StallLimits, StallWatch, stall_message
 from search.space.resources import double_share
-from search.tune.patches.lean import LeanController, replacements
+from search.tune.patches.lean import LeanController, list_lean_patches
 from search.tune.stopper import StudyStopped
 from search.tune.trial import GpuMemoryError
 
 __all__ = ["MemoryLostError", "StalledError", "list_patches", "patch_tune"]
 
-tune_tune = importlib.import_module("ray.tune.tune")  # `ray.tune` holds a function of a like name
+tune_tune = importlib.import_module("ray.tune.tune")  # `ray.tune.tune` as an attribute is a function
 
 
 class MemoryLostError(RayActorError):
@@ -41,27 +44,28 @@ class StalledError(RayActorError):
 
 
 class _Manager(RayActorManager):
-    """Tune's actor manager, to which every failure of Ray's is one of an actor."""
+    """Tune's actor manager, which handles every error of Ray as the death of an actor."""
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
-            lost = MemoryLostError if isinstance(exception, OutOfMemoryError) else RayActorError
-            exception = lost(error_msg=str(exception))
+            kind = MemoryLostError if isinstance(exception, OutOfMemoryError) else RayActorError
+            exception = kind(error_msg=str(exception))
         super()._actor_task_failed(tracked_actor_task, exception)
 
 
 class _Controller(LeanController):
-    """Tune's controller, which hears of each failure once and kills workers that hang.
+    """Tune's controller, which handles each failure once and kills workers that hang.
 
     Args:
-        limits, watch: how long trials may make no progress, and what measures it.
+        limits: how long a trial may make no progress.
+        watch: measures how long each trial has made no progress.
     """
 
     def __init__(self, *args: Any, limits: StallLimits, watch: StallWatch, **options: Any) -> None:
         super().__init__(*args, **options)
         self._limits, self._watch = limits, watch
-        self._stalled: dict[Any, float] = {}  # trials whose workers were killed, and their limits
-        self._heard: Exception | None = None
+        self._stalled: dict[Any, float] = {}  # the limits of trials whose workers were killed
+        self._last_failure: Exception | None = None
 
     def step(self) -> None:
         try:
@@ -69,19 +73,19 @@ class _Controller(LeanController):
             if self._watch.step():
                 self._kill_stalled()
         except StudyStopped as stopped:
-            if stopped.ray_lives:  # what its workers hold would be free only once Python forgets this study
+            if stopped.ray_lives:  # otherwise the workers keep their resources until Python deletes this object
                 self._actor_manager.cleanup()
             raise
 
     def _kill_stalled(self) -> None:
         """Kill the workers of stalled trials; Ray then reports their deaths.
 
-        The worker's machine ends the process by SIGKILL after a few seconds, also one that was stopped.
+        After a few seconds, Ray ends the process with SIGKILL. This also ends a process that was stopped by SIGSTOP.
         """
         busy = {
             trial.config["trial_id"]: (trial, actor)
             for trial, actor in self._trial_to_actor.items()
-            if self._actor_manager.is_actor_started(actor)  # else it waits for resources
+            if self._actor_manager.is_actor_started(actor)  # otherwise it waits for resources
         }
         jobs = {trial_id: self._job(*each) for trial_id, each in busy.items()}
         for trial_id, limit in self._watch.find_stalled(jobs).items():
@@ -101,40 +105,45 @@ class _Controller(LeanController):
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
         wait_if_ray_died()
-        self._resetting_trials.discard(trial)  # else it waits for that worker for ever
-        if exception is not self._heard:
-            self._heard = exception
+        self._resetting_trials.discard(trial)  # otherwise it waits forever for the dead worker
+        if exception is not self._last_failure:
+            self._last_failure = exception
             if (limit := self._stalled.pop(trial, None)) is not None and isinstance(exception, RayActorError):
                 exception = StalledError(error_msg=stall_message(limit))
             if isinstance(exception, GpuMemoryError):
-                trial.max_failures += 1  # it is not tried again as it was: `max_failures` is not for this
+                trial.max_failures += 1  # the retry has more memory, so it does not count
             super()._process_trial_failure(trial, exception)
 
     def _requeue_trial(self, trial: Any) -> None:
-        # Here the trial is neither running nor waiting yet, so that it waits for what it asks for now.
-        if isinstance(self._heard, GpuMemoryError):
-            asked = trial.placement_group_factory.required_resources
-            trial.update_resources({"cpu": asked.get("CPU", 0), "gpu": double_share(asked["GPU"])})
+        # The trial neither runs nor waits at this moment, so its resources can change.
+        if isinstance(self._last_failure, GpuMemoryError):
+            request = trial.placement_group_factory.required_resources
+            trial.update_resources({"cpu": request.get("CPU", 0), "gpu": double_share(request["GPU"])})
         super()._requeue_trial(trial)
 
 
 def list_patches(limits: StallLimits, watch: StallWatch) -> list[tuple[Any, Any, Any]]:
-    """What takes the place of what: the module that names it, what is there, what comes there."""
+    """Return (module, original, replacement) for each patch that replaces a name in a module."""
     return [
         (tune_controller, RayActorManager, _Manager),
         (tune_tune, tune_controller.TuneController, partial(_Controller, limits=limits, watch=watch)),
-        *replacements(),
+        *list_lean_patches(),
     ]
 
 
 @contextmanager
 def patch_tune(limits: StallLimits, watch: StallWatch) -> Iterator[None]:
-    """Within: a Tuner outlives whatever happens to its workers, and kills those whose trials make no progress."""
-    places = list_patches(limits, watch)
-    for module, theirs, ours in places:
-        setattr(module, theirs.__name__, ours)
+    """Apply all patches, for a Tuner that runs in this context; restore Tune at the end.
+
+    Args:
+        limits: how long a trial may make no progress.
+        watch: measures how long each trial has made no progress.
+    """
+    patches = list_patches(limits, watch)
+    for module, original, replacement in patches:
+        setattr(module, original.__name__, replacement)
     try:
         yield
     finally:
-        for module, theirs, _ in places:
-            setattr(module, theirs.__name__, theirs)
+        for module, original, _ in patches:
+            setattr(module, original.__name__, original)

@@ -1,8 +1,8 @@
-"""Tune without what nobody reads here: it took more of the driver's time than all else together.
+"""Disable Tune's snapshots, result formatting and statistics, which this project does not use.
 
-Tune takes a snapshot of all trials every ten seconds, from which no study of ours goes on. It makes a text of every
-report for a log that is off, forecasts and all. It keeps statistics of every number for ever. Five times a trial it
-looks up its trainable in a table that Ray keeps elsewhere. And to say which trackers are used it imports all it knows.
+Tune writes a snapshot of all trials every ten seconds, but no study resumes from it. It formats every result, with all
+forecasts, for a log that is off. It stores statistics of every number that a trial reports. It reads the trainable
+from Ray's key-value store for every trial. It imports every tracker that it supports, to list those in use.
 """
 
 import importlib
@@ -16,26 +16,26 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.experiment import trial as experiment
 
-__all__ = ["LeanController", "replacements"]
+__all__ = ["LeanController", "list_lean_patches"]
 
-tune_tune = importlib.import_module("ray.tune.tune")  # `ray.tune` holds a function of a like name
+tune_tune = importlib.import_module("ray.tune.tune")  # `ray.tune.tune` as an attribute is a function
 
 
 class LeanController(TuneController):
-    """Tune's controller, which writes nothing, keeps little, and lets a worker that is starting start."""
+    """Tune's controller without snapshots, formatted results and statistics of ended trials."""
 
     def step(self) -> None:
-        """Handle one event."""
+        """Process one event; arrays are formatted as the word "array"."""
         with np.printoptions(override_repr=lambda array: "array"):
             super().step()
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
-        """No snapshot."""
+        """Write no snapshot."""
 
     def _maybe_reuse_cached_actor(self, trial: Trial) -> bool:
-        # Tune gives a free worker to any trial that waits, also to one whose own worker is starting, which it stops.
-        # The next trial then finds none free, so that another one is started; where trials are shorter than a start
-        # takes, this never ends.
+        # Tune assigns a free worker to any waiting trial. If the trial's own worker is starting, Tune stops that one.
+        # Then the next trial finds no free worker, and Tune starts another one. If trials are shorter than the start
+        # of a worker, this repeats without end.
         own = self._trial_to_actor.get(trial)
         if own is not None and trial not in self._resetting_trials and self._actor_manager.is_actor_started(own):
             return False
@@ -49,23 +49,21 @@ class LeanController(TuneController):
             trial._default_result_or_future = None
 
 
-def replacements() -> list[tuple[Any, Any, Any]]:
-    """What takes the place of what: the module that names it, what is there, what comes there, for one Tuner."""
+def list_lean_patches() -> list[tuple[Any, Any, Any]]:
+    """Return (module, original, replacement) for each patch that replaces a name in a module."""
     return [
         (tune_tune, ExperimentAnalysis, _NoAnalysis),
-        (usage, usage.tag_callbacks, _untold),
+        (usage, usage.tag_callbacks, _skip_tags),
         (experiment, experiment.get_trainable_cls, cache(experiment.get_trainable_cls)),
-        (experiment, experiment.validate_trainable, cache(experiment.validate_trainable)),
     ]
 
 
 class _NoAnalysis:
-    """What a Tuner makes of its snapshot at the end, of a Tuner that wrote none: no results."""
+    """In place of the analysis that a Tuner makes from its snapshot: no results."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.trials: list[Trial] = []
 
 
-def _untold(*_: Any) -> bool:
-    """Which callbacks there are is told to nobody."""
+def _skip_tags(*_: Any) -> bool:
     return False

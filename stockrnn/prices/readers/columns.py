@@ -8,11 +8,10 @@ import numpy as np
 from stockrnn.io.files import line
 from stockrnn.prices.readers.dates import read_dates
 from stockrnn.prices.readers.numbers import is_null, read_numbers
-from stockrnn.prices.series import Finding, PriceError, Prices
+from stockrnn.prices.series import PRICE_COLUMNS, Finding, PriceError, Prices
 
-__all__ = ["DATE_NAMES", "KOREAN", "PRICE_NAMES", "Table", "table_to_prices"]
+__all__ = ["DATE_NAMES", "KOREAN", "Table", "table_to_prices"]
 
-PRICE_NAMES = ("open", "high", "low", "close")
 DATE_NAMES = ("date", "datetime", "timestamp", "일자", "날짜")
 KOREAN = {
     "일자": "date", "날짜": "date", "시가": "open", "고가": "high", "저가": "low", "종가": "close", "거래량": "volume",
@@ -72,7 +71,7 @@ def table_to_prices(table: Table, date_format: str | None) -> Prices:
         raise PriceError(f"{table.location(0)}: no rows below the header; each session is one line; add the sessions")
     cells = {name: table.cells[index] for name, index in columns.items()}
     dates, date_findings = read_dates(cells["date"], None if table.has_dates else date_format, table.data_location)
-    names = [name for name in (*PRICE_NAMES, "volume") if name in cells]
+    names = [name for name in (*PRICE_COLUMNS, "volume") if name in cells]
     values, rounded = read_numbers({name: cells[name] for name in names}, table.delimiter, table.data_location)
     return Prices(
         source=table.source,
@@ -91,7 +90,7 @@ def _find_columns(table: Table) -> dict[str, int]:
     """Return the index of each column by its standard name; the volume may be missing."""
     header = [_normalize(name) for name in table.names]
     found: dict[str, list[int]] = {}
-    for standard in ("date", *PRICE_NAMES, "volume"):
+    for standard in ("date", *PRICE_COLUMNS, "volume"):
         exact = [index for index, name in enumerate(header) if name == standard]
         found[standard] = exact or [index for index, name in enumerate(header) if SYNONYMS.get(name) == standard]
     if not found["close"] and all(found[name] for name in ("open", "high", "low")):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockrnn.io.files import FileError, line, read_bytes, suggest_path
-from stockrnn.prices.readers.columns import DATE_NAMES, KOREAN, PRICE_NAMES, Table, table_to_prices
+from stockrnn.prices.readers.columns import DATE_NAMES, KOREAN, Table, table_to_prices
 from stockrnn.prices.readers.encoding import MAX_FILE_BYTES, decode, decompress
-from stockrnn.prices.series import Finding, PriceError, Prices
+from stockrnn.prices.series import PRICE_COLUMNS, Finding, PriceError, Prices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,7 @@ def _header(source: str, rows: list[list[str]]) -> tuple[list[str], int]:
     date_line = next((index for index in (1, 2) if index < len(first_cells) and first_cells[index] in DATE_NAMES), None)
     if date_line is None or any(header[date_line][1:]) or not {*first_cells[:date_line]} <= {"price", "ticker", ""}:
         return [" ".join(name.split()) for name in rows[0]], 1
-    names = max(header[:date_line], key=lambda row: sum(name.lower() in PRICE_NAMES for name in row))
+    names = max(header[:date_line], key=lambda row: sum(name.lower() in PRICE_COLUMNS for name in row))
     for other in header[:date_line]:
         if other is not names:
             _check_one_ticker(source, other[1:])
@@ -197,7 +197,7 @@ def _frame_columns(source: str, frame: "pd.DataFrame") -> tuple[list[str], list[
 
 
 def _count_price_names(labels: Sequence[tuple[object, ...]], level: int) -> int:
-    return sum(str(label[level]).strip().lower() in PRICE_NAMES for label in labels)
+    return sum(str(label[level]).strip().lower() in PRICE_COLUMNS for label in labels)
 
 
 def _to_text(column: "pd.Series") -> list[str]:

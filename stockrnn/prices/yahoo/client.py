@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from stockrnn.prices.series import Finding, PriceError, Prices
+from stockrnn.prices.series import PRICE_COLUMNS, Finding, PriceError, Prices, count
 
 __all__ = ["YahooError", "YahooUnavailableError", "check_ticker", "download", "source_name"]
 
-COLUMNS = ("open", "high", "low", "close", "volume")
+COLUMNS = (*PRICE_COLUMNS, "volume")
 TICKER = re.compile(r"[A-Z0-9^][A-Z0-9^.=&_-]*", re.ASCII)
 FIRST_DAY = date(1900, 1, 1)  # Yahoo has no older prices and cannot read dates near year 1
 SETTLING_TIME = timedelta(minutes=30)  # Yahoo's prices are delayed, so the last ones arrive after the session's end
@@ -159,7 +159,7 @@ def _to_prices(source: str, answer: dict[str, Any]) -> Prices:
 def _drop_empty(prices: Prices) -> Prices:
     quotes = prices.values[:, :4]
     empty = (np.isnan(quotes) | (quotes == 0)).all(axis=1)
-    text = f"dropped {empty.sum()} row{'' if empty.sum() == 1 else 's'} without prices from Yahoo's answer"
+    text = f"dropped {count(empty.sum(), 'row')} without prices from Yahoo's answer"
     return _drop(prices, empty, "empty rows", text)
 
 

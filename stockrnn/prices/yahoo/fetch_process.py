@@ -60,7 +60,7 @@ def fetch(request: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> 
 def _history(request: dict[str, Any], session: Any) -> dict[str, Any]:
     import yfinance
 
-    session.status, session.page = None, False
+    session.clear_answer()
     ticker = yfinance.Ticker(request["ticker"], session=session)
     start, end = request["start"], request["end"]
     period = {"start": start, "end": end} if start else {"period": "max", "end": end}
@@ -117,6 +117,9 @@ def _session() -> Any:
     class Session(requests.Session[requests.Response]):
         status: int | None = None
         page = False
+
+        def clear_answer(self) -> None:
+            self.status, self.page = None, False
 
         def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
             options["timeout"] = REQUEST_TIMEOUT

@@ -97,7 +97,7 @@ def test_several_tickers_become_several_studies_and_one_comparison(markets, sear
         (None, ("--ticker", "^KS11", "--offline", "--refresh"), r"--offline: conflicts with --refresh"),
         (None, ("--set", "data.tickers=['^KS11', '^ks11']"), r"is repeated"),
         (None, ("--set", "data.tickers=['^KS11', 5]"), r"5.*is not a ticker"),
-        (None, ("--set", "data.source=yahoo"), r"data.source: yahoo names no ticker"),
+        (None, ("--set", "data.source=yahoo"), r"data.source: yahoo needs a ticker"),
         (None, ("--set", "data.source=nasdaq", "--set", "data.ticker=^KS11"), r"data.ticker: .*source: nasdaq"),
         (None, ("--ticker", "^KS11", "--set", "data.also=['^NONE']"), r"\^NONE"),
     ],

@@ -132,10 +132,10 @@ def test_a_silent_trial_is_shown(small_space, tmp_path, capsys):
     driver.run(58, jobs)
     driver.watch.record_progress("00002")
     with progress.show_stalls(driver.watch):
-        progress.look(force=True)
+        progress.refresh(force=True)
         assert "no report" not in capsys.readouterr().err
         driver.run(4, jobs)
-        progress.look(force=True)
+        progress.refresh(force=True)
     shown = "; ".join(f"0000{number}: no report for 1m 01s" for number in (0, 1, 3, 4))
     assert f"; {shown}; and 2 more; " in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ import pytest
 
 from search.common.errors import UserError
 from search.report.writer import main, write_final_report, write_report
-from search.results.event_log import read_ends, read_events
+from search.results.event_log import read_events, read_log
 from search.results.predictions import SCHEMA
 
 pytestmark = pytest.mark.slow
@@ -66,19 +66,20 @@ def row(trial_id="00000", status="complete", score=0.9876543, **others):
 
 
 def trial(trial_id="00000", status="complete", scores=(1.01, 0.99, 0.9876543), message=None):
-    """The events of one trial; without an end where `status` is None."""
+    """Return the events of one trial; with `status` None, the trial has not ended."""
     time = "2026-01-02T03:05:00.000+00:00"
     events = [
         {"event": "epoch", "trial_id": trial_id, "time": time, "epoch": number,
          "scores": {} if score is None else {"val_theils_u": score}}
         for number, score in enumerate(scores, start=1)
     ]  # fmt: skip
-    end = {"event": "end", "time": time, "trial_id": trial_id, "status": status, "point": {}, "message": message}
+    kind = status if status == "interrupted" else "end"
+    end = {"event": kind, "time": time, "trial_id": trial_id, "status": status, "point": {}, "message": message}
     return events + [end] * (status is not None)
 
 
 def study(folder, *, rows=None, events=None, torn="", names=NAMES, space=SPACE, **manifest):
-    """A results folder with one complete trial, or with what is given; a manifest's None drops the key."""
+    """Write a results folder, by default with one complete trial; a manifest value of None removes the key."""
     folder.mkdir(exist_ok=True)
     kept = {key: value for key, value in (MANIFEST | manifest).items() if value is not None}
     (folder / "manifest.json").write_text(json.dumps(kept))
@@ -93,7 +94,7 @@ def study(folder, *, rows=None, events=None, torn="", names=NAMES, space=SPACE, 
 
 
 class Page(HTMLParser):
-    """Reads a page strictly: every element is closed, in order; keeps tags, texts and table rows."""
+    """A strict parser: every element must be closed in order. Collects tags, texts, scripts and table rows."""
 
     def __init__(self, text):
         super().__init__()
@@ -145,7 +146,7 @@ def report(folder):
 
 
 def assert_self_contained(page):
-    """Nothing is asked of a network; the only scripts are ours and the library, which the policy names by hash."""
+    """Check that the page loads nothing, and that its policy has the hash of every script."""
     assert not {"link", "img", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
         assert not {"src", "xlink:href", "srcset", "style"} & attributes.keys(), (tag, attributes)
@@ -188,7 +189,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_every_state_of_a_study_gives_a_whole_page(tmp_path, state):
+def test_every_state_of_a_study_gives_a_complete_page(tmp_path, state):
     page = report(study(tmp_path / "study", **STATES[state]))
     headings = [tag for tag, _ in page.tags if tag in ("h1", "h2")]
     assert headings[0] == "h1"
@@ -200,13 +201,13 @@ def test_every_state_of_a_study_gives_a_whole_page(tmp_path, state):
 
 
 @pytest.mark.parametrize("missing", ["space.yaml", "trials.jsonl", "leaderboard.csv"])
-def test_a_file_that_is_not_there_yet_does_no_harm(tmp_path, missing):
+def test_a_file_can_be_missing(tmp_path, missing):
     folder = study(tmp_path / "study")
     (folder / missing).unlink()
     assert "small" in report(folder).text
 
 
-def test_the_verdict_comes_first_and_the_manifests_own_goes_before_ours(tmp_path):
+def test_the_verdict_comes_first_and_that_of_the_manifest_has_priority(tmp_path):
     ours = report(study(tmp_path / "ours")).text
     assert "beats 'tomorrow equals today': Theil's U 0.9877" in ours
     theirs = report(study(tmp_path / "theirs", verdict="Nothing beats it.")).text
@@ -222,7 +223,7 @@ def test_the_verdict_comes_first_and_the_manifests_own_goes_before_ours(tmp_path
         ("still running", "Not finished: 1 of 2 trials have ended."),
         ("still running", "54s so far"),
         ("still running", "1 complete, 1 running"),
-        ("interrupted", "Interrupted after 2 of 2 trials"),
+        ("interrupted", "Interrupted after 1 of 2 trials"),
         ("all diverged", "No trial has a score, so nothing is known of this space."),
         ("all diverged", "2 diverged"),
         ("all diverged", "No epoch has a score."),
@@ -231,11 +232,11 @@ def test_the_verdict_comes_first_and_the_manifests_own_goes_before_ours(tmp_path
         ("failed", f"ValueError: {EVIL}"),
     ],
 )
-def test_the_page_says_how_things_stand(tmp_path, state, words):
+def test_the_page_shows_the_state_of_the_study(tmp_path, state, words):
     assert words in report(study(tmp_path / "study", **STATES[state])).text
 
 
-def test_the_facts(tmp_path):
+def test_the_page_shows_settings_and_data(tmp_path):
     text = report(study(tmp_path / "study")).text
     for fact in (
         "2m 04s", "2026-01-02 03:04:05 UTC", "nasdaq", "2264 sessions", "2010-01-04 to 2018-12-31", "abc123",
@@ -305,7 +306,7 @@ def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tm
     assert page.all("td")[3]["class"].split() == ["n", "first"]
 
 
-def test_a_parameter_that_is_not_ours_is_text(tmp_path):
+def test_hostile_texts_are_escaped(tmp_path):
     folder = study(
         tmp_path / "study", name=EVIL, command=EVIL, verdict=EVIL, platform=EVIL, host=EVIL,
         versions={EVIL: EVIL}, data={"source": EVIL, "sha256": EVIL, "findings": EVIL_FINDINGS},
@@ -321,7 +322,7 @@ def test_a_parameter_that_is_not_ours_is_text(tmp_path):
 
 
 def figures(page):
-    """What the page draws, by id."""
+    """Return the figures of the page by id."""
     texts = [text for text in page.scripts if text.startswith("[{")]
     return {figure["id"]: figure for figure in (json.loads(texts[0]) if texts else [])}
 
@@ -331,7 +332,7 @@ def best_line(page):
     return list(zip(trace["x"], trace["y"], strict=True))
 
 
-def test_a_curve_breaks_where_there_is_no_score(tmp_path):
+def test_a_curve_has_a_gap_where_an_epoch_has_no_score(tmp_path):
     assert best_line(report(study(tmp_path / "one"))) == [(1, 1.01), (2, 0.99), (3, 0.987654)]
     events = trial(scores=(1.02, 1.01, None, 1.0, 0.99))
     gap = best_line(report(study(tmp_path / "gap", events=events)))
@@ -376,7 +377,7 @@ scheduler: {max_epochs: 9, grace_period: 2, reduction_factor: 2}
 
 
 def many(count=30):
-    """Trials whose score is that of their hidden size; some were stopped by ASHA."""
+    """Return the events of trials whose score grows with the hidden size; ASHA stopped some of them."""
     events = []
     for number in range(count):
         hidden = 4 + 2 * number
@@ -434,7 +435,7 @@ def test_worker_timeline(tmp_path):
 
 
 def forecast(folder, trial_ids, *, test=True):
-    """Predictions of two validation folds and the test block: each trial knows a part of tomorrow's change."""
+    """Write forecasts for two folds and the test set; each trial forecasts a fixed share of the true change."""
     rng, tables = np.random.default_rng(0), []
     closes = np.exp(np.cumsum(rng.normal(0, 0.01, 331))) * 1000
     days = np.arange(np.datetime64("2016-01-04"), np.datetime64("2016-01-04") + 331)
@@ -490,7 +491,7 @@ def test_the_test_set_is_drawn(tmp_path):
     assert "The curve shows the close" in page.text
 
 
-def test_without_predictions_the_page_says_why_there_is_no_chart(tmp_path):
+def test_a_chart_without_forecasts_is_replaced_by_a_reason(tmp_path):
     text = report(study(tmp_path / "closed")).text
     assert "The test set has not been opened: no finalist has been scored on it." in text
     assert "predictions.parquet has no validation forecasts of finalists." in text
@@ -514,7 +515,7 @@ def test_a_comparison_of_several_studies(tmp_path, capsys):
     assert (tmp_path / "page.html").exists()
 
 
-def test_a_wrong_folder_among_several_is_one_line_and_exit_code_2(tmp_path, capsys):
+def test_a_comparison_with_an_invalid_folder_is_refused_in_one_line(tmp_path, capsys):
     assert main([str(study(tmp_path / "study")), str(tmp_path / "none")]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -523,7 +524,7 @@ def test_a_wrong_folder_among_several_is_one_line_and_exit_code_2(tmp_path, caps
     assert not (tmp_path / "comparison.html").exists()
 
 
-def test_the_report_replaces_the_one_before(tmp_path):
+def test_a_new_report_replaces_the_old_one(tmp_path):
     folder = study(tmp_path / "study")
     first = write_report(folder)
     study(folder, name="renamed")
@@ -546,7 +547,7 @@ def test_the_command_line_prints_the_path(tmp_path, capsys):
         ("trials.jsonl", '{"event": "epoch"\n{}\n', "trials.jsonl:1: is no event of a trial"),
     ],
 )
-def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path, capsys, file, content, words):
+def test_an_invalid_folder_is_refused_in_one_line(tmp_path, capsys, file, content, words):
     folder = tmp_path / "study"
     if file:
         (study(folder) / file).write_text(content)
@@ -558,7 +559,7 @@ def test_what_is_no_study_is_one_line_and_exit_code_2(tmp_path, capsys, file, co
     assert str(folder) in err
 
 
-def test_it_needs_neither_ray_nor_optuna_nor_torch(tmp_path):
+def test_the_report_imports_neither_ray_nor_optuna_nor_torch(tmp_path):
     code = (
         "import sys; from search.report.writer import main; main(sys.argv[1:]); "
         "assert not {'ray', 'optuna', 'torch', 'pandas'} & set(sys.modules)"
@@ -566,14 +567,14 @@ def test_it_needs_neither_ray_nor_optuna_nor_torch(tmp_path):
     subprocess.run([sys.executable, "-c", code, study(tmp_path / "study")], check=True, cwd=ROOT)
 
 
-def test_a_torn_last_line_of_the_record_is_left_out_another_is_an_error(tmp_path):
+def test_an_incomplete_last_line_of_the_event_log_is_ignored_another_is_an_error(tmp_path):
     folder = study(tmp_path / "study", torn='{"event": "end", "trial_id": "00001", "sta')
     record = folder / "trials.jsonl"
     assert [event["event"] for event in read_events(record)] == ["epoch"] * 3 + ["end"]
-    assert [end.trial_id for end in read_ends(record)] == ["00000"]
+    assert [end.trial_id for end in read_log(record).ends] == ["00000"]
     record.write_text(record.read_text() + "\n")
     with pytest.raises(ValueError, match=r"trials.jsonl:5: is no event of a trial: .*; remove the line"):
-        read_events(record)
+        read_log(record)
 
 
 def test_a_bug_in_a_chart_is_not_reported_as_a_mistake_of_the_user(tmp_path, monkeypatch, capsys):

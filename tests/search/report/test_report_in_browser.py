@@ -1,4 +1,4 @@
-"""The report in a real browser: headless Chromium opens studies of every kind and does what a reader does."""
+"""The report in a real browser: headless Chromium opens reports, sorts, filters, zooms and prints."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 def reading(
     browser: Browser, path: Path, width: int = 1280, scheme: str = "light", **context: object
 ) -> Iterator[Page]:
-    """A page that is open and drawn; at the end it must have said nothing in the console and asked for nothing."""
+    """Open a page and wait for its charts; at the end, check that it logged nothing and loaded nothing."""
     said: list[str] = []
     asked: list[str] = []
     with browser.new_context(
@@ -54,7 +54,7 @@ def reading(
 
 @pytest.fixture(scope="module")
 def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a study as it comes: opened, with trials that ended in several ways."""
+    """Return the report of a study with an opened test set and trials of every status."""
     folder = opened(tmp_path_factory.mktemp("ordinary") / "study", space=SPACE_OF_TWO)
     ends = ("complete", "stopped", "diverged", "failed")
     more = [event for place, status in enumerate(ends) for event in trial(f"1000{place}", status, (1.02, 1.01))]
@@ -70,7 +70,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def column(page: Page, name: str) -> list[str]:
-    """The texts of a column, of the rows that are shown."""
+    """Return the texts of a column in the visible rows."""
     return page.evaluate(
         """name => {
           const heads = [...document.querySelectorAll(".board thead tr:last-child th")];
@@ -123,7 +123,7 @@ def shown_range(page: Page, chart: str, axis: str) -> list:
     return page.evaluate("([id, axis]) => document.getElementById(id)._fullLayout[axis].range", [chart, axis])
 
 
-def test_a_chart_zooms_by_drag_and_by_button_and_its_heights_follow(browser, ordinary):
+def test_a_chart_zooms_by_drag_and_by_button_and_adapts_its_y_range(browser, ordinary):
     with reading(browser, ordinary) as page:
         days, heights = (shown_range(page, "chart-forecasts", axis) for axis in ("xaxis", "yaxis"))
         plot = page.locator("#chart-forecasts .nsewdrag").first
@@ -149,7 +149,7 @@ def drawn_color(page: Page) -> str:
     return page.evaluate("document.getElementById('chart-forecasts')._fullLayout.legend.font.color")
 
 
-def test_charts_follow_the_scheme_and_paper_and_keep_their_zoom(browser, ordinary):
+def test_charts_follow_the_colour_scheme_and_printing_and_keep_their_zoom(browser, ordinary):
     with reading(browser, ordinary) as page:
         light = drawn_color(page)
         page.get_by_role("button", name="Whole test set").click()
@@ -169,8 +169,17 @@ def test_charts_follow_the_scheme_and_paper_and_keep_their_zoom(browser, ordinar
         assert page.pdf().startswith(b"%PDF")
 
 
+CUT_LABELS = """() => [...document.querySelectorAll(".chart")].flatMap(chart => {
+  const box = chart.getBoundingClientRect();
+  return [...chart.querySelectorAll("svg text")].filter(text => {
+    const { left, right, top, bottom, width } = text.getBoundingClientRect();
+    return width && (left < box.left - 1 || right > box.right + 1 || top < box.top - 1 || bottom > box.bottom + 1);
+  }).map(text => `${chart.id}: ${text.textContent}`);
+})"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", [375, 800, 1280])
 def test_every_chart_is_drawn_and_fits(browser, ordinary, width, scheme):
     with reading(browser, ordinary, width, scheme, reduced_motion="reduce") as page:
         wrong = page.evaluate(
@@ -180,6 +189,7 @@ def test_every_chart_is_drawn_and_fits(browser, ordinary, width, scheme):
             }).map(chart => chart.id)"""
         )
         assert wrong == []
+        assert page.evaluate(CUT_LABELS) == []
         assert page.locator(".chart").count() >= 9
         page.set_viewport_size({"width": 700, "height": 900})
         page.wait_for_timeout(300)
@@ -230,7 +240,7 @@ def test_hostile_names_are_text(browser, tmp_path):
 
 
 @pytest.mark.ray
-def test_a_study_that_really_ran(browser, space_file, tmp_path):
+def test_the_report_of_a_real_study(browser, space_file, tmp_path):
     path = space_file(search={"num_samples": 2, "finalists": 1})
     assert run([str(path), "--output", str(tmp_path / "results"), "--quiet"]) == 0
     folder = tmp_path / "results" / "small"

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from search.common.errors import DamagedError
 from search.leaderboard import main as leaderboard
 from search.report.writer import main as report_on
-from search.results.event_log import STATUSES, Record, cut_torn_line, now, read_ends, read_events
+from search.results.event_log import STATUSES, Record, cut_torn_line, now, read_events, read_log
 from search.results.leaderboard import write_csv
 from search.results.manifest import write_manifest
-from search.results.resume import read_begun
-from search.results.schemas import manifest as read_manifest
-from search.results.studies import read_study
+from search.results.reader import read_study
+from search.results.resume import read_resume_state
+from search.results.schemas import read_manifest
 from stockrnn.evaluation.scores import METRICS
 
 SCORES = {"val_theils_u": 0.9, "val_direction_accuracy": math.nan}
@@ -57,7 +57,7 @@ def test_what_was_written_is_read_back(tmp_path):
         record.epoch(f"{number:05d}", report(1, best={"val_theils_u": 0.9}))
         record.end(f"{number:05d}", status, "out of memory" if status == "failed" else None)
     record.close()
-    assert read_ends(tmp_path / "trials.jsonl") == record.ends
+    assert read_log(tmp_path / "trials.jsonl").ends == record.ends
     assert record.ends[1].message == "out of memory"
 
 
@@ -86,8 +86,8 @@ def test_a_trial_that_goes_on_has_one_start_and_each_epoch_once(tmp_path):
     record.epoch("00000", report(2))
     record.end("00000", "interrupted")
     record.close()
-    assert [end.status for end in read_ends(path)] == ["interrupted"]
-    record = Record(path, read_events(path))
+    assert [end.status for end in read_log(path).ends] == ["interrupted"]
+    record = Record(path, read_log(path))
     assert record.ends == []  # it has not ended
     record.start("00000", {"hidden_size": 4})
     record.epoch("00000", report(2))  # from a checkpoint before it
@@ -96,7 +96,7 @@ def test_a_trial_that_goes_on_has_one_start_and_each_epoch_once(tmp_path):
     record.close()
     lines = [(line["event"], line.get("epoch")) for line in read_events(path)]
     assert lines == [("start", None), ("epoch", 1), ("epoch", 2), ("interrupted", None), ("epoch", 3), ("end", None)]
-    assert [(end.status, end.epochs) for end in read_ends(path)] == [("complete", 3)]
+    assert [(end.status, end.epochs) for end in read_log(path).ends] == [("complete", 3)]
 
 
 def test_a_torn_last_line_is_cut_and_a_whole_file_is_not(tmp_path):
@@ -168,20 +168,24 @@ def test_whatever_is_written_is_read(tmp_path, data):
     assert all(value is None or abs(value) <= 1e150 for end in study.ends for value in end.scores.values())
     assert leaderboard([str(folder), "--format", "json"]) == 0
     assert report_on([str(folder)]) == 0
-    begun = read_begun(folder)
-    assert Record(folder / "trials.jsonl", begun.events).ends == begun.ends
+    begun = read_resume_state(folder)
+    assert Record(folder / "trials.jsonl", begun.log).ends == begun.ends
     write_manifest(folder, {**begun.manifest, "end": now()})
-    assert read_begun(folder).manifest == {**begun.manifest, "end": ANYTHING}
+    assert read_resume_state(folder).manifest == {**begun.manifest, "end": ANYTHING}
 
 
 def test_a_number_that_is_too_large_is_told_so(tmp_path):
     path = tmp_path / "trials.jsonl"
     end = {"event": "end", "trial_id": "0", "time": now(), "status": "complete", "point": {}, "scores": {"val_rmse": 7}}
-    for value, said in ((1e230, "val_rmse: 1e+230 is too large"), ('"x"', "is no number"), ("[]", "is no number")):
+    for value, said in (
+        (1e230, "val_rmse: 1e+230 is too large"),
+        ('"x"', "is not a number"),
+        ("[]", "is not a number"),
+    ):
         path.write_text(json.dumps(end).replace("7}}", f"{value}}}}}") + "\n")
         with pytest.raises(DamagedError, match=re.escape(said)) as refusal:
-            read_events(path)
-        assert "neither true nor false" not in str(refusal.value)
+            read_log(path)
+        assert "not a boolean" not in str(refusal.value)
         assert "constrained" not in str(refusal.value)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import search.results.predictions
-from search.results.event_log import DamagedError
+from search.common.errors import DamagedError
 from search.results.predictions import Predictions, read_predictions, validation_forecasts
 from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.prices.cleaning import clean

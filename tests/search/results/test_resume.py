@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from search.results.event_log import read_ends
-from search.results.resume import changes, read_begun
+from search.results.event_log import read_log
+from search.results.resume import changes, read_resume_state
 from search.space.space import load_space
 from stockrnn.prices.snapshot import read_prices
 
@@ -75,12 +75,12 @@ def test_a_finished_study_says_so_rewrites_its_tables_and_starts_no_ray(study, t
 
 
 def test_more_trials_extend_a_study_and_leave_the_test_block_shut(study):
-    before, ends = manifest(study), read_ends(study / "trials.jsonl")
+    before, ends = manifest(study), read_log(study / "trials.jsonl").ends
     tested = pd.read_parquet(study / "predictions.parquet", filters=[("split", "==", "test")])
     weights = {path: path.read_bytes() for path in study.glob("forecasters/*/*")}
     done = run("--resume", study, "--num-samples", "7", "--quiet")
     assert "7 trials (4 before the resume)" in done.stdout
-    after, all_ends = manifest(study), read_ends(study / "trials.jsonl")
+    after, all_ends = manifest(study), read_log(study / "trials.jsonl").ends
     assert all_ends[:4] == ends
     assert [end.trial_id for end in all_ends[4:]] != []
     assert {end.trial_id for end in all_ends} == {f"{number:05d}" for number in range(7)}
@@ -114,9 +114,9 @@ def test_a_changed_study_is_refused_line_by_line_and_goes_on_where_it_is_forced(
     assert manifest(study)["resumes"] == []  # nothing was written
 
     done = run("--resume", study, *changed, "--force")
-    assert "study.journal: is of another space: architecture had other values" in done.stderr
+    assert "study.journal: belongs to another space: architecture had other values" in done.stderr
     assert (study / "study.journal.1").exists()
-    assert len(read_ends(study / "trials.jsonl")) == 6
+    assert len(read_log(study / "trials.jsonl").ends) == 6
     assert manifest(study)["resumes"][0]["changes"] == [line.removeprefix(f"--resume {study}: ") for line in lines[:2]]
     assert "All 6 trials had already ended" in run("--resume", study).stdout  # it is what it has become
 
@@ -153,7 +153,7 @@ def test_what_is_torn_or_a_cache_is_cleared_away(study):
     (study / "ray" / "searcher.pkl").write_bytes(b"never unpickled")
     with (study / "trials.jsonl").open("ab") as file:
         file.write(b'{"event": "epoch", "tri')
-    begun = read_begun(study)
+    begun = read_resume_state(study)
     assert begun.notes == [f"{study / 'trials.jsonl'}: its last line was torn and is cut off (23 bytes)"]
     assert not (study / "ray").exists()
     assert len(begun.ends) == 4

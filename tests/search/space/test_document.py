@@ -39,7 +39,7 @@ def test_keys_are_words_as_written(tmp_path: Path) -> None:
 
 def test_anchors_are_copied(tmp_path: Path) -> None:
     space = document(tmp_path, "a: &sizes [4, 8]\nb: *sizes\n")
-    space.set("a", "1")
+    space.override("a", "1")
     assert space.data == {"a": 1, "b": [4, 8]}
 
 
@@ -48,12 +48,12 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb:\r\n  c: 2\r\n")
     space = SpaceDocument(str(path))
     assert space.data == {"a": 1, "b": {"c": 2}}
-    assert space.where(("b", "c")) == f"{path}:3"
+    assert space.location(("b", "c")) == f"{path}:3"
 
 
 def test_every_key_has_its_line(tmp_path: Path) -> None:
     space = document(tmp_path, "a: 1\n\nb:\n  c:\n  - x\n  - {d: 2,\n     e: 3}\n")
-    lines = {key: int(space.where(key).rsplit(":", 1)[1]) for key in [
+    lines = {key: int(space.location(key).rsplit(":", 1)[1]) for key in [
         ("a",), ("b",), ("b", "c"), ("b", "c", 0), ("b", "c", 1, "d"), ("b", "c", 1, "e")
     ]}  # fmt: skip
     assert list(lines.values()) == [1, 3, 4, 5, 6, 7]
@@ -61,23 +61,23 @@ def test_every_key_has_its_line(tmp_path: Path) -> None:
 
 def test_a_default_stands_where_its_section_does(tmp_path: Path) -> None:
     space = document(tmp_path, "a: 1\nb:\n  c: 1\n")
-    assert space.where(("b", "d")) == f"{space.path}:2"
-    assert space.where(("z", "d")) == f"{space.path}:1"
+    assert space.location(("b", "d")) == f"{space.path}:2"
+    assert space.location(("z", "d")) == f"{space.path}:1"
 
 
 def test_set_lays_values_over_the_files(tmp_path: Path) -> None:
     space = document(tmp_path, "a: 1\nb: {c: 1, d: {e: 1}}\nn:\n")
     for name, text in (("a", "[1, x]"), ("b.c", "2.5"), ("b.d", "{f: 1}"), ("n.o.p", "''"), ("q", "")):
-        space.set(name, text)
+        space.override(name, text)
     assert space.data == {"a": [1, "x"], "b": {"c": 2.5, "d": {"f": 1}}, "n": {"o": {"p": ""}}, "q": None}
 
 
 def test_a_section_that_an_option_makes_stands_at_the_option(tmp_path: Path) -> None:
     space = document(tmp_path, "b: 1\nn:\n")
-    space.set("c.d", "1", "first")
-    space.set("c.e", "1", "second")
-    space.set("n.o", "1", "third")
-    assert [space.where(key) for key in [("c",), ("c", "d"), ("c", "e"), ("n",)]] == [
+    space.override("c.d", "1", "first")
+    space.override("c.e", "1", "second")
+    space.override("n.o", "1", "third")
+    assert [space.location(key) for key in [("c",), ("c", "d"), ("c", "e"), ("n",)]] == [
         "first",
         "first",
         "second",
@@ -87,28 +87,28 @@ def test_a_section_that_an_option_makes_stands_at_the_option(tmp_path: Path) -> 
 
 def test_a_set_key_stands_at_its_option(tmp_path: Path) -> None:
     space = document(tmp_path, "b: {c: 1, d: {e: 1}}\n")
-    space.set("b.d", "{e: 2}", "--set b.d={e: 2}")
-    assert space.where(("b", "d", "e")) == "--set b.d={e: 2}"
-    assert space.where(("b", "c")) == f"{space.path}:1"
+    space.override("b.d", "{e: 2}", "--set b.d={e: 2}")
+    assert space.location(("b", "d", "e")) == "--set b.d={e: 2}"
+    assert space.location(("b", "c")) == f"{space.path}:1"
 
 
 def test_the_last_option_that_sets_a_key_is_named(tmp_path: Path) -> None:
     space = document(tmp_path, "b: 1\n")
-    space.set("b", "{c: 1}", "first")
-    space.set("b.c", "2", "second")
-    assert space.where(("b", "c")) == "second"
-    space.set("b", "{c: 3}", "third")
-    assert space.where(("b", "c")) == "third"
+    space.override("b", "{c: 1}", "first")
+    space.override("b.c", "2", "second")
+    assert space.location(("b", "c")) == "second"
+    space.override("b", "{c: 3}", "third")
+    assert space.location(("b", "c")) == "third"
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("b.c.d", "1", "b.c: 1 is no section; it holds no keys; set b.c whole"),
-        ("b..c", "1", "'b..c' is no key; a key is words joined by dots"),
-        ("", "1", "'' is no key"),
+        ("b.c.d", "1", "b.c: 1 is a value without keys; set b.c as a whole"),
+        ("b..c", "1", "'b..c' is not a key; a key has 1 to 20 words, joined by dots"),
+        ("", "1", "'' is not a key"),
         ("b", "[1", "b: is not YAML (while parsing a flow sequence"),
-        ("b", "{c: 1, c: 2}", "c: stands twice"),
+        ("b", "{c: 1, c: 2}", "c: is set twice"),
         ("b", "!!set {a}", "the tag !!set"),
         ("b", "[" * 99, "nested too deeply"),
         ("b", "\x00", "the character #x0000 is not allowed"),
@@ -117,14 +117,14 @@ def test_the_last_option_that_sets_a_key_is_named(tmp_path: Path) -> None:
 def test_a_wrong_option_is_one_line(tmp_path: Path, name: str, text: str, words: str) -> None:
     space = document(tmp_path, "b: {c: 1}\n")
     with pytest.raises(SpaceError) as caught:
-        space.set(name, text)
+        space.override(name, text)
     (problem,) = caught.value.problems
     assert problem.startswith(f"--set {name}={text}: ".replace("\x00", "\\x00"))
     assert words in problem
 
 
 def test_a_problem_is_one_printable_line(tmp_path: Path) -> None:
-    error = SpaceError([document(tmp_path, "a: 1").problem(("x\ny", "\x1b[31m"), "is\twrong\r\n")])
+    error = SpaceError([document(tmp_path, "a: 1").format_problem(("x\ny", "\x1b[31m"), "is\twrong\r\n")])
     assert str(error) == f"{tmp_path / 'space.yaml'}:1: x y.\\x1b[31m: is wrong"
 
 

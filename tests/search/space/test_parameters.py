@@ -231,7 +231,7 @@ def test_random_domains_survive_being_written_and_read(tmp_path_factory: pytest.
         path.write_text(space.as_yaml(), encoding="utf-8")
         assert read(path) == space
     else:  # features by name and by columns
-        assert ["stands twice" in problem for problem in space] == [True]
+        assert ["is repeated" in problem for problem in space] == [True]
 
 
 WORDS = [

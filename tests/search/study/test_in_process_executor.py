@@ -14,7 +14,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from search.results.event_log import read_ends, read_events
+from search.results.event_log import read_events, read_log
 from search.results.predictions import validation_forecasts
 from search.run import main
 from search.study.in_process_executor import in_process_executor
@@ -137,7 +137,7 @@ def test_a_transient_error_costs_a_retry_and_a_lasting_one_the_trial(small_space
 
     space = small_space(search={"finalists": 0, "max_failures": 2})
     run(space, tmp_path / "small", partial(in_process_executor, train=unreliable))
-    ends = {end.trial_id: end for end in read_ends(tmp_path / "small" / "trials.jsonl")}
+    ends = {end.trial_id: end for end in read_log(tmp_path / "small" / "trials.jsonl").ends}
     assert attempts == {"00000": 1, "00001": 2, "00002": 3, "00003": 1, "00004": 1, "00005": 1}
     assert ends["00001"].status == "complete"
     assert (ends["00002"].status, ends["00002"].message) == ("failed", "OSError: the disk is away (3 times)")
@@ -178,7 +178,7 @@ def test_the_command_line_runs_in_process_and_leaves_a_whole_study(space_file, t
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(manifest["test_openings"][0]["scores"])
     assert "--in-process" in manifest["command"]
-    assert {end.worker for end in read_ends(folder / "trials.jsonl")} == {os.getpid()}
+    assert {end.worker for end in read_log(folder / "trials.jsonl").ends} == {os.getpid()}
 
 
 @pytest.mark.parametrize("option", [("--address", "auto"), ("--max-concurrent", "2"), ("--niceness", "3")])

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from search.cluster.demands import ResourceDemands
 from search.cluster.ray_session import connect_ray
-from search.results.event_log import read_ends
+from search.results.event_log import read_log
 from search.study.finalists import Finalist
 from search.study.refit import refit_finalists
 from stockrnn.prices.cleaning import clean
@@ -73,7 +73,7 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
         ratio = float(row["val_rmse"]) / float(persistence["val_rmse"])
         assert float(row["val_theils_u"]) == pytest.approx(ratio, rel=1e-6)
 
-    ends = read_ends(folder / "trials.jsonl")
+    ends = read_log(folder / "trials.jsonl").ends
     assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(6)]
     reports = events(folder, "epoch")
     for end in ends:
@@ -219,7 +219,7 @@ def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path):
         folder = tmp_path / f"with{workers}"
         assert len({report["worker"] for report in events(folder, "epoch")}) == int(workers)
         scores.append({(report["trial_id"], report["epoch"]): report["scores"] for report in events(folder, "epoch")})
-        points = {end.trial_id: end.point for end in read_ends(folder / "trials.jsonl")}
+        points = {end.trial_id: end.point for end in read_log(folder / "trials.jsonl").ends}
         scores[-1].update(points)
     assert scores[0] == scores[1]
 
@@ -230,7 +230,7 @@ def test_a_study_in_which_everything_diverges_ends_with_code_0(space_file, tmp_p
         space_file(space=space, search={"num_samples": 2}, scheduler={"max_epochs": 200, "grace_period": 200}), tmp_path
     )
     assert result.returncode == 0, result.stderr
-    ends = read_ends(tmp_path / "small" / "trials.jsonl")
+    ends = read_log(tmp_path / "small" / "trials.jsonl").ends
     assert [(end.status, end.scores) for end in ends] == [("diverged", {}), ("diverged", {})]
     assert (tmp_path / "small" / "report.html").exists()
     proof = json.loads((tmp_path / "small" / "manifest.json").read_text(encoding="utf-8"))["proof"]
@@ -259,7 +259,7 @@ def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_fil
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert "Interrupted after" in stdout
-    ends = read_ends(trials)
+    ends = read_log(trials).ends
     statuses = {end.status for end in ends}
     assert statuses == {"complete", "interrupted"}
     assert len({end.trial_id for end in ends}) == len(ends)

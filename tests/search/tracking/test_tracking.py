@@ -20,7 +20,7 @@ import pytest
 
 import search.tracking.dispatcher as tracking
 from search.common.credentials import check_mlflow_address, strip_credentials
-from search.results.event_log import TrialEnd, read_ends
+from search.results.event_log import TrialEnd, read_log
 from search.run import main
 from search.space.space import Space, load_space
 
@@ -70,23 +70,23 @@ def test_credentials_are_left_out(text: str, safe: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:5000", "https://host/x", "file:runs", "sqlite:///mlflow.db"])
-def test_an_address_is_taken(address: str) -> None:
+def test_valid_addresses(address: str) -> None:
     assert check_mlflow_address(address) == address
 
 
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("localhost:5000", "write http://localhost:5000, say"),
+        ("localhost:5000", "for example http://localhost:5000"),
         ("htp://host", "did you mean http?"),
-        ("mlruns", "write sqlite:///mlflow.db, say"),
-        ("http://", "no address"),
-        ("http://host:port", "no address"),
-        ("", "no address"),
-        (f"ftp://me:{SECRET}@host", '"ftp://host" is no address'),
+        ("mlruns", "for example sqlite:///mlflow.db"),
+        ("http://", "is not an MLflow address"),
+        ("http://host:port", "is not an MLflow address"),
+        ("", "is not an MLflow address"),
+        (f"ftp://me:{SECRET}@host", '"ftp://host" is not an MLflow address'),
     ],
 )
-def test_no_address(address: str, words: str) -> None:
+def test_invalid_addresses(address: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)) as caught:
         check_mlflow_address(address)
     assert SECRET not in str(caught.value)
@@ -97,9 +97,9 @@ def test_no_address(address: str, words: str) -> None:
     [
         ("mlfow=http://h", "--track mlfow=http://h: tracking.mlfow: unknown key; did you mean mlflow?"),
         ("comet", "--track comet: tracking.comet: unknown key; the known keys are mlflow, tensorboard, wandb"),
-        ("mlflow", "--track mlflow: names no address; write --track mlflow=sqlite:///mlflow.db, say"),
-        ("tensorboard=x", '--track tensorboard=x: tracking.tensorboard: "x" is neither true nor false'),
-        (f"mlflow=ftp://me:{SECRET}@h", '--track mlflow=ftp://h: tracking.mlflow: "ftp://h" is no address of MLflow'),
+        ("mlflow", "--track mlflow: the address is missing; write for example --track mlflow=sqlite:///mlflow.db"),
+        ("tensorboard=x", '--track tensorboard=x: tracking.tensorboard: "x" is not a boolean; write true or false'),
+        (f"mlflow=ftp://me:{SECRET}@h", '--track mlflow=ftp://h: tracking.mlflow: "ftp://h" is not an MLflow address'),
     ],
 )
 def test_a_wrong_tracker_is_one_line(
@@ -117,7 +117,7 @@ def test_a_wrong_tracker_is_one_line(
     [("mlflow", "file:runs", "mlflow"), ("tensorboard", True, "tensorboardX"), ("wandb", True, "wandb")],
 )
 @pytest.mark.parametrize("options", [["--dry-run"], []], ids=["dry", "real"])
-def test_a_package_that_is_missing_is_wrong_input(
+def test_a_missing_package_is_refused(
     space_file: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], name: str, value: object, package: str, options: list[str],
 ) -> None:  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_package_that_is_missing_is_wrong_input(
     assert not (tmp_path / "results").exists()
 
 
-def test_a_folder_of_runs_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_with_the_name_of_a_package_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wandb_like").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     assert not tracking._is_installed("wandb_like")
@@ -174,7 +174,7 @@ def tell(space: Space, folder: Path, *, trials: int = 3, epochs: int = 2) -> flo
 
 
 class Slow:
-    """A tracker that takes its time."""
+    """A tracker whose methods need some time."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.kinds = seconds, []
@@ -192,7 +192,7 @@ def tracked(small_space: Callable[..., Space]) -> Space:
     return small_space(tracking={"tensorboard": True})
 
 
-def test_a_slow_tracker_loses_epochs_and_says_how_many(
+def test_reports_for_a_slow_tracker_are_dropped_and_counted(
     tracked: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = Slow(0.01)
@@ -211,7 +211,7 @@ def test_a_slow_tracker_loses_epochs_and_says_how_many(
 @pytest.mark.parametrize(
     ("longest", "words"), [(30.0, "not finished 0 seconds after"), (0.0, "no answer for 0 seconds")]
 )
-def test_a_tracker_that_hangs_is_given_up(
+def test_a_tracker_that_hangs_is_dropped(
     tracked: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     longest: float, words: str,
 ) -> None:  # fmt: skip
@@ -226,7 +226,7 @@ def test_a_tracker_that_hangs_is_given_up(
 
 
 @pytest.mark.slow
-def test_a_tracker_that_raises_is_given_up_in_one_line_without_a_password(
+def test_a_tracker_that_raises_is_dropped_in_one_line_without_a_password(
     tracked: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:
@@ -239,7 +239,7 @@ def test_a_tracker_that_raises_is_given_up_in_one_line_without_a_password(
     assert len(line) < 250
 
 
-def test_a_server_that_is_silent_costs_the_driver_nothing(
+def test_a_server_that_does_not_answer_does_not_slow_the_driver(
     small_space: Callable[..., Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -255,7 +255,7 @@ def test_a_server_that_is_silent_costs_the_driver_nothing(
 
 
 def runs_of(uri: str) -> dict[str, Any]:
-    """The runs of the last study at an address of MLflow, by name."""
+    """Return the runs at an address of MLflow, by name."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
@@ -292,7 +292,7 @@ def free_port() -> int:
 
 
 def serve(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """MLflow's own server on a loopback port; its tables lie in the folder."""
+    """Start an MLflow server on a loopback port with its database in the folder."""
     port = free_port()
     environment = {
         **os.environ, "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder / 'mlflow.db'}",
@@ -326,7 +326,7 @@ def server(tables: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 
 
 def wandb_records(path: Path) -> list[Any]:
-    """The records of a `.wandb` file: LevelDB's log format after a header of seven bytes."""
+    """Return the records of a `.wandb` file, which is a LevelDB log after a header of seven bytes."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     content = path.read_bytes()
@@ -364,7 +364,7 @@ def test_a_study_with_three_trackers_at_once(
     folder = tmp_path / "small"
     for path in folder.rglob("*"):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
-    ends = {end.trial_id: end for end in read_ends(folder / "trials.jsonl")}
+    ends = {end.trial_id: end for end in read_log(folder / "trials.jsonl").ends}
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert f"--track mlflow={address}" in manifest["command"]
     assert address in (folder / "space.yaml").read_text(encoding="utf-8")
@@ -461,7 +461,7 @@ def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
         ended = time.time()
     written = (tmp_path / "small" / "manifest.json").stat().st_mtime  # then come the report and the wait for trackers
     assert ended - written < tracking.MAX_FINAL_WAIT + 8
-    assert len(read_ends(tmp_path / "small" / "trials.jsonl")) == 4
+    assert len(read_log(tmp_path / "small" / "trials.jsonl").ends) == 4
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
     said = [line for line in re.split(r"[\r\n]+", text) if "tracking:" in line]
     assert len(said) == 1

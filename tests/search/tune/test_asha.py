@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from search.results.event_log import TrialLog
 from search.tune.asha import FiniteASHA
+
+TIME = "2026-01-02T03:04:05+00:00"
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def test_the_rungs_shown_are_those_of_asha(small_space):
 
 def epochs(name, *scores):
     return [
-        {"event": "epoch", "trial_id": name, "epoch": number, "score": score}
+        {"event": "epoch", "trial_id": name, "time": TIME, "epoch": number, "score": score, "scores": {}}
         for number, score in enumerate(scores, start=1)
     ]
 
@@ -78,8 +81,9 @@ def test_the_rungs_of_a_study_that_broke_off_are_as_they_were(small_space):
     """Each trial has its place in a rung once, under the id it keeps; what is not a number has none."""
     space = small_space(scheduler={"max_epochs": 9, "grace_period": 1, "reduction_factor": 3})
     lines = [*epochs("a", 0.9, 0.8), *epochs("b", 0.7, 0.6), *epochs("c", None), *epochs("d", 0.5)]
-    lines += [{"event": "end", "trial_id": name} for name in "abc"]
-    straight, again = FiniteASHA(space), FiniteASHA(space, lines)
+    end = {"event": "end", "time": TIME, "status": "complete", "point": {}}
+    lines += [{**end, "trial_id": name} for name in "abc"]
+    straight, again = FiniteASHA(space), FiniteASHA(space, TrialLog(lines))
     for name, score in (("a", 0.9), ("b", 0.7)):
         decide(straight, name, 1, score)
     for scheduler in (straight, again):

@@ -183,7 +183,7 @@ def test_a_study_that_broke_off_goes_on_where_it_was(small_space, tmp_path):
     before = Asked(small_space(), tmp_path / "journal")
     first, second, third, fourth = (before.suggest(str(number)) for number in range(4))
     told = end(before, "0", report(2, 0.9, "complete"))
-    before._open["3"].set_user_attr("status", "complete")  # and killed before Optuna was told
+    before._running["3"].set_user_attr("status", "complete")  # and killed before Optuna was told
     ends = [told, ended_as(second, "stopped"), ended_as(fourth)]
     after = OptunaSearcher(small_space(), tmp_path / "journal", ends, {third["trial_id"]: third["point"]})
     assert (after.notes, after.remaining_trials) == ([], 3)
@@ -226,11 +226,11 @@ def test_a_journal_of_another_space_or_that_says_something_else_is_set_aside(sma
     proposed = before.suggest("0")
     end(before, "0", report(2, 0.9, "complete"))
     other = OptunaSearcher(small_space(), tmp_path / "journal", [ended_as(proposed, score=0.8)])
-    assert "says of trial 00000 what trials.jsonl does not" in other.notes[0]
+    assert "contradicts trials.jsonl about trial 00000" in other.notes[0]
     assert read(tmp_path / "journal").best_value == 0.8
     fewer = {"space": {"architecture": ["rnn", "gru"]}}
     changed = OptunaSearcher(small_space(**fewer), tmp_path / "journal", [ended_as(proposed, score=0.8)])
-    assert "is of another space: architecture had other values" in changed.notes[0]
+    assert "belongs to another space: architecture had other values" in changed.notes[0]
     assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal", "journal.1", "journal.2"]
     changed.suggest("1")  # and the sampler goes on
 

@@ -14,7 +14,7 @@ import pytest
 from search.cli.summary import summary
 from search.results.event_log import TrialEnd
 from search.study.study import Outcome
-from search.terminal.tty import AT_ONCE, INTERRUPTED
+from search.terminal.tty import ABORT_MESSAGE, INTERRUPTED
 from search.tune.stopper import Stop, StudyStopped, ignore_hangups
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ with Stop(None, lambda: None).handle_signals():
     print("went on")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", f"{AT_ONCE}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", f"{ABORT_MESSAGE}\n")
 
 
 def test_handlers_are_as_they_were_afterwards():

@@ -311,7 +311,7 @@ def test_a_checkpoint_of_another_trial_is_refused_and_says_so(small_space, price
     first = resumed(space, prices, tmp_path / "t", point)[0]
     assert (first["epoch"], first["resumed_from"]) == (1, None)
     assert f"other {said}" in first["checkpoint_error"]
-    assert first["checkpoint_error"].endswith("the trial begins again")
+    assert first["checkpoint_error"].endswith("the trial starts again")
 
 
 def test_other_prices_are_another_trial(small_space, prices, tmp_path):
@@ -328,7 +328,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(small_space,
     newest.write_bytes(newest.read_bytes()[:-1])
     after = resumed(space, prices, tmp_path / "t")
     assert after[0]["checkpoint_error"].startswith("000000004.safetensors: ")
-    assert after[0]["checkpoint_error"].endswith("the trial goes on from epoch 3")
+    assert after[0]["checkpoint_error"].endswith("the trial continues from epoch 3")
     assert after[1]["checkpoint_error"] is None
     assert_goes_on(before, after, straight, 3)
 
@@ -348,7 +348,8 @@ def test_a_full_disk_costs_a_trial_its_checkpoints_and_nothing_else(small_space,
     assert found[0]["checkpoint_error"] is None
     for number, report in enumerate(found[1:], start=1):
         assert report["checkpoint_error"] == (
-            f"{tmp_path / 't'}: epoch {number} could not be kept (File too large); the trial goes on"
+            f"{tmp_path / 't'}: the checkpoint of epoch {number} could not be written (File too large); "
+            "the trial continues"
         )
     assert list((tmp_path / "t").iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""What takes the place of Tune's own classes while a study runs, and only then."""
+"""Patches of Tune are applied while a study runs, and removed afterwards."""
 
 import pytest
 
@@ -8,18 +8,18 @@ from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 
 
-def test_tune_is_as_it_was_after_a_study_however_it_ended(small_space):
+def test_tune_is_restored_after_a_study_and_after_an_error(small_space):
     space = small_space()
     stalls = StallLimits(space, space.split(clean(load("nasdaq")))), StallWatch()
-    places = [(module, theirs.__name__) for module, theirs, _ in list_patches(*stalls)]
+    names = [(module, original.__name__) for module, original, _ in list_patches(*stalls)]
 
-    def named():
-        return [getattr(module, name) for module, name in places]
+    def current():
+        return [getattr(module, name) for module, name in names]
 
-    before = named()
+    before = current()
     with patch_tune(*stalls):
-        assert not any(now is theirs for now, theirs in zip(named(), before, strict=True))
-    assert named() == before
+        assert not any(now is original for now, original in zip(current(), before, strict=True))
+    assert current() == before
     with pytest.raises(KeyboardInterrupt), patch_tune(*stalls):
         raise KeyboardInterrupt
-    assert named() == before
+    assert current() == before

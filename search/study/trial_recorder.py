@@ -17,7 +17,7 @@ from search.study.context import StudyContext
 from search.tracking.dispatcher import Tracking
 from search.tune.optuna_searcher import OptunaSearcher
 
-__all__ = ["LeaderboardFile", "TrialLog"]
+__all__ = ["LeaderboardFile", "TrialRecorder"]
 
 MAX_SAME_FAILURES = 5  # first trials that fail with the same message: they end the study
 MIN_REWRITE_SECONDS, MAX_REWRITE_SECONDS = 1.0, 60.0  # between two rewrites of the leaderboard
@@ -77,7 +77,7 @@ class LeaderboardFile:
             self.write()
 
 
-class TrialLog:
+class TrialRecorder:
     """Receives the events of all trials from an executor and writes them.
 
     Args:
@@ -100,7 +100,7 @@ class TrialLog:
 
     def refresh(self) -> None:
         """Update the terminal and the leaderboard if it is time to."""
-        self._progress.look()
+        self._progress.refresh()
         self._leaderboard.refresh()
 
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
@@ -118,14 +118,14 @@ class TrialLog:
         self._record.epoch(trial_id, scores)
         self._tracking.epoch(trial_id, scores)
         if epoch := scores.get("resumed_from"):
-            self._progress.say(f"{trial_id}: continues from epoch {epoch}")
+            self._progress.print_note(f"{trial_id}: continues from epoch {epoch}")
         if error := scores.get("checkpoint_error"):
-            self._progress.say(f"{trial_id}: {error}")
+            self._progress.print_note(f"{trial_id}: {error}")
 
     def retry(self, trial_id: str, reason: str, worker: str = "another worker") -> None:
         """Log that a trial continues on another worker."""
         self._record.retry(trial_id, reason)
-        self._progress.say(f"{trial_id}: {reason}; the trial continues with {worker}")
+        self._progress.print_note(f"{trial_id}: {reason}; the trial continues with {worker}")
 
     def end(
         self, tune_id: str, trial_id: str, status: str, last_report: Mapping[str, Any] | None,
@@ -154,7 +154,7 @@ class TrialLog:
             self._predictions.validation(trial_id, self._folds, forecast)
         end = self._record.end(trial_id, status, message)
         self._tracking.end(end)
-        self._progress.ended(end)
+        self._progress.print_result(end)
         return end
 
     def _stop_if_all_fail(self, end: TrialEnd) -> None:
