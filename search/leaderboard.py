@@ -13,7 +13,8 @@ from pathlib import Path
 
 from search.common.errors import UserError
 from search.common.messages import one_line, shorten, suggest
-from search.results.leaderboard import LEFT, aligned, cell_text, csv_text, markdown_cell, table
+from search.results.columns import find_column
+from search.results.leaderboard import aligned, cell_text, csv_text, markdown_cell, table
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.reader import StudyData, read_study
 from search.results.schemas import plain
@@ -162,15 +163,16 @@ def _formatted(rows: Sequence[Row], names: Sequence[str], form: str) -> str:
         return json.dumps(plain([{name: row.get(name) for name in names} for row in rows]), indent=2, allow_nan=False)
     if form == "csv":
         return csv_text(rows, names).rstrip("\n")
-    cells = [[cell_text(row.get(name)) for name in names] for row in rows]
+    cells = [[cell_text(name, row.get(name)) for name in names] for row in rows]
+    left = [index for index, name in enumerate(names) if find_column(name).format == "text"]
     if form == "markdown":
         lines = [
             names,
-            ["---" if name in LEFT else "---:" for name in names],
+            ["---" if index in left else "---:" for index in range(len(names))],
             *(map(markdown_cell, line) for line in cells),
         ]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return aligned([list(names), *cells], [index for index, name in enumerate(names) if name in LEFT])
+    return aligned([list(names), *cells], left)
 
 
 if __name__ == "__main__":

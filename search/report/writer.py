@@ -25,13 +25,13 @@ from search.report.charts.test_block import draw_cumulative_advantage, draw_fore
 from search.report.charts.timeline import draw_folds, draw_worker_timeline
 from search.report.comparison import write_comparison
 from search.report.html import write_page
+from search.results.columns import find_column, format_number
 from search.results.leaderboard import parse_number
 from search.results.links import check_folder
 from search.results.ranking import BASELINE, ENSEMBLE, network
 from search.results.reader import MAX_SHOWN_TRIALS, read_study
 from search.results.verdict import headline
 from search.space.document import SpaceError
-from search.space.parameters import FIELDS
 from stockrnn.io.storage import RemoteFolder, is_url, join_path, local_copy, parent_url
 
 __all__ = ["main", "write_final_report", "write_report"]
@@ -39,7 +39,6 @@ __all__ = ["main", "write_final_report", "write_report"]
 DONE, NO_REPORT = 0, 2
 MAX_MESSAGES = 100
 MAX_BASELINES = 100  # rows of baselines after the first MAX_SHOWN_TRIALS rows
-FOUR_DECIMALS = ("val_", "test_", "seeds_sd", "seconds")  # how the names of such columns begin
 
 
 def write_report(folder: Path) -> Path:
@@ -61,6 +60,7 @@ def write_report(folder: Path) -> Path:
         [forecasts, advantage, curves, importance, coordinates, *slices, folds, spread, workers],
         headline=headline(study.verdict),
         verdict=study.verdict,
+        find_column=find_column,
         manifest={name: value for name, value in study.manifest.items() if value is not None},
         space=study.sections,
         space_text=study.space_text,
@@ -168,9 +168,8 @@ def _build_board(names: Sequence[str], rows: Sequence[Mapping[str, str]], total:
         "columns": used,
         "empty": [name for name in names if name not in used],
         "numbers": numbers,
-        "fields": {name: owner.model_fields[name].description for name, owner in FIELDS.items()},
         "rows": [
-            {name: _format_number(name, row.get(name, "")) if name in numbers else row.get(name, "") for name in used}
+            {name: _format(name, row.get(name, "")) if name in numbers else row.get(name, "") for name in used}
             for row in rows
         ],
         "exact": [{name: row.get(name, "") for name in numbers} for row in rows],
@@ -179,13 +178,6 @@ def _build_board(names: Sequence[str], rows: Sequence[Mapping[str, str]], total:
     }
 
 
-def _format_number(name: str, text: str) -> str:
-    """Format scores with 4 decimals, integers as they are, and other numbers with 4 significant digits."""
+def _format(name: str, text: str) -> str:
     value = parse_number(text)
-    if value is None:
-        return text
-    if not name.startswith(FOUR_DECIMALS):
-        return text if text.lstrip("-").isdigit() else f"{value:.4g}"
-    if value and not 5e-5 <= abs(value) < 1e6:
-        return f"{value:.3g}"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+    return text if value is None else format_number(value, find_column(name).format)

@@ -9,19 +9,19 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
 
 from search.common.errors import DamagedError
 from search.common.messages import one_line, shorten
+from search.results.columns import find_column, format_number
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.schemas import MOST_TRIALS
 from stockrnn.io.files import FileError, read_lines, write_atomic
 
 __all__ = [
-    "LEFT",
     "aligned",
     "cell_text",
     "csv_text",
@@ -34,9 +34,8 @@ __all__ = [
 
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet takes wide letters for narrow ones
 MOST_CSV, MOST_LINE = 200_000_000, 100_000  # bytes of a file and of its lines
+IDENTITY = {"rank", "trial_id", "status"}
 MOST_ROWS, MOST_COLUMNS = MOST_TRIALS + 1000, 200
-KEPT = {"rank", "trial_id", "status", "val_theils_u", "test_theils_u", "test_dm_p", "test_rmse"}  # what verdicts are of
-LEFT = {"trial_id", "status", "network", "study", "state", "source", "start"}  # columns of words
 
 
 def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
@@ -44,12 +43,15 @@ def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
     write_atomic(path, csv_text(rows, names).encode())
 
 
-def read_csv(path: Path, whole: int = MOST_ROWS) -> tuple[list[str], list[dict[str, str]]]:
+def read_csv(
+    path: Path, full_rows: int = MOST_ROWS, needed: Collection[str] = ()
+) -> tuple[list[str], list[dict[str, str]]]:
     """Return the columns of a leaderboard that `write_csv` wrote, and its rows as texts.
 
     Args:
         path: the file.
-        whole: rows that have all columns; of those behind them trials have the columns KEPT only.
+        full_rows: number of rows that are returned with all columns.
+        needed: the columns of the rows after them, beside rank, trial id and status.
 
     Raises:
         DamagedError: it is none, in one line.
@@ -61,16 +63,16 @@ def read_csv(path: Path, whole: int = MOST_ROWS) -> tuple[list[str], list[dict[s
         names = next(reader, [])
         if len(set(names)) < len(names) or len(names) > MOST_COLUMNS:
             raise FileError(f"two columns have a name, or there are more than {MOST_COLUMNS}")
-        if names and (missing := {"rank", "trial_id", "status"} - set(names)):
+        if names and (missing := IDENTITY - set(names)):
             raise FileError(f"has no column {min(missing)}")
-        kept = [name in KEPT for name in names]
+        kept = [name in IDENTITY or name in needed for name in names]
         for number, cells in enumerate(reader):
             if len(cells) != len(names):
                 raise FileError("its lines are not all as long")
             if number == MOST_ROWS:
                 raise FileError(f"has more than {MOST_ROWS} rows")
             pairs = zip(names, map(_read, cells), strict=True)
-            rows.append(dict(pairs if number < whole else compress(pairs, kept)))
+            rows.append(dict(pairs if number < full_rows else compress(pairs, kept)))
     except FileNotFoundError:
         raise DamagedError(f"{path}: no such file; {again}") from None
     except (csv.Error, ValueError) as error:
@@ -93,10 +95,10 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     cells = [heads]
     for row in shown:
         line = (
-            str(row.get("rank") or "-"), *map(cell_text, (row["trial_id"], row["status"], network(row))),
-            number_text(row.get("val_theils_u")), number_text(row.get("val_theils_u_sd")),
+            str(row.get("rank") or "-"), cell_text("trial_id", row["trial_id"]), row["status"], network(row),
+            *(cell_text(name, row.get(name)) for name in ("val_theils_u", "val_theils_u_sd")),
         )  # fmt: skip
-        cells.append((*line, *(number_text(row.get(name)) for name in extra)))
+        cells.append((*line, *(cell_text(name, row.get(name)) for name in extra)))
     return aligned(cells, (1, 2, 3))
 
 
@@ -110,12 +112,6 @@ def aligned(cells: Sequence[Sequence[str]], left: Sequence[int]) -> str:
         ).rstrip()
         for line in cells
     )
-
-
-def number_text(value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return ""
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
 
 
 def parse_number(text: str) -> float | None:
@@ -158,5 +154,8 @@ def markdown_cell(cell: str) -> str:
     return re.sub(r"([\\`|\[\]*~])", r"\\\1", cell.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
-def cell_text(value: Any) -> str:
-    return number_text(value) if isinstance(value, float) else shorten(str(plain_cell(value)))
+def cell_text(name: str, value: Any) -> str:
+    """Return the cell of a column as text for a table."""
+    if isinstance(value, float):
+        return format_number(value, find_column(name).format)
+    return shorten(str(plain_cell(value)))

@@ -5,20 +5,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from search.results.event_log import TrialEnd
-from search.space.space import Space
 from stockrnn.dataset.config import WindowConfig
 from stockrnn.networks.config import NetworkConfig
 
-__all__ = ["BASELINE", "ENSEMBLE", "Row", "columns", "network", "rank"]
+__all__ = ["BASELINE", "ENSEMBLE", "Row", "network", "rank"]
 
-FIRST = ("rank", "trial_id", "status", "architecture", "head", "hidden_size", "num_layers", "sequence_length")
-LAST = (
-    "val_theils_u", "val_theils_u_sd", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy",
-    "epochs", "best_epoch", "parameters", "seconds",
-    "test_theils_u", "test_rmse", "test_mae", "test_mape", "test_r2_oos", "test_direction_accuracy",
-    "test_always_up", "test_lag_correlation", "test_dm_p", "test_cw_p", "test_coverage_80", "test_coverage_95",
-    "in_mcs", "seeds_sd",
-)  # fmt: skip
 DEFAULTS = {  # what a trial whose space does not name these parameters has
     name: config.model_fields[name].default
     for config, names in ((NetworkConfig, ("head", "hidden_size", "num_layers")), (WindowConfig, ("sequence_length",)))
@@ -26,12 +17,6 @@ DEFAULTS = {  # what a trial whose space does not name these parameters has
 }
 BASELINE, ENSEMBLE = "baseline", "ensemble"  # the status of rows that are no trials; the latter is also its name
 Row = dict[str, Any]
-
-
-def columns(space: Space) -> tuple[str, ...]:
-    """The columns: the named ones first, the space's other parameters in its order, then scores and costs."""
-    others = tuple(parameter.name for parameter in space.parameters if parameter.name not in FIRST)
-    return (*FIRST, *others, *LAST)
 
 
 def rank(

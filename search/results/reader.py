@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from search.common.errors import DamagedError
+from search.results.columns import list_columns
 from search.results.event_log import RUNNING, STATUSES, TrialEnd, TrialLog, read_log
 from search.results.leaderboard import parse_number, read_csv
 from search.results.manifest import scored_opening
 from search.results.predictions import forecast_days
-from search.results.ranking import Row, columns, rank
+from search.results.ranking import Row, rank
 from search.results.schemas import read_manifest
-from search.results.verdict import verdict
+from search.results.verdict import VERDICT_COLUMNS, verdict
 from search.space.document import SpaceDocument
 from search.space.parameters import Parameter
 from search.space.sections import SECTIONS
@@ -131,7 +132,7 @@ class StudyData:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the leaderboard."""
-        return columns(self.space)
+        return list_columns(self.space)
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -146,7 +147,7 @@ class StudyData:
     def csv_board(self) -> tuple[list[str], list[dict[str, str]]]:
         """The columns and the rows of `leaderboard.csv`, as texts; those of no trial if there is no such file."""
         path = self.folder / "leaderboard.csv"
-        return read_csv(path, MAX_SHOWN_TRIALS) if path.exists() else ([], [])
+        return read_csv(path, MAX_SHOWN_TRIALS, VERDICT_COLUMNS) if path.exists() else ([], [])
 
     @property
     def state(self) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 from search.results.ranking import BASELINE, ENSEMBLE, Row
 
-__all__ = ["headline", "verdict"]
+__all__ = ["VERDICT_COLUMNS", "headline", "verdict"]
 
+VERDICT_COLUMNS = {"status", "trial_id", "val_theils_u", "test_theils_u", "test_dm_p", "test_rmse"}  # that it reads
 LEVEL = 0.05  # p-values above it are what luck gives
 RIVAL = "'tomorrow equals today'"
 REFUSED, PROVEN = "Do not trade on this.", "unlikely to be luck"

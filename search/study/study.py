@@ -46,7 +46,7 @@ from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.stopper import Stop, ignore_hangups
 from stockrnn.dataset.walk_forward import WalkForward
-from stockrnn.evaluation.baselines import baseline_scores
+from stockrnn.evaluation.baselines import score_baselines
 from stockrnn.prices.series import Prices
 from stockrnn.training.checkpoint import delete_checkpoints
 
@@ -115,7 +115,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
     start, start_time = time.monotonic(), now()
     baselines = {
         name: scores.as_dict()
-        for name, scores in baseline_scores(prices.column("close"), splits.folds, space.data.horizon).items()
+        for name, scores in score_baselines(prices.column("close"), splits.folds, space.data.horizon).items()
     }
     mirror = options.mirror
     with ExitStack() as stack:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from search.common.disk import check_present
+from search.results.columns import list_columns
 from search.results.event_log import INTERRUPTED, UNSCORED, Record, TrialEnd
 from search.results.leaderboard import write_csv
 from search.results.predictions import Predictions
-from search.results.ranking import Row, columns, rank
+from search.results.ranking import Row, rank
 from search.space.space import Space
 from search.study.context import StudyContext
 from search.tracking.dispatcher import Tracking
@@ -60,7 +61,7 @@ class LeaderboardFile:
         """Write the file."""
         self._record.check()
         start = time.monotonic()
-        write_csv(self._path, self.rows(), columns(self._space))
+        write_csv(self._path, self.rows(), list_columns(self._space))
         now = time.monotonic()
         self._written_ends = len(self._record.ends)
         wait = max(MIN_REWRITE_SECONDS, REWRITE_COST * (now - start))

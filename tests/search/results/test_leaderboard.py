@@ -4,9 +4,10 @@ import csv
 import math
 from dataclasses import replace
 
+from search.results.columns import list_columns
 from search.results.event_log import TrialEnd
 from search.results.leaderboard import table, write_csv
-from search.results.ranking import columns, rank
+from search.results.ranking import rank
 
 BASELINES = {
     "persistence": {"val_theils_u": 1.0, "val_direction_accuracy": math.nan},
@@ -49,7 +50,7 @@ def test_the_finalists_average_is_one_more_row_in_its_place():
 
 def test_the_file_has_the_columns_of_the_contract_and_empty_cells_for_unknown(small_space, tmp_path):
     rows = ranked([end(0, 0.9), end(1, None, "diverged")], test={"00000": {"test_theils_u": 1.01}})
-    write_csv(tmp_path / "leaderboard.csv", rows, columns(small_space()))
+    write_csv(tmp_path / "leaderboard.csv", rows, list_columns(small_space()))
     with (tmp_path / "leaderboard.csv").open(encoding="utf-8") as file:
         written = list(csv.DictReader(file))
     assert list(written[0])[:8] == [
