@@ -128,9 +128,8 @@ def test_a_source_that_does_not_answer_is_one_line(project, quotes):
     assert line.startswith("quotes nowhere: cannot be read (HTTP Error 404")
 
 
-@pytest.mark.ray
 def test_a_study_with_all_of_them_runs_and_its_forecaster_forecasts(project, quotes):
-    done = python(project, "-m search.run extended.yaml", QUOTES_URL=quotes)
+    done = python(project, "-m search.run extended.yaml --in-process", QUOTES_URL=quotes)
     assert done.returncode == 0, done.stderr
     board = (project / "results/extended/leaderboard.csv").read_text(encoding="utf-8")
     assert {"mgu", "gru"} & set(re.findall(r"\b(mgu|gru)\b", board))

@@ -54,14 +54,16 @@ def write(folder, space, /, **changes):
     return path
 
 
-def begin(*arguments, env=None, before=(), **options):
+def begin(*arguments, ray=False, env=None, before=(), **options):
     """A study in a session of its own, so that what it leaves running is known by the session.
 
     Args:
+        ray: run the trials on Ray; else in the process of the study, which starts in a fifth of the time.
         before: a command that becomes the study.
     """
+    where = () if ray else ("--in-process",)
     return subprocess.Popen(
-        [*before, sys.executable, "-m", "search.run", *map(str, arguments)], cwd=ROOT, text=True,
+        [*before, sys.executable, "-m", "search.run", *map(str, arguments), *where], cwd=ROOT, text=True,
         start_new_session=True, env={**os.environ, **(env or {})},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )  # fmt: skip

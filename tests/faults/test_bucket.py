@@ -16,7 +16,7 @@ from search.results.event_log import read_log
 from search.results.remote_sync import work_folder
 from stockrnn.io.storage import RemoteFolder, local_copy
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def command(module, *arguments, code=0):
@@ -34,14 +34,15 @@ def ended(url):
     return storage.read_required("trials.jsonl").count(b'"event": "end"')
 
 
+@pytest.mark.ray
 def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucket, tmp_path):
     straight = tmp_path / "straight"
     # enough trials that the last does not end within the second between two uploads
     shape = {"space": {"sequence_length": [5, 10]}, "scheduler": {"max_epochs": 200, "grace_period": 200}}
     path = studies.write(tmp_path, GRID, search=FINALIST, **shape)
-    studies.run(path, "--output", straight, "--quiet")
+    studies.run(path, "--output", straight, "--quiet", ray=True)
     url = f"{bucket}/grid"
-    process = studies.begin(path, "--output", bucket, "--quiet")
+    process = studies.begin(path, "--output", bucket, "--quiet", ray=True)
     until(lambda: ended(url) >= 1, process)
     os.kill(process.pid, signal.SIGSTOP)  # it neither ends nor renews its lease; the bucket stays as it is
     before = ended(url)
@@ -52,7 +53,7 @@ def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucke
     shutil.rmtree(work_folder(url))
     lease = json.loads(RemoteFolder(url).read("lock.json", 10_000))
     RemoteFolder(url).write("lock.json", json.dumps(lease | {"boot": "another machine's"}).encode())
-    out, _ = studies.run("--resume", url)
+    out, _ = studies.run("--resume", url, ray=True)
     assert "whether it still is shows in" in out
     with local_copy(url) as folder:
         assert not {"lock", "ray", "checkpoints"} & {found.name for found in folder.iterdir()}

@@ -17,7 +17,7 @@ from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from stockrnn.prices.snapshot import read_prices
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 FLIPS = int(os.environ.get("STOCKRNN_FLIPS", "150"))
 STEP = int(os.environ.get("STOCKRNN_CUT_STEP", "23"))  # bytes between two cuts; 1: every byte
 

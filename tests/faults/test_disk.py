@@ -15,7 +15,7 @@ from studies import GRID, until
 from search.common.disk import check_present, disk_error_reason, disk_error_remedy
 from search.results.event_log import read_log
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @contextlib.contextmanager
@@ -147,11 +147,12 @@ def test_a_study_without_file_handles_left_ends_in_one_line(tmp_path):
     assert len(read_log(folder / "trials.jsonl").ends) >= 2
 
 
+@pytest.mark.ray
 def test_256_file_handles_are_enough(tmp_path):
     path = studies.write(tmp_path, GRID, search={"finalists": 1, "finalist_seeds": 1})
     process = studies.begin(
         path, "--output", tmp_path, "--quiet",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)), ray=True
     )  # fmt: skip
     _, err = studies.finish(process)
     assert err == ""

@@ -6,9 +6,10 @@ from studies import GRID
 
 from search.results.event_log import read_log
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+@pytest.mark.ray
 def test_workers_without_a_working_pytorch_stop_the_study_with_the_cause(tmp_path):
     """The driver does without PyTorch, so only the workers meet an installation that is broken."""
     broken = tmp_path / "packages" / "torch"
@@ -16,7 +17,7 @@ def test_workers_without_a_working_pytorch_stop_the_study_with_the_cause(tmp_pat
     (broken / "__init__.py").write_text('raise ImportError("libcudart.so.13: cannot open shared object file")\n')
     path = studies.write(tmp_path, GRID, search={"max_failures": 0})
     out, err = studies.run(
-        path, "--output", tmp_path, "--quiet", code=1, env={"PYTHONPATH": f"{broken.parent}:{studies.ROOT}"}
+        path, "--output", tmp_path, "--quiet", ray=True, code=1, env={"PYTHONPATH": f"{broken.parent}:{studies.ROOT}"}
     )
     folder = tmp_path / "grid"
     ends = read_log(folder / "trials.jsonl").ends

@@ -30,9 +30,9 @@ def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_pat
     path = studies.write(
         tmp_path, GRID, scheduler={"max_epochs": epochs, "grace_period": epochs}, search={"max_failures": 100}
     )
-    studies.run(path, "--output", straight, "--quiet")
+    studies.run(path, "--output", straight, "--quiet", ray=True)
     rng = random.Random(0)
-    process = studies.begin(path, "--output", hurt, "--quiet")
+    process = studies.begin(path, "--output", hurt, "--quiet", ray=True)
     folder, killed = hurt / "grid", 0
     while killed < KILLS and process.poll() is None:
         time.sleep(rng.uniform(0, 1))
@@ -96,7 +96,7 @@ def test_a_worker_that_dies_while_it_is_made_ready_for_the_next_trial_is_replace
 
 def test_a_trial_whose_workers_keep_dying_fails_alone(tmp_path):
     path = studies.write(tmp_path, GRID, **SLOW, search={"max_failures": 1})
-    process = studies.begin(path, "--output", tmp_path)
+    process = studies.begin(path, "--output", tmp_path, ray=True)
     folder = tmp_path / "grid"
     target = until(lambda: next(iter(studies.workers(folder).items()), None), process)[0]
     killed = set()
@@ -138,7 +138,7 @@ def test_a_trial_that_eats_all_memory_fails_alone_and_says_so(tmp_path):
         "scheduler": {"max_epochs": 2, "grace_period": 2, "patience": None},
     }
     limits = {"RAY_memory_usage_threshold": f"{allowed:.3f}", "RAY_memory_monitor_refresh_ms": "50"}
-    _, err = studies.run(studies.write(tmp_path, space), "--output", tmp_path, env=limits)
+    _, err = studies.run(studies.write(tmp_path, space), "--output", tmp_path, env=limits, ray=True)
     ends = {end.point["hidden_size"]: end for end in read_log(tmp_path / "grid" / "trials.jsonl").ends}
     assert {size: end.status for size, end in ends.items()} == {4: "complete", 8: "complete", 4096: "failed"}
     assert ends[4096].message == "the machine ran out of memory and its worker was killed (2 times)"

@@ -1,4 +1,7 @@
-"""Studies killed at random moments, each resumed until it is done: nothing is lost, and nothing runs twice."""
+"""Studies killed at random moments, each resumed until it is done: nothing is lost, and nothing runs twice.
+
+Even seeds run on Ray, odd ones in the process that is killed.
+"""
 
 import os
 import random
@@ -48,13 +51,14 @@ def wait(process, folder, trials, rng):
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + STUDIES))
 def test_a_killed_study_goes_on_and_loses_nothing(undisturbed, tmp_path, seed):
-    rng = random.Random(seed)
+    rng, on_ray = random.Random(seed), seed % 2 == 0
     space = ASHA if seed % 3 == 2 else GRID
     trials = TRIALS[space["name"]]
     path, folder = studies.write(tmp_path, space, search=FINALIST), tmp_path / space["name"]
     moments = []
     for _ in range(rng.randint(1, 3)):
-        process = studies.begin(*(["--resume", folder] if folder.exists() else [path, "--output", tmp_path]), "--quiet")
+        arguments = ["--resume", folder] if folder.exists() else [path, "--output", tmp_path]
+        process = studies.begin(*arguments, "--quiet", ray=on_ray)
         moment, before = wait(process, folder, trials, rng), studies.ended(folder)
         if process.poll() is not None:
             studies.finish(process)
@@ -65,7 +69,7 @@ def test_a_killed_study_goes_on_and_loses_nothing(undisturbed, tmp_path, seed):
         if rng.random() < 0.5:  # else what is left of it is still there when the study goes on
             until(lambda number=process.pid: not left(number), seconds=DIES)
     arguments = ["--resume", folder] if folder.exists() else [path, "--output", tmp_path]
-    process = studies.begin(*arguments, "--quiet")
+    process = studies.begin(*arguments, "--quiet", ray=on_ray)
     studies.finish(process)
     studies.assert_whole(folder, trials)
     if space is GRID:
@@ -76,7 +80,7 @@ def test_a_killed_study_goes_on_and_loses_nothing(undisturbed, tmp_path, seed):
 
 
 def test_the_processes_of_a_killed_driver_die_by_themselves(tmp_path):
-    process = studies.begin(studies.write(tmp_path, GRID), "--output", tmp_path, "--quiet")
+    process = studies.begin(studies.write(tmp_path, GRID), "--output", tmp_path, "--quiet", ray=True)
     until(lambda: studies.ended(tmp_path / "grid") >= 1, process)
     assert len(studies.session(process.pid)) > 3  # the driver, Ray's own and the workers
     studies.kill(process)

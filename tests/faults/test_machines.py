@@ -76,7 +76,7 @@ def straight(path, folder, trial_id):
 def test_a_new_machine_gets_work_and_a_lost_ones_trials_go_on_from_their_checkpoints(tmp_path, cluster):
     first = cluster.add_node(num_cpus=1)
     path, folder = studies.write(tmp_path, LONG), tmp_path / "long"
-    process = studies.begin(path, "--output", tmp_path, "--address", cluster.address, "--insecure")
+    process = studies.begin(path, "--output", tmp_path, "--address", cluster.address, "--insecure", ray=True)
     until(lambda: studies.workers(folder), process)
     second = cluster.add_node(num_cpus=1)
     joined = time.monotonic()

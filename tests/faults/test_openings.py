@@ -46,7 +46,7 @@ def names(opening):
     return [one["trial_id"] for one in opening["finalists"]]
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_study_killed_after_the_block_was_scored_goes_on_with_the_finalists_it_named(study):
     [announced] = studies.manifest(study)["test_openings"]
@@ -62,7 +62,7 @@ def test_a_study_killed_after_the_block_was_scored_goes_on_with_the_finalists_it
     assert tested == {*names(announced), "ensemble", "persistence", "drift", "ar1"}
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_other_finalists_are_a_second_opening(study):
     [announced] = studies.manifest(study)["test_openings"]
@@ -74,7 +74,7 @@ def test_other_finalists_are_a_second_opening(study):
     assert "opened twice" in (study / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_second_signal_among_the_finalists_leaves_the_opening_counted(study):
     document = studies.manifest(study)
@@ -98,7 +98,7 @@ def final_evaluation(study, study_context):
     )  # fmt: skip
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_block_whose_opening_cannot_be_kept_stays_shut(study, study_context):
     shutil.rmtree(study / "forecasters")
@@ -115,7 +115,7 @@ def test_a_block_whose_opening_cannot_be_kept_stays_shut(study, study_context):
     assert not (study / "forecasters").exists()
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("change", "says"),

@@ -51,7 +51,7 @@ def test_it_is_heard_here_alone_closed_to_others_and_gone_afterwards(tmp_path):
     )  # fmt: skip
     nowhere = {"TMPDIR": str(tmp_path / "nowhere"), "RAY_TMPDIR": "/" + "x" * 120, "RAY_ADDRESS": "192.0.2.1:6379"}
     poor = () if os.geteuid() or not shutil.which("unshare") else ("unshare", "-m", "sh", "-c", POOR, "sh")
-    process = studies.begin(path, "--output", tmp_path, "--niceness", "2", env=nowhere, before=poor)
+    process = studies.begin(path, "--output", tmp_path, "--niceness", "2", env=nowhere, before=poor, ray=True)
     until(lambda: studies.workers(tmp_path / "grid"), process)
     if process.poll() == 77:
         pytest.skip("this process may not mount a disk")

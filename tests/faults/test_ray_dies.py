@@ -27,7 +27,7 @@ def kill(process, name):
 @pytest.mark.parametrize(("first", "second"), [("gcs_server", "raylet"), ("raylet", "gcs_server")])
 def test_a_study_goes_on_by_itself_when_ray_dies_in_the_search_and_among_the_finalists(tmp_path, first, second):
     search = {"search": {"finalists": 1, "finalist_seeds": 10}}
-    process = studies.begin(studies.write(tmp_path, GRID, **LONG, **search), "--output", tmp_path)
+    process = studies.begin(studies.write(tmp_path, GRID, **LONG, **search), "--output", tmp_path, ray=True)
     folder = tmp_path / "grid"
     until(lambda: studies.ended(folder) >= 1, process)
     kill(process, first)
@@ -47,7 +47,7 @@ def test_a_study_goes_on_by_itself_when_ray_dies_in_the_search_and_among_the_fin
 def test_where_ray_died_too_often_one_line_says_how_to_go_on_and_no_process_is_left(tmp_path, name):
     process = studies.begin(
         studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--quiet",
-        env={"STOCKRNN_RESTARTED": '{"times": 2}'},
+        env={"STOCKRNN_RESTARTED": '{"times": 2}'}, ray=True
     )  # fmt: skip
     folder = tmp_path / "grid"
     until(lambda: studies.workers(folder), process)
@@ -66,7 +66,7 @@ def test_of_several_studies_the_one_that_ran_goes_on_and_those_after_it_follow(t
     for seed, ticker in enumerate(("^KS11", "^GSPC", "^IXIC")):
         yahoo.list(ticker, 900, "2026-11-20", seed=seed)
     path = studies.write(tmp_path, GRID, **LONG, data={"source": "yahoo", "tickers": ["^KS11", "^GSPC", "^IXIC"]})
-    process = studies.begin(path, "--output", tmp_path, "--cache", tmp_path / "cache")
+    process = studies.begin(path, "--output", tmp_path, "--cache", tmp_path / "cache", ray=True)
     second = tmp_path / "grid-GSPC"
     until(lambda: studies.workers(second), process)
     kill(process, "raylet")
@@ -87,7 +87,7 @@ def test_a_cluster_that_dies_ends_the_study_in_one_line_and_is_not_started_again
     address = cluster.address
     try:
         process = studies.begin(
-            studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--address", cluster.address, "--insecure",
+            studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--address", cluster.address, "--insecure", ray=True
         )  # fmt: skip
         folder = tmp_path / "grid"
         until(lambda: studies.workers(folder), process)

@@ -17,17 +17,19 @@ from studies import GRID, until
 
 from search.results.event_log import read_log
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 LONG = {  # trials long enough to be met while they run
     "space": {"sequence_length": [5]},
     "scheduler": {"max_epochs": 100, "grace_period": 100},
 }
 
 
+@pytest.mark.ray
 def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
     process = studies.begin(
         studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--quiet",
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup themselves
+        ray=True,
     )  # fmt: skip
     folder = tmp_path / "grid"
     until(lambda: studies.ended(folder) >= 2, process)
@@ -41,16 +43,17 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
     assert not studies.manifest(folder)["test_openings"]
     assert all(trial.state.is_finished() for trial in studies.journal(folder))
 
-    out, _ = studies.run("--resume", folder, "--quiet")
+    out, _ = studies.run("--resume", folder, "--quiet", ray=True)
     studies.assert_whole(folder, 4)
     assert f"4 trials ({len(before)} before the resume)" in out
     after = {end.trial_id: end.scores for end in read_log(folder / "trials.jsonl").ends}
     assert before.items() <= after.items()
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_it_at_once(tmp_path, number):
-    process = studies.begin(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path)
+    process = studies.begin(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, ray=True)
     folder = tmp_path / "grid"
     until(lambda: studies.ended(folder) >= 1, process)
     process.send_signal(number)
@@ -90,9 +93,11 @@ def shown(ours):
     return text.decode(errors="replace")
 
 
-@pytest.mark.parametrize("after", [0, 2])
-def test_a_terminal_that_is_closed_does_not_end_a_study(tmp_path, after):
-    process, ours = in_a_terminal(studies.write(tmp_path, GRID), "--output", tmp_path)
+@pytest.mark.parametrize(
+    ("after", "options"), [pytest.param(0, (), marks=pytest.mark.ray), pytest.param(2, ("--in-process",))]
+)
+def test_a_terminal_that_is_closed_does_not_end_a_study(tmp_path, after, options):
+    process, ours = in_a_terminal(studies.write(tmp_path, GRID), "--output", tmp_path, *options)
     folder = tmp_path / "grid"
     if after:
         until(lambda: shown(ours) is not None and studies.ended(folder) >= after, process)
@@ -106,6 +111,7 @@ def test_a_terminal_that_is_closed_does_not_end_a_study(tmp_path, after):
     assert not studies.manifest(folder)["interrupted"]
 
 
+@pytest.mark.ray
 def test_control_c_in_a_terminal_ends_it_cleanly_though_ray_hears_it_too(tmp_path):
     process, ours = in_a_terminal(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path)
     folder = tmp_path / "grid"

@@ -588,12 +588,13 @@ def send(process, number):
 
 
 @pytest.fixture
+@pytest.mark.ray
 def writer():
     """Begin a study on a machine of its own, which ends with the test at the latest."""
     begun = []
 
     def begin(cache, *arguments):
-        begun.append(studies.begin(*arguments, "--quiet", env={"XDG_CACHE_HOME": str(cache)}))
+        begun.append(studies.begin(*arguments, "--quiet", env={"XDG_CACHE_HOME": str(cache)}, ray=True))
         return begun[-1]
 
     yield begin

@@ -96,7 +96,7 @@ def test_a_worker_that_is_stopped_for_ever_is_killed_and_its_trial_goes_on(tmp_p
         tmp_path, GRID, search={"stall_timeout": 5, "max_failures": 100},
         scheduler={"max_epochs": 40, "grace_period": 40},
     )  # fmt: skip
-    process = studies.begin(path, "--output", tmp_path)
+    process = studies.begin(path, "--output", tmp_path, ray=True)
     folder = tmp_path / "grid"
     trial_id, worker = until(lambda: next(iter(studies.workers(folder).items()), None), process)
     os.kill(worker, signal.SIGSTOP)

@@ -16,7 +16,7 @@ from test_disk import disk, fill
 
 from search.results.event_log import read_log
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 SMALL = {**GRID, "space": {"architecture": ["rnn", "gru"], "hidden_size": [4, 8], "sequence_length": [5]}}
 TRIALS = 4
 CLOCK = r"""
@@ -51,18 +51,20 @@ def limited(*limits, arguments):
     )  # fmt: skip
 
 
+@pytest.mark.ray
 def test_256_open_files_are_enough(tmp_path):
     done = limited("-n", "256", arguments=[studies.write(tmp_path, SMALL), "--output", tmp_path, "--quiet"])
     assert done.returncode == 0, done.stderr
     studies.assert_whole(tmp_path / "grid", TRIALS)
 
 
+@pytest.mark.ray
 def test_two_studies_at_once_do_not_meet(tmp_path):
     """Each with a Ray of its own; neither sees the other's workers, token or folder."""
     both = []
     for name in ("one", "two"):
         path = studies.write(tmp_path, {**SMALL, "name": name}, search=FINALIST)
-        both.append(studies.begin(path, "--output", tmp_path, "--quiet"))
+        both.append(studies.begin(path, "--output", tmp_path, "--quiet", ray=True))
     for process in both:
         studies.finish(process)
     for name in ("one", "two"):
@@ -70,17 +72,18 @@ def test_two_studies_at_once_do_not_meet(tmp_path):
     studies.assert_equal(studies.leaderboard(tmp_path / "one"), studies.leaderboard(tmp_path / "two"))
 
 
+@pytest.mark.ray
 def test_a_home_that_cannot_be_written_is_one_line_and_with_a_token_no_obstacle(tmp_path):
     """Root may write anywhere, so it is a disk that is read-only."""
     arguments = [studies.write(tmp_path, SMALL), "--output", tmp_path, "--quiet"]
     with disk(tmp_path / "home", "size=1m,ro") as home:
         env = {"HOME": str(home), "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "", "XDG_RUNTIME_DIR": ""}
-        _, err = studies.run(*arguments, env=env, code=2)
+        _, err = studies.run(*arguments, env=env, code=2, ray=True)
         [line] = err.splitlines()
         assert "auth_token: cannot be used (Read-only file system)" in line
         assert "RAY_AUTH_TOKEN_PATH" in line
         assert not (tmp_path / "grid").exists()
-        studies.run(*arguments, env={**env, "RAY_AUTH_TOKEN": "0123456789abcdef" * 4})
+        studies.run(*arguments, env={**env, "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}, ray=True)
     studies.assert_whole(tmp_path / "grid", TRIALS)
 
 
@@ -96,9 +99,10 @@ def test_a_study_that_was_moved_goes_on_where_it_is(tmp_path):
     assert not (tmp_path / "grid").exists()
 
 
+@pytest.mark.ray
 def test_a_driver_that_was_stopped_for_a_while_goes_on(tmp_path):
     longer = {"scheduler": {"max_epochs": 60, "grace_period": 60}}
-    process = studies.begin(studies.write(tmp_path, SMALL, **longer), "--output", tmp_path, "--quiet")
+    process = studies.begin(studies.write(tmp_path, SMALL, **longer), "--output", tmp_path, "--quiet", ray=True)
     until(lambda: studies.ended(tmp_path / "grid") >= 1, process)
     process.send_signal(signal.SIGSTOP)  # the driver alone, as by Ctrl-Z; Ray goes on meanwhile
     time.sleep(float(os.environ.get("STOCKRNN_STOPPED", "15")))
@@ -108,6 +112,7 @@ def test_a_driver_that_was_stopped_for_a_while_goes_on(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+@pytest.mark.ray
 def test_a_clock_that_is_set_back_does_no_harm(tmp_path):
     """An hour back in mid-study, in all of its processes, for the wall clock alone, as `date -s` or NTP does it."""
     library, shift = tmp_path / "clock.so", tmp_path / "shift"
@@ -117,7 +122,7 @@ def test_a_clock_that_is_set_back_does_no_harm(tmp_path):
     env = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(shift)}
     longer = {"scheduler": {"max_epochs": 60, "grace_period": 60}}
     path = studies.write(tmp_path, SMALL, search=FINALIST, **longer)
-    process = studies.begin(path, "--output", tmp_path, "--quiet", env=env)
+    process = studies.begin(path, "--output", tmp_path, "--quiet", env=env, ray=True)
     folder = tmp_path / "grid"
     until(lambda: studies.ended(folder) >= 1, process)
     with shift.open("r+b") as file:  # in place: the processes have it mapped
@@ -149,6 +154,7 @@ def test_a_disk_that_fills_among_the_finalists_ends_a_study_in_one_line_and_it_g
         assert "Traceback" not in out
 
 
+@pytest.mark.ray
 def test_2000_trials_in_a_row(tmp_path):
     """A grid of one-epoch trials: every one ends, and the last is begun as soon as the first (see benchmarks.scale)."""
     count = int(os.environ.get("STOCKRNN_TRIALS", "200"))
@@ -160,7 +166,7 @@ def test_2000_trials_in_a_row(tmp_path):
         "scheduler": {"max_epochs": 1, "grace_period": 1},
     }
     path = studies.write(tmp_path, space)
-    studies.run(path, "--output", tmp_path, "--quiet")
+    studies.run(path, "--output", tmp_path, "--quiet", ray=True)
     ends = read_log(tmp_path / "grid" / "trials.jsonl").ends
     assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(count)]
     assert {end.status for end in ends} == {"complete"}

@@ -48,9 +48,8 @@ def manifest(folder):
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.ray
 def test_a_ticker_is_downloaded_once_and_a_resumed_study_uses_the_same_prices(markets, search, tmp_path):
-    first = search("--ticker", "^KS11")
+    first = search("--ticker", "^KS11", "--in-process")
     assert first.returncode == 0, first.stderr
     folder = tmp_path / "out" / "small"
     data = manifest(folder)["data"]
@@ -59,7 +58,7 @@ def test_a_ticker_is_downloaded_once_and_a_resumed_study_uses_the_same_prices(ma
     requests = len(markets.chart_requests)
 
     markets.list("^KS11", 400, LAST, factor=0.5)  # a dividend changes the whole adjusted history
-    again = search("--resume", str(folder), "--num-samples", "3", space=(), output=False)
+    again = search("--resume", str(folder), "--num-samples", "3", "--in-process", space=(), output=False)
     assert again.returncode == 0, again.stderr
     assert len(markets.chart_requests) == requests  # no further requests
     resumed = manifest(folder)
@@ -112,13 +111,12 @@ def test_a_failure_is_an_error_of_one_line_and_leaves_no_folder(markets, search,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.ray
 def test_a_market_without_volume_is_searched_without_it(markets, search, tmp_path):
     markets.charts["KRW=X"] = [(*row[:6], 0) for row in markets.charts["KRW=X"]]
     named = search("--ticker", "KRW=X", "--set", "data.features=ohlcv")
     assert named.returncode == 2
     assert "volume" in named.stderr
-    result = search("--ticker", "KRW=X")
+    result = search("--ticker", "KRW=X", "--in-process")
     assert result.returncode == 0, result.stderr
     assert "no usable volume, so the features are ohlc" in result.stderr
     space = (tmp_path / "out" / "small" / "space.yaml").read_text(encoding="utf-8")

@@ -239,10 +239,10 @@ def test_hostile_names_are_text(browser, tmp_path):
         assert HACK in page.locator("h1").inner_text()
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 def test_the_report_of_a_real_study(browser, space_file, tmp_path):
     path = space_file(search={"num_samples": 2, "finalists": 1})
-    assert run([str(path), "--output", str(tmp_path / "results"), "--quiet"]) == 0
+    assert run([str(path), "--output", str(tmp_path / "results"), "--quiet", "--in-process"]) == 0
     folder = tmp_path / "results" / "small"
     with reading(browser, folder / "report.html") as page:
         assert page.locator("#chart-forecasts .main-svg").count() > 0

@@ -25,12 +25,13 @@ SPACE = {
     "search": {"sampler": "random", "num_samples": 4, "finalists": 2, "finalist_seeds": 1},
     "scheduler": {"max_epochs": 4, "grace_period": 4, "patience": None},
 }
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def run(*arguments, code=0, env=None):
+def run(*arguments, code=0, env=None, ray=False):
+    where = () if ray else ("--in-process",)
     done = subprocess.run(
-        [sys.executable, "-m", "search.run", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-m", "search.run", *map(str, arguments), *where], cwd=ROOT, capture_output=True, text=True,
         timeout=240, check=False, env=env,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
@@ -61,7 +62,7 @@ def test_a_finished_study_says_so_rewrites_its_tables_and_starts_no_ray(study, t
     for name in ("report.html", "leaderboard.csv"):
         (study / name).unlink()
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "nowhere"))  # without a token no Ray starts
-    done = run("--resume", study)
+    done = run("--resume", study, ray=True)
     assert "All 4 trials had already ended; leaderboard and report are written again." in done.stdout
     assert (study / "report.html").stat().st_size > 10_000
     assert (study / "leaderboard.csv").exists()
@@ -165,4 +166,4 @@ def test_a_study_without_finalists_is_finished_too(tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump({**SPACE, "search": {**SPACE["search"], "num_samples": 1, "finalists": 0}}))
     run(path, "--output", tmp_path, "--quiet")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "nowhere"))  # without a token no Ray starts
-    assert "All 1 trials had already ended" in run("--resume", tmp_path / "small").stdout
+    assert "All 1 trials had already ended" in run("--resume", tmp_path / "small", ray=True).stdout

@@ -345,7 +345,7 @@ def wandb_records(path: Path) -> list[Any]:
     return records
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 def test_a_study_with_three_trackers_at_once(
     space_file: Callable[..., Path], tmp_path: Path, server: tuple[subprocess.Popen[bytes], str]
 ) -> None:
@@ -354,7 +354,7 @@ def test_a_study_with_three_trackers_at_once(
     _, address = server
     space = space_file(tracking={"tensorboard": True}, search={"num_samples": 4})
     result = subprocess.run(
-        command(space, tmp_path, "--track", f"mlflow={address.replace('//', f'//me:{SECRET}@')}", "--track", "wandb"),
+        command(space, tmp_path, "--track", f"mlflow={address.replace('//', f'//me:{SECRET}@')}", "--track", "wandb", "--in-process"),
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -427,7 +427,7 @@ def test_a_study_with_three_trackers_at_once(
 SHORT: dict[str, Any] = {"search": {"finalists": 0, "num_samples": 4}}
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["down", "dies", "hangs"])
 def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
     space_file: Callable[..., Path], tmp_path: Path, what: str, tables: Path
@@ -446,7 +446,7 @@ def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
             options = ["--track", f"mlflow=http://127.0.0.1:{silent.getsockname()[1]}"]
         ours, theirs = pty.openpty()  # a terminal, with the live view
         process = subprocess.Popen(
-            command(space_file(**SHORT), tmp_path, *options), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs,
+            command(space_file(**SHORT), tmp_path, "--in-process", *options), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs,
             env={**os.environ, "COLUMNS": "400", "LINES": "24", "TERM": "xterm"},
         )  # fmt: skip
         os.close(theirs)
