@@ -87,7 +87,8 @@ def test_a_cluster_that_dies_ends_the_study_in_one_line_and_is_not_started_again
     address = cluster.address
     try:
         process = studies.begin(
-            studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--address", cluster.address, "--insecure", ray=True
+            studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--address", cluster.address, "--insecure",
+            ray=True,
         )  # fmt: skip
         folder = tmp_path / "grid"
         until(lambda: studies.workers(folder), process)

@@ -354,7 +354,10 @@ def test_a_study_with_three_trackers_at_once(
     _, address = server
     space = space_file(tracking={"tensorboard": True}, search={"num_samples": 4})
     result = subprocess.run(
-        command(space, tmp_path, "--track", f"mlflow={address.replace('//', f'//me:{SECRET}@')}", "--track", "wandb", "--in-process"),
+        command(
+            space, tmp_path, "--in-process", "--track", f"mlflow={address.replace('//', f'//me:{SECRET}@')}",
+            "--track", "wandb",
+        ),
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -446,7 +449,8 @@ def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
             options = ["--track", f"mlflow=http://127.0.0.1:{silent.getsockname()[1]}"]
         ours, theirs = pty.openpty()  # a terminal, with the live view
         process = subprocess.Popen(
-            command(space_file(**SHORT), tmp_path, "--in-process", *options), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs,
+            command(space_file(**SHORT), tmp_path, "--in-process", *options),
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs,
             env={**os.environ, "COLUMNS": "400", "LINES": "24", "TERM": "xterm"},
         )  # fmt: skip
         os.close(theirs)
