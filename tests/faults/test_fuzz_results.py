@@ -29,8 +29,8 @@ from search.optuna_journal.journal import open_journal, reconcile
 from search.report import writer as report
 from search.results.columns import list_columns
 from search.results.event_log import Record, now
+from search.results.folder.lock import locked
 from search.results.leaderboard import write_csv
-from search.results.lock import locked
 from search.results.manifest import opening, write_manifest, write_space
 from search.results.predictions import SCHEMA, Predictions
 from search.results.ranking import rank
