@@ -1,9 +1,9 @@
-"""The rates behind the estimate of `--dry-run`: what a training step takes, over shapes drawn from spaces.
+"""Measure training steps for random points of spaces, and fit the rates that `--dry-run` estimates costs with.
 
     python -m benchmarks.cost [--points 40] [--spaces spaces/all.yaml spaces/gpu.yaml] [--longest 2] [--device cuda]
 
-Prints for each shape what a step took and what `search.cost` says, then the rates that fit best, each non-negative, by
-least squares of the relative errors. On a GPU there is one number for each shape: operations a second.
+The program prints the measured and the estimated time of a step for each shape, and then the rates with the best fit:
+non-negative least squares of the relative errors. On a GPU it prints the operations per second of each shape.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from stockrnn.training.trainer import LOSSES
 def step_seconds(
     window: WindowConfig, network: NetworkConfig, training: TrainingConfig, members: int, device: str, rounds: int
 ) -> float:
-    """The shortest mean time of a training step of some members; on the CPU of this thread, whatever else runs."""
+    """Return the shortest mean time of a training step in seconds: CPU time of this thread, or wall time on a GPU."""
     length, inputs = window.sequence_length, len(window.inputs)
     mode = choose_mode(network, length, training.batch_size, members, device)
     trained = NetworkEnsemble(network, inputs, length, range(members), mode=mode, device=device)
@@ -52,20 +52,18 @@ def step_seconds(
 
 
 def step_work(window: WindowConfig, network: NetworkConfig, training: TrainingConfig, members: int) -> Workload:
-    """What `search.cost` says of one step of one fold's members."""
+    """Return the workload of one training step of the members of one fold."""
     sessions = training.batch_size + window.sequence_length  # as many windows as a batch has
     return epoch_workload(window, network, training, [sessions], 0, members, 1)
 
 
 def main() -> None:
-    """Measure and fit."""
+    """Measure the steps, fit the rates and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", type=int, default=40, help="of each space")
+    parser.add_argument("--points", type=int, default=40, help="points of each space")
     parser.add_argument("--spaces", nargs="+", default=["spaces/all.yaml", "spaces/gpu.yaml"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--longest", type=float, default=2.0, help="seconds; shapes whose step takes longer are left out"
-    )
+    parser.add_argument("--longest", type=float, default=2.0, help="seconds; slower shapes are left out")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The same work as Ray Tune's documentation teaches it: a function trainable, OptunaSearch, one process a trial.
+"""Train the twenty networks as in Ray Tune's documentation: function trainable, OptunaSearch, one process per trial.
 
 python -m benchmarks.docs_style_tune [--folds 1] [--seeds 1]
 """
@@ -15,7 +15,7 @@ from benchmarks.task import Size, points, size_from_command_line
 
 
 def trainable(config: dict, size: Size) -> None:
-    """One trial."""
+    """Train one trial and report its score."""
     import torch
 
     torch.set_num_threads(1)
@@ -24,7 +24,7 @@ def trainable(config: dict, size: Size) -> None:
 
 
 def main() -> None:
-    """Run the twenty trials and forecast the test block."""
+    """Run the twenty trials and forecast the test set."""
     size = size_from_command_line(__doc__)
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
     space = {

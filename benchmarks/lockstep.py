@@ -1,10 +1,10 @@
-"""Members in lockstep against the same members trained one after another with `nn`; and the two modes by shape.
+"""Compare lockstep training with training the members one after another, and batched with looped mode by shape.
 
     python -m benchmarks.lockstep [--rounds 5] [--epochs 2] [--modes [--members 6]] [--drawn 60]
 
-Both sides run in this process, one thread, in turn. The plain side is what a careful user writes: `nn` layers, tensors
-indexed directly, `torch.optim.Adam(fused=True)`, the validation block forecast after every epoch. `--modes` prints how
-long a step takes batched and looped, the table that the rule in `stockrnn/networks/ensemble.py` is read off.
+Both programs run alternately in this process, with one thread. The plain program is typical user code: `nn` layers,
+directly indexed tensors, `torch.optim.Adam(fused=True)`, a forecast of the validation set after every epoch. `--modes`
+prints the time of a step in batched and looped mode; the rule in `stockrnn/networks/ensemble.py` comes from this table.
 """
 
 import argparse
@@ -35,14 +35,14 @@ FOLDS, SEEDS, BATCH = 5, 5, 64
 
 
 def windows_of(sequence_length: int) -> Windows:
-    """Five folds of the Nasdaq series."""
+    """Return the windows of five folds of the Nasdaq series."""
     prices = clean(load("nasdaq"))
     splits = walk_forward(len(prices), folds=FOLDS, fold_size=150, test_size=250, longest_sequence=sequence_length)
     return Windows(prices, splits.folds, WindowConfig(scaling="standard", sequence_length=sequence_length), 1)
 
 
 class Plain(nn.Module):
-    """The network as PyTorch's documentation would write it."""
+    """A network in the style of PyTorch's documentation."""
 
     def __init__(self, architecture: str, hidden: int, layers: int) -> None:
         super().__init__()
@@ -78,21 +78,21 @@ def one_after_another(windows: Windows, architecture: str, hidden: int, layers: 
 
 
 def in_lockstep(windows: Windows, architecture: str, hidden: int, layers: int, epochs: int) -> None:
-    """The same by this project, with its own choice of mode."""
+    """Train and evaluate the same networks with this project, which chooses the mode."""
     network = NetworkConfig.model_validate({"architecture": architecture, "hidden_size": hidden, "num_layers": layers})
     for _ in train(windows, network, TrainingConfig(batch_size=BATCH), seeds=SEEDS, max_epochs=epochs):
         pass
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """Wall time."""
+    """Return the wall time of a call in seconds."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def trials(rounds: int, epochs: int) -> None:
-    """Whole training with evaluation, both ways."""
+    """Print the time ratio of whole trainings with evaluation, for each architecture and shape."""
     print(f"{FOLDS * SEEDS} members, 2 layers, batch {BATCH}, {epochs} epochs with evaluation, {rounds} rounds")
     for hidden, length in ((8, 5), (32, 20)):
         windows = windows_of(length)
@@ -109,7 +109,7 @@ def trials(rounds: int, epochs: int) -> None:
 
 
 def modes(rounds: int, members: int) -> None:
-    """One step of some members, batched and looped, over a grid of shapes."""
+    """Print the time of a training step in both modes, for a grid of shapes."""
     print(f"one step of {members} members, 2 layers: batched ms, looped ms, ratio; * where the rule says batched")
     shapes = itertools.product(("rnn", "gru", "lstm"), (4, 8, 16, 32, 64), (5, 20, 60), (32, 128))
     _compare(
@@ -123,7 +123,7 @@ def modes(rounds: int, members: int) -> None:
 
 
 def drawn(rounds: int, count: int) -> None:
-    """The same for shapes drawn at random from `spaces/all.yaml`, with that space's members."""
+    """Print the same for random shapes of `spaces/all.yaml`, with the number of members of this space."""
     space, random = load_space("spaces/all.yaml"), Random(0)
     shapes = []
     for _ in range(count):
@@ -188,8 +188,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--modes", action="store_true", help="print the table of the two modes instead")
-    parser.add_argument("--members", type=int, default=6, help="of that table")
-    parser.add_argument("--drawn", type=int, default=0, help="as many shapes of spaces/all.yaml, in both modes")
+    parser.add_argument("--members", type=int, default=6, help="members in the table of the two modes")
+    parser.add_argument("--drawn", type=int, default=0, help="compare the modes for N random shapes of spaces/all.yaml")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.modes:

@@ -1,8 +1,8 @@
-"""The same twenty networks by NeuralForecast: AutoRNN, AutoGRU and AutoLSTM, one validation block, then the test block.
+"""Train the twenty networks with NeuralForecast (AutoRNN, AutoGRU, AutoLSTM), and forecast the test set.
 
 python -m benchmarks.neural_forecast
 
-Its own way of training: windows drawn at random, as many steps as ten epochs have; no weights are chosen by epoch.
+NeuralForecast draws random windows, for as many steps as ten epochs have, and uses the weights after the last step.
 """
 
 import json
@@ -18,7 +18,7 @@ from benchmarks.task import BLOCK, EPOCHS, points, table
 
 
 def auto(kind: type, chosen: list[dict], steps: int, columns: list[str]):
-    """The search over one architecture's points."""
+    """Return the model that searches the points of one architecture."""
     lengths = ("input_size", "inference_input_size")
     tried = [
         {"encoder_hidden_size": one["hidden_size"], **dict.fromkeys(lengths, one["sequence_length"])} for one in chosen
@@ -48,7 +48,7 @@ def auto(kind: type, chosen: list[dict], steps: int, columns: list[str]):
 
 
 def main() -> None:
-    """Search, and forecast the test block by the model that is best on validation."""
+    """Run the search, and forecast the test set with the model that is best on validation."""
     frame, columns = table(), ["open", "high", "low", "close", "volume"]
     known = frame.loc[: len(frame) - 2 * BLOCK - 1, columns]
     frame[columns] = (frame[columns] - known.mean()) / known.std()

@@ -1,4 +1,4 @@
-"""What a trial costs beside its training, with the workers warm: forty one-epoch trials of the smallest network.
+"""Measure the overhead of a trial: forty trials of the smallest network, one epoch each, on warm workers.
 
 python -m benchmarks.overhead
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run the study and print the cost."""
+    """Run the study and print the overhead."""
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-m", "search.run", "benchmarks/overhead.yaml", "--quiet", "--output", output]
         subprocess.run(command, check=True, capture_output=True)

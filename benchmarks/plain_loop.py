@@ -1,8 +1,9 @@
-"""What a careful user writes without this project: a sequential Optuna loop over `nn` networks.
+"""Train the twenty networks without this project, in a sequential Optuna loop over `nn` networks.
 
 python -m benchmarks.plain_loop [--folds 1] [--seeds 1]
 
-Tensors are indexed directly (no DataLoader), one thread, one optimiser per network. Prints the test block's forecasts.
+Tensors are indexed directly (no DataLoader), with one thread and one optimizer per network. The program prints the
+forecasts of the test set.
 """
 
 import json
@@ -30,7 +31,7 @@ class Forecaster(nn.Module):
 
 
 def epochs_of(point: dict, first: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Train one network for the block that begins at `first`; yields its forecasts and the truth after each epoch."""
+    """Train a network before session `first`; yield forecasts and targets of the block after it, at each epoch."""
     x, y, ahead_x, ahead_y = split(point["sequence_length"], first, first + BLOCK)
     torch.manual_seed(seed)
     network = Forecaster(point["architecture"], point["hidden_size"])
@@ -44,11 +45,11 @@ def epochs_of(point: dict, first: int, seed: int) -> Iterator[tuple[torch.Tensor
         network.eval()
         with torch.no_grad():
             forecast = network(ahead_x)
-        yield forecast, ahead_y  # outside: others train while this one waits
+        yield forecast, ahead_y  # the caller trains the other networks between epochs
 
 
 def losses_of(point: dict, size: Size) -> Iterator[float]:
-    """Train a network for every fold and seed, epoch by epoch; yields their mean validation loss."""
+    """Train a network for every fold and seed, epoch by epoch, and yield their mean validation loss."""
     test = len(table()) - BLOCK
     firsts = [test - BLOCK * (1 + fold) for fold in range(size.folds)]
     members = [epochs_of(point, first, seed) for first in firsts for seed in range(size.seeds)]
@@ -58,14 +59,14 @@ def losses_of(point: dict, size: Size) -> Iterator[float]:
 
 
 def unseen_forecasts(point: dict, epochs: int, size: Size) -> list[float]:
-    """Train the best point on everything before the test block; its forecasts, averaged over seeds, in percent."""
+    """Train the best point on all sessions before the test set; return the mean forecasts of the seeds in percent."""
     test = len(table()) - BLOCK
     ends = [list(islice(epochs_of(point, test, seed), epochs))[-1] for seed in range(size.seeds)]
     return torch.stack([forecast for forecast, _ in ends]).mean(0).tolist()
 
 
 def main() -> None:
-    """Run the twenty trials and forecast the test block."""
+    """Run the twenty trials and forecast the test set."""
     size = size_from_command_line(__doc__)
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

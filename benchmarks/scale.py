@@ -1,13 +1,13 @@
-"""How many trials the driver keeps up with: studies whose trials only sleep and report, on more and more workers.
+"""Measure the number of trials per second that the driver can process, with trials that only sleep and report.
 
     python -m benchmarks.scale [--trials 1000] [--workers 2 8 32 64] [--sleep 0.02] [--sampler tpe] [--grace 9]
     python -m benchmarks.scale --trials 10000 --workers 8 --sleep 0 --course
     python -m benchmarks.scale --workers 8 --profile 40
 
-Everything but the training is the real thing: `search.study` with its record, journal, predictions, leaderboard and
-live view, on Ray and Optuna. Workers are logical: as many processes, however few cores. Each study is a process of its
-own, and what it costs the driver is that process's time on the CPU and the memory it holds. Rates and memory are those
-between the first tenth of the trials and the last.
+Everything except the training is as in a normal study: `search.study` with event log, journal, predictions, leaderboard
+and live view, on Ray and Optuna. There may be more workers than cores. Each study runs in its own process. The cost of
+the driver is the CPU time and the memory of this process. Rates and memory are measured between the first and the last
+tenth of the trials.
 """
 
 import argparse
@@ -37,12 +37,12 @@ from search.space.space import load_space
 from stockrnn.dataset.alignment import prepare
 
 EPOCHS = 27
-FOUND = "found "  # begins the line with what a study cost
+FOUND = "found "  # prefix of the line with the results of a study
 HEADS = ("workers", "trials/s", "reports/s", "ms CPU/trial", "kB/trial", "journal B/trial", "record B/trial", "end s")
 
 
 class Sleeper(tune.Trainable):
-    """A trial that trains nothing: it sleeps, and reports as one that trains does."""
+    """A trial that sleeps instead of training, and reports like a normal trial."""
 
     def setup(self, config: dict[str, Any], folds: tuple = (), space: Any = None, **_: Any) -> None:
         self._space, self._days = space, sum(len(fold.validation) for fold in folds)
@@ -76,7 +76,7 @@ class Sleeper(tune.Trainable):
 
 
 def sample(record: Any, samples: list[tuple[float, ...]]) -> None:
-    """Every half second: ends, the process's time on the CPU, its memory in kB."""
+    """Sample every half second: number of finished trials, CPU time of the process, its memory in kB."""
     page = resource.getpagesize() / 1024
     while True:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -85,7 +85,7 @@ def sample(record: Any, samples: list[tuple[float, ...]]) -> None:
 
 
 def study(options: argparse.Namespace) -> None:
-    """One study in this process; prints what it cost as JSON."""
+    """Run one study in this process and print its cost as JSON."""
     import ray
 
     from search.cluster.ray_session import ENVIRONMENT, OBJECT_STORE_BYTES
@@ -121,7 +121,7 @@ def study(options: argparse.Namespace) -> None:
                 if options.profile:
                     profile.disable()
                     pstats.Stats(profile, stream=sys.__stdout__).sort_stats("tottime").print_stats(options.profile)
-                samples.append((time.monotonic(), len(context.record.ends), time.process_time()))  # the end: no memory
+                samples.append((time.monotonic(), len(context.record.ends), time.process_time()))  # without memory
 
             executor.run_trials = run_sampled
             yield executor
@@ -141,12 +141,12 @@ def study(options: argparse.Namespace) -> None:
 
 
 def between(samples: list[tuple[float, ...]], low: float, high: float) -> list[tuple[float, ...]]:
-    """The samples between two numbers of ends."""
+    """Return the samples between two numbers of finished trials."""
     return [each for each in samples if low <= each[1] <= high]
 
 
 def costs(samples: list[tuple[float, ...]]) -> tuple[float, float, float]:
-    """Trials a second, CPU seconds a trial and kB a trial over some samples."""
+    """Return trials per second, CPU seconds per trial and kB per trial over the samples."""
     first, last = samples[0], samples[-1]
     ends = last[1] - first[1]
     slope = statistics.linear_regression([each[1] for each in samples], [each[3] for each in samples]).slope
@@ -154,7 +154,7 @@ def costs(samples: list[tuple[float, ...]]) -> tuple[float, float, float]:
 
 
 def measured(options: argparse.Namespace, workers: int) -> None:
-    """Run a study in a process of its own, whose terminal is thrown away, and print its line."""
+    """Run a study in a subprocess with a discarded terminal, and print its line."""
     command = [
         sys.executable, "-m", "benchmarks.scale", "--study", "--workers", str(workers), "--trials", str(options.trials),
         "--sleep", str(options.sleep), "--sampler", options.sampler, "--grace", str(options.grace),
@@ -196,20 +196,20 @@ def measured(options: argparse.Namespace, workers: int) -> None:
 
 
 def show(cells: tuple[object, ...]) -> None:
-    """One line of the table."""
+    """Return one line of the table."""
     print("  ".join(str(cell).rjust(len(head)) for cell, head in zip(cells, HEADS, strict=False)), flush=True)
 
 
 def main() -> None:
-    """Run the studies, or within one of them, that one."""
+    """Run the studies; with --study, run one study in this process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 8, 32, 64])
-    parser.add_argument("--sleep", type=float, default=0.02, help="seconds an epoch")
-    parser.add_argument("--grace", type=int, default=9, help=f"the only rung; of {EPOCHS} epochs: none stops early")
+    parser.add_argument("--sleep", type=float, default=0.02, help="seconds per epoch")
+    parser.add_argument("--grace", type=int, default=9, help=f"the only rung; with {EPOCHS}, no trial stops early")
     parser.add_argument("--sampler", default="tpe")
-    parser.add_argument("--course", action="store_true", help="the same for each tenth of the trials")
-    parser.add_argument("--profile", type=int, default=0, metavar="N", help="the N functions that take the longest")
+    parser.add_argument("--course", action="store_true", help="print the table for each tenth of the trials")
+    parser.add_argument("--profile", type=int, default=0, metavar="N", help="print the N slowest functions")
     parser.add_argument("--study", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.study:

@@ -1,4 +1,4 @@
-"""The work that all ways of the comparison do: twenty networks, ten epochs each, and the best one's test block."""
+"""Define the task of the comparison: twenty networks, ten epochs each, and a forecast of the test set by the best."""
 
 import argparse
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from stockrnn.prices.loading import load
 
 SPACE = Path(__file__).with_name("twenty.yaml")
 EPOCHS = 10
-BLOCK = 250  # sessions of a validation block, and of the test block
+BLOCK = 250  # sessions of a validation set and of the test set
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many networks score a point: one for every fold and seed."""
+    """Number of folds and seeds; a point is scored with one network for each fold and seed."""
 
     folds: int = 1
     seeds: int = 1
@@ -29,7 +29,7 @@ class Size:
 
 
 def size_from_command_line(text: str) -> Size:
-    """Read --folds and --seeds; `text` is the program's docstring."""
+    """Parse --folds and --seeds; `text` is the docstring of the program."""
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("--folds", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1)
@@ -37,22 +37,22 @@ def size_from_command_line(text: str) -> Size:
 
 
 def points() -> list[dict]:
-    """The twenty points, as the study tries them."""
+    """Return the twenty points in the order of the study."""
     return yaml.safe_load(SPACE.read_text())["search"]["initial"]
 
 
 def table() -> pd.DataFrame:
-    """The Nasdaq: date, open, high, low, close, volume, and `ahead`, the next session's log return in percent."""
+    """Return the Nasdaq series: date, prices, volume, and `ahead`, the log return of the next session in percent."""
     prices = clean(load("nasdaq"))
     frame = pd.DataFrame({"date": prices.dates, **{name: prices.column(name) for name in prices.columns}})
     return frame.assign(ahead=100 * np.log(frame["close"].shift(-1) / frame["close"]))
 
 
 def split(length: int, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Windows that train for, and windows that forecast, the sessions `first` to `last` (exclusive).
+    """Return training windows and forecast windows for the sessions `first` to `last` (exclusive).
 
     Returns:
-        Inputs (windows, length, 5), scaled by what is known before `first`, and targets (windows,), in percent:
+        Inputs (windows, length, 5), scaled with the sessions before `first`, and targets (windows,), in percent:
         training inputs, training targets, inputs and targets of the forecast sessions.
     """
     frame = table()

@@ -39,14 +39,14 @@ from search.study.executor import ExecutorFactory, TrialExecutor
 from search.study.final_evaluation import FinalEvaluation
 from search.study.finalists import Finalist, choose_finalists, recorded_finalists
 from search.study.ray_executor import ray_executor
-from search.study.trial_log import LeaderboardFile, TrialLog
+from search.study.trial_recorder import LeaderboardFile, TrialRecorder
 from search.terminal.progress import Progress
 from search.tracking.dispatcher import Tracking
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.stopper import Stop, ignore_hangups
 from stockrnn.dataset.walk_forward import WalkForward
-from stockrnn.evaluation.baselines import baseline_scores
+from stockrnn.evaluation.baselines import score_baselines
 from stockrnn.prices.series import Prices
 from stockrnn.training.checkpoint import delete_checkpoints
 
@@ -115,7 +115,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
     start, start_time = time.monotonic(), now()
     baselines = {
         name: scores.as_dict()
-        for name, scores in baseline_scores(prices.column("close"), splits.folds, space.data.horizon).items()
+        for name, scores in score_baselines(prices.column("close"), splits.folds, space.data.horizon).items()
     }
     mirror = options.mirror
     with ExitStack() as stack:
@@ -316,13 +316,13 @@ class _Study:
         """Run the trials; afterwards every trial has ended or is logged as interrupted."""
         context, executor = self._context, self._executor
         assert executor
-        log = TrialLog(
+        recorder = TrialRecorder(
             context, self.leaderboard, self._predictions, self._tracking, self._searcher, self._delete_checkpoints
         )
         workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
         context.progress.show_waiting(f"{workers} to start")
-        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), log)
-        log.interrupt()
+        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder)
+        recorder.interrupt()
         self._searcher.close()
 
     def _write_openings(self, openings: Openings) -> bool:

@@ -12,7 +12,7 @@ from search.study.finalists import RefittedFinalist, validation_days
 from stockrnn.dataset.walk_forward import Fold, WalkForward
 from stockrnn.evaluation import forecast_tests, metrics
 from stockrnn.evaluation.baselines import BASELINES
-from stockrnn.evaluation.conformal import conformal_intervals, coverage
+from stockrnn.evaluation.conformal import conformal_intervals, interval_coverage
 from stockrnn.evaluation.multiple_testing import UndefinedTestError, model_confidence_set
 from stockrnn.evaluation.scores import score
 from stockrnn.prices.series import Prices
@@ -80,7 +80,7 @@ def score_test_block(
         scores[name] = {
             **_columns(forecast, actual, previous, earlier, horizon),
             **{
-                f"test_coverage_{round(100 * interval.level)}": coverage(forecast, actual, interval)
+                f"test_coverage_{round(100 * interval.level)}": interval_coverage(forecast, actual, interval)
                 for interval in intervals
             },
         }

@@ -98,14 +98,14 @@ class Windows:
         self._anchor: torch.Tensor | None = None  # subtracted from the window of each origin
         self._floor: torch.Tensor | None = None  # lower bound of each input
         if config.scaling == "relative":
-            series, anchor = self._relative(columns)
+            series, anchor = self._scale_relative(columns)
             if {*PRICE_COLUMNS, "volume"} & {*config.features}:
                 self._anchor = torch.from_numpy(anchor).to(device=device, dtype=dtype)
             if "volume" in config.features:
                 floor = [VOLUME_FLOOR if name == "volume" else -np.inf for name in config.inputs]
                 self._floor = torch.tensor(floor, dtype=dtype, device=device)
         else:
-            series = self._scaled(columns)
+            series = self._scale(columns)
         self._sessions = len(prices)
         # Row t of this view is the window that begins at session t. Rows overlap; nothing is copied.
         length, features = config.sequence_length, len(columns)
@@ -175,7 +175,7 @@ class Windows:
         # Relative scaling expresses every price, including the target, as a log ratio to the window's last close.
         return self.config.target == "log_return" or self.config.scaling == "relative"
 
-    def _relative(self, columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _scale_relative(self, columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Return relative inputs, shape (1, sessions, inputs), and the anchors of origins, shape (sessions, inputs).
 
         An origin's anchor is subtracted from its window: the log of the close or mean volume, 0 for other inputs.
@@ -195,7 +195,7 @@ class Windows:
                 anchors.append(np.zeros(len(column)))
         return np.column_stack(series)[None], np.column_stack(anchors)
 
-    def _scaled(self, columns: list[np.ndarray]) -> np.ndarray:
+    def _scale(self, columns: list[np.ndarray]) -> np.ndarray:
         """Return the inputs scaled for each fold, shape (folds, sessions, inputs)."""
         scaled = np.empty((len(self.folds), len(self.closes), len(columns)))
         for number, scaling in enumerate(self.scalings):

@@ -12,7 +12,7 @@ import numpy as np
 from stockrnn.dataset.walk_forward import Fold
 from stockrnn.evaluation.scores import Scores, score
 
-__all__ = ["BASELINES", "ar1", "baseline_scores", "drift", "persistence"]
+__all__ = ["BASELINES", "ar1", "drift", "persistence", "score_baselines"]
 
 ROUNDING = 1e-12  # smaller differences of log returns are rounding errors
 
@@ -62,7 +62,7 @@ BASELINES: dict[str, Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]]
 }
 
 
-def baseline_scores(closes: np.ndarray, folds: Sequence[Fold], horizon: int) -> dict[str, Scores]:
+def score_baselines(closes: np.ndarray, folds: Sequence[Fold], horizon: int) -> dict[str, Scores]:
     """Score every baseline on the folds' validation sessions, in the same way as a trial."""
     scores = {}
     for name, baseline in BASELINES.items():

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stockrnn.configuration import Configuration
 
-__all__ = ["Interval", "conformal_intervals", "coverage"]
+__all__ = ["Interval", "conformal_intervals", "interval_coverage"]
 
 MAX_DAYS = 10**9
 
@@ -66,7 +66,7 @@ def conformal_intervals(
     return tuple(intervals)
 
 
-def coverage(forecast: np.ndarray, actual: np.ndarray, interval: Interval) -> float:
+def interval_coverage(forecast: np.ndarray, actual: np.ndarray, interval: Interval) -> float:
     """Return the share of days with the actual close inside the interval; 1 for an unbounded one, NaN without days.
 
     Args:

@@ -55,8 +55,8 @@ def spa(losses: np.ndarray, rival: np.ndarray, *, horizon: int = 1, seed: int = 
         horizon: sessions between a forecast and its target.
         seed: the same seed and losses give the same p-value.
     """
-    losses = _checked(losses, horizon, min_trials=1)
-    rival = _checked(np.asarray(rival)[None], horizon, min_trials=1)
+    losses = _check_losses(losses, horizon, min_trials=1)
+    rival = _check_losses(np.asarray(rival)[None], horizon, min_trials=1)
     assert losses.shape[1] == rival.shape[1]
     scale = np.maximum(np.abs(losses).max(axis=1, keepdims=True), np.abs(rival).max())
     scale[scale == 0] = 1
@@ -108,7 +108,7 @@ def model_confidence_set(losses: np.ndarray, *, size: float = 0.10, horizon: int
         Shape (models,), True for the models in the set, which has at least one.
     """
     assert 0 < size < 1
-    losses = _checked(losses, horizon, min_trials=2)
+    losses = _check_losses(losses, horizon, min_trials=2)
     return _confidence(losses, horizon, seed) > size
 
 
@@ -132,7 +132,7 @@ def backtest_overfitting(losses: np.ndarray, *, blocks: int = 16) -> float:
     """
     assert blocks >= 4
     assert blocks % 2 == 0
-    losses = _checked(losses, horizon=1, min_trials=2)
+    losses = _check_losses(losses, horizon=1, min_trials=2)
     days = losses.shape[1]
     blocks = min(blocks, days // MIN_DAYS_PER_BLOCK // 2 * 2)
     length = days // blocks
@@ -244,7 +244,7 @@ def _variance_correction(days: int, block: int) -> float:
     return math.sqrt(days / (days - 2 * block + 1))
 
 
-def _checked(losses: np.ndarray, horizon: int, min_trials: int) -> np.ndarray:
+def _check_losses(losses: np.ndarray, horizon: int, min_trials: int) -> np.ndarray:
     """Return the losses as floats, shape (trials, days); raise UndefinedTestError if no test is possible."""
     assert horizon >= 1
     losses = np.asarray(losses, dtype=float)

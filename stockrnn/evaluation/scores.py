@@ -71,13 +71,13 @@ def _score(forecasts: Sequence[np.ndarray], closes: np.ndarray, folds: Sequence[
     forecast, actual, before = (np.concatenate(days) for days in (averages, actuals, previous))
     return Scores(
         val_theils_u=theils_u(forecast, actual, before),
-        val_theils_u_sd=float(np.std(_defined(by_member))),
-        val_worst_fold=max(_defined(by_fold)),
+        val_theils_u_sd=float(np.std(_drop_nan(by_member))),
+        val_worst_fold=max(_drop_nan(by_fold)),
         val_rmse=rmse(forecast, actual),
         val_mae=mae(forecast, actual),
         val_direction_accuracy=direction_accuracy(forecast, actual, before),
     )
 
 
-def _defined(values: list[float]) -> list[float]:
+def _drop_nan(values: list[float]) -> list[float]:
     return [value for value in values if not math.isnan(value)] or [math.nan]

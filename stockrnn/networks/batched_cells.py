@@ -65,7 +65,7 @@ def _states(workspace: Workspace, name: str, inputs: Tensor, hidden: int) -> Ten
     return states
 
 
-def _doubled(weights: Tensor, first: int, last: int) -> Tensor:
+def _double_rows(weights: Tensor, first: int, last: int) -> Tensor:
     """Return the weights with the rows of the tanh gate doubled."""
     doubled = weights.clone()
     doubled[:, first:last] *= 2
@@ -289,8 +289,8 @@ class _LSTM(torch.autograd.Function):
     ) -> Tensor:
         (sequence, members, _, batch), hidden = inputs.shape, w_hh.shape[2]
         tangent = (2 * hidden, 3 * hidden)
-        by_input, by_hidden = _doubled(w_ih, *tangent), _doubled(w_hh, *tangent)
-        bias = _doubled(b_ih + b_hh, *tangent)[:, :, None]
+        by_input, by_hidden = _double_rows(w_ih, *tangent), _double_rows(w_hh, *tangent)
+        bias = _double_rows(b_ih + b_hh, *tangent)[:, :, None]
         states, cells = (_states(workspace, name, inputs, hidden) for name in ("states", "cells"))
         gates = workspace.buffer("gates", inputs, sequence, members, 4 * hidden, batch)
         squashed = workspace.buffer("squashed", inputs, sequence, members, hidden, batch)  # tanh(c')

@@ -20,7 +20,7 @@ from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.heads import HEADS
 from stockrnn.networks.network import Network
 from stockrnn.networks.parameter_shapes import group_size, state_width
-from stockrnn.networks.unrolled import unrolled_cell
+from stockrnn.networks.unrolled import unroll_cell
 
 __all__ = ["ExecutionMode", "Loss", "NetworkEnsemble", "choose_mode"]
 
@@ -101,15 +101,17 @@ class NetworkEnsemble:
             The members' mean losses, shape (active,), detached.
         """
         active = len(windows)
-        masks = self._masks(windows.shape[2], counts, windows)
+        masks = self._draw_masks(windows.shape[2], counts, windows)
         if self.mode == "looped":
-            return self._looped(windows, targets, counts, loss, masks)
+            return self._backward_looped(windows, targets, counts, loss, masks)
         losses = []
         for first, last in self._groups(active, windows):
-            dropout = None if masks is None else [_padded(layer[first:last], windows.shape[1]) for layer in masks]
-            batch = self._batched(first, last)
+            dropout = (
+                None if masks is None else [_pad_and_stack(layer[first:last], windows.shape[1]) for layer in masks]
+            )
+            batch = self._batched_networks(first, last)
             elements = loss(batch.forward(windows[first:last], dropout), targets[first:last])
-            means = _means_of_counted(elements, counts[first:last])
+            means = _masked_means(elements, counts[first:last])
             batch.write_gradients(means.sum())
             losses.append(means.detach())
         return torch.cat(losses)
@@ -121,12 +123,12 @@ class NetworkEnsemble:
             return torch.stack([network(inputs) for network, inputs in zip(self.networks, windows, strict=True)])
         return torch.cat(
             [
-                self._batched(first, last).forward(windows[first:last], None)
+                self._batched_networks(first, last).forward(windows[first:last], None)
                 for first, last in self._groups(len(self), windows)
             ]
         )
 
-    def _looped(
+    def _backward_looped(
         self, windows: Tensor, targets: Tensor, counts: Sequence[int], loss: Loss, masks: list[list[Tensor]] | None
     ) -> Tensor:
         self.gradients[: len(counts)].zero_()
@@ -145,21 +147,21 @@ class NetworkEnsemble:
         group = self._group or group_size(self.config, batch, sequence, windows.device.type)
         return [(first, min(first + group, active)) for first in range(0, active, group)]
 
-    def _batched(self, first: int, last: int) -> "_BatchedNetworks":
+    def _batched_networks(self, first: int, last: int) -> "_BatchedNetworks":
         if (first, last) not in self._batches:
             self._batches[first, last] = _BatchedNetworks(
                 self.config, self.networks[0], self.parameters[first:last], self.gradients[first:last], self._workspaces
             )
         return self._batches[first, last]
 
-    def _masks(self, sequence: int, counts: Sequence[int], like: Tensor) -> list[list[Tensor]] | None:
+    def _draw_masks(self, sequence: int, counts: Sequence[int], like: Tensor) -> list[list[Tensor]] | None:
         """Draw a dropout mask (sequence, width, count) for each layer except the last and each member."""
         config = self.config
         if config.dropout == 0 or config.num_layers == 1:
             return None
         states, keep = state_width(config), 1 - config.dropout
         by_member = [
-            _mask((config.num_layers - 1, sequence, states, count), keep, generator, like)
+            _draw_mask((config.num_layers - 1, sequence, states, count), keep, generator, like)
             for count, generator in zip(counts, self.generators, strict=False)
         ]
         return [[masks[layer] for masks in by_member] for layer in range(config.num_layers - 1)]
@@ -179,7 +181,7 @@ class _BatchedNetworks:
         self.config = config
         self._workspaces = workspaces
         self._head = HEADS[config.head]
-        self._cell = CELLS.get(config.architecture) or unrolled_cell(ARCHITECTURES[config.architecture])
+        self._cell = CELLS.get(config.architecture) or unroll_cell(ARCHITECTURES[config.architecture])
         self.weights: dict[str, Tensor] = {}
         self._gradients: list[Tensor] = []
         offset = 0
@@ -228,7 +230,7 @@ class _BatchedNetworks:
         return torch.cat([forwards, backwards], dim=2)
 
 
-def _means_of_counted(elements: Tensor, counts: Sequence[int]) -> Tensor:
+def _masked_means(elements: Tensor, counts: Sequence[int]) -> Tensor:
     """Return the mean of the first `counts` elements of each row: (members, batch) -> (members,)."""
     if min(counts) == elements.shape[1]:
         return elements.mean(1)
@@ -237,7 +239,7 @@ def _means_of_counted(elements: Tensor, counts: Sequence[int]) -> Tensor:
     return torch.where(counted, elements, 0).sum(1) / sizes
 
 
-def _mask(shape: tuple[int, ...], keep: float, generator: torch.Generator, like: Tensor) -> Tensor:
+def _draw_mask(shape: tuple[int, ...], keep: float, generator: torch.Generator, like: Tensor) -> Tensor:
     """Return a mask of 1 / keep with probability `keep` (to the nearest 1/65536), else 0.
 
     It uses sixteen random bits per element: a quarter of the time of `bernoulli_`, which took a third of a small step.
@@ -249,7 +251,7 @@ def _mask(shape: tuple[int, ...], keep: float, generator: torch.Generator, like:
     return (bits.view(torch.int16)[:size] < threshold).to(like.dtype).div_(keep).view(shape)
 
 
-def _padded(masks: list[Tensor], batch: int) -> Tensor:
+def _pad_and_stack(masks: list[Tensor], batch: int) -> Tensor:
     """Stack masks (sequence, width, count) to (sequence, members, width, batch), padded with ones."""
     return torch.stack([F.pad(mask, (0, batch - mask.shape[-1]), value=1.0) for mask in masks], dim=1)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stockrnn.networks.cells import Architecture
 
-__all__ = ["UnrolledLayer", "unrolled_cell"]
+__all__ = ["UnrolledLayer", "unroll_cell"]
 
 
 class UnrolledLayer(nn.Module):
@@ -54,7 +54,7 @@ class UnrolledLayer(nn.Module):
         return torch.stack(states, dim=1)
 
 
-def unrolled_cell(architecture: Architecture) -> Callable[..., Tensor]:
+def unroll_cell(architecture: Architecture) -> Callable[..., Tensor]:
     """Return one layer of many members, a function with the signature of the cells in `batched_cells`."""
 
     def cell(

@@ -31,7 +31,7 @@ class Source:
     example_ticker: str | None = None
 
 
-def _shipped(name: str) -> Source:
+def _shipped_source(name: str) -> Source:
     def read(request: Request) -> Prices:
         from stockrnn.prices.readers.table import read_shipped
 
@@ -41,13 +41,13 @@ def _shipped(name: str) -> Source:
 
 
 def _read_yahoo(request: Request) -> Prices:
-    from stockrnn.prices.yahoo.cached import cached_download
+    from stockrnn.prices.yahoo.cached import load_cached
 
-    return cached_download(request)
+    return load_cached(request)
 
 
 SOURCES: dict[str, Source] = {
-    **{name: _shipped(name) for name in SHIPPED},
+    **{name: _shipped_source(name) for name in SHIPPED},
     YAHOO: Source(owner="Yahoo's", read=_read_yahoo, example_ticker="^KS11"),
 }
 

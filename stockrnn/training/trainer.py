@@ -113,7 +113,7 @@ class Trainer:
     def train_epoch(self, *, forecast: bool = True) -> Epoch:
         """Train one epoch and return its results; without `forecast`, the list of forecasts is empty."""
         windows, order, folds = self._windows, self._order, len(self._windows.folds)
-        origins = _shuffled(self._ranges, self._shuffles).to(windows.device)
+        origins = _shuffle(self._ranges, self._shuffles).to(windows.device)
         self._totals.zero_()
         for step in self._schedule:
             batch = origins[: step.active, step.start : step.start + step.counts[0]]
@@ -123,13 +123,15 @@ class Trainer:
                 self._step(step, batch)
         self.epoch += 1
         # One copy from the device returns losses and forecasts, so an epoch waits for the device once.
-        outputs = _outputs(windows, self.members, self._folds, order) if forecast else self._totals.new_empty(0)
+        outputs = (
+            _forecast_validation(windows, self.members, self._folds, order) if forecast else self._totals.new_empty(0)
+        )
         copied = torch.cat([self._totals / self._share, outputs.flatten()]).cpu().numpy()
         losses, forecasts = copied[: len(order)], copied[len(order) :].reshape(len(order), -1)
         return Epoch(
             number=self.epoch,
-            losses=_by_fold(losses, order, folds, self._seeds),
-            forecasts=_prices(windows, _by_fold(forecasts, order, folds, self._seeds)) if forecast else [],
+            losses=_arrange_by_fold(losses, order, folds, self._seeds),
+            forecasts=_to_closes(windows, _arrange_by_fold(forecasts, order, folds, self._seeds)) if forecast else [],
             members=self.members,
         )
 
@@ -253,7 +255,7 @@ def _schedule(sizes: list[int], batch_size: int, device: torch.device, dtype: to
     return steps
 
 
-def _shuffled(ranges: list[range], generators: list[torch.Generator]) -> torch.Tensor:
+def _shuffle(ranges: list[range], generators: list[torch.Generator]) -> torch.Tensor:
     """Return each member's training origins in random order, shape (members, max origins), padded at the end."""
     origins = torch.zeros((len(ranges), max(map(len, ranges))), dtype=torch.int64)
     for row, own, generator in zip(origins, ranges, generators, strict=True):
@@ -262,7 +264,7 @@ def _shuffled(ranges: list[range], generators: list[torch.Generator]) -> torch.T
     return origins
 
 
-def _by_fold(values: np.ndarray, order: list[tuple[int, int]], folds: int, seeds: int) -> np.ndarray:
+def _arrange_by_fold(values: np.ndarray, order: list[tuple[int, int]], folds: int, seeds: int) -> np.ndarray:
     """Rearrange values from the members' order (members, ...) to (folds, seeds, ...)."""
     arranged = np.empty((folds, seeds, *values.shape[1:]), dtype=values.dtype)
     for value, (fold, index) in zip(values, order, strict=True):
@@ -270,7 +272,7 @@ def _by_fold(values: np.ndarray, order: list[tuple[int, int]], folds: int, seeds
     return arranged
 
 
-def _outputs(
+def _forecast_validation(
     windows: Windows, members: NetworkEnsemble, folds: torch.Tensor, order: list[tuple[int, int]]
 ) -> torch.Tensor:
     """Return the scaled forecasts of every member's validation sessions, shape (members, days)."""
@@ -278,6 +280,6 @@ def _outputs(
     return members.forecast(windows.inputs(folds, origins))
 
 
-def _prices(windows: Windows, outputs: np.ndarray) -> list[np.ndarray]:
+def _to_closes(windows: Windows, outputs: np.ndarray) -> list[np.ndarray]:
     """Convert scaled forecasts (folds, seeds, days) to forecast closes, for each fold an array (seeds, days)."""
     return [windows.to_prices(fold, windows.validation_origins(fold), scaled) for fold, scaled in enumerate(outputs)]

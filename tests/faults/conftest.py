@@ -10,7 +10,7 @@ from search.results.manifest import make_folder, opening
 from search.results.predictions import Predictions
 from search.space.space import load_space
 from stockrnn.dataset.alignment import prepare
-from stockrnn.evaluation.baselines import baseline_scores
+from stockrnn.evaluation.baselines import score_baselines
 
 SPACE = {
     "name": "s", "data": studies.DATA, "validation": studies.VALIDATION, "space": {"architecture": ["rnn", "gru"]},
@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
     space = load_space(str(place / "s.yaml"))
     prices = prepare(space.data)
     splits = space.split(prices)
-    baselines = baseline_scores(prices.column("close"), splits.folds, space.data.horizon)
+    baselines = score_baselines(prices.column("close"), splits.folds, space.data.horizon)
     scores = {name: found.as_dict() for name, found in baselines.items()}
     folder = place / "s"
     with make_folder(folder, space, prices, opening(space, prices, splits, "", "2026-01-01T00:00:00+00:00", scores)):

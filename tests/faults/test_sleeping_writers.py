@@ -17,9 +17,9 @@ import studies
 from studies import FINALIST, GRID, PATIENCE, until
 
 from search.common.disk import LostLockError
+from search.results.event_log import Record, read_events
 from search.results.folder import remote_lock as leases
 from search.results.folder import remote_sync as mirrors
-from search.results.event_log import Record, read_events
 from search.results.folder.lock import LockedError, locked
 from search.results.folder.remote_lock import Lease, LostError
 from search.results.folder.remote_sync import Mirror, mirrored, work_folder

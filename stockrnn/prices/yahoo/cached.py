@@ -6,10 +6,10 @@ from stockrnn.prices.request import Request
 from stockrnn.prices.series import Finding, Prices
 from stockrnn.prices.yahoo import cache, client
 
-__all__ = ["cached_download"]
+__all__ = ["load_cached"]
 
 
-def cached_download(request: Request) -> Prices:
+def load_cached(request: Request) -> Prices:
     """Return the cache's copy of a Yahoo series while it is fresh; otherwise download it and write it to the cache.
 
     Raises:

@@ -11,7 +11,7 @@ from stockrnn.dataset.alignment import align
 from stockrnn.dataset.config import FEATURE_NAMES, WindowConfig
 from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.dataset.windows import Windows
-from stockrnn.evaluation.baselines import BASELINES, baseline_scores
+from stockrnn.evaluation.baselines import BASELINES, score_baselines
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.training.config import TrainingConfig
 from stockrnn.training.trainer import train
@@ -143,7 +143,7 @@ def test_scores_of_past_folds_do_not_depend_on_later_prices(prices, poisoned, ho
         past = splits.folds[:last]
         day = past[-1].validation[-1]
         clean, same, moved = (
-            baseline_scores(series, past, horizon)
+            score_baselines(series, past, horizon)
             for series in (
                 closes, poisoned(prices, day).column("close"), poisoned(prices, day - 1).column("close"),
             )

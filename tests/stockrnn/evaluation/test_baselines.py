@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stockrnn.dataset.walk_forward import walk_forward
-from stockrnn.evaluation.baselines import BASELINES, ar1, baseline_scores, drift, persistence
+from stockrnn.evaluation.baselines import BASELINES, ar1, drift, persistence, score_baselines
 
 
 def closes_of(returns, first=100.0):
@@ -96,7 +96,7 @@ def test_ar1_does_not_diverge_over_a_long_horizon():
 def test_every_baseline_is_scored_like_a_trial(synthetic, horizon):
     closes = synthetic(200).column("close")
     folds = walk_forward(200, folds=3, fold_size=20, test_size=20, horizon=horizon).folds
-    scores = baseline_scores(closes, folds, horizon)
+    scores = score_baselines(closes, folds, horizon)
     assert list(scores) == list(BASELINES) == ["persistence", "drift", "ar1"]
     assert scores["persistence"].val_theils_u == 1
     assert scores["persistence"].val_worst_fold == 1

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stockrnn.evaluation.conformal import Interval, conformal_intervals, coverage
+from stockrnn.evaluation.conformal import Interval, conformal_intervals, interval_coverage
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 
@@ -50,7 +50,7 @@ def test_exchangeable_days_are_covered_as_often_as_the_level(days):
         actual = 100 * np.exp(random.standard_t(3, days + 1) * 0.01)
         forecast = np.full(days + 1, 100.0)
         intervals = conformal_intervals(forecast[:-1], actual[:-1])
-        hits += [coverage(forecast[-1:], actual[-1:], interval) for interval in intervals]
+        hits += [interval_coverage(forecast[-1:], actual[-1:], interval) for interval in intervals]
     for level, share in zip((0.8, 0.95), hits / draws, strict=True):
         expected = math.ceil((days + 1) * level - 1e-9) / (days + 1)
         assert level - 1e-9 <= expected <= level + 1 / (days + 1)
@@ -61,7 +61,7 @@ def test_persistence_covers_its_own_days():
     closes = clean(load("nasdaq")).column("close")
     previous, actual = closes[-751:-1], closes[-750:]
     for interval in conformal_intervals(previous, actual):
-        share = coverage(previous, actual, interval)
+        share = interval_coverage(previous, actual, interval)
         assert interval.level <= share <= interval.level + 2 / 750
         low, high = interval.bounds(100.0)
         assert low == pytest.approx(100 * math.exp(-interval.half_width))
@@ -72,9 +72,9 @@ def test_coverage_by_hand():
     interval = Interval(level=0.8, half_width=math.log(1.1), residuals=10)
     forecast = np.full(5, 100.0)
     actual = np.array([109.9, 110.1, 91.0, 90.8, 100.0])
-    assert coverage(forecast, actual, interval) == 0.6
-    assert coverage(forecast, actual, Interval(level=0.8, half_width=None, residuals=1)) == 1
-    assert math.isnan(coverage(forecast[:0], actual[:0], interval))
+    assert interval_coverage(forecast, actual, interval) == 0.6
+    assert interval_coverage(forecast, actual, Interval(level=0.8, half_width=None, residuals=1)) == 1
+    assert math.isnan(interval_coverage(forecast[:0], actual[:0], interval))
 
 
 def test_an_invalid_forecast_price_is_an_infinite_residual():
@@ -84,7 +84,7 @@ def test_an_invalid_forecast_price_is_an_infinite_residual():
     assert conformal_intervals(forecast, actual, (0.7, 0.8))[0].half_width == 0
     assert conformal_intervals(forecast, actual, (0.7, 0.8))[1].half_width is None
     forecast[2] = np.nan
-    assert coverage(forecast, actual, Interval(level=0.5, half_width=1.0, residuals=9)) == pytest.approx(6 / 9)
+    assert interval_coverage(forecast, actual, Interval(level=0.5, half_width=1.0, residuals=9)) == pytest.approx(6 / 9)
     tiny = conformal_intervals(np.full(9, 1e-300), np.full(9, 1e300), (0.5,))[0]
     assert tiny.half_width == pytest.approx(600 * math.log(10))
     assert tiny.bounds(1e10) is None  # its upper bound overflows

@@ -9,7 +9,7 @@ from torch import nn
 
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
-from stockrnn.networks.ensemble import NetworkEnsemble, _mask, choose_mode
+from stockrnn.networks.ensemble import NetworkEnsemble, _draw_mask, choose_mode
 from stockrnn.networks.heads import HEADS
 from stockrnn.networks.network import Network
 from stockrnn.training.config import TrainingConfig
@@ -204,7 +204,7 @@ def test_dropout_is_the_same_in_both_modes():
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 1.0])
 def test_dropout_keeps_the_share_and_the_mean(keep):
-    mask = _mask((100, 33, 61), keep, torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.float64))
+    mask = _draw_mask((100, 33, 61), keep, torch.Generator().manual_seed(0), torch.zeros((), dtype=torch.float64))
     assert set(mask.unique().tolist()) <= {0.0, 1 / keep}
     assert (mask > 0).double().mean().item() == pytest.approx(keep, abs=0.005)
     assert mask.mean().item() == pytest.approx(1, abs=0.02)

@@ -7,7 +7,7 @@ from stockrnn.networks.batched_cells import CELLS, Workspace
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.heads import HEADS, Head
 from stockrnn.networks.network import TORCH_LAYERS
-from stockrnn.networks.unrolled import UnrolledLayer, unrolled_cell
+from stockrnn.networks.unrolled import UnrolledLayer, unroll_cell
 
 SEQUENCE, MEMBERS, FEATURES, HIDDEN, BATCH = 6, 3, 4, 5, 7
 
@@ -45,7 +45,7 @@ def test_an_unrolled_cell_equals_the_hand_written_one(name, last):
         drawn(SEQUENCE, MEMBERS, FEATURES, BATCH), drawn(MEMBERS, rows, FEATURES), drawn(MEMBERS, rows, HIDDEN),
         drawn(MEMBERS, rows), drawn(MEMBERS, rows),
     ]  # fmt: skip
-    found, expected = (cell(*inputs, last, Workspace()) for cell in (unrolled_cell(ARCHITECTURES[name]), CELLS[name]))
+    found, expected = (cell(*inputs, last, Workspace()) for cell in (unroll_cell(ARCHITECTURES[name]), CELLS[name]))
     weights = torch.randn_like(expected)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
     gradients = [torch.autograd.grad((each * weights).sum(), inputs) for each in (found, expected)]
