@@ -13,7 +13,7 @@ from stockrnn.prices.request import Access
 __all__ = ["OptionError", "RunOptions", "read_options"]
 
 OUTPUT = "results"
-NICENESS = 5  # of the training processes: they take half of what a busy process of the user gets
+NICENESS = 5  # of the training processes; Ray's default, 15, leaves them almost no CPU beside a busy process
 DOWNLOAD_LIMIT = 60.0  # seconds
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 EXAMPLES = """\

@@ -19,7 +19,7 @@ from search.cluster.auth import ClusterError, check_access, ensure_token
 from search.cluster.autoscaler import read_node_types
 from search.cluster.ray_folder import private_folder
 from search.common.messages import one_line
-from search.space.resources import GPU_SHARES, NICENESS, Demand
+from search.space.resources import GPU_SHARES, Demand
 from search.space.sections import AUTO
 from search.space.space import Space
 from search.space.yaml_reader import Key
@@ -42,7 +42,7 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def connect_ray(address: str | None, *, insecure: bool = False, niceness: int = NICENESS) -> Iterator[None]:
+def connect_ray(address: str | None, *, insecure: bool = False, niceness: int = 0) -> Iterator[None]:
     """Start Ray on this machine or join the cluster at an address; shut down or disconnect at the end.
 
     If this process is connected to Ray already, that connection is used. A local Ray listens on loopback only, requires

@@ -48,7 +48,7 @@ def check_shared_folder(folder: Path) -> None:
             mark.unlink(missing_ok=True)
 
 
-def _check_answer(task: ray.ObjectRef, host: str, folder: Path) -> None:
+def _check_answer(task: "ray.ObjectRef[bool]", host: str, folder: Path) -> None:
     try:
         exists = ray.get(task)
     except ray.exceptions.RayTaskError as error:

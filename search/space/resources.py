@@ -16,9 +16,8 @@ from search.space.parameters import FIELDS, Parameter, Value
 from search.space.sections import AUTO, ResourcesConfig
 from search.space.yaml_reader import Key
 
-__all__ = ["GPU_SHARES", "NICENESS", "Demand", "ResourceRules", "double_share", "smallest_share"]
+__all__ = ["GPU_SHARES", "Demand", "ResourceRules", "double_share", "smallest_share"]
 
-NICENESS = 5  # of workers; with Ray's default of 15 they get little CPU time beside another busy process
 GPU_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # for `auto`
 BOUNDS = ("min", "max")
 

@@ -58,15 +58,15 @@ class SearchConfig(Configuration):
         description="number of best trials that are retrained and scored on the test set; 0: none",
     )
     max_failures: int = Field(
-        2, ge=0, le=100, description="how often a trial continues from its checkpoint after its worker died"
+        2, ge=0, le=100, description="how often a trial may continue from its checkpoint after its worker died"
     )
     stall_timeout: float | None = Field(
         600,
         ge=1,
         le=8_640_000,
-        description="seconds without a report after which a trial's worker is killed; the trial continues on another "
-        "worker, which counts for max_failures. A trial has at least 20 times its predicted time per epoch. "
-        "null: never",
+        description="seconds without a report after which a trial's worker is killed. The trial then continues on "
+        "another worker, and max_failures counts this. The limit is at least 20 times the predicted seconds per epoch. "
+        "null: no limit",
     )
     finalist_seeds: int = Field(
         5, ge=1, le=100, description="networks per finalist, each with its own seed; their forecasts are averaged"

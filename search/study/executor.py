@@ -8,7 +8,7 @@ import numpy as np
 
 from search.study.context import StudyContext
 from search.study.finalists import Finalist, RefittedFinalist
-from search.study.trial_log import TrialLog
+from search.study.trial_recorder import TrialRecorder
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 
@@ -28,7 +28,7 @@ class TrialExecutor(Protocol):
     def concurrency_limit(self) -> int:
         """Return how many trials may be open now; the searcher proposes none beyond them."""
 
-    def run_trials(self, searcher: OptunaSearcher, scheduler: FiniteASHA, log: TrialLog) -> None:
+    def run_trials(self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder) -> None:
         """Run trials until all have ended, or the study's `stop` ends them.
 
         Trials that are still open afterwards have no end in the log.

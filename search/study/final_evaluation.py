@@ -15,7 +15,7 @@ from search.study.executor import TrialExecutor
 from search.study.finalists import Finalist, RefittedFinalist, choose_finalists, recorded_finalists
 from search.study.multiple_testing import selection_tests
 from search.study.test_block import TestBlockResult, score_test_block
-from search.study.trial_log import LeaderboardFile
+from search.study.trial_recorder import LeaderboardFile
 
 __all__ = ["FinalEvaluation"]
 

@@ -11,7 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 from search.cluster.demands import ResourceDemands
 from search.study.context import StudyContext
 from search.study.finalists import Finalist, RefittedFinalist, refit, remove_diverged
-from search.study.trial_log import TrialLog
+from search.study.trial_recorder import TrialRecorder
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.stopper import StudyStopped
@@ -67,16 +67,16 @@ class InProcessExecutor:
     def stop_watching(self) -> None:
         """Do nothing: there are no workers to watch."""
 
-    def run_trials(self, searcher: OptunaSearcher, scheduler: FiniteASHA, log: TrialLog) -> None:
+    def run_trials(self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder) -> None:
         """See `TrialExecutor`."""
         with suppress(StudyStopped):
             for number in range(searcher.remaining_trials):
                 if self._context.stop.stop_all():
                     return
-                log.check()
+                recorder.check()
                 config = searcher.suggest(str(number))
                 assert config is not None  # there is room: the last trial has ended
-                self._run_trial(str(number), _Trial(config=config), searcher, scheduler, log)
+                self._run_trial(str(number), _Trial(config=config), searcher, scheduler, recorder)
 
     def refit_finalists(
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
@@ -102,27 +102,27 @@ class InProcessExecutor:
         return remove_diverged(refitted, failed)
 
     def _run_trial(
-        self, tune_id: str, trial: _Trial, searcher: OptunaSearcher, scheduler: FiniteASHA, log: TrialLog
+        self, tune_id: str, trial: _Trial, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder
     ) -> None:
         """Train a trial to its end; searcher, scheduler and log are called in the same order as by Ray Tune."""
         trial_id, point = trial.config["trial_id"], trial.config["point"]
         scheduler.on_trial_add(None, trial)
-        log.start(trial_id, point)
-        for report in self._reports(trial_id, point, log):
+        recorder.start(trial_id, point)
+        for report in self._reports(trial_id, point, recorder):
             status = report["status"]
             if not report["done"] and scheduler.on_trial_result(None, trial, report) == TrialScheduler.STOP:
                 status = "stopped"
             if status == "running":
                 searcher.on_trial_result(tune_id, report)
-            log.report(trial_id, report)
+            recorder.report(trial_id, report)
             if status != "running":
                 scheduler.on_trial_complete(None, trial, report)
-                log.end(tune_id, trial_id, status, report)
-            log.refresh()
+                recorder.end(tune_id, trial_id, status, report)
+            recorder.refresh()
             if status != "running" or self._context.stop.stop_all():
                 return
 
-    def _reports(self, trial_id: str, point: Mapping[str, Any], log: TrialLog) -> Iterator[dict[str, Any]]:
+    def _reports(self, trial_id: str, point: Mapping[str, Any], recorder: TrialRecorder) -> Iterator[dict[str, Any]]:
         """Yield a trial's reports; after a transient error the trial continues from its newest checkpoint."""
         context = self._context
         threads, share = self._resources(point)
@@ -145,7 +145,7 @@ class InProcessExecutor:
                 times = f" ({failures} times)" if failures > 1 else ""
                 yield {"status": "failed", "message": message + times, "done": True}
                 return
-            log.retry(trial_id, message, "the same process")
+            recorder.retry(trial_id, message, "the same process")
 
     def _resources(self, point: Mapping[str, Any]) -> tuple[int, float]:
         """Return the CPU threads of a trial and its share of a GPU, which is all of it or nothing."""

@@ -19,7 +19,7 @@ from search.study.context import StudyContext
 from search.study.finalists import Finalist, RefittedFinalist
 from search.study.refit import refit_finalists
 from search.study.restart import Restarter
-from search.study.trial_log import TrialLog
+from search.study.trial_recorder import TrialRecorder
 from search.tune.asha import FiniteASHA
 from search.tune.callback import TuneCallback
 from search.tune.optuna_searcher import OptunaSearcher
@@ -82,10 +82,10 @@ class RayExecutor:
         self._context, self._demands, self._trainable = context, demands, trainable
         self.workers, self.concurrency_limit, self.stop_watching = workers, concurrency_limit, stop_watching
 
-    def run_trials(self, searcher: OptunaSearcher, scheduler: FiniteASHA, log: TrialLog) -> None:
+    def run_trials(self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder) -> None:
         """See `TrialExecutor`."""
         context = self._context
-        tuner = self._tuner(searcher, scheduler, log)
+        tuner = self._tuner(searcher, scheduler, recorder)
         watch = StallWatch()
         limits = StallLimits(context.space, context.splits)
         with context.progress.show_stalls(watch), suppress(StudyStopped), patch_tune(limits, watch):
@@ -97,7 +97,7 @@ class RayExecutor:
         """See `TrialExecutor`."""
         return refit_finalists(self._context, finalists, self._demands.at, validation)
 
-    def _tuner(self, searcher: OptunaSearcher, scheduler: FiniteASHA, log: TrialLog) -> tune.Tuner:
+    def _tuner(self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder) -> tune.Tuner:
         context = self._context
         trainable = tune.with_parameters(
             self._trainable, prices=context.prices, folds=context.splits.folds, space=context.space,
@@ -113,7 +113,7 @@ class RayExecutor:
                 name="ray",  # a folder of this name in the study's folder, for Tune's own files
                 storage_path=str(context.folder.resolve()),
                 stop=context.stop,
-                callbacks=[TuneCallback(log)],
+                callbacks=[TuneCallback(recorder)],
                 failure_config=tune.FailureConfig(max_failures=context.space.search.max_failures),
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -1,7 +1,6 @@
 """Retrain the finalists in parallel on Ray workers, each with the resources of its trial."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,25 +27,71 @@ class _Worker:
         return function(*arguments, **options)
 
 
-@dataclass(kw_only=True)
 class _Task:
     """A finalist's training on Ray.
 
+    Args:
+        finalist: the configuration.
+        demand: its resources.
+        shared: references to the study's space, prices and splits.
+        validation: the forecasts of its trial on the validation days of all folds, (days,).
+
     Attributes:
-        share: of a GPU.
         worker, result: the actor, and the reference to its result.
-        placed: whether the actor has its resources and a process, which may still be starting.
         stalled: the time limit for which its worker was killed, in seconds; None: it was not.
         failures: number of workers that it has lost.
     """
 
-    finalist: Finalist
-    share: float
-    worker: Any = None
-    result: Any = None
-    placed: bool = False
-    stalled: float | None = None
-    failures: int = 0
+    def __init__(
+        self, finalist: Finalist, demand: Demand, shared: Sequence[ray.ObjectRef], validation: np.ndarray
+    ) -> None:
+        self.finalist, self._shared, self._validation = finalist, shared, validation
+        self._cpu, self._share = demand.cpu, float(demand.gpu)
+        self._placed, self.failures = False, 0
+        self.stalled: float | None = None
+        self.worker: Any = None
+        self.result: Any = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the training, or start it again on another worker."""
+        self.worker = ray.remote(num_cpus=self._cpu, num_gpus=self._share)(_Worker).remote()
+        self.result = self.worker.call.remote(
+            refit, self.finalist, *self._shared, self._validation, threads=max(1, int(self._cpu)), share=self._share
+        )
+        self._placed, self.stalled = False, None
+
+    def enlarge_share(self) -> None:
+        """Start again with a larger share of a GPU."""
+        ray.kill(self.worker)
+        self._share = double_share(self._share)
+        self.start()
+
+    def restart(self, max_failures: int) -> bool:
+        """Start again after the worker was lost; return False if that has happened too often."""
+        self.failures += 1
+        if self.failures > max_failures:
+            return False
+        self.start()
+        return True
+
+    def kill_stalled(self, limit: float) -> None:
+        """Kill the worker, which has exceeded a time limit in seconds; Ray ends its process after a few seconds."""
+        self.stalled = limit
+        ray.kill(self.worker)
+
+    def is_placed(self) -> bool:
+        """Return whether the worker has its resources and a process, which may still be starting."""
+        self._placed = self._placed or bool(state.actor_table(self.worker._actor_id.hex()).get("Pid"))
+        return self._placed
+
+    def loss_reason(self, error: Exception) -> str:
+        """Return why the worker was lost."""
+        if self.stalled is not None:
+            return stall_message(self.stalled)
+        if isinstance(error, ray.exceptions.OutOfMemoryError):
+            return "the machine ran out of memory and its worker was killed"
+        return "its worker died"
 
 
 def refit_finalists(
@@ -70,19 +115,8 @@ def refit_finalists(
     wait_if_ray_died()  # without an object store, Ray's core would end this process
     shared = ray.put(context.space), ray.put(context.prices), ray.put(context.splits)
 
-    def start(task: _Task) -> None:
-        finalist = task.finalist
-        cpu = demand(finalist.point).cpu
-        task.worker = ray.remote(num_cpus=cpu, num_gpus=task.share)(_Worker).remote()
-        task.result = task.worker.call.remote(
-            refit, finalist, *shared, validation[finalist.trial_id], threads=max(1, int(cpu)), share=task.share
-        )
-        task.placed, task.stalled = False, None
-
     limits, watch = StallLimits(context.space, context.splits), StallWatch()
-    tasks = [_Task(finalist=finalist, share=float(demand(finalist.point).gpu)) for finalist in finalists]
-    for task in tasks:
-        start(task)
+    tasks = [_Task(finalist, demand(finalist.point), shared, validation[finalist.trial_id]) for finalist in finalists]
     done: list[RefittedFinalist] = []
     failed: dict[str, str] = {}
     while tasks:
@@ -98,21 +132,18 @@ def refit_finalists(
             try:
                 done.append(ray.get(task.result))
             except GpuMemoryError:
-                ray.kill(task.worker)
-                task.share = double_share(task.share)
-                start(task)
+                task.enlarge_share()
                 continue
             except ray.exceptions.RayTaskError as error:  # an error of its own
                 failed[name] = error_message(error.cause)
             except ray.exceptions.RayError as error:
                 wait_if_ray_died()
-                task.failures += 1
-                if task.failures <= context.space.search.max_failures:
-                    context.progress.print_note(f"finalist {name}: {_reason(task, error)}; it is trained again")
-                    start(task)
+                reason = task.loss_reason(error)
+                if task.restart(context.space.search.max_failures):
+                    context.progress.print_note(f"finalist {name}: {reason}; it is trained again")
                     continue
                 times = f" ({task.failures} times)" if task.failures > 1 else ""
-                failed[name] = _reason(task, error) + times
+                failed[name] = reason + times
             ray.kill(task.worker)
             tasks.remove(task)
         if watch.step():
@@ -121,10 +152,8 @@ def refit_finalists(
 
 
 def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch) -> None:
-    """Kill the workers that have exceeded their time limits; Ray ends the processes after a few seconds."""
-    for task in tasks:
-        task.placed = task.placed or bool(state.actor_table(task.worker._actor_id.hex()).get("Pid"))
-    placed = {task.finalist.trial_id: task for task in tasks if task.placed}
+    """Kill the workers that have exceeded their time limits."""
+    placed = {task.finalist.trial_id: task for task in tasks if task.is_placed()}
     jobs = {
         name: Job(
             worker=task.worker._actor_id, limits=partial(limits.finalist, task.finalist.point, task.finalist.epochs)
@@ -132,14 +161,4 @@ def _kill_stalled(tasks: Sequence[_Task], limits: StallLimits, watch: StallWatch
         for name, task in placed.items()
     }
     for name, limit in watch.find_stalled(jobs).items():
-        placed[name].stalled = limit
-        ray.kill(placed[name].worker)
-
-
-def _reason(task: _Task, error: Exception) -> str:
-    """Return why a task lost its worker."""
-    if task.stalled is not None:
-        return stall_message(task.stalled)
-    if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return "the machine ran out of memory and its worker was killed"
-    return "its worker died"
+        placed[name].kill_stalled(limit)

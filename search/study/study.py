@@ -39,7 +39,7 @@ from search.study.executor import ExecutorFactory, TrialExecutor
 from search.study.final_evaluation import FinalEvaluation
 from search.study.finalists import Finalist, choose_finalists, recorded_finalists
 from search.study.ray_executor import ray_executor
-from search.study.trial_log import LeaderboardFile, TrialLog
+from search.study.trial_recorder import LeaderboardFile, TrialRecorder
 from search.terminal.progress import Progress
 from search.tracking.dispatcher import Tracking
 from search.tune.asha import FiniteASHA
@@ -316,13 +316,13 @@ class _Study:
         """Run the trials; afterwards every trial has ended or is logged as interrupted."""
         context, executor = self._context, self._executor
         assert executor
-        log = TrialLog(
+        recorder = TrialRecorder(
             context, self.leaderboard, self._predictions, self._tracking, self._searcher, self._delete_checkpoints
         )
         workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
         context.progress.show_waiting(f"{workers} to start")
-        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), log)
-        log.interrupt()
+        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder)
+        recorder.interrupt()
         self._searcher.close()
 
     def _write_openings(self, openings: Openings) -> bool:

@@ -16,7 +16,7 @@ TUNE_KEYS = {"epoch", "score", "status", "done", "training_iteration", "node_ip"
 
 
 class TrialEvents(Protocol):
-    """What receives the events; see `search.study.trial_log.TrialLog`."""
+    """What receives the events; see `search.study.trial_recorder.TrialRecorder`."""
 
     def check(self) -> None: ...
     def refresh(self) -> None: ...

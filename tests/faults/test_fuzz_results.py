@@ -25,28 +25,22 @@ from test_fuzz_space import HOSTILE, at, places
 
 from search import leaderboard, run
 from search.common.errors import UserError
-from search.optuna_journal.journal import open_journal, reconcile
 from search.report import writer as report
-from search.results.columns import list_columns
 from search.results.event_log import Record, now
-from search.results.leaderboard import write_csv
 from search.results.lock import locked
-from search.results.manifest import opening, write_manifest, write_space
+from search.results.manifest import write_manifest
 from search.results.predictions import SCHEMA, Predictions
-from search.results.ranking import rank
 from search.results.resume import read_resume_state
 from search.space.space import load_space
-from search.study.finalists import RefittedFinalist, choose_finalists, refit
-from search.study.multiple_testing import selection_tests
-from search.study.test_block import score_test_block
+from search.study.finalists import choose_finalists
+from search.study.in_process_executor import in_process_executor
+from search.study.study import Options, run_study
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
-from search.tune.trial import train_trial
 from stockrnn import forecast
-from stockrnn.evaluation.baselines import score_baselines
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
-from stockrnn.prices.snapshot import read_prices, write_prices
+from stockrnn.prices.snapshot import read_prices
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
 pytestmark = pytest.mark.slow
@@ -67,68 +61,29 @@ LIKE = {"weights": np.arange(6.0).reshape(2, 3)}
 
 
 def made(folder: Path) -> None:
-    """A finished study of four trials and two finalists, by the project's own writers, without Ray."""
+    """A finished study of four trials and two finalists; a stream, a checkpoint and a lock as a kill leaves them."""
     torch.set_num_threads(1)
-    folder.mkdir()
-    (folder / "given.yaml").write_text(yaml.safe_dump(SPACE, sort_keys=False), encoding="utf-8")
-    space = load_space(str(folder / "given.yaml"))
-    (folder / "given.yaml").unlink()
-    whole = clean(load("nasdaq"))
-    prices = whole.rows(np.arange(400))
-    space = space.adapted_to(prices)
-    walk = space.split(prices)
-    scores = score_baselines(prices.column("close"), walk.folds, space.data.horizon)
-    baselines = {name: each.as_dict() for name, each in scores.items()}
-    manifest = opening(space, prices, walk, "python -m search.run fuzzed.yaml", now(), baselines)
-    write_prices(folder / "prices.parquet", prices)
-    write_space(folder, space)
-    record, predictions = Record(folder / "trials.jsonl"), Predictions(folder / "predictions.parquet", prices, 1)
-    validation = {}
-    for number in range(4):
-        trial_id = f"{number:05d}"
-        chosen = {"architecture": ["rnn", "gru"][number % 2], "hidden_size": 2, "learning_rate": 0.01 * (1 + number)}
-        point = space.point(chosen)
-        record.start(trial_id, point)
-        for each in train_trial(space, prices, walk.folds, point):
-            if each["forecast"] is not None:
-                validation[trial_id] = each["forecast"]
-            record.epoch(trial_id, each)
-        predictions.validation(trial_id, walk.folds, validation[trial_id])
-        record.end(trial_id, "complete")
-    record.close()
-    predictions.flush()
-    refitted: list[RefittedFinalist] = [
-        refit(one, space, prices, walk, validation[one.trial_id]) for one in choose_finalists(record.ends, space)
-    ]
-    opened = score_test_block(refitted, validation, prices, walk, space.data.horizon)
-    for name, days in opened.forecasts.items():
-        predictions.test(name, walk.test, days)
+    given = folder.with_suffix(".yaml")
+    given.write_text(yaml.safe_dump(SPACE, sort_keys=False), encoding="utf-8")
+    prices = clean(load("nasdaq")).rows(np.arange(400))
+    space = load_space(str(given)).adapted_to(prices)
+    splits = space.split(prices)
+    options = Options(
+        folder=folder, command="python -m search.run fuzzed.yaml", executor=in_process_executor, quiet=True
+    )
+    run_study(space, prices, splits, options)
+    (folder / "report.html").unlink()  # no command reads it
+    predictions = Predictions(folder / "predictions.parquet", prices, 1)
+    predictions.validation("00000", splits.folds, np.ones(60, np.float32))
     stream = (folder / "predictions.parquet" / ".stream.arrows").read_bytes()
     predictions.flush()
-    (folder / "predictions.parquet" / ".stream.arrows").write_bytes(stream)  # as a kill leaves it
-    for one in refitted:
-        one.forecaster.save(folder / "forecasters" / str(one.finalist.rank))
-    names = [one.finalist.trial_id for one in refitted]
-    proof = selection_tests(validation, opened, names, prices, walk, space.data.horizon)
-    study, _ = open_journal(space, folder / "study.journal", record.ends)
-    reconcile(study, space, record.ends, {})
-    rows = rank(
-        record.ends, baselines, metric=space.search.metric, mode=space.mode, test=opened.scores,
-        ensemble=opened.ensemble,
-    )  # fmt: skip
-    write_csv(folder / "leaderboard.csv", rows, list_columns(space))
-    (folder / "checkpoints").mkdir()
+    (folder / "predictions.parquet" / ".stream.arrows").write_bytes(stream)
     Checkpoints(folder / "checkpoints" / "00000", FACTS).write(Checkpoint(epoch=1, notes={"best": 1}, arrays=LIKE))
     (folder / "lock.json").write_text(json.dumps({"pid": 1, "host": "here", "since": now()}))
-    finalists = [{"trial_id": name, "rank": place, "point": {}} for place, name in enumerate(names, start=1)]
     write_manifest(folder, {
-        **manifest, "end": now(), "seconds": 3.5, "interrupted": False, "failure": None, "proof": proof,
+        **json.loads((folder / "manifest.json").read_text(encoding="utf-8")),
         "resumes": [{"time": now(), "command": "python -m search.run --resume x", "trials": 2, "changes": ["a"]}],
-        "failed_finalists": {"00003": "it broke"}, "verdict": "Nothing beats it.",
-        "test_openings": [{
-            "time": now(), "ranked_by": "val_theils_u", "trials": 4, "finalists": finalists, "scores": opened.scores,
-            "ensemble": opened.ensemble, "reasons": opened.reasons,
-        }],
+        "failed_finalists": {"00003": "it broke"},
     })  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from search.results.event_log import read_log
 from search.results.predictions import Predictions, read_predictions
 from search.space.space import load_space
 from search.study.final_evaluation import FinalEvaluation
-from search.study.trial_log import LeaderboardFile
+from search.study.trial_recorder import LeaderboardFile
 from stockrnn.dataset.alignment import prepare
 from stockrnn.prices.loading import Access
 

@@ -101,7 +101,7 @@ class _Controller(LeanController):
 
     def _on_training_result(self, trial: Any, result: Any) -> None:
         self._watch.record_progress(trial.config["trial_id"])
-        super()._on_training_result(trial, result)
+        super()._on_training_result(trial, result)  # type: ignore[no-untyped-call]
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
         wait_if_ray_died()
@@ -119,7 +119,7 @@ class _Controller(LeanController):
         if isinstance(self._last_failure, GpuMemoryError):
             request = trial.placement_group_factory.required_resources
             trial.update_resources({"cpu": request.get("CPU", 0), "gpu": double_share(request["GPU"])})
-        super()._requeue_trial(trial)
+        super()._requeue_trial(trial)  # type: ignore[no-untyped-call]
 
 
 def list_patches(limits: StallLimits, watch: StallWatch) -> list[tuple[Any, Any, Any]]:

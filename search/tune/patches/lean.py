@@ -15,6 +15,7 @@ from ray.tune import ExperimentAnalysis
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.experiment import trial as experiment
+from ray.tune.registry import get_trainable_cls
 
 __all__ = ["LeanController", "list_lean_patches"]
 
@@ -27,7 +28,7 @@ class LeanController(TuneController):
     def step(self) -> None:
         """Process one event; arrays are formatted as the word "array"."""
         with np.printoptions(override_repr=lambda array: "array"):
-            super().step()
+            super().step()  # type: ignore[no-untyped-call]
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Write no snapshot."""
@@ -54,7 +55,7 @@ def list_lean_patches() -> list[tuple[Any, Any, Any]]:
     return [
         (tune_tune, ExperimentAnalysis, _NoAnalysis),
         (usage, usage.tag_callbacks, _skip_tags),
-        (experiment, experiment.get_trainable_cls, cache(experiment.get_trainable_cls)),
+        (experiment, get_trainable_cls, cache(get_trainable_cls)),
     ]
 
 

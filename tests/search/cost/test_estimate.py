@@ -1,4 +1,4 @@
-"""What a study is said to cost, against ASHA itself and against PyTorch's own count."""
+"""Estimated cost of a study, compared with the real ASHA and with PyTorch's count of operations."""
 
 import math
 import random
@@ -57,12 +57,13 @@ def trained(space, seed, *, lasting):
         (12, {"max_epochs": 5, "grace_period": 5}),
     ],
 )
-def test_the_likely_epochs_are_those_of_asha(small_space, trials, scheduler):
+def test_the_expected_epochs_are_those_of_asha(small_space, trials, scheduler):
     space = small_space(search={"num_samples": trials}, scheduler=scheduler)
     found = estimate_epochs(space)
     anew, lasting = ([trained(space, seed, lasting=lasts) for seed in range(60)] for lasts in (False, True))
     assert found.expected == pytest.approx(statistics.mean(anew), rel=0.05)
-    assert found.expected == pytest.approx(statistics.mean(lasting), rel=0.25)  # the good survive, so more of them do
+    # If good trials stay good, more trials pass.
+    assert found.expected == pytest.approx(statistics.mean(lasting), rel=0.25)
     assert found.minimum <= min(anew + lasting)
     assert max(anew + lasting) <= found.maximum
 
@@ -92,22 +93,22 @@ def test_operations_are_those_that_pytorch_counts(small_space, architecture, hea
     assert said.operations == pytest.approx(counted.get_total_flops(), rel=0.25)
 
 
-def test_without_prices_there_is_a_plan_and_a_cost_only_where_the_sizes_are_known(small_space):
+def test_without_prices_the_cost_needs_known_sizes(small_space):
     sliding = small_space()
     assert estimate_cost(sliding, None) is not None
     text = plan(sliding, None, None)
-    assert "none yet: no dates" in text
+    assert "not available: no dates" in text
     assert "each trained on the 120 sessions before it" in text
-    assert "of a CPU core" in text
-    assert "of a GPU" not in text
+    assert "of one CPU core" in text
+    assert "of one GPU" not in text
     growing = small_space(validation={"window": "expanding", "train_size": None})
     assert estimate_cost(growing, None) is None
-    assert "not known without prices" in plan(growing, None, None)
+    assert "unknown without prices" in plan(growing, None, None)
 
 
-def test_a_gpus_hours_are_said_to_be_assumed(small_space):
+def test_the_dry_run_names_the_assumption_about_gpus(small_space):
     text = plan(small_space(resources={"gpu": 0.5}), None, None)
-    assert "of a GPU at 10 to 1 TFLOP/s, assumed: none was measured" in text
+    assert "of one GPU at 10 to 1 TFLOP/s, which is assumed, not measured" in text
 
 
 def test_more_of_anything_costs_more(small_space):

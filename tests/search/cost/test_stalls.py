@@ -1,4 +1,4 @@
-"""The clock that runs only while the driver does, and how long a job may make no progress; without Ray."""
+"""The clock of the driver's loop, and the limits of jobs without progress; without Ray."""
 
 import itertools
 
@@ -17,14 +17,14 @@ POINT = {"architecture": "gru", "hidden_size": 4, "sequence_length": 3}
 
 
 class Driver:
-    """A driver's loop, at times of its own."""
+    """A driver's loop with its own clock."""
 
     def __init__(self):
         self.time = 1000.0
         self.watch = StallWatch(lambda: self.time)
 
     def run(self, seconds, jobs, step=0.1):
-        """Loop for so many seconds; returns what stalled."""
+        """Run the loop for so many seconds and return the stalled jobs."""
         found = {}
         for _ in range(round(seconds / step)):
             self.time += step
@@ -45,7 +45,7 @@ def test_a_job_without_progress_stalls_once_for_each_limit():
     assert driver.run(4, jobs) == {"00000": 10}, "whoever was killed in vain is killed again"
 
 
-def test_a_report_begins_the_time_anew_and_ends_the_patience_with_the_first():
+def test_a_report_restarts_the_time_and_ends_the_first_limit():
     driver, jobs = Driver(), {"00000": job()}
     assert driver.run(55, jobs) == {}
     driver.watch.record_progress("00000")
@@ -55,13 +55,13 @@ def test_a_report_begins_the_time_anew_and_ends_the_patience_with_the_first():
     assert driver.run(3, jobs) == {"00000": 10}
 
 
-def test_a_report_before_the_first_look_counts():
+def test_a_report_before_the_first_check_counts():
     driver = Driver()
     driver.watch.record_progress("00000")
     assert driver.run(13, {"00000": job()}) == {"00000": 10}
 
 
-def test_another_worker_begins_the_time_anew():
+def test_another_worker_restarts_the_time():
     driver = Driver()
     driver.run(5, {"00000": job()})
     driver.watch.record_progress("00000")
@@ -71,8 +71,8 @@ def test_another_worker_begins_the_time_anew():
 
 
 @pytest.mark.parametrize("times", [1, 100])
-def test_a_driver_that_was_suspended_blames_nobody(times):
-    """A second of each interruption counts at most, however long it was; a step of the loop takes a tenth."""
+def test_no_job_stalls_while_the_driver_is_suspended(times):
+    """At most one second of each interruption counts; a step of the loop takes a tenth of a second."""
     driver, jobs = Driver(), {"00000": job(first=None, later=None), "00001": job(first=150)}
     driver.run(2, jobs)
     for _ in range(times):
@@ -82,7 +82,7 @@ def test_a_driver_that_was_suspended_blames_nobody(times):
     assert driver.run(150, jobs) == {"00001": 150}, "the time that counts goes on"
 
 
-def test_null_watches_nobody():
+def test_without_limits_no_job_stalls():
     driver = Driver()
     assert driver.run(10_000, {"00000": job(first=None, later=None)}, step=1.0) == {}
 
@@ -114,7 +114,7 @@ def test_limits_are_the_timeout_or_twenty_times_the_prediction(small_space, monk
 
 
 def test_the_prediction_is_that_of_the_dry_run(small_space):
-    """A space of one point: what its trials take in the mean is what its trial takes."""
+    """In a space of one point, the mean over its trials is the prediction for each trial."""
     point = {"architecture": "gru", "hidden_size": 4}
     space = small_space(
         space=point, search={"num_samples": 3, "finalists": 0, "stall_timeout": 1}, resources={"cpu": 0.01},
@@ -140,12 +140,12 @@ def test_a_silent_trial_is_shown(small_space, tmp_path, capsys):
     assert f"; {shown}; and 2 more; " in capsys.readouterr().err
 
 
-def test_a_silence_is_shown_before_its_limit():
+def test_a_silent_job_is_shown_before_its_limit():
     driver = Driver()
     driver.run(1.2, {"00000": job(first=8)})
     silences = [bool(driver.watch.silent_jobs()) or driver.run(1, {"00000": job(first=8)}) for _ in range(6)]
     assert silences == [*itertools.repeat({}, 4), True, True]
 
 
-def test_the_message_says_how_long():
+def test_the_message_has_the_limit():
     assert stall_message(600.0) == "no progress for 600 s"

@@ -1,4 +1,4 @@
-"""A document knows where each key stands, reads plain data only, and writes YAML that reads back equal."""
+"""The line of each key, the limits of plain YAML, `--set` values, and YAML that reads back equal."""
 
 import pickle
 from pathlib import Path
@@ -28,12 +28,12 @@ def document(tmp_path: Path, text: str) -> SpaceDocument:
         ("[1, a, [2]]", [1, "a", [2]]), ("{a: {b: 1}}", {"a": {"b": 1}}),
     ],
 )  # fmt: skip
-def test_scalars_are_what_they_look_like(tmp_path: Path, written: str, read: object) -> None:
+def test_a_scalar_has_the_expected_type(tmp_path: Path, written: str, read: object) -> None:
     value = document(tmp_path, f"key: {written}\n").data["key"]
     assert (value, type(value)) == (read, type(read))
 
 
-def test_keys_are_words_as_written(tmp_path: Path) -> None:
+def test_keys_are_text(tmp_path: Path) -> None:
     assert document(tmp_path, "on: 1\nnull: 2\n3: 4\n").data == {"on": 1, "null": 2, "3": 4}
 
 
@@ -59,20 +59,20 @@ def test_every_key_has_its_line(tmp_path: Path) -> None:
     assert list(lines.values()) == [1, 3, 4, 5, 6, 7]
 
 
-def test_a_default_stands_where_its_section_does(tmp_path: Path) -> None:
+def test_the_location_of_a_default_is_that_of_its_section(tmp_path: Path) -> None:
     space = document(tmp_path, "a: 1\nb:\n  c: 1\n")
     assert space.location(("b", "d")) == f"{space.path}:2"
     assert space.location(("z", "d")) == f"{space.path}:1"
 
 
-def test_set_lays_values_over_the_files(tmp_path: Path) -> None:
+def test_override_replaces_values_of_the_file(tmp_path: Path) -> None:
     space = document(tmp_path, "a: 1\nb: {c: 1, d: {e: 1}}\nn:\n")
     for name, text in (("a", "[1, x]"), ("b.c", "2.5"), ("b.d", "{f: 1}"), ("n.o.p", "''"), ("q", "")):
         space.override(name, text)
     assert space.data == {"a": [1, "x"], "b": {"c": 2.5, "d": {"f": 1}}, "n": {"o": {"p": ""}}, "q": None}
 
 
-def test_a_section_that_an_option_makes_stands_at_the_option(tmp_path: Path) -> None:
+def test_the_location_of_a_section_that_an_option_adds_is_the_option(tmp_path: Path) -> None:
     space = document(tmp_path, "b: 1\nn:\n")
     space.override("c.d", "1", "first")
     space.override("c.e", "1", "second")
@@ -85,14 +85,14 @@ def test_a_section_that_an_option_makes_stands_at_the_option(tmp_path: Path) -> 
     ]
 
 
-def test_a_set_key_stands_at_its_option(tmp_path: Path) -> None:
+def test_the_location_of_an_overridden_key_is_its_option(tmp_path: Path) -> None:
     space = document(tmp_path, "b: {c: 1, d: {e: 1}}\n")
     space.override("b.d", "{e: 2}", "--set b.d={e: 2}")
     assert space.location(("b", "d", "e")) == "--set b.d={e: 2}"
     assert space.location(("b", "c")) == f"{space.path}:1"
 
 
-def test_the_last_option_that_sets_a_key_is_named(tmp_path: Path) -> None:
+def test_the_location_is_the_last_option_that_sets_the_key(tmp_path: Path) -> None:
     space = document(tmp_path, "b: 1\n")
     space.override("b", "{c: 1}", "first")
     space.override("b.c", "2", "second")
@@ -114,7 +114,7 @@ def test_the_last_option_that_sets_a_key_is_named(tmp_path: Path) -> None:
         ("b", "\x00", "the character #x0000 is not allowed"),
     ],
 )
-def test_a_wrong_option_is_one_line(tmp_path: Path, name: str, text: str, words: str) -> None:
+def test_an_invalid_option_is_one_line(tmp_path: Path, name: str, text: str, words: str) -> None:
     space = document(tmp_path, "b: {c: 1}\n")
     with pytest.raises(SpaceError) as caught:
         space.override(name, text)
@@ -140,7 +140,7 @@ WORDS = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
 
 @settings(deadline=None, database=None, max_examples=300)
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4)))
-def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+def test_written_yaml_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "round_trip.yaml"
     path.write_text(yaml_text({"key": value, "section": {"inner": value}}), encoding="utf-8", newline="")
     assert SpaceDocument(str(path)).data == {"key": value, "section": {"inner": value}}

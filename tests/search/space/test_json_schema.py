@@ -1,4 +1,4 @@
-"""The JSON Schema that ships with the package is the generated one, and agrees with the reader."""
+"""The JSON Schema of the package is up to date and agrees with the parser."""
 
 import json
 from pathlib import Path
@@ -25,16 +25,16 @@ def with_parameter(name: str, domain: object) -> dict[str, Any]:
     return {"space": {"architecture": "lstm", name: domain}}
 
 
-def test_the_shipped_schema_is_the_generated_one() -> None:
+def test_the_schema_of_the_package_is_up_to_date() -> None:
     shipped = (Path(search.space.json_schema.__file__).parents[1] / ("space.schema.json")).read_text(encoding="utf-8")
     assert shipped == schema_text(), "run: python -m search.run --json-schema > search/space.schema.json"
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_valid() -> None:
     Draft202012Validator.check_schema(json.loads(schema_text()))
 
 
-def test_every_key_stands_in_it_with_a_description() -> None:
+def test_every_key_has_a_description() -> None:
     sections = schema()["properties"]
     assert set(sections) == set(TOP_LEVEL)
     assert list(sections["space"]["properties"]) == list(FIELDS)
@@ -68,7 +68,7 @@ def test_the_spaces_of_the_repository_validate(path: Path) -> None:
         ("features", ["returns", ["technical", "day_of_week", "volatility_500"], ["ma_ratio_2"]]),
     ],
 )
-def test_a_domain_that_the_reader_takes(tmp_path: Path, name: str, domain: object) -> None:
+def test_a_domain_that_the_parser_accepts(tmp_path: Path, name: str, domain: object) -> None:
     space = with_parameter(name, domain)
     path = tmp_path / "space.yaml"
     path.write_text(yaml.safe_dump(space, sort_keys=False), encoding="utf-8")
@@ -77,7 +77,7 @@ def test_a_domain_that_the_reader_takes(tmp_path: Path, name: str, domain: objec
     assert accepts(yaml.safe_load(resolved))
 
 
-def test_other_series_that_the_reader_takes(tmp_path: Path) -> None:
+def test_other_series_that_the_parser_accepts(tmp_path: Path) -> None:
     also = ["sp500", "^GSPC", "data/kospi.csv", {"source": "yahoo", "ticker": "KRW=X", "lag": 0}]
     space = {"data": {"also": also, "features": ["returns", "volume_change"]}, "space": {"architecture": "lstm"}}
     path = tmp_path / "space.yaml"
@@ -126,5 +126,5 @@ def test_other_series_that_the_reader_takes(tmp_path: Path) -> None:
         {"space": {"architecture": "lstm"}, "data": {"also": [{"source": "sp500", "lga": 1}]}},
     ],
 )
-def test_a_wrong_space_is_refused(space: object) -> None:
+def test_an_invalid_space_is_rejected(space: object) -> None:
     assert not accepts(space)

@@ -1,4 +1,4 @@
-"""Domains: what they contain, how many values they have, and that they survive being written and read."""
+"""Values and sizes of domains, grids, and spaces that are written and read again."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def parameter(name: str, raw: object) -> Parameter:
         ("dropout", {"float": [0.1, 0.7], "step": 0.2}, [0.1, 0.3, 0.5, 0.7, 0.1 + 0.2], [0.2, 0.9]),
     ],
 )
-def test_what_a_domain_contains(name: str, raw: object, inside: list[Any], outside: list[Any]) -> None:
+def test_contains(name: str, raw: object, inside: list[Any], outside: list[Any]) -> None:
     domain = parameter(name, raw)
     assert [value for value in inside if not domain.contains(value)] == []
     assert [value for value in outside if domain.contains(value)] == []
@@ -72,7 +72,7 @@ def test_all_values_of_a_domain(name: str, raw: object, values: tuple[Value, ...
     assert [type(value) for value in domain.all_values() or ()] == [type(value) for value in values or ()]
 
 
-def test_a_choice_of_one_is_a_constant() -> None:
+def test_a_choice_with_one_value_is_a_constant() -> None:
     assert parameter("head", ["last"]) == parameter("head", {"choice": ["last"]}) == parameter("head", "last")
     assert not parameter("features", [["open", "close"]]).varies
 
@@ -82,7 +82,7 @@ def test_a_value_of_features_may_be_a_list_of_columns() -> None:
     assert parse_value("features", ["volume", "close"]) == "volume,close"
 
 
-def test_a_wrong_domain_names_its_part() -> None:
+def test_an_error_has_the_key_of_the_wrong_part() -> None:
     with pytest.raises(DomainError) as caught:
         parameter("hidden_size", {"int": [4, 8.5]})
     assert caught.value.key == ("int", 1)
@@ -109,7 +109,7 @@ GRIDS: list[tuple[dict[str, Any], int]] = [
     # both conditions hold in one of four combinations
     ({"architecture": ["gru", "lstm"], "head": ["last", "mean"],
       "hidden_size": {"int": [1, 5], "when": {"architecture": "lstm", "head": "mean"}}}, 3 + 5),
-    # a condition on a constant that itself stands beside lstm only
+    # a condition on a constant that exists only for lstm
     ({"architecture": ["gru", "lstm"], "num_layers": {"choice": [2], "when": {"architecture": "lstm"}},
       "dropout": {"choice": [0.1, 0.2], "when": {"num_layers": 2}}}, 1 + 2),
     # the same value named twice
@@ -129,7 +129,7 @@ def test_a_grid_has_the_points_counted_by_hand(entries: dict[str, Any], count: i
     assert all(set(point) <= varying for point in points)
 
 
-def test_a_grid_point_lacks_what_does_not_exist_there() -> None:
+def test_a_grid_point_has_only_parameters_that_exist_there() -> None:
     parameters = space_of({"num_layers": [1, 2], "dropout": {"choice": [0.1, 0.2], "when": {"num_layers": 2}}})
     assert list(grid_points(parameters)) == [
         {"num_layers": 1},
@@ -138,7 +138,7 @@ def test_a_grid_point_lacks_what_does_not_exist_there() -> None:
     ]
 
 
-def test_the_size_of_a_grid_is_counted_without_walking_it() -> None:
+def test_the_size_of_a_large_grid_needs_no_loop_over_its_points() -> None:
     parameters = space_of(
         {
             "batch_size": {"int": [1, 1_000_000]},
@@ -149,12 +149,12 @@ def test_the_size_of_a_grid_is_counted_without_walking_it() -> None:
     assert grid_size(parameters) == 4096 * (2 * 500_000_001 + 999_998)
 
 
-def test_an_endless_grid_has_no_size() -> None:
+def test_an_infinite_grid_has_no_size() -> None:
     assert grid_size(space_of({"hidden_size": [1, 2], "dropout": {"float": [0, 0.5]}})) is None
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.name)
-def test_a_resolved_space_is_the_same_space(tmp_path: Path, path: Path) -> None:
+def test_a_space_with_its_defaults_reads_back_equal(tmp_path: Path, path: Path) -> None:
     space = load_space(str(path))
     resolved = tmp_path / "resolved.yaml"
     resolved.write_text(space.as_yaml(), encoding="utf-8")
@@ -164,7 +164,7 @@ def test_a_resolved_space_is_the_same_space(tmp_path: Path, path: Path) -> None:
 
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
-    """Values that a parameter takes."""
+    """Values that a parameter accepts."""
     schema = FIELDS[name].model_json_schema()["properties"][name]
     if name == "features":
         rolling = st.builds(
@@ -186,7 +186,7 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
 
 @st.composite
 def domains(draw: st.DrawFn, name: str, earlier: dict[str, Any]) -> Any:
-    """A domain of a parameter as a space file holds it."""
+    """Domains of a parameter, as in a space file."""
     value = values_of(name)
     one, two = draw(value), draw(value)
     numbers = all(type(end) in (int, float) for end in (one, two)) and one != two
@@ -223,7 +223,7 @@ def space_files(draw: st.DrawFn) -> dict[str, Any]:
 @pytest.mark.slow
 @ROUND_TRIP
 @given(space_files())
-def test_random_domains_survive_being_written_and_read(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+def test_random_spaces_read_back_equal(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "random_space.yaml"
     path.write_text(yaml_text(data), encoding="utf-8")
     space = read(path)
@@ -267,7 +267,7 @@ SECTIONED = st.fixed_dictionaries(
 
 
 def read(path: Path, *overrides: tuple[str, str, str]) -> Space | tuple[str, ...]:
-    """The space, or its problems."""
+    """Return the space, or its problems."""
     try:
         return load_space(str(path), overrides)
     except SpaceError as error:

@@ -1,4 +1,4 @@
-"""What a point asks for: conditions, every kind of demand that a space has, and shares that are measured."""
+"""Resources of a point: conditions, the different demands of a space, and GPU shares."""
 
 import itertools
 from pathlib import Path
@@ -49,18 +49,18 @@ def space_of(folder: Path, text: str = SPACE):
         ({"hidden_size": 4, "num_layers": 2, "dropout": 0.0}, 1, 0),
     ],
 )
-def test_entries_that_match_lay_their_values_over_those_before(tmp_path, point, cpu, gpu):
+def test_a_later_entry_replaces_the_values_of_an_earlier_one(tmp_path, point, cpu, gpu):
     demand = space_of(tmp_path).resource_rules.at({"architecture": "gru", **point})
     assert demand == Demand(cpu=cpu, gpu=gpu)
 
 
-def test_a_demand_knows_the_keys_that_say_so(tmp_path):
+def test_a_demand_has_the_keys_that_set_it(tmp_path):
     demand = space_of(tmp_path).resource_rules.at({"hidden_size": 300, "num_layers": 2, "dropout": 0.05})
     assert demand.cpu_key == ("resources", "when", 2, "cpu")
     assert demand.gpu_key == ("resources", "when", 1, "gpu")
 
 
-def test_every_kind_of_demand_is_known_and_no_other(tmp_path):
+def test_demands_are_all_demands_of_a_space(tmp_path):
     kinds = space_of(tmp_path).resource_rules.demands
     assert {(kind.cpu, kind.gpu) for kind in kinds} == {
         (2, 0), (2, 0.25), (4, 0.5), (1, 0), (1, 0.25), (1, 0.5),
@@ -68,7 +68,7 @@ def test_every_kind_of_demand_is_known_and_no_other(tmp_path):
     assert len(kinds) == 6
 
 
-def test_a_space_says_the_same_when_it_is_written_and_read_again(tmp_path):
+def test_the_rules_of_a_space_read_back_equal(tmp_path):
     space = space_of(tmp_path)
     again = space_of(tmp_path, space.as_yaml())
     assert again == space
@@ -100,7 +100,7 @@ ENTRIES = st.lists(
 
 
 def points(parameters):
-    """Every point of a finite space, by brute force."""
+    """Yield every point of a finite space, by brute force."""
     for values in itertools.product(*(parameter.all_values() for parameter in parameters)):
         point = {}
         for parameter, value in zip(parameters, values, strict=True):
@@ -111,7 +111,7 @@ def points(parameters):
 
 @settings(max_examples=300, deadline=None)
 @given(domains=DOMAINS, entries=ENTRIES)
-def test_kinds_are_those_of_all_points(domains, entries):
+def test_demands_are_those_of_all_points(domains, entries):
     parameters: dict = {}
     for name in ("architecture", "num_layers", "hidden_size", "batch_size"):
         try:
@@ -122,7 +122,7 @@ def test_kinds_are_those_of_all_points(domains, entries):
     try:
         rules = ResourceRules(resources, tuple(parameters.values()))
     except DomainError:
-        return  # a condition that holds nowhere: the test of mistakes has those
+        return  # no point meets a condition; test_space.py tests this
     found = {rules.at(point) for point in points(tuple(parameters.values()))}
     assert set(rules.demands) == found
 
@@ -135,13 +135,13 @@ def test_kinds_are_those_of_all_points(domains, entries):
         (Demand(cpu=0.1, gpu=0), {"CPU": 1.0}, 10),
         (Demand(cpu=1, gpu=0.25), {"CPU": 8.0}, 0),
         (Demand(cpu=1, gpu=0.25), {"CPU": 8.0, "GPU": 1.0}, 4),
-        (Demand(cpu=1, gpu=0.4), {"CPU": 8.0, "GPU": 2.0}, 4),  # a share lies on one GPU
+        (Demand(cpu=1, gpu=0.4), {"CPU": 8.0, "GPU": 2.0}, 4),  # a share cannot span two GPUs
         (Demand(cpu=1, gpu=0.25), {"CPU": 3.0, "GPU": 1.0}, 3),
         (Demand(cpu=1, gpu=0.1), {"CPU": 32.0, "GPU": 1.0}, 10),
         (Demand(cpu=1, gpu="auto"), {"CPU": 32.0, "GPU": 1.0}, 16),
     ],
 )
-def test_how_many_trials_a_machine_holds(demand, machine, fits):
+def test_count_fitting(demand, machine, fits):
     assert demand.count_fitting(machine) == fits
 
 
@@ -149,7 +149,7 @@ def test_how_many_trials_a_machine_holds(demand, machine, fits):
     ("needed", "memory", "share"),
     [(1, 16, 1 / 16), (2, 16, 1 / 8), (3, 16, 1 / 4), (8, 16, 1 / 2), (9, 16, 1.0), (99, 16, 1.0)],
 )
-def test_a_measured_share_holds_what_is_needed(needed, memory, share):
+def test_the_smallest_share_that_fits(needed, memory, share):
     assert smallest_share(needed, memory) == share
 
 
@@ -163,7 +163,7 @@ def test_a_share_that_was_too_small_grows_to_the_whole_gpu():
     assert double_share(0.6) == 1.0
 
 
-def test_the_documented_demands_are_what_the_text_says(tmp_path):
+def test_the_demands_of_the_documentation(tmp_path):
     text = (Path(__file__).parents[3] / "docs" / "clusters.md").read_text(encoding="utf-8")
     demands = text.split("```yaml\n")[1].split("```")[0]
     space = space_of(tmp_path, SPACE[: SPACE.index("resources")] + demands)
@@ -183,7 +183,7 @@ def needs(folder, memory, text=AUTO):
     return ResourceDemands(space, splits, 3000, memory)
 
 
-def test_auto_is_the_cpu_where_there_is_no_gpu(tmp_path):
+def test_auto_is_the_cpu_without_a_gpu(tmp_path):
     without = needs(tmp_path, None)
     assert without.at({"architecture": "gru", "hidden_size": 512}).gpu == 0
     assert [kind.gpu for kind in without.kinds] == [0]
@@ -204,8 +204,8 @@ def test_auto_is_a_share_that_holds_the_trial_and_its_training_as_a_finalist(tmp
     assert needs(tmp_path, 80 * gb).at(large).gpu < shares[1]
 
 
-def test_the_same_point_asks_for_the_same_whatever_was_asked_before(tmp_path):
-    """A trial's device and share are of its point alone."""
+def test_the_demand_of_a_point_does_not_depend_on_earlier_points(tmp_path):
+    """The device and share of a trial depend only on its point."""
     measured = needs(tmp_path, 8 * 10**9)
     random = np.random.default_rng(0)
     tried = [{"architecture": "lstm", "hidden_size": int(size)} for size in random.integers(4, 512, 20)]

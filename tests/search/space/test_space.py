@@ -1,4 +1,4 @@
-"""Every mistake in a space file is one line that names the place, the key, the rule and the fix."""
+"""Each error of a space file is one line with the location, the key, the problem and the fix."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from stockrnn.dataset.features import COLUMNS
 from stockrnn.prices.loading import load
 from stockrnn.prices.series import Prices
 
-SPACE = "name: study\nspace:\n  architecture: [rnn, lstm]\n"  # what a case adds begins on line 4
+SPACE = "name: study\nspace:\n  architecture: [rnn, lstm]\n"  # a case adds its text from line 4 on
 
 
 def problems_of(path: Path) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ def assert_says(problem: str, path: Path | str, line: int, key: str, words: str)
     assert "\n" not in problem
 
 
-# (what is wrong, what is added to SPACE, line, key, words of the message)
+# (error, text added to SPACE, line, key, words of the message)
 ADDED = [
     ("misspelt section", "serach: {}", 4, "serach", "unknown key | did you mean search?"),
     ("unknown section", "plotting: {}", 4, "plotting", "unknown key | the known keys are name, data, validation"),
@@ -340,7 +340,7 @@ ADDED = [
 
 
 @pytest.mark.parametrize(("text", "line", "key", "words"), [pytest.param(*case, id=name) for name, *case in ADDED])
-def test_a_mistake_is_one_line(tmp_path: Path, text: str, line: int, key: str, words: str) -> None:
+def test_an_error_is_one_line(tmp_path: Path, text: str, line: int, key: str, words: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(SPACE + text + "\n", encoding="utf-8")
 
@@ -351,7 +351,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, text: str, line: int, key: str, w
 
 LAUGHS = "".join(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12))
 
-# (what is wrong, the whole file, line, key, words of the message)
+# (error, the whole file, line, key, words of the message)
 WHOLE = [
     ("no space", b"seed: 1", 1, "space", "is missing | architecture | write space:"),
     ("an empty space", b"seed: 1\nspace:", 2, "space", "is empty | write space:"),
@@ -400,7 +400,7 @@ WHOLE = [
 
 
 @pytest.mark.parametrize(("content", "line", "key", "words"), [pytest.param(*case, id=name) for name, *case in WHOLE])
-def test_a_wrong_file_is_one_line(tmp_path: Path, content: bytes, line: int, key: str, words: str) -> None:
+def test_an_invalid_file_is_one_line(tmp_path: Path, content: bytes, line: int, key: str, words: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_bytes(content)
 
@@ -415,7 +415,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
     assert "or use one of spaces/all.yaml, " in problem
 
 
-def test_a_misspelt_file_is_told_how_it_may_have_been_meant(tmp_path: Path) -> None:
+def test_a_misspelt_file_has_a_suggestion(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").touch()
     (tmp_path / "mien.csv").touch()
     (problem,) = problems_of(tmp_path / "mien.yaml")
@@ -424,7 +424,7 @@ def test_a_misspelt_file_is_told_how_it_may_have_been_meant(tmp_path: Path) -> N
     assert problem.endswith("did you mean smoke.yaml?")
 
 
-def test_mistakes_are_told_from_the_top(tmp_path: Path) -> None:
+def test_errors_are_sorted_by_line(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
         "sede: 1\nspace: {architecture: gru}\nscheduler: {max_epochs: 0}\ndata: {source: none.csv}\n", encoding="utf-8"
@@ -435,7 +435,7 @@ def test_mistakes_are_told_from_the_top(tmp_path: Path) -> None:
     assert begins == ["option", "1", "3", "4"]
 
 
-def test_a_key_of_a_section_as_an_option_is_told_as_an_option() -> None:
+def test_the_fix_of_an_option_is_an_option() -> None:
     with pytest.raises(SpaceError, match=r"--set scheduler\.max_epochs=\.\.\."):
         load_space("spaces/smoke.yaml", [("max_epochs", "3", "--set max_epochs=3")])
 
@@ -454,11 +454,11 @@ def test_the_results_folder_of_another_study(tmp_path: Path, capsys: pytest.Capt
 
     said = capsys.readouterr()
     assert code == 2
-    assert "study:" in said.out  # the plan is shown all the same
+    assert "study:" in said.out  # the dry run still prints the plan
     assert_says(said.err.splitlines()[-1], path, 1, "name", "results/study exists already | --name")
 
 
-def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
+def test_all_errors_are_reported_together(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(SPACE + "  haed: last\nsearch: {num_samples: 0, mode: up}\nseed: x\n", encoding="utf-8")
 
@@ -473,7 +473,7 @@ def test_all_mistakes_are_told_together(tmp_path: Path) -> None:
     ]
 
 
-def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
+def test_defaults(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text("space: {architecture: lstm, hidden_size: {int: [4, 8]}}\ndata:\n", encoding="utf-8")
     space = load_space(str(path))
@@ -483,13 +483,13 @@ def test_defaults_fill_what_is_left_out(tmp_path: Path) -> None:
     assert space.max_sequence_length == 20
 
 
-def test_a_conditional_sequence_length_leaves_the_default_elsewhere(tmp_path: Path) -> None:
+def test_a_conditional_sequence_length_can_have_its_default(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(SPACE + "  sequence_length: {choice: [5, 10], when: {architecture: rnn}}\n", encoding="utf-8")
     assert load_space(str(path)).max_sequence_length == 20
 
 
-def test_a_point_is_completed_with_the_constants_that_apply(tmp_path: Path) -> None:
+def test_a_point_includes_its_constants(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     text = "  num_layers: 2\n  dropout: {choice: [0.3], when: {architecture: lstm}}\n  hidden_size: [4, 8]\n"
     path.write_text(SPACE + text, encoding="utf-8")
@@ -513,7 +513,7 @@ def test_a_point_is_completed_with_the_constants_that_apply(tmp_path: Path) -> N
         ("[{architecture: rnn}]", 7),
     ],
 )
-def test_a_grid_has_every_point_and_the_initial_ones_beside_it(tmp_path: Path, initial: str, trials: int) -> None:
+def test_a_grid_has_every_point_and_the_incomplete_initial_ones(tmp_path: Path, initial: str, trials: int) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
         SPACE + f"  hidden_size: [4, 8, 16]\nsearch: {{sampler: grid, initial: {initial}}}\n",
@@ -552,7 +552,7 @@ def space_with(path: Path, space: str, data: str = "", validation: str = "") -> 
         ("", ", features: ohlc, also: [sp500]", 1),
     ],
 )
-def test_folds_count_the_deepest_warm_up(tmp_path: Path, space: str, data: str, warm_up: int) -> None:
+def test_folds_leave_room_for_the_longest_warm_up(tmp_path: Path, space: str, data: str, warm_up: int) -> None:
     read = space_with(tmp_path / "space.yaml", space + "  sequence_length: [3, 5]\n", data)
     needed = warm_up + 5 + 1 + 2 * 10 + 20  # the warm-up, a window, its target, the folds and the test block
     splits = read.split(prices_of(needed))
@@ -567,11 +567,11 @@ def test_folds_count_the_deepest_warm_up(tmp_path: Path, space: str, data: str, 
         assert problem.count("; ") >= 2
 
 
-def test_a_sliding_part_may_be_shorter_than_what_features_look_back_over(tmp_path: Path) -> None:
+def test_a_sliding_part_can_be_shorter_than_the_warm_up(tmp_path: Path) -> None:
     sliding = ", window: sliding, train_size: 10"
     read = space_with(tmp_path / "space.yaml", "  features: volatility_50\n  sequence_length: 5\n", "", sliding)
     splits = read.split(prices_of(50 + 6 + 2 * 10 + 20))
-    assert splits.folds[0].train == range(46, 56)  # windows begin at session 50
+    assert splits.folds[0].train == range(46, 56)  # windows start at session 50
     with pytest.raises(SpaceError, match="volatility_50 has no value on the first 50 sessions"):
         read.split(prices_of(50 + 5 + 2 * 10 + 20))
 
@@ -584,7 +584,7 @@ def test_a_sliding_part_may_be_shorter_than_what_features_look_back_over(tmp_pat
          "space.features: volume_change needs the column volume, but market.csv has only open, "),
     ],
 )  # fmt: skip
-def test_a_series_lacks_what_a_feature_needs(tmp_path: Path, space: str, data: str, words: str) -> None:
+def test_a_series_without_a_column_of_a_feature(tmp_path: Path, space: str, data: str, words: str) -> None:
     bare = prices_of(200, COLUMNS[:4])
     with pytest.raises(SpaceError) as caught:
         space_with(tmp_path / "space.yaml", space, data).split(bare)
@@ -594,7 +594,7 @@ def test_a_series_lacks_what_a_feature_needs(tmp_path: Path, space: str, data: s
         assert space_with(tmp_path / "space.yaml", f"  features: {features}\n").split(bare).folds
 
 
-def test_a_volume_that_is_mostly_zero_is_no_input(tmp_path: Path) -> None:
+def test_a_volume_that_is_mostly_zero_is_rejected(tmp_path: Path) -> None:
     prices = prices_of(200)
     prices.values[:, 4] = 0
     with pytest.raises(
@@ -623,7 +623,7 @@ def test_other_series_are_inputs_of_every_trial(tmp_path: Path) -> None:
     assert load_space(str(resolved)) == read
 
 
-def test_rungs_stand_once_and_below_the_end(tmp_path: Path) -> None:
+def test_rungs_are_unique_and_below_max_epochs(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(SPACE + "scheduler: {max_epochs: 9, grace_period: 2, reduction_factor: 1.25}\n", encoding="utf-8")
     assert load_space(str(path)).scheduler.rungs == (2, 3, 4, 5, 7, 8)

@@ -18,7 +18,7 @@ from search.study.context import StudyContext
 from search.tracking.dispatcher import Tracking
 from search.tune.optuna_searcher import OptunaSearcher
 
-__all__ = ["LeaderboardFile", "TrialLog"]
+__all__ = ["LeaderboardFile", "TrialRecorder"]
 
 MAX_SAME_FAILURES = 5  # first trials that fail with the same message: they end the study
 MIN_REWRITE_SECONDS, MAX_REWRITE_SECONDS = 1.0, 60.0  # between two rewrites of the leaderboard
@@ -78,7 +78,7 @@ class LeaderboardFile:
             self.write()
 
 
-class TrialLog:
+class TrialRecorder:
     """Receives the events of all trials from an executor and writes them.
 
     Args:
