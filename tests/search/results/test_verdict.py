@@ -28,7 +28,7 @@ def rows(validation, test=(), p_value=0.7, **more):
         ([1.004, 1.2], "On validation nothing beats 'tomorrow equals today': the best of 2 trials (00000)"),
         ([0.97], "On validation the only trial (00000) beats 'tomorrow equals today': Theil's U 0.9700"),
         ([0.995, 1.0], "The baseline drift is as good without a network (0.9900)."),
-        ([0.97, 1.0], "the test block has not been opened"),
+        ([0.97, 1.0], "the test set has not been opened"),
         ([None], "No trial has a score"),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_lead_that_every_test_confirms():
     assert (
         "On 250 unseen days 1 of 2 finalists beats 'tomorrow equals today'; the first (00000) has Theil's U 0.9000 "
         "(Diebold-Mariano p below 0.01, SPA p over the finalists below 0.01, SPA p over 3 trials on validation 0.03): "
-        "unlikely to be luck. Costs are not counted" in said
+        "unlikely to be luck. Trading costs are not included" in said
     )
 
 
