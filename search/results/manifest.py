@@ -1,4 +1,4 @@
-"""`manifest.json`: what a study was made of, and what it came to."""
+"""Write `manifest.json`: versions, data, folds, openings of the test set, and the verdict of a study."""
 
 import errno
 import importlib.metadata
@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from search.results.lock import locked
-from search.results.schemas import MANIFEST, MOST_MANIFEST, written
+from search.results.folder.lock import locked
+from search.results.schemas import MANIFEST, MAX_MANIFEST_BYTES, to_json
 from search.space.parameters import FIELDS
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import WalkForward
@@ -23,7 +23,14 @@ from stockrnn.prices.series import Prices
 from stockrnn.prices.snapshot import write_prices
 
 __all__ = [
-    "Openings", "interrupted", "make_folder", "opening", "scored_opening", "versions", "write_manifest", "write_space",
+    "Openings",
+    "find_scored_opening",
+    "interrupted",
+    "make_folder",
+    "opening",
+    "versions",
+    "write_manifest",
+    "write_space",
 ]  # fmt: skip
 
 Openings = Sequence[Mapping[str, Any]]  # of the test block, as `test_openings` holds them
@@ -39,7 +46,7 @@ def opening(
     start: str,
     baselines: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """What is known when a study begins; dates are those of targets, ISO 8601.
+    """Return the manifest at the start of a study; dates are those of targets, in ISO 8601.
 
     `defaults` are the values of the parameters that the space does not name.
     """
@@ -74,26 +81,26 @@ def opening(
 
 
 def interrupted(openings: Openings) -> bool:
-    """Whether the last opening of the test block was written down and never scored."""
+    """Return whether the last opening of the test set has no scores, because the process was killed."""
     return bool(openings) and openings[-1].get("scores") is None
 
 
-def scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the last opening of the test block that has scores; empty where there is none."""
+def find_scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the last opening of the test set that has scores; empty if there is none."""
     scored = (opening for opening in reversed(manifest.get("test_openings") or []) if opening.get("scores") is not None)
     return next(scored, {})
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write `manifest.json`; a reader sees the old one or the new one. Unknown numbers are null."""
-    content = written(MANIFEST, manifest, indent=2) + b"\n"
-    if len(content) > MOST_MANIFEST:
-        content = written(MANIFEST, _short(manifest), indent=2) + b"\n"
+    content = to_json(MANIFEST, manifest, indent=2) + b"\n"
+    if len(content) > MAX_MANIFEST_BYTES:
+        content = to_json(MANIFEST, _short(manifest), indent=2) + b"\n"
     write_atomic(folder / "manifest.json", content, durable=True)
 
 
 def _short(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest without details of earlier openings and resumes; each still counts."""
+    """Return the manifest without the details of earlier openings and resumes; their number stays."""
     *earlier, last = manifest.get("test_openings") or [{}]
     return {
         **manifest,
@@ -113,7 +120,7 @@ def versions() -> dict[str, str | None]:
 
 
 def make_folder(folder: Path, space: Space, prices: Prices, manifest: Mapping[str, Any]) -> ExitStack:
-    """Make the results folder, whole or not at all; returns the lock on it.
+    """Create the results folder atomically, and return the lock on it.
 
     Raises:
         SpaceError: it exists.

@@ -1,7 +1,7 @@
-"""The shapes and ranges of `trials.jsonl` and `manifest.json`: one declaration, for their writers and their readers.
+"""Declare the types and limits of `trials.jsonl` and `manifest.json`, for writing and for reading.
 
-A results folder may come from a stranger. What later versions add is let through; what is there has its type, its
-bounds and names that are not those of other columns. `written` makes JSON that `parse_event` and `read_manifest` read.
+A results folder may come from a stranger, so every known value is checked. Unknown keys, which later versions may add,
+are allowed. `parse_event` and `read_manifest` accept whatever `to_json` returns.
 """
 
 import json
@@ -18,17 +18,28 @@ from search.common.messages import explain, one_line, shorten
 from stockrnn.io.files import parse_json, read_bytes
 
 __all__ = [
-    "EVENTS", "MANIFEST", "MOST_LINE", "MOST_MANIFEST", "MOST_RECORD", "MOST_TRACEBACK", "MOST_TRIALS", "NEEDED",
-    "measured", "parse_event", "plain", "read_manifest", "written",
+    "EVENTS",
+    "MANIFEST",
+    "MAX_LINE_BYTES",
+    "MAX_LOG_BYTES",
+    "MAX_MANIFEST_BYTES",
+    "MAX_TRACEBACK",
+    "MAX_TRIALS",
+    "NEEDED",
+    "is_storable",
+    "parse_event",
+    "read_manifest",
+    "to_json",
+    "to_plain",
 ]  # fmt: skip
 
-MOST_MANIFEST = 4_000_000  # bytes
-MOST_RECORD = 400_000_000  # bytes of a trials.jsonl: a million epochs
-MOST_LINE = 1_000_000  # bytes of its lines
-MOST_TRACEBACK = 20_000  # letters; JSON writes some of them with twelve
-MOST_TRIALS = 100_000  # of a study
-MOST = 10**12  # of anything that is counted, seconds too
-LARGEST = 1e150  # of a measured number; its square is a number too
+MAX_MANIFEST_BYTES = 4_000_000
+MAX_LOG_BYTES = 400_000_000  # of trials.jsonl: a million epochs
+MAX_LINE_BYTES = 1_000_000  # of a line of trials.jsonl
+MAX_TRACEBACK = 20_000  # characters; JSON needs up to twelve bytes for one
+MAX_TRIALS = 100_000  # of a study
+MAX_COUNT = 10**12  # for every counter, and for seconds
+MAX_NUMBER = 1e150  # its square is finite as well
 AGAIN = "copy the study's folder again"
 
 
@@ -68,15 +79,15 @@ Day = Annotated[str, AfterValidator(_check_day), Field(max_length=10)]
 Moment = Annotated[str, AfterValidator(_check_time), Field(max_length=40)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=10_000)]
-Count = Annotated[int, Field(ge=0, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Epoch = Annotated[int, Field(ge=0, le=100_000)]
-Seconds = Annotated[float, Field(ge=0, le=MOST)]
-Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_COUNT)]
+Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Column = Annotated[str, Field(pattern=r"^(val|test|seeds|in)_[a-z0-9_]{1,60}$")]
 Scores = dict[Column, Number | bool | None]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,60}$")]
 Parameter = Annotated[Name, AfterValidator(_no_column)]
-Value = Annotated[int, Field(ge=-MOST, le=MOST)] | Number | bool | Text | None
+Value = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)] | Number | bool | Text | None
 Point = Annotated[dict[Parameter, Value], Field(max_length=100)]
 shape = with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 
@@ -124,7 +135,7 @@ class _End(_Event):
     worker: NotRequired[Count | None]
     form: NotRequired[Word | None]
     message: NotRequired[Text | None]
-    traceback: NotRequired[Annotated[str, Field(max_length=MOST_TRACEBACK)] | None]
+    traceback: NotRequired[Annotated[str, Field(max_length=MAX_TRACEBACK)] | None]
 
 
 @shape
@@ -231,10 +242,10 @@ NEEDED = ("name", "command", "start", "versions", "seed", "space", "data", "fold
 
 
 def parse_event(line: bytes) -> dict[str, Any]:
-    """Return a line of `trials.jsonl` as data.
+    """Return the event on a line of `trials.jsonl`.
 
     Raises:
-        ValueError: it is no event of a trial: what is wrong with it.
+        ValueError: the line is not an event; the message says why.
     """
     try:
         found: dict[str, Any] = EVENT.validate_json(line)
@@ -245,17 +256,17 @@ def parse_event(line: bytes) -> dict[str, Any]:
 
 
 def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
-    """Return a study's `manifest.json` as data.
+    """Return the content of `manifest.json`.
 
     Args:
         path: the file.
         needed: keys that it must have.
 
     Raises:
-        DamagedError: it is none, in one line.
+        DamagedError: there is no such file, it is damaged, or a needed key is missing.
     """
     try:
-        content = read_bytes(path, MOST_MANIFEST)
+        content = read_bytes(path, MAX_MANIFEST_BYTES)
         found = parse_json(content)
         if not isinstance(found, dict):
             raise ValueError("is no JSON object")
@@ -275,29 +286,29 @@ def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
     return found
 
 
-def measured(value: float) -> bool:
-    """Whether a number is one that files hold: finite, and not too large."""
-    return -LARGEST <= value <= LARGEST
+def is_storable(value: float) -> bool:
+    """Return whether a number may be written to a file: it is finite and not too large."""
+    return -MAX_NUMBER <= value <= MAX_NUMBER
 
 
-def plain(value: Any) -> Any:
-    """Nested data as JSON takes it: numbers that were not measured become null, tuples lists, half letters `?`."""
+def to_plain(value: Any) -> Any:
+    """Return nested data for JSON: a number that is not storable becomes None, a tuple a list, a lone surrogate `?`."""
     if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
-    return None if isinstance(value, float) and not measured(value) else value
+    return None if isinstance(value, float) and not is_storable(value) else value
 
 
-def written(shape: TypeAdapter[Any], data: Mapping[str, Any], indent: int | None = None) -> bytes:
-    """Return data as JSON that its reader takes: what is out of its range becomes null, what is too long is cut.
+def to_json(shape: TypeAdapter[Any], data: Mapping[str, Any], indent: int | None = None) -> bytes:
+    """Return data as JSON of a declared type: values out of range become null, and long texts and lists are cut.
 
     Raises:
-        ValueError: what must be there is not, which is a mistake of ours.
+        ValueError: a required key is missing, which is a bug.
     """
-    fitting = plain(data)
+    fitting = to_plain(data)
     while True:
         content = json.dumps(fitting, allow_nan=False, indent=indent).encode()
         try:
@@ -315,7 +326,7 @@ def written(shape: TypeAdapter[Any], data: Mapping[str, Any], indent: int | None
 
 
 def _place(data: Any, key: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Where in the data a complaint's key leads: without the names of a union's branches."""
+    """Return the place of a validation error in the data, without the branch names of a union."""
     for depth, part in enumerate(key):
         if not (part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)):
             return tuple(key[:depth])
@@ -324,7 +335,7 @@ def _place(data: Any, key: Sequence[str | int]) -> tuple[str | int, ...]:
 
 
 def _mended(data: Any, place: Sequence[str | int], item: Mapping[str, Any]) -> bool:
-    """Make the value at a place fit, or take it away; False where there is none."""
+    """Shorten, replace or remove the value at a place; return False if the place is the whole document."""
     if not place:
         return False
     for part in place[:-1]:
