@@ -21,13 +21,13 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def study_context(tmp_path):
     """Make the context of a study whose trials are not run by `run_study`; `say` receives the lines for the user."""
-    from search.results.event_log import Record
+    from search.results.event_log import Record, read_log
     from search.study.context import StudyContext
     from search.terminal.progress import Progress
     from search.tune.stopper import Stop
 
-    def make(space, prices, folder=tmp_path, *, events=(), say=None):
-        record = Record(folder / "trials.jsonl", events)
+    def make(space, prices, folder=tmp_path, *, say=None):
+        record = Record(folder / "trials.jsonl", read_log(folder / "trials.jsonl"))
         progress = Progress(space, record, {}, quiet=True)
         if say is not None:
             progress.print_note = say

@@ -91,7 +91,7 @@ def test_a_second_signal_among_the_finalists_leaves_the_opening_counted(study):
 def final_evaluation(study, study_context):
     space = load_space(str(study / "space.yaml"))
     prices = prepare(space.data, Access())
-    context = study_context(space, prices, study, events=studies.events(study))
+    context = study_context(space, prices, study)
     return FinalEvaluation(
         context=context, predictions=Predictions(study / "predictions.parquet", prices, 1),
         leaderboard=LeaderboardFile(study / "leaderboard.csv", space, context.record, {}), executor=None,
