@@ -14,10 +14,10 @@ from pathlib import Path
 from search.common.errors import UserError
 from search.common.messages import one_line, shorten, suggest
 from search.results.columns import find_column
-from search.results.leaderboard import aligned, cell_text, csv_text, markdown_cell, table
+from search.results.leaderboard import aligned, escape_markdown, format_cell, table, to_csv
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.reader import StudyData, read_study
-from search.results.schemas import plain
+from search.results.schemas import to_plain
 from stockrnn.io.storage import StorageError, local_copy
 
 __all__ = ["main"]
@@ -160,16 +160,18 @@ def _sorted(rows: Sequence[Row], options: argparse.Namespace, known: Sequence[st
 
 def _formatted(rows: Sequence[Row], names: Sequence[str], form: str) -> str:
     if form == "json":
-        return json.dumps(plain([{name: row.get(name) for name in names} for row in rows]), indent=2, allow_nan=False)
+        return json.dumps(
+            to_plain([{name: row.get(name) for name in names} for row in rows]), indent=2, allow_nan=False
+        )
     if form == "csv":
-        return csv_text(rows, names).rstrip("\n")
-    cells = [[cell_text(name, row.get(name)) for name in names] for row in rows]
+        return to_csv(rows, names).rstrip("\n")
+    cells = [[format_cell(name, row.get(name)) for name in names] for row in rows]
     left = [index for index, name in enumerate(names) if find_column(name).format == "text"]
     if form == "markdown":
         lines = [
             names,
             ["---" if index in left else "---:" for index in range(len(names))],
-            *(map(markdown_cell, line) for line in cells),
+            *(map(escape_markdown, line) for line in cells),
         ]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return aligned([list(names), *cells], left)

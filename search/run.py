@@ -19,7 +19,7 @@ from search.terminal.tty import ABORT_MESSAGE, INTERRUPTED
 
 if TYPE_CHECKING:
     from search.cli.prepare import PreparedStudy
-    from search.results.remote_sync import Mirror
+    from search.results.folder.remote_sync import Mirror
     from search.study.executor import ExecutorFactory
     from search.study.restart import RestartState
 
@@ -119,7 +119,7 @@ def _run_several(command: _Command, name: str, running: str | None, studies: Seq
     """
     from search.cluster.ray_session import connect_ray
     from search.report.comparison import write_comparison
-    from search.results.remote_sync import work_folder
+    from search.results.folder.remote_sync import work_folder
     from stockrnn.io.storage import RemoteFolder, is_url, join_path
 
     options, restart = command.options, command.restart
@@ -156,7 +156,7 @@ def _run_several(command: _Command, name: str, running: str | None, studies: Seq
 
 def _start(command: _Command, study: "PreparedStudy") -> int:
     """Run a new study, in a folder or behind a URL."""
-    from search.results.remote_sync import mirrored
+    from search.results.folder.remote_sync import mirrored
     from stockrnn.io.storage import is_url
 
     if not is_url(study.place):
@@ -168,7 +168,7 @@ def _start(command: _Command, study: "PreparedStudy") -> int:
 
 def _resume(command: _Command) -> int:
     """Continue a study, in a folder or behind a URL."""
-    from search.results.remote_sync import mirrored
+    from search.results.folder.remote_sync import mirrored
     from stockrnn.io.storage import is_url
 
     place = command.options.resume
@@ -246,7 +246,7 @@ def _executor(command: _Command, place: str, folder: Path) -> "ExecutorFactory":
 
 
 def _is_study(place: str) -> bool:
-    from search.results.remote_sync import MANIFEST
+    from search.results.folder.remote_sync import MANIFEST
     from stockrnn.io.storage import RemoteFolder, is_url
 
     return MANIFEST in RemoteFolder(place).names() if is_url(place) else os.path.exists(Path(place, MANIFEST))

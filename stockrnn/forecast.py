@@ -219,7 +219,7 @@ def _study_results(path: Path, trial_id: str) -> dict[str, Any]:
     return {"verdict": [sentence for sentence in sentences if sentence.strip()] or None, "held": shares}
 
 
-def _get(mapping: Any, name: str) -> Any:
+def _get(mapping: object, name: str) -> Any:
     return mapping.get(name) if isinstance(mapping, dict) else None
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from search.cli.dry_run import plan
 from search.cli.options import OptionError, RunOptions
 from search.common.messages import one_line
-from search.results.links import check_folder
-from search.results.remote_lock import LEFT
+from search.results.folder.links import check_folder
+from search.results.folder.remote_lock import LEASE_FILES
 from search.results.resume import changes
 from search.results.schemas import NEEDED, read_manifest
 from search.space.space import Space, load_space
@@ -120,7 +120,7 @@ def show_plans(options: RunOptions, studies: Sequence[Space]) -> None:
 
 def _check_new(space: Space, place: str) -> None:
     """Raise SpaceError if there is something at the place of a new study."""
-    if RemoteFolder(place).names().keys() - LEFT if is_url(place) else os.path.lexists(place):
+    if RemoteFolder(place).names().keys() - LEASE_FILES if is_url(place) else os.path.lexists(place):
         raise space.error(
             ("name",), f"{place} exists already; each study has its own folder; continue it with --resume {place}, "
             "choose another name with --name, or remove the folder",

@@ -1,4 +1,4 @@
 """Keep Optuna's journal in line with the event log.
 
-Imports `search.results` and what is below it, and Optuna.
+Imports `search.results` and the folders below it, and Optuna.
 """

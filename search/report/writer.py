@@ -26,8 +26,8 @@ from search.report.charts.timeline import draw_folds, draw_worker_timeline
 from search.report.comparison import write_comparison
 from search.report.html import write_page
 from search.results.columns import find_column, format_number
+from search.results.folder.links import check_folder
 from search.results.leaderboard import parse_number
-from search.results.links import check_folder
 from search.results.ranking import BASELINE, ENSEMBLE, network
 from search.results.reader import MAX_SHOWN_TRIALS, read_study
 from search.results.verdict import headline

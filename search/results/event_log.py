@@ -15,7 +15,15 @@ from typing import Any, BinaryIO
 
 from search.common.disk import LostLockError, read_lock_state
 from search.common.errors import DamagedError
-from search.results.schemas import EVENTS, MOST_LINE, MOST_RECORD, MOST_TRACEBACK, MOST_TRIALS, parse_event, written
+from search.results.schemas import (
+    EVENTS,
+    MAX_LINE_BYTES,
+    MAX_LOG_BYTES,
+    MAX_TRACEBACK,
+    MAX_TRIALS,
+    parse_event,
+    to_json,
+)
 from stockrnn.io.files import FileError, open_nofollow, read_lines
 
 __all__ = [
@@ -26,7 +34,7 @@ __all__ = [
 INTERRUPTED, RUNNING = "interrupted", "running"
 STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
 MAX_EPOCHS = 1_000_000  # of all trials together, as many as memory holds
-PIECE = 1 << 20  # bytes
+CHUNK_BYTES = 1 << 20  # bytes
 UNSCORED = ("diverged", "failed")  # what such a trial reached before stands in its epochs' lines, and ranks nowhere
 TRIAL_ID = re.compile(r"[0-9]{5,9}")  # a trial has a folder of this name
 
@@ -104,9 +112,9 @@ class TrialLog:
                 statuses[trial_id] = line["status"]
                 self.ended.pop(trial_id, None)
                 self.ended[trial_id] = TrialEnd(**{name: line[name] for name in names & line.keys()})
-            if len(statuses) > MOST_TRIALS or len(epochs) > MAX_EPOCHS:
+            if len(statuses) > MAX_TRIALS or len(epochs) > MAX_EPOCHS:
                 raise DamagedError(
-                    f"{place}: has more than {MOST_TRIALS} trials or {MAX_EPOCHS} epochs; a study has no more; "
+                    f"{place}: has more than {MAX_TRIALS} trials or {MAX_EPOCHS} epochs; a study has no more; "
                     "copy the study's folder again"
                 )
         self.time = time or None
@@ -192,7 +200,7 @@ class Record:
             **{name: getattr(end, name) for name in TrialEnd.__dataclass_fields__},
         }
         if "traceback" in report:
-            line["traceback"] = report["traceback"][-MOST_TRACEBACK:]  # its end says the most
+            line["traceback"] = report["traceback"][-MAX_TRACEBACK:]  # its end says the most
         self._append(line, durable=True)
         return end
 
@@ -226,9 +234,9 @@ class Record:
         self.check()
         if self._file is None:
             self._file = open(self._path, "ab", buffering=0, opener=open_nofollow)  # noqa: SIM115  # until close
-        content = written(EVENTS[line["event"]], line) + b"\n"
+        content = to_json(EVENTS[line["event"]], line) + b"\n"
         before = self._file.seek(0, os.SEEK_END)
-        if before + len(content) > MOST_RECORD:  # nobody could read it
+        if before + len(content) > MAX_LOG_BYTES:  # nobody could read it
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self._path))
         try:
             if self._file.write(content) != len(content):
@@ -258,7 +266,7 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
         DamagedError: another line is not an event.
     """
     try:
-        for number, line in enumerate(read_lines(path, MOST_RECORD, MOST_LINE), start=1):
+        for number, line in enumerate(read_lines(path, MAX_LOG_BYTES, MAX_LINE_BYTES), start=1):
             try:
                 found = parse_event(line)
             except ValueError as error:
@@ -282,14 +290,14 @@ def cut_torn_line(path: Path) -> int:
         return 0
     with open(path, "rb+", opener=open_nofollow) as file:
         size = file.seek(0, os.SEEK_END)
-        if size > MOST_RECORD:
+        if size > MAX_LOG_BYTES:
             raise DamagedError(
-                f"{path}: is larger than the {MOST_RECORD} bytes it may have; a study's own is smaller; copy the "
+                f"{path}: is larger than the {MAX_LOG_BYTES} bytes it may have; a study's own is smaller; copy the "
                 "study's folder again"
             )
         whole, found = size, -1
         while whole and found < 0:  # backwards: memory holds one piece
-            start = max(0, whole - PIECE)
+            start = max(0, whole - CHUNK_BYTES)
             file.seek(start)
             found = file.read(whole - start).rfind(b"\n")
             whole = start + found + 1 if found >= 0 else start

@@ -18,33 +18,33 @@ from search.common.errors import DamagedError
 from search.common.messages import one_line, shorten
 from search.results.columns import find_column, format_number
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
-from search.results.schemas import MOST_TRIALS
+from search.results.schemas import MAX_TRIALS
 from stockrnn.io.files import FileError, read_lines, write_atomic
 
 __all__ = [
     "aligned",
-    "cell_text",
-    "csv_text",
-    "markdown_cell",
+    "escape_markdown",
+    "format_cell",
     "parse_number",
     "read_csv",
     "table",
+    "to_csv",
     "write_csv",
 ]
 
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet takes wide letters for narrow ones
-MOST_CSV, MOST_LINE = 200_000_000, 100_000  # bytes of a file and of its lines
+MAX_CSV_BYTES, MAX_LINE_BYTES = 200_000_000, 100_000  # bytes of a file and of its lines
 IDENTITY = {"rank", "trial_id", "status"}
-MOST_ROWS, MOST_COLUMNS = MOST_TRIALS + 1000, 200
+MAX_ROWS, MAX_COLUMNS = MAX_TRIALS + 1000, 200
 
 
 def write_csv(path: Path, rows: Sequence[Row], names: Sequence[str]) -> None:
     """Write the leaderboard; a reader sees the old file or the new one, never a part."""
-    write_atomic(path, csv_text(rows, names).encode())
+    write_atomic(path, to_csv(rows, names).encode())
 
 
 def read_csv(
-    path: Path, full_rows: int = MOST_ROWS, needed: Collection[str] = ()
+    path: Path, full_rows: int = MAX_ROWS, needed: Collection[str] = ()
 ) -> tuple[list[str], list[dict[str, str]]]:
     """Return the columns of a leaderboard that `write_csv` wrote, and its rows as texts.
 
@@ -59,19 +59,21 @@ def read_csv(
     again = "it is as search.run wrote it; copy the study's folder again"
     rows: list[dict[str, str]] = []
     try:
-        reader = csv.reader((line.decode("utf-8") for line in read_lines(path, MOST_CSV, MOST_LINE)), strict=True)
+        reader = csv.reader(
+            (line.decode("utf-8") for line in read_lines(path, MAX_CSV_BYTES, MAX_LINE_BYTES)), strict=True
+        )
         names = next(reader, [])
-        if len(set(names)) < len(names) or len(names) > MOST_COLUMNS:
-            raise FileError(f"two columns have a name, or there are more than {MOST_COLUMNS}")
+        if len(set(names)) < len(names) or len(names) > MAX_COLUMNS:
+            raise FileError(f"two columns have a name, or there are more than {MAX_COLUMNS}")
         if names and (missing := IDENTITY - set(names)):
             raise FileError(f"has no column {min(missing)}")
         kept = [name in IDENTITY or name in needed for name in names]
         for number, cells in enumerate(reader):
             if len(cells) != len(names):
                 raise FileError("its lines are not all as long")
-            if number == MOST_ROWS:
-                raise FileError(f"has more than {MOST_ROWS} rows")
-            pairs = zip(names, map(_read, cells), strict=True)
+            if number == MAX_ROWS:
+                raise FileError(f"has more than {MAX_ROWS} rows")
+            pairs = zip(names, map(_unescape_formula, cells), strict=True)
             rows.append(dict(pairs if number < full_rows else compress(pairs, kept)))
     except FileNotFoundError:
         raise DamagedError(f"{path}: no such file; {again}") from None
@@ -95,10 +97,10 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     cells = [heads]
     for row in shown:
         line = (
-            str(row.get("rank") or "-"), cell_text("trial_id", row["trial_id"]), row["status"], network(row),
-            *(cell_text(name, row.get(name)) for name in ("val_theils_u", "val_theils_u_sd")),
+            str(row.get("rank") or "-"), format_cell("trial_id", row["trial_id"]), row["status"], network(row),
+            *(format_cell(name, row.get(name)) for name in ("val_theils_u", "val_theils_u_sd")),
         )  # fmt: skip
-        cells.append((*line, *(cell_text(name, row.get(name)) for name in extra)))
+        cells.append((*line, *(format_cell(name, row.get(name)) for name in extra)))
     return aligned(cells, (1, 2, 3))
 
 
@@ -122,25 +124,25 @@ def parse_number(text: str) -> float | None:
         return None
 
 
-def csv_text(rows: Sequence[Row], names: Sequence[str]) -> str:
+def to_csv(rows: Sequence[Row], names: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_guarded(row.get(name)) for name in names] for row in rows)
+    writer.writerows([_escape_formula(row.get(name)) for name in names] for row in rows)
     return text.getvalue()
 
 
-def _guarded(value: Any) -> Any:
+def _escape_formula(value: Any) -> Any:
     """A value as it stands in a CSV file: a text that a spreadsheet would compute has an apostrophe before it."""
-    cell = plain_cell(value)
+    cell = to_plain_cell(value)
     return f"'{cell}" if isinstance(value, str) and cell.startswith(FORMULA) else cell
 
 
-def _read(cell: str) -> str:
+def _unescape_formula(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
-def plain_cell(value: Any) -> Any:
+def to_plain_cell(value: Any) -> Any:
     """A value on one line, its unseen characters visible; empty where it is unknown."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -149,13 +151,13 @@ def plain_cell(value: Any) -> Any:
     return one_line(value) if isinstance(value, str) else "" if value is None else value
 
 
-def markdown_cell(cell: str) -> str:
+def escape_markdown(cell: str) -> str:
     """A cell of a Markdown table as text: nothing in it is HTML, a link, an image, code or the end of the cell."""
     return re.sub(r"([\\`|\[\]*~])", r"\\\1", cell.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
-def cell_text(name: str, value: Any) -> str:
+def format_cell(name: str, value: Any) -> str:
     """Return the cell of a column as text for a table."""
     if isinstance(value, float):
         return format_number(value, find_column(name).format)
-    return shorten(str(plain_cell(value)))
+    return shorten(str(to_plain_cell(value)))

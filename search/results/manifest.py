@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from search.results.lock import locked
-from search.results.schemas import MANIFEST, MOST_MANIFEST, written
+from search.results.folder.lock import locked
+from search.results.schemas import MANIFEST, MAX_MANIFEST_BYTES, to_json
 from search.space.parameters import FIELDS
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import WalkForward
@@ -23,7 +23,14 @@ from stockrnn.prices.series import Prices
 from stockrnn.prices.snapshot import write_prices
 
 __all__ = [
-    "Openings", "interrupted", "make_folder", "opening", "scored_opening", "versions", "write_manifest", "write_space",
+    "Openings",
+    "find_scored_opening",
+    "interrupted",
+    "make_folder",
+    "opening",
+    "versions",
+    "write_manifest",
+    "write_space",
 ]  # fmt: skip
 
 Openings = Sequence[Mapping[str, Any]]  # of the test block, as `test_openings` holds them
@@ -78,7 +85,7 @@ def interrupted(openings: Openings) -> bool:
     return bool(openings) and openings[-1].get("scores") is None
 
 
-def scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+def find_scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the last opening of the test block that has scores; empty where there is none."""
     scored = (opening for opening in reversed(manifest.get("test_openings") or []) if opening.get("scores") is not None)
     return next(scored, {})
@@ -86,9 +93,9 @@ def scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write `manifest.json`; a reader sees the old one or the new one. Unknown numbers are null."""
-    content = written(MANIFEST, manifest, indent=2) + b"\n"
-    if len(content) > MOST_MANIFEST:
-        content = written(MANIFEST, _short(manifest), indent=2) + b"\n"
+    content = to_json(MANIFEST, manifest, indent=2) + b"\n"
+    if len(content) > MAX_MANIFEST_BYTES:
+        content = to_json(MANIFEST, _short(manifest), indent=2) + b"\n"
     write_atomic(folder / "manifest.json", content, durable=True)
 
 

@@ -24,7 +24,7 @@ from stockrnn.io.files import TEMPORARY_NAME, FileError, line, open_nofollow, re
 from stockrnn.io.parquet_pages import check_pages
 from stockrnn.prices.series import Prices
 
-__all__ = ["Predictions", "forecast_days", "read_predictions", "validation_forecasts"]
+__all__ = ["Predictions", "read_forecasts", "read_predictions", "read_validation_forecasts"]
 
 SCHEMA = pa.schema(
     [
@@ -46,12 +46,15 @@ SCHEMA_READ = pa.schema(
     [pa.field(one.name, pa.dictionary(pa.int32(), pa.string()) if one.name in TEXTS else one.type) for one in SCHEMA]
 )  # texts as their dictionaries: a long one counts once
 AGAIN = "copy the study's folder again"
-MOST_PART, MOST_PART_ROWS = 20_000_000, 1_000_000  # bytes and rows of a part; ours have PART_ROWS and a trial's more
-MOST_STREAM = 100_000_000  # bytes
-MOST_ROWS = 100_000_000  # of all parts
-MOST_DAYS = 2_000_000  # of the forecasts that a report shows
-BATCH = 1 << 17  # rows decoded at once
-LONGEST_TEXT = 200  # letters
+MAX_PART_BYTES, MAX_PART_ROWS = (
+    20_000_000,
+    1_000_000,
+)  # of a part; ours have PART_ROWS and one trial more
+MAX_STREAM_BYTES = 100_000_000  # bytes
+MAX_ROWS = 100_000_000  # of all parts
+MAX_DAYS = 2_000_000  # of the forecasts that a report shows
+BATCH_ROWS = 1 << 17  # rows decoded at once
+MAX_TEXT = 200  # letters
 
 
 class Predictions:
@@ -88,11 +91,11 @@ class Predictions:
             if TEMPORARY_NAME.fullmatch(torn.name):
                 torn.unlink()
         for path, table in self._parts():
-            kept = _without(table.filter(wanted), have)
+            kept = _drop_known(table.filter(wanted), have)
             if len(kept) < len(table):
                 _write(kept, path)
-        for table in _streamed(self._folder / STREAM):
-            kept = _without(table.filter(wanted), have)
+        for table in _read_stream(self._folder / STREAM):
+            kept = _drop_known(table.filter(wanted), have)
             self._tables.append(kept)
         self.flush()
         lost = {name for name in trial_ids if any((name, "validation", fold + 1) not in have for fold in range(folds))}
@@ -191,12 +194,12 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
         DamagedError: it is no part as `Predictions` writes it.
     """
     try:
-        content = read_bytes(path, MOST_PART, links=False)
-        check_pages(content, MOST_PART_ROWS)
+        content = read_bytes(path, MAX_PART_BYTES, links=False)
+        check_pages(content, MAX_PART_ROWS)
         file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(TEXTS))
         if file.schema_arrow.remove_metadata() != SCHEMA_READ:
             raise FileError("has other columns than forecasts have")
-        for batch in file.iter_batches(BATCH):
+        for batch in file.iter_batches(BATCH_ROWS):
             batch.validate(full=True)
             _check_rows(batch)
             yield batch
@@ -212,11 +215,11 @@ def _check_rows(batch: pa.RecordBatch) -> None:
         raise FileError("has rows without a value")
     for name in TEXTS:
         longest = pc.max(pc.binary_length(batch[name].dictionary)).as_py() or 0
-        if longest > LONGEST_TEXT:
-            raise FileError(f"{name} is longer than {LONGEST_TEXT} letters")
+        if longest > MAX_TEXT:
+            raise FileError(f"{name} is longer than {MAX_TEXT} letters")
 
 
-def _streamed(path: Path) -> list[pa.Table]:
+def _read_stream(path: Path) -> list[pa.Table]:
     """The tables of a stream, to where it was broken off.
 
     Raises:
@@ -224,7 +227,7 @@ def _streamed(path: Path) -> list[pa.Table]:
     """
     tables: list[pa.Table] = []
     try:
-        content = read_bytes(path, MOST_STREAM, links=False)
+        content = read_bytes(path, MAX_STREAM_BYTES, links=False)
     except FileNotFoundError:
         return tables
     except FileError as error:
@@ -235,7 +238,7 @@ def _streamed(path: Path) -> list[pa.Table]:
         if schema != SCHEMA:
             return tables
         for message in pa.ipc.MessageReader.open_stream(source):
-            if message.type != "record batch" or _compressed(message.metadata.to_pybytes()):
+            if message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()):
                 return tables  # ours are not, and such a batch may be of any size
             batch = pa.ipc.read_record_batch(message, SCHEMA)
             batch.validate(full=True)
@@ -245,7 +248,7 @@ def _streamed(path: Path) -> list[pa.Table]:
     return tables
 
 
-def _compressed(metadata: bytes) -> bool:
+def _is_compressed(metadata: bytes) -> bool:
     """Whether a message's record batch says that its body is compressed; see Arrow's Message.fbs."""
 
     def field(table: int, number: int) -> int:
@@ -262,7 +265,7 @@ def _compressed(metadata: bytes) -> bool:
     return bool(field(batch, 3))
 
 
-def _without(table: pa.Table, have: set[tuple[str, str, int]]) -> pa.Table:
+def _drop_known(table: pa.Table, have: set[tuple[str, str, int]]) -> pa.Table:
     """A table without the forecasts (trial, split, fold) that `have` has already; it has them then."""
     if not len(table):
         return table
@@ -282,10 +285,10 @@ def read_predictions(folder: Path, split: str | None = None) -> pa.Table:
     Raises:
         DamagedError: a part is damaged, or there are more rows than a study has.
     """
-    return pa.concat_tables([SCHEMA_READ.empty_table(), *_selected(folder, split)]).unify_dictionaries().cast(SCHEMA)
+    return pa.concat_tables([SCHEMA_READ.empty_table(), *_select_rows(folder, split)]).unify_dictionaries().cast(SCHEMA)
 
 
-def forecast_days(folder: Path, split: str, trials: Collection[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
+def read_forecasts(folder: Path, split: str, trials: Collection[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
     """Forecasts by trial id: `fold`, `date`, `forecast`, `actual` and `previous`, each (days,), in order of the dates.
 
     Args:
@@ -297,10 +300,10 @@ def forecast_days(folder: Path, split: str, trials: Collection[str] | None = Non
         DamagedError: a part is damaged, or there are more days than a report shows.
     """
     found, rows = [], 0
-    for table in _selected(folder, split, trials):
+    for table in _select_rows(folder, split, trials):
         found.append(table)
-        if (rows := rows + len(table)) > MOST_DAYS:
-            raise DamagedError(f"{folder}: has more than {MOST_DAYS} days of forecasts of the {split} split; {AGAIN}")
+        if (rows := rows + len(table)) > MAX_DAYS:
+            raise DamagedError(f"{folder}: has more than {MAX_DAYS} days of forecasts of the {split} split; {AGAIN}")
     if not rows:
         return {}
     table = pa.concat_tables(found).unify_dictionaries().combine_chunks()
@@ -318,27 +321,27 @@ def forecast_days(folder: Path, split: str, trials: Collection[str] | None = Non
     return {name: own[name] for name in (names if trials is None else trials) if name in own}
 
 
-def _selected(folder: Path, split: str | None, trials: Collection[str] | None = None) -> Iterator[pa.Table]:
-    """Yield the rows of a split and of some trials, part by part: memory holds one part beside what is taken."""
+def _select_rows(folder: Path, split: str | None, trials: Collection[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the rows of a split and of some trials, part by part: memory holds one part beside what is selected."""
     rows = 0
     for path in _paths(folder):
         for batch in _batches(path):
-            if (rows := rows + len(batch)) > MOST_ROWS:
-                raise DamagedError(f"{folder}: has more than {MOST_ROWS} rows; {AGAIN}")
-            taken = np.ones(len(batch), dtype=bool)
+            if (rows := rows + len(batch)) > MAX_ROWS:
+                raise DamagedError(f"{folder}: has more than {MAX_ROWS} rows; {AGAIN}")
+            selected = np.ones(len(batch), dtype=bool)
             for name, wanted in (("split", None if split is None else (split,)), ("trial_id", trials)):
                 if wanted is not None:
                     column = batch[name]
                     known = np.array([text in wanted for text in column.dictionary.to_pylist()], dtype=bool)
-                    taken &= known[column.indices.to_numpy()]
-            if taken.any():
+                    selected &= known[column.indices.to_numpy()]
+            if selected.any():
                 # pa.array would import pandas
-                bits = pa.py_buffer(np.packbits(taken, bitorder="little"))
-                mask = pa.Array.from_buffers(pa.bool_(), len(taken), [None, bits])
+                bits = pa.py_buffer(np.packbits(selected, bitorder="little"))
+                mask = pa.Array.from_buffers(pa.bool_(), len(selected), [None, bits])
                 yield pa.Table.from_batches([batch]).filter(mask)
 
 
-def validation_forecasts(folder: Path) -> tuple[list[str], np.ndarray]:
+def read_validation_forecasts(folder: Path) -> tuple[list[str], np.ndarray]:
     """Trial ids and their forecasts on all validation days, shape (trials, days), in the order they were written.
 
     Raises:

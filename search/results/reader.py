@@ -19,8 +19,8 @@ from search.common.errors import DamagedError
 from search.results.columns import list_columns
 from search.results.event_log import RUNNING, STATUSES, TrialEnd, TrialLog, read_log
 from search.results.leaderboard import parse_number, read_csv
-from search.results.manifest import scored_opening
-from search.results.predictions import forecast_days
+from search.results.manifest import find_scored_opening
+from search.results.predictions import read_forecasts
 from search.results.ranking import Row, rank
 from search.results.schemas import read_manifest
 from search.results.verdict import VERDICT_COLUMNS, verdict
@@ -137,7 +137,7 @@ class StudyData:
     @cached_property
     def rows(self) -> list[Row]:
         """The leaderboard, computed from the event log, so that it is up to date."""
-        opening = scored_opening(self.manifest)
+        opening = find_scored_opening(self.manifest)
         return rank(
             self.ends, self.manifest.get("baselines") or {}, metric=self.space.search.metric, mode=self.space.mode,
             test=opening.get("scores"), ensemble=opening.get("ensemble"),
@@ -251,7 +251,7 @@ class StudyData:
                 dates=days["date"].astype("datetime64[D]").astype(str).tolist(), folds=days["fold"],
                 **{name: days[name].astype(float) for name in ("forecast", "actual", "previous")},
             )
-            for trial_id, days in forecast_days(self.folder / "predictions.parquet", split, trials).items()
+            for trial_id, days in read_forecasts(self.folder / "predictions.parquet", split, trials).items()
         }  # fmt: skip
 
     @cached_property

@@ -13,7 +13,7 @@ import yaml
 from search.common.errors import DamagedError
 from search.common.messages import format_value
 from search.results.event_log import TRIAL_ID, TrialEnd, TrialLog, cut_torn_line
-from search.results.links import check_folder
+from search.results.folder.links import check_folder
 from search.results.manifest import versions
 from search.results.ranking import ENSEMBLE
 from search.results.reader import read_study

@@ -18,17 +18,28 @@ from search.common.messages import explain, one_line, shorten
 from stockrnn.io.files import parse_json, read_bytes
 
 __all__ = [
-    "EVENTS", "MANIFEST", "MOST_LINE", "MOST_MANIFEST", "MOST_RECORD", "MOST_TRACEBACK", "MOST_TRIALS", "NEEDED",
-    "measured", "parse_event", "plain", "read_manifest", "written",
+    "EVENTS",
+    "MANIFEST",
+    "MAX_LINE_BYTES",
+    "MAX_LOG_BYTES",
+    "MAX_MANIFEST_BYTES",
+    "MAX_TRACEBACK",
+    "MAX_TRIALS",
+    "NEEDED",
+    "is_storable",
+    "parse_event",
+    "read_manifest",
+    "to_json",
+    "to_plain",
 ]  # fmt: skip
 
-MOST_MANIFEST = 4_000_000  # bytes
-MOST_RECORD = 400_000_000  # bytes of a trials.jsonl: a million epochs
-MOST_LINE = 1_000_000  # bytes of its lines
-MOST_TRACEBACK = 20_000  # letters; JSON writes some of them with twelve
-MOST_TRIALS = 100_000  # of a study
-MOST = 10**12  # of anything that is counted, seconds too
-LARGEST = 1e150  # of a measured number; its square is a number too
+MAX_MANIFEST_BYTES = 4_000_000  # bytes
+MAX_LOG_BYTES = 400_000_000  # bytes of a trials.jsonl: a million epochs
+MAX_LINE_BYTES = 1_000_000  # bytes of its lines
+MAX_TRACEBACK = 20_000  # letters; JSON writes some of them with twelve
+MAX_TRIALS = 100_000  # of a study
+MAX_COUNT = 10**12  # of anything that is counted, seconds too
+MAX_NUMBER = 1e150  # of a measured number; its square is a number too
 AGAIN = "copy the study's folder again"
 
 
@@ -68,15 +79,15 @@ Day = Annotated[str, AfterValidator(_check_day), Field(max_length=10)]
 Moment = Annotated[str, AfterValidator(_check_time), Field(max_length=40)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=10_000)]
-Count = Annotated[int, Field(ge=0, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Epoch = Annotated[int, Field(ge=0, le=100_000)]
-Seconds = Annotated[float, Field(ge=0, le=MOST)]
-Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_COUNT)]
+Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Column = Annotated[str, Field(pattern=r"^(val|test|seeds|in)_[a-z0-9_]{1,60}$")]
 Scores = dict[Column, Number | bool | None]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,60}$")]
 Parameter = Annotated[Name, AfterValidator(_no_column)]
-Value = Annotated[int, Field(ge=-MOST, le=MOST)] | Number | bool | Text | None
+Value = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)] | Number | bool | Text | None
 Point = Annotated[dict[Parameter, Value], Field(max_length=100)]
 shape = with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 
@@ -124,7 +135,7 @@ class _End(_Event):
     worker: NotRequired[Count | None]
     form: NotRequired[Word | None]
     message: NotRequired[Text | None]
-    traceback: NotRequired[Annotated[str, Field(max_length=MOST_TRACEBACK)] | None]
+    traceback: NotRequired[Annotated[str, Field(max_length=MAX_TRACEBACK)] | None]
 
 
 @shape
@@ -255,7 +266,7 @@ def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
         DamagedError: it is none, in one line.
     """
     try:
-        content = read_bytes(path, MOST_MANIFEST)
+        content = read_bytes(path, MAX_MANIFEST_BYTES)
         found = parse_json(content)
         if not isinstance(found, dict):
             raise ValueError("is no JSON object")
@@ -275,29 +286,29 @@ def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
     return found
 
 
-def measured(value: float) -> bool:
+def is_storable(value: float) -> bool:
     """Whether a number is one that files hold: finite, and not too large."""
-    return -LARGEST <= value <= LARGEST
+    return -MAX_NUMBER <= value <= MAX_NUMBER
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Nested data as JSON takes it: numbers that were not measured become null, tuples lists, half letters `?`."""
     if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
-    return None if isinstance(value, float) and not measured(value) else value
+    return None if isinstance(value, float) and not is_storable(value) else value
 
 
-def written(shape: TypeAdapter[Any], data: Mapping[str, Any], indent: int | None = None) -> bytes:
+def to_json(shape: TypeAdapter[Any], data: Mapping[str, Any], indent: int | None = None) -> bytes:
     """Return data as JSON that its reader takes: what is out of its range becomes null, what is too long is cut.
 
     Raises:
         ValueError: what must be there is not, which is a mistake of ours.
     """
-    fitting = plain(data)
+    fitting = to_plain(data)
     while True:
         content = json.dumps(fitting, allow_nan=False, indent=indent).encode()
         try:

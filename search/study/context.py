@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.results.event_log import Record
-from search.results.remote_lock import LeaseView
-from search.results.remote_sync import Mirror
+from search.results.folder.remote_lock import LeaseView
+from search.results.folder.remote_sync import Mirror
 from search.space.space import Space
 from search.terminal.progress import Progress
 from search.tune.stopper import Stop

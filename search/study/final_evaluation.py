@@ -9,7 +9,7 @@ import numpy as np
 
 from search.results.event_log import now
 from search.results.manifest import Openings, interrupted
-from search.results.predictions import Predictions, validation_forecasts
+from search.results.predictions import Predictions, read_validation_forecasts
 from search.study.context import StudyContext
 from search.study.executor import TrialExecutor
 from search.study.finalists import Finalist, RefittedFinalist, choose_finalists, recorded_finalists
@@ -106,7 +106,7 @@ class FinalEvaluation:
     def _validation_forecasts(self) -> dict[str, np.ndarray]:
         """Return the forecasts of every trial on the validation days of all folds, (days,), by trial ID."""
         self.predictions.flush()
-        names, forecasts = validation_forecasts(self.context.folder / "predictions.parquet")
+        names, forecasts = read_validation_forecasts(self.context.folder / "predictions.parquet")
         return dict(zip(names, forecasts, strict=True))
 
     def _refit(

@@ -18,19 +18,19 @@ from search.common.disk import (
 )
 from search.report.writer import write_final_report
 from search.results.event_log import TRIAL_ID, Record, TrialEnd, now
-from search.results.lock import locked
+from search.results.folder.lock import locked
+from search.results.folder.remote_sync import Mirror
 from search.results.manifest import (
     Openings,
+    find_scored_opening,
     interrupted,
     make_folder,
     opening,
-    scored_opening,
     write_manifest,
     write_space,
 )
 from search.results.predictions import Predictions
 from search.results.ranking import Row
-from search.results.remote_sync import Mirror
 from search.results.resume import ResumeState, read_resume_state
 from search.results.verdict import verdict
 from search.space.space import Space
@@ -231,7 +231,7 @@ class _Study:
             write_manifest(folder, manifest)
         self._checkpoints = folder / "checkpoints"
         self._checkpoints.mkdir(exist_ok=True)
-        scored = scored_opening(manifest)
+        scored = find_scored_opening(manifest)
         self.leaderboard = LeaderboardFile(
             folder / "leaderboard.csv", space, context.record, baselines, scored.get("scores"), scored.get("ensemble")
         )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from search.results.manifest import scored_opening
+from search.results.manifest import find_scored_opening
 from search.space.space import Space
 
 __all__ = ["describe_study", "read_test_scores", "select_numbers"]
@@ -30,7 +30,9 @@ def describe_study(space: Space, manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def read_test_scores(manifest: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Return the scores of the test block by trial id or baseline, finalists first; empty before it is opened."""
-    return {name: select_numbers(scores) for name, scores in (scored_opening(manifest).get("scores") or {}).items()}
+    return {
+        name: select_numbers(scores) for name, scores in (find_scored_opening(manifest).get("scores") or {}).items()
+    }
 
 
 def select_numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from search.results.remote_lock import LeaseView
+from search.results.folder.remote_lock import LeaseView
 from search.space.space import Space
 from search.tune.checkpointing import CHECKPOINT_INTERVAL
 from search.tune.trial import next_report, train_trial

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.results.schemas import measured
+from search.results.schemas import is_storable
 from search.space.space import Space
 from search.tune.checkpointing import CHECKPOINT_INTERVAL, CheckpointPolicy, TrialProgress
 from stockrnn.configuration import Configuration
@@ -187,7 +187,7 @@ def _fit_in_files(scores: Scores, forecasts: Sequence[np.ndarray]) -> bool:
     """Return whether a study's files can hold the scores, and the forecasts as float32; a score may be NaN."""
     with np.errstate(over="ignore"):
         finite = all(np.isfinite(fold.mean(axis=0).astype(np.float32)).all() for fold in forecasts)
-    return finite and all(math.isnan(value) or measured(value) for value in scores.as_dict().values())
+    return finite and all(math.isnan(value) or is_storable(value) for value in scores.as_dict().values())
 
 
 def _status(progress: TrialProgress, space: Space) -> str:

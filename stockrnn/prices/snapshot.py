@@ -23,7 +23,7 @@ MAX_ROWS, MAX_COLUMNS = 200_000, 100
 RULE = "this file has the prices of a study; restore it from a copy"
 
 
-def write_prices(path: Path, prices: Prices, extra_facts: Mapping[str, Any] | None = None) -> None:
+def write_prices(path: Path, prices: Prices, extra_facts: Mapping[str, object] | None = None) -> None:
     """Write a series atomically; several processes may write the same file.
 
     Args:

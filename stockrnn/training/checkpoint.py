@@ -39,7 +39,7 @@ class Checkpoint:
     """
 
     epoch: int
-    notes: Mapping[str, Any]
+    notes: Mapping[str, object]
     arrays: Mapping[str, np.ndarray]
 
 
@@ -57,7 +57,9 @@ class Checkpoints:
         rejected: for each file that `read` rejected, one line with the reason.
     """
 
-    def __init__(self, folder: str | Path, facts: Mapping[str, Any], check: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, facts: Mapping[str, object], check: Callable[[], None] | None = None
+    ) -> None:
         self.folder = folder
         self._files = open_folder(folder)
         self._check = check or (lambda: None)
@@ -131,7 +133,7 @@ def delete_checkpoints(folder: str | Path) -> str | None:
     return None
 
 
-def _encode(checkpoint: Checkpoint, facts: Mapping[str, Any]) -> bytes:
+def _encode(checkpoint: Checkpoint, facts: Mapping[str, object]) -> bytes:
     arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
     document = json.dumps(
         {"format": FORMAT, "epoch": checkpoint.epoch, "facts": facts, "notes": checkpoint.notes}, allow_nan=False
@@ -139,7 +141,7 @@ def _encode(checkpoint: Checkpoint, facts: Mapping[str, Any]) -> bytes:
     return safetensors.numpy.save(arrays, {"document": document, "sha256": _digest(document, arrays)})
 
 
-def _decode(content: bytes, facts: Mapping[str, Any], like: Mapping[str, np.ndarray]) -> Checkpoint:
+def _decode(content: bytes, facts: Mapping[str, object], like: Mapping[str, np.ndarray]) -> Checkpoint:
     """Return the checkpoint in a file's content; raise FileError if it is invalid or has other facts or shapes."""
     header = _read_header(content)
     metadata = header.pop("__metadata__", None)
@@ -174,16 +176,20 @@ def _read_header(content: bytes) -> dict[str, Any]:
     return header
 
 
-def _check_shapes(header: Mapping[str, Any], like: Mapping[str, np.ndarray]) -> None:
+def _check_shapes(header: Mapping[str, object], like: Mapping[str, np.ndarray]) -> None:
     if header.keys() != like.keys():
         raise FileError("has other arrays than this training")
     for name, array in like.items():
-        entry = header[name] if isinstance(header[name], dict) else {}
-        if DTYPES.get(str(entry.get("dtype"))) != array.dtype.name or entry.get("shape") != list(array.shape):
+        match header[name]:
+            case {"dtype": str(dtype), "shape": shape}:
+                fits = DTYPES.get(dtype) == array.dtype.name and shape == list(array.shape)
+            case _:
+                fits = False
+        if not fits:
             raise FileError(f"{name}: has another type or shape than in this training")
 
 
-def _different_facts(found: object, facts: Mapping[str, Any]) -> str:
+def _different_facts(found: object, facts: Mapping[str, object]) -> str:
     """Return the names of at most five facts that differ."""
     if not isinstance(found, dict):
         return "facts"

@@ -13,7 +13,7 @@ import studies
 from studies import FINALIST, GRID, ROOT, until
 
 from search.results.event_log import read_log
-from search.results.remote_sync import work_folder
+from search.results.folder.remote_sync import work_folder
 from stockrnn.io.storage import RemoteFolder, local_copy
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]

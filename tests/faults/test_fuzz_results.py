@@ -27,7 +27,7 @@ from search import leaderboard, run
 from search.common.errors import UserError
 from search.report import writer as report
 from search.results.event_log import Record, now
-from search.results.lock import locked
+from search.results.folder.lock import locked
 from search.results.manifest import write_manifest
 from search.results.predictions import SCHEMA, Predictions
 from search.results.resume import read_resume_state

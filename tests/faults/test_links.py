@@ -14,7 +14,7 @@ import pytest
 from search import leaderboard, run
 from search.common.errors import DamagedError
 from search.report import writer as report
-from search.results.links import MAX_DEPTH, check_folder
+from search.results.folder.links import MAX_DEPTH, check_folder
 from search.results.predictions import Predictions
 from search.space.space import load_space
 from search.study.study import _Study
@@ -219,7 +219,7 @@ def test_a_folder_without_end_is_refused_quickly(tmp_path, monkeypatch):
     for number in range(20):
         (wide / str(number)).touch()
     check_folder(wide)
-    monkeypatch.setattr("search.results.links.MAX_ENTRIES", 19)
+    monkeypatch.setattr("search.results.folder.links.MAX_ENTRIES", 19)
     with pytest.raises(DamagedError, match="holds over 19 files"):
         check_folder(wide)
 
@@ -247,7 +247,7 @@ def test_an_id_that_only_the_journal_knows_becomes_no_path(finished, tmp_path, n
     first = OptunaSearcher(space, tmp_path / "study.journal")
     first.study.ask().set_user_attr("trial_id", name)
     again = OptunaSearcher(space, tmp_path / "study.journal")
-    assert "is no id of a trial" in again.notes[0]
+    assert "in place of a trial id" in again.notes[0]
     assert again.suggest("x")["trial_id"] == "00000"
 
 

@@ -17,12 +17,12 @@ import studies
 from studies import FINALIST, GRID, PATIENCE, until
 
 from search.common.disk import LostLockError
-from search.results import remote_lock as leases
-from search.results import remote_sync as mirrors
 from search.results.event_log import Record, read_events
-from search.results.lock import LockedError, locked
-from search.results.remote_lock import Lease, LostError
-from search.results.remote_sync import Mirror, mirrored, work_folder
+from search.results.folder import remote_lock as leases
+from search.results.folder import remote_sync as mirrors
+from search.results.folder.lock import LockedError, locked
+from search.results.folder.remote_lock import Lease, LostError
+from search.results.folder.remote_sync import Mirror, mirrored, work_folder
 from stockrnn.io.conditional import LOCK_NAME, ChangedError, ConditionalFolder
 from stockrnn.io.storage import RemoteFolder, StorageError, join_path, local_copy
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints

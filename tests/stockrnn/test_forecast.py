@@ -70,7 +70,7 @@ def finalist(prices, rank, horizon=1, **window):
 
 @pytest.fixture(scope="module")
 def saved(nasdaq, tmp_path_factory):
-    """A study's folder as a study leaves it, as far as forecasts need it."""
+    """Return the folder of a study, with only the files that a forecast needs."""
     study = tmp_path_factory.mktemp("results") / "nasdaq"
     for rank, made in ((1, finalist(nasdaq, 1)), (2, finalist(nasdaq, 2, 5, scaling="minmax", target="close"))):
         made.save(study / "forecasters" / str(rank))
@@ -80,7 +80,7 @@ def saved(nasdaq, tmp_path_factory):
 
 @pytest.fixture
 def study(saved, tmp_path):
-    """A copy that a test may spoil."""
+    """Return a copy of a forecaster that a test may damage."""
     return Path(shutil.copytree(saved, tmp_path / "results" / "nasdaq"))
 
 
@@ -96,14 +96,14 @@ def run(*arguments, check_imports=False, cwd=ROOT):
 
 
 def printed(capsys, *arguments):
-    """The JSON object that a run prints, and its lines on stderr."""
+    """Run the command; return its JSON object and its lines on stderr."""
     assert main([*map(str, arguments), "--json"]) == 0
     out, err = capsys.readouterr()
     return json.loads(out, parse_constant=pytest.fail), err.splitlines()
 
 
 def refused(capsys, *arguments):
-    """The one line on stderr of a run that ends for wrong input."""
+    """Run the command with invalid input; return its line on stderr."""
     assert main([*map(str, arguments)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -122,7 +122,7 @@ def as_csv(prices, path, columns=("Open", "High", "Low", "Close", "Volume")):
 
 
 def longer(prices, sessions, factor=1.0):
-    """The series with as many more sessions, each `factor` times the one before."""
+    """Return the series with more sessions, each `factor` times the session before."""
     growth = factor ** np.arange(1, sessions + 1)[:, None]
     more = prices.values[-1:] * np.append(np.repeat(growth, 4, axis=1), np.ones((sessions, 1)), axis=1)
     days = np.busday_offset(prices.dates[-1], np.arange(1, sessions + 1))
@@ -182,7 +182,7 @@ def test_a_mistake_is_one_line_and_no_traceback(study):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_leaves_early_is_no_error(saved):
+def test_a_closed_pipe_is_not_an_error(saved):
     command = f"{sys.executable} -m stockrnn.forecast {saved} --json | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
@@ -346,7 +346,7 @@ def test_the_coverage_of_the_intervals_on_the_test_block(capsys, study, opening,
 
 
 def saved_study(study, prices, asked, **window):
-    """A study's folder with one forecaster of these prices, trained a little."""
+    """Return the folder of a study with one forecaster, which was trained briefly on these prices."""
     fold = Fold(train=range(150), validation=range(150, 180))
     windows = Windows(prices, [fold], WindowConfig(sequence_length=5, **window), 1)
     network = NetworkConfig(architecture="gru", hidden_size=4, output_init="uniform")
@@ -360,7 +360,7 @@ def saved_study(study, prices, asked, **window):
 
 @pytest.fixture
 def market(yahoo, tmp_path):
-    """A study of one ticker with another beside it, whose market has gone on for five sessions since."""
+    """Return a study with another ticker as an input; both series have two more sessions since the study."""
     asked = DataConfig(source="yahoo", ticker="^KS11", start="2023-08-01", also=["^GSPC"])
     for seed, ticker in enumerate(("^KS11", "^GSPC", "^N225")):
         yahoo.list(ticker, 260, "2024-05-24", seed=seed)
@@ -459,7 +459,7 @@ def test_a_study_without_forecasters(capsys, study):
 
 
 @pytest.mark.parametrize("rank", ["3", "0", "-1", "01", "one", "", "ensemble", "../1", "1.0", "²"])
-def test_a_rank_that_is_not_there(capsys, study, rank):
+def test_an_unknown_rank(capsys, study, rank):
     (study / "forecasters" / "10").mkdir()
     line = refused(capsys, study, f"--rank={rank}")
     assert line.startswith(f"--rank {rank}".strip())
@@ -494,7 +494,7 @@ def test_prices_that_cannot_be_used(capsys, saved, nasdaq, tmp_path):
     assert refused(capsys, saved, "--prices", path).startswith(f"{path}:9: Close: missing on 1999-01-13; ")
 
 
-def test_a_forecast_that_is_no_price(capsys, study, nasdaq, tmp_path):
+def test_a_forecast_that_is_not_a_price(capsys, study, nasdaq, tmp_path):
     made = Forecaster.load(study / "forecasters" / "2")
     bias = {**made.weights, "output.bias": made.weights["output.bias"] - 1e3}  # far below zero
     replace(made, weights=bias).save(study / "forecasters" / "2")

@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from search.results.reader import MAX_SHOWN_TRIALS
-from search.results.schemas import plain
+from search.results.schemas import to_plain
 from stockrnn.io.files import escape_invisible
 
 __all__ = [
@@ -139,7 +139,7 @@ def select_evenly(items: Sequence[Item]) -> Sequence[Item]:
 
 def to_script_json(value: Any) -> Markup:
     """Return JSON for a script element: six significant digits, null for unknown numbers, visible texts."""
-    text = json.dumps(_simplify(plain(value)), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(_simplify(to_plain(value)), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return Markup(text)

@@ -1,6 +1,6 @@
-"""Trials that ask for GPUs, on a real Ray that counts one GPU more than the machine has: demands, shares, failures.
+"""Trials that need GPUs, on a real Ray that counts a GPU which does not exist: demands, fractions, failures.
 
-What Ray gives to whom is real; a trial on the GPU that is only counted finds that PyTorch sees none.
+Ray assigns its resources as always, but PyTorch finds no GPU.
 """
 
 import json
@@ -43,7 +43,7 @@ pytestmark = [
 
 
 class Greedy(TrialTrainable):
-    """Trials on the GPU need half of it, whatever they ask for; without one they train as they are."""
+    """A trial on the GPU needs half of it, with any demand; a trial on the CPU trains as always."""
 
     def _start(self, config):
         super()._start(config)
@@ -60,7 +60,7 @@ def greedy(share):
 
 
 class Insatiable(Greedy):
-    """No GPU is enough."""
+    """A trial that needs more than a whole GPU."""
 
     def _start(self, config):
         TrialTrainable._start(self, config)
@@ -73,7 +73,7 @@ def insatiable():
 
 
 class Watching(tune.Callback):
-    """Notes what trials were given, when, and how they ended."""
+    """Stores the resources, times and results of trials."""
 
     def __init__(self):
         self.given, self.recovered, self.results, self.times = {}, [], {}, {}
@@ -93,7 +93,7 @@ class Watching(tune.Callback):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Three CPUs, and one GPU that is only counted."""
+    """A Ray with three CPUs, and one GPU that does not exist."""
     here = sys.modules[__name__]
     ray.cloudpickle.register_pickle_by_value(here)  # workers cannot import a test
     with pytest.MonkeyPatch.context() as patch:
@@ -117,7 +117,7 @@ def prices():
 
 
 def searched(trainable, sizes, space, prices, folder, max_failures=0):
-    """Run a trial for each hidden size, numbered in their order."""
+    """Run a trial for each hidden size; the ids follow their order."""
     splits = space.split(prices)
     needs = ResourceDemands(space, splits, len(prices), None)
     watching = Watching()

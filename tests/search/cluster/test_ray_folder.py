@@ -1,4 +1,4 @@
-"""The private folder of a Ray of our own: who may enter it, where it lies, and that it goes."""
+"""The private folder of a local Ray: permissions, place, removal."""
 
 import os
 import stat
@@ -23,7 +23,7 @@ with private_folder() as folder:
 
 @pytest.fixture
 def base(monkeypatch):
-    """A folder for temporary files with a path that is short enough; pytest's is not."""
+    """A temporary folder with a short path; the path of pytest's is too long."""
     with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
         monkeypatch.setenv("RAY_TMPDIR", folder)
         yield Path(folder)
@@ -34,7 +34,7 @@ def mode(path):
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
-def test_it_is_for_this_user_alone_and_goes_with_all_that_is_in_it(base, umask):
+def test_it_is_private_and_is_removed_with_its_content(base, umask):
     before = os.umask(umask)
     try:
         with private_folder() as folder:
@@ -48,20 +48,20 @@ def test_it_is_for_this_user_alone_and_goes_with_all_that_is_in_it(base, umask):
     assert list(base.iterdir()) == []
 
 
-def test_it_goes_where_an_error_or_an_interrupt_ends_the_study_too(base):
+def test_it_is_removed_after_an_error(base):
     with pytest.raises(KeyboardInterrupt), private_folder():
         raise KeyboardInterrupt
     assert list(base.iterdir()) == []
 
 
 def holder():
-    """A process that has a folder, and that folder."""
+    """Start a process that has a folder; return both."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", HOLD], cwd=ROOT, **pipes)
     return process, Path(process.stdout.readline().strip())
 
 
-def test_a_killed_studys_folder_goes_at_the_next_start_and_a_living_ones_stays(base):
+def test_the_next_start_removes_the_folder_of_a_killed_study_only(base):
     (dead, left), (alive, used) = holder(), holder()
     assert left != used
     dead.kill()
@@ -74,7 +74,7 @@ def test_a_killed_studys_folder_goes_at_the_next_start_and_a_living_ones_stays(b
     assert list(base.iterdir()) == []
 
 
-def test_what_is_not_ours_for_certain_stays(base):
+def test_other_folders_are_not_removed(base):
     elsewhere = base / "elsewhere"
     elsewhere.mkdir(mode=0o700)
     (elsewhere / "kept").touch()
@@ -98,13 +98,13 @@ def test_what_is_not_ours_for_certain_stays(base):
 
 @pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
 @pytest.mark.parametrize("kind", ["nowhere", "long", "file", "open to all"])
-def test_a_folder_that_cannot_serve_is_passed_over(base, monkeypatch, name, kind):
+def test_an_unsuitable_folder_is_skipped(base, monkeypatch, name, kind):
     bad = base / {"long": "x" * 100}.get(kind, "x")
     if kind == "file":
         bad.touch()
     elif kind != "nowhere":
         bad.mkdir()
-    if kind == "open to all":  # whoever may rename what is in it may put something else in its place
+    if kind == "open to all":  # other users could rename the folder in it, and replace it
         bad.chmod(0o777)
     monkeypatch.delenv("RAY_TMPDIR")
     monkeypatch.setenv(name, str(bad))
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_serve_is_passed_over(base, monkeypatch, name, kind
         assert len(os.fsencode(longest)) <= 107  # of a Unix socket's path, on Linux
 
 
-def test_where_no_folder_serves_one_line_says_so(monkeypatch):
+def test_without_a_suitable_folder_the_error_is_one_line(monkeypatch):
     for name in ("RAY_TMPDIR", "TMPDIR", "XDG_RUNTIME_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(ray_folder, "SYSTEM_FOLDERS", ("/nowhere",))
@@ -127,7 +127,7 @@ def test_where_no_folder_serves_one_line_says_so(monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system has no /proc")
-def test_processes_that_write_there_end_and_those_that_read_do_not(base):
+def test_only_processes_that_write_there_are_killed(base):
     (base / "log").touch()
     with (base / "log").open("w") as out, (base / "log").open() as into:
         writes, reads = (subprocess.Popen(["sleep", "100"], **each) for each in ({"stdout": out}, {"stdin": into}))

@@ -1,4 +1,4 @@
-"""Joining a cluster: a real one, on the address of this machine that others reach, and its token."""
+"""Join a real cluster with a token, on an address that other machines can reach."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ TOKEN, WRONG = "1f" * 32, "2e" * 32
 
 
 def own_address():
-    """This machine's address on its network; loopback where it has none. No packet is sent."""
+    """Return this machine's address on its network, or loopback if it has none. No packet is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
@@ -38,7 +38,7 @@ def environment(home, token=None):
 
 
 def started(folder, mode):
-    """A head with one CPU, in the foreground of its process; yields its address."""
+    """Run a head node with one CPU; yield its address."""
     address, port = own_address(), free_port()
     command = [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--node-ip-address={address}",
@@ -78,7 +78,7 @@ def study(space, folder, address, *options, token=None):
     return result, time.monotonic() - start
 
 
-def test_with_the_token_a_study_runs_and_keeps_it_nowhere(space_file, tmp_path, guarded):
+def test_with_the_token_a_study_runs_and_does_not_store_it(space_file, tmp_path, guarded):
     space = space_file(search={"num_samples": 2, "finalists": 1}, scheduler={"max_epochs": 2, "grace_period": 2})
     result, _ = study(space, tmp_path, guarded, token=TOKEN)
     assert result.returncode == 0, result.stderr
@@ -101,7 +101,7 @@ def test_with_the_token_a_study_runs_and_keeps_it_nowhere(space_file, tmp_path, 
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_said_in_one_line_and_soon(space_file, tmp_path, guarded, token, options, said):
+def test_an_impossible_study_ends_soon_with_one_line(space_file, tmp_path, guarded, token, options, said):
     result, seconds = study(space_file(), tmp_path, guarded, *options, token=token)
     assert (result.returncode, result.stdout) == (2, "")
     assert said in result.stderr
@@ -112,7 +112,7 @@ def test_what_cannot_be_is_said_in_one_line_and_soon(space_file, tmp_path, guard
 
 
 @pytest.mark.skipif(own_address() == "127.0.0.1", reason="this machine is on no network")
-def test_a_cluster_that_anybody_may_join_is_not_joined(space_file, tmp_path, unguarded):
+def test_a_cluster_without_a_token_is_not_joined(space_file, tmp_path, unguarded):
     result, _ = study(space_file(), tmp_path, unguarded, token=TOKEN)
     assert result.returncode == 2
     assert "requires no token, so anyone who can connect to" in result.stderr
@@ -121,7 +121,7 @@ def test_a_cluster_that_anybody_may_join_is_not_joined(space_file, tmp_path, ung
 
 @contextmanager
 def overheard(address):
-    """Someone in between: an address that leads to another, and all that is sent there."""
+    """Run a proxy for an address; yield the address of the proxy, and the data that are sent through it."""
     host, port = address.split(":")
     heard = []
 
@@ -157,7 +157,7 @@ def overheard(address):
 
 
 @pytest.mark.parametrize("asks", [True, False])
-def test_a_cluster_that_asks_for_no_token_is_sent_none(tmp_path, request, asks):
+def test_no_token_is_sent_to_a_cluster_that_requires_none(tmp_path, request, asks):
     real = request.getfixturevalue("guarded" if asks else "unguarded")
     with overheard(real) as (address, heard):
         code = f"from search.cluster.auth import check_access; print(*check_access({address!r}, insecure=True))"
@@ -169,7 +169,7 @@ def test_a_cluster_that_asks_for_no_token_is_sent_none(tmp_path, request, asks):
     assert (TOKEN.encode() in b"".join(heard)) == asks
 
 
-def test_studies_that_begin_together_have_one_token(tmp_path):
+def test_studies_that_start_at_the_same_time_create_one_token(tmp_path):
     code = (
         "import sys, pathlib; from search.cluster.auth import ensure_token; sys.stdin.readline(); ensure_token(); "
         "print(pathlib.Path.home().joinpath('.ray/auth_token').read_text())"
@@ -185,7 +185,7 @@ def test_studies_that_begin_together_have_one_token(tmp_path):
     assert [path.name for path in (tmp_path / ".ray").iterdir()] == ["auth_token"]
 
 
-def test_a_new_token_is_for_its_user_alone(tmp_path):
+def test_only_its_user_can_read_a_new_token(tmp_path):
     code = "from search.cluster.auth import ensure_token; ensure_token()"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(tmp_path), check=True)
     path = tmp_path / ".ray" / "auth_token"

@@ -1,4 +1,4 @@
-"""The journal's file against Optuna's own backend: the same trials, other writers, a disk that is full."""
+"""The journal's backend, compared with Optuna's own: the same trials, other writers, a full disk."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def theirs(path):
 
 
 def searched(storage):
-    """Twelve trials, of which each third fails and each fourth is pruned, with values on the way."""
+    """Run twelve trials with intermediate values; every third one fails, and every fourth one is pruned."""
     study = optuna.create_study(study_name=NAME, storage=storage, sampler=optuna.samplers.TPESampler(seed=0))
     for number in range(12):
         trial = study.ask()
@@ -46,7 +46,7 @@ def facts(storage):
     ]
 
 
-def test_it_holds_what_optunas_own_file_holds_and_each_reads_the_other(tmp_path):
+def test_both_backends_store_the_same_trials_and_read_each_other(tmp_path):
     one, other = tmp_path / "ours", tmp_path / "theirs"
     searched(ours(one))
     searched(theirs(other))
@@ -55,7 +55,7 @@ def test_it_holds_what_optunas_own_file_holds_and_each_reads_the_other(tmp_path)
     assert facts(theirs(one)) == facts(ours(one)) == facts(ours(other)) == expected
 
 
-def test_what_another_program_writes_meanwhile_is_seen(tmp_path):
+def test_the_writes_of_another_program_are_read(tmp_path):
     path = tmp_path / "journal"
     study = searched(ours(path))
     note = optuna.load_study(study_name=NAME, storage=theirs(path))
@@ -68,7 +68,7 @@ def test_what_another_program_writes_meanwhile_is_seen(tmp_path):
     assert [trial.value for trial in note.trials[-2:]] == [0.5, 0.25]
 
 
-def test_lines_that_belong_together_are_read_at_once_and_written_at_the_end(tmp_path):
+def test_a_batch_is_read_at_once_and_written_at_its_end(tmp_path):
     path = tmp_path / "journal"
     backend = JournalFile(path)
     study = searched(JournalStorage(backend))
@@ -82,7 +82,7 @@ def test_lines_that_belong_together_are_read_at_once_and_written_at_the_end(tmp_
     assert facts(theirs(path))[-1][2] == [0.125]
 
 
-def test_an_error_within_keeps_what_was_said_before_it(tmp_path):
+def test_a_batch_is_written_after_an_error(tmp_path):
     path = tmp_path / "journal"
     backend = JournalFile(path)
     study = searched(JournalStorage(backend))
@@ -97,7 +97,7 @@ def test_an_error_within_keeps_what_was_said_before_it(tmp_path):
     assert facts(theirs(path))[-1][2] == [0.125]
 
 
-def test_a_line_that_another_program_is_writing_is_waited_for(tmp_path):
+def test_an_incomplete_line_is_read_once_it_is_complete(tmp_path):
     path = tmp_path / "journal"
     study = searched(ours(path))
     whole = path.read_bytes()
@@ -131,7 +131,7 @@ except OSError as error:
 """
 
 
-def test_a_disk_that_is_full_leaves_whole_lines_and_another_storage_reads_on(tmp_path):
+def test_a_full_disk_leaves_the_file_unchanged(tmp_path):
     path = tmp_path / "journal"
     searched(ours(path))
     before = path.read_bytes()

@@ -121,7 +121,7 @@ def test_a_message_and_a_traceback_of_any_length_are_read(tmp_path):
 
 
 def test_a_record_ends_before_it_is_too_long_to_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("search.results.event_log.MOST_RECORD", 500)
+    monkeypatch.setattr("search.results.event_log.MAX_LOG_BYTES", 500)
     record = Record(tmp_path / "trials.jsonl")
     record.start("00000", {})
     record.epoch("00000", report(1))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from search.results.lock import LockedError, held, locked
+from search.results.folder.lock import LockedError, held, locked
 
 ROOT = Path(__file__).parents[3]
-HOLDS = "import sys, time; from pathlib import Path; from search.results.lock import locked\n" + (
+HOLDS = "import sys, time; from pathlib import Path; from search.results.folder.lock import locked\n" + (
     "with locked(Path(sys.argv[1])):\n    print('holds', flush=True)\n    time.sleep(60)"
 )
 

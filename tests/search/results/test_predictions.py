@@ -6,7 +6,7 @@ import pytest
 
 import search.results.predictions
 from search.common.errors import DamagedError
-from search.results.predictions import Predictions, read_predictions, validation_forecasts
+from search.results.predictions import Predictions, read_predictions, read_validation_forecasts
 from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
@@ -55,10 +55,10 @@ def test_a_part_is_written_when_there_is_enough_and_half_a_part_is_never_read(pr
     assert sorted(path.name for path in folder.iterdir()) == [
         ".stream.arrows", "part-00000.parquet", "part-00001.parquet"
     ]  # fmt: skip
-    assert validation_forecasts(folder)[0] == ["00000", "00001", "00002", "00003"]  # the last waits in the stream
+    assert read_validation_forecasts(folder)[0] == ["00000", "00001", "00002", "00003"]  # the last waits in the stream
     (folder / f".{7:032x}.part").write_bytes(b"PAR1 torn")  # what a crash in the middle of a part leaves
     predictions.flush()
-    names, forecasts = validation_forecasts(folder)
+    names, forecasts = read_validation_forecasts(folder)
     assert names == [f"{number:05d}" for number in range(5)]
     assert forecasts.shape == (5, 60)
     np.testing.assert_array_equal(forecasts[3], forecast(3))
@@ -66,7 +66,7 @@ def test_a_part_is_written_when_there_is_enough_and_half_a_part_is_never_read(pr
 
 def test_a_study_without_predictions_has_an_empty_table(tmp_path):
     assert read_predictions(tmp_path / "predictions.parquet").num_rows == 0
-    names, forecasts = validation_forecasts(tmp_path / "predictions.parquet")
+    names, forecasts = read_validation_forecasts(tmp_path / "predictions.parquet")
     assert names == []
     assert forecasts.size == 0
 
@@ -88,7 +88,7 @@ def test_what_had_ended_is_kept_once_and_what_had_not_is_dropped(prices, splits,
     first.test("persistence", splits.test, forecast(9, 20))
     (folder / f".{7:032x}.part").write_bytes(b"PAR1 torn")
     Predictions(folder, prices, 1).keep({"00001", "00002"}, folds=2, test=False)
-    names, forecasts = validation_forecasts(folder)
+    names, forecasts = read_validation_forecasts(folder)
     assert names == ["00001", "00002"]
     np.testing.assert_array_equal(forecasts, [forecast(1), forecast(2)])
     assert read_predictions(folder, "test").num_rows == 0
@@ -119,7 +119,7 @@ def test_the_test_block_has_the_forecasts_of_its_last_opening_alone(prices, spli
     predictions.flush()
     table = read_predictions(tmp_path / "predictions.parquet", "test")
     assert table["forecast"].to_pylist() == forecast(2, 20).tolist()
-    assert validation_forecasts(tmp_path / "predictions.parquet")[0] == ["00000"]
+    assert read_validation_forecasts(tmp_path / "predictions.parquet")[0] == ["00000"]
 
 
 def test_a_part_without_rows_is_read(prices, splits, tmp_path):

@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from search.results.event_log import read_events, read_log
-from search.results.predictions import validation_forecasts
+from search.results.predictions import read_validation_forecasts
 from search.run import main
 from search.study.in_process_executor import in_process_executor
 from search.study.ray_executor import ray_executor
@@ -80,8 +80,8 @@ def test_a_study_is_the_same_as_on_ray_with_one_worker(small_space, tmp_path, sa
     assert {"stopped", "complete"} <= {end.status for end in ours.ends}
     assert events(here) == events(ray)
     assert journal(here) == journal(ray)
-    names, forecasts = validation_forecasts(here / "predictions.parquet")
-    ray_names, ray_forecasts = validation_forecasts(ray / "predictions.parquet")
+    names, forecasts = read_validation_forecasts(here / "predictions.parquet")
+    ray_names, ray_forecasts = read_validation_forecasts(ray / "predictions.parquet")
     assert names == ray_names
     assert np.array_equal(forecasts, ray_forecasts)
     timeless = [

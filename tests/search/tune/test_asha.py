@@ -1,4 +1,4 @@
-"""ASHA over epochs, with scores that are not finite kept out."""
+"""ASHA over epochs, with finite scores only."""
 
 import math
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ TIME = "2026-01-02T03:04:05+00:00"
 
 
 @dataclass(frozen=True)
-class Named:
-    """All that ASHA asks of a trial: the id that it keeps."""
+class FakeTrial:
+    """A trial with the only property that ASHA uses, its id in the study."""
 
     name: str
 
@@ -27,7 +27,7 @@ def scheduler_with(small_space, **config):
 
 
 def decide(scheduler, name, epoch, score):
-    trial = Named(name)
+    trial = FakeTrial(name)
     if name not in scheduler._trial_info:
         scheduler.on_trial_add(None, trial)
     return scheduler.on_trial_result(None, trial, {"epoch": epoch, "score": score})
@@ -44,10 +44,10 @@ def test_the_weak_are_stopped_at_rungs_only(small_space):
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, None])
-def test_a_score_that_is_no_number_stops_its_trial_and_leaves_the_rungs_clean(small_space, score):
+def test_a_score_that_is_not_finite_stops_its_trial_and_enters_no_rung(small_space, score):
     scheduler = scheduler_with(small_space, max_epochs=9, grace_period=1, reduction_factor=3)
     assert decide(scheduler, "broken", 1, score) == "STOP"
-    scheduler.on_trial_complete(None, Named("broken"), {"epoch": 1, "score": score})
+    scheduler.on_trial_complete(None, FakeTrial("broken"), {"epoch": 1, "score": score})
     for number in range(5):
         decide(scheduler, f"fine{number}", 1, 1.0)
     assert decide(scheduler, "better", 1, 0.5) == "CONTINUE"
@@ -77,8 +77,8 @@ def epochs(name, *scores):
     ]
 
 
-def test_the_rungs_of_a_study_that_broke_off_are_as_they_were(small_space):
-    """Each trial has its place in a rung once, under the id it keeps; what is not a number has none."""
+def test_the_rungs_of_an_interrupted_study_are_restored(small_space):
+    """Each trial is in a rung once, under its id in the study; a score that is not finite is in none."""
     space = small_space(scheduler={"max_epochs": 9, "grace_period": 1, "reduction_factor": 3})
     lines = [*epochs("a", 0.9, 0.8), *epochs("b", 0.7, 0.6), *epochs("c", None), *epochs("d", 0.5)]
     end = {"event": "end", "time": TIME, "status": "complete", "point": {}}
@@ -91,6 +91,6 @@ def test_the_rungs_of_a_study_that_broke_off_are_as_they_were(small_space):
         assert decide(scheduler, "f", 1, 0.1) == "CONTINUE"
     rungs = [{known.trial_id if hasattr(known, "trial_id") else known: score for known, score in recorded.items()}
              for _, recorded in again._brackets[0]._rungs]  # fmt: skip
-    assert sum(len(recorded) for recorded in rungs) == 4  # d's only epoch is not decided on: it is done again
-    assert decide(again, "a", 1, 0.1) == "CONTINUE"  # it has its place already
+    assert sum(len(recorded) for recorded in rungs) == 4  # not the only epoch of d, which is trained again
+    assert decide(again, "a", 1, 0.1) == "CONTINUE"  # it is in the rung already
     assert decide(again, "d", 1, 0.95) == "STOP"

@@ -1,4 +1,4 @@
-"""Optuna behind Tune's searcher: what is proposed, and what the journal says of every trial."""
+"""The searcher: the points that it proposes, and the trials in the journal."""
 
 import math
 import time
@@ -36,7 +36,7 @@ def report(epoch, score, status="running"):
 
 
 def end(searcher, tune_id, last, status=None, metric="val_theils_u"):
-    """End a trial as the recorder does: the record first, then the journal."""
+    """End a trial as the callback does: in the event log first, then in the journal."""
     status = status or last["status"]
     proposed = searcher.proposed[tune_id]
     searcher.on_trial_complete(tune_id, last, error=status == "failed")
@@ -49,8 +49,8 @@ def end(searcher, tune_id, last, status=None, metric="val_theils_u"):
     return told
 
 
-class Asked(OptunaSearcher):
-    """A searcher that remembers what it proposed."""
+class RecordingSearcher(OptunaSearcher):
+    """A searcher that stores its proposals."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -67,7 +67,7 @@ def read(journal):
 
 
 def space_for(sampler):
-    """One that the sampler can search."""
+    """Return a space that the sampler can search."""
     if sampler == "grid":
         return FINITE
     its = SAMPLERS[sampler]
@@ -75,9 +75,9 @@ def space_for(sampler):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_every_sampler_stays_in_the_space_and_learns_from_all_ends(small_space, tmp_path, sampler):
+def test_every_sampler_proposes_points_of_the_space_and_accepts_all_ends(small_space, tmp_path, sampler):
     read_space = small_space(space=space_for(sampler), search={"sampler": sampler, "num_samples": None})
-    searcher = Asked(read_space, tmp_path / "journal")
+    searcher = RecordingSearcher(read_space, tmp_path / "journal")
     by_name = {parameter.name: parameter for parameter in read_space.parameters}
     trials = 6 if sampler == "grid" else 16
     seen = []
@@ -98,8 +98,8 @@ def test_every_sampler_stays_in_the_space_and_learns_from_all_ends(small_space, 
         assert len({tuple(point.items()) for point in seen}) == 6
 
 
-def test_the_journal_tells_how_each_trial_ended(small_space, tmp_path):
-    searcher = Asked(small_space(), tmp_path / "journal")
+def test_the_journal_has_the_end_of_each_trial(small_space, tmp_path):
+    searcher = RecordingSearcher(small_space(), tmp_path / "journal")
     for name in ("complete", "stopped", "diverged", "failed", "died", "open"):
         searcher.suggest(name)
         searcher.on_trial_result(name, report(1, 1.5))
@@ -118,20 +118,20 @@ def test_the_journal_tells_how_each_trial_ended(small_space, tmp_path):
         "failed": TrialState.FAIL, "died": TrialState.FAIL, "open": TrialState.FAIL,
     }  # fmt: skip
     assert trials["complete"].value == 0.5
-    assert trials["stopped"].value == 1.25  # the result on which it was stopped counts
+    assert trials["stopped"].value == 1.25  # with the result after which ASHA stopped it
     assert trials["stopped"].intermediate_values == {1: 1.5, 3: 1.25}
     assert trials["diverged"].value is None
     assert trials["open"].user_attrs["status"] == "interrupted"
 
 
-def test_no_more_trials_are_under_way_than_there_is_room_for(small_space, tmp_path):
+def test_no_more_trials_run_than_the_limit(small_space, tmp_path):
     limit = [2]
-    searcher = Asked(small_space(), tmp_path / "journal", concurrency_limit=lambda: limit[0])
+    searcher = RecordingSearcher(small_space(), tmp_path / "journal", concurrency_limit=lambda: limit[0])
     assert [bool(searcher.suggest(str(number))) for number in range(4)] == [True, True, False, False]
     limit[0] = 3  # a machine joined
     assert [bool(searcher.suggest(str(number))) for number in range(4, 6)] == [True, False]
     end(searcher, "0", report(1, 1.0, "complete"))
-    limit[0] = 1  # two machines went, and none of the two trials that wait for another has ended
+    limit[0] = 1  # two machines left, and the two trials that wait for another one have not ended
     assert searcher.suggest("6") is None
     assert len(read(tmp_path / "journal").trials) == 3
 
@@ -155,7 +155,7 @@ def test_the_same_seed_proposes_the_same_points(small_space, tmp_path):
 
 
 def test_larger_is_better_where_the_metric_says_so(small_space, tmp_path):
-    searcher = Asked(small_space(search={"metric": "val_direction_accuracy"}), tmp_path / "journal")
+    searcher = RecordingSearcher(small_space(search={"metric": "val_direction_accuracy"}), tmp_path / "journal")
     for name, score in (("low", 0.4), ("high", 0.6)):
         searcher.suggest(name)
         end(searcher, name, report(1, score, "complete"), metric="val_direction_accuracy")
@@ -163,7 +163,7 @@ def test_larger_is_better_where_the_metric_says_so(small_space, tmp_path):
 
 
 def test_a_trial_that_ends_without_any_score_is_pruned_without_a_value(small_space, tmp_path):
-    searcher = Asked(small_space(), tmp_path / "journal")
+    searcher = RecordingSearcher(small_space(), tmp_path / "journal")
     searcher.suggest("a")
     end(searcher, "a", report(1, math.nan, "complete"))
     (trial,) = read(tmp_path / "journal").trials
@@ -178,12 +178,12 @@ def ended_as(proposed, status="complete", score=0.9, epochs=2):
     )  # fmt: skip
 
 
-def test_a_study_that_broke_off_goes_on_where_it_was(small_space, tmp_path):
-    """Of four trials one was told, one ended in the record alone, one ran, and one died between its two last words."""
-    before = Asked(small_space(), tmp_path / "journal")
+def test_an_interrupted_study_continues(small_space, tmp_path):
+    """Of four trials, one ended in log and journal, one only in the log, one ran, and one has only its status."""
+    before = RecordingSearcher(small_space(), tmp_path / "journal")
     first, second, third, fourth = (before.suggest(str(number)) for number in range(4))
     told = end(before, "0", report(2, 0.9, "complete"))
-    before._running["3"].set_user_attr("status", "complete")  # and killed before Optuna was told
+    before._running["3"].set_user_attr("status", "complete")  # and the process was killed before `tell`
     ends = [told, ended_as(second, "stopped"), ended_as(fourth)]
     after = OptunaSearcher(small_space(), tmp_path / "journal", ends, {third["trial_id"]: third["point"]})
     assert (after.notes, after.remaining_trials) == ([], 3)
@@ -202,8 +202,8 @@ def test_a_study_that_broke_off_goes_on_where_it_was(small_space, tmp_path):
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random"])
-def test_a_journal_that_is_lost_is_made_anew_from_the_record(small_space, tmp_path, sampler):
-    """Trials 0 and 3 ended, 1 and 2 did not: neither id nor point is given twice, and none is left out."""
+def test_a_lost_journal_is_rebuilt_from_the_event_log(small_space, tmp_path, sampler):
+    """Trials 0 and 3 ended, 1 and 2 did not: every id and every point is used exactly once."""
     space = small_space(space=FINITE, search={"sampler": sampler, "num_samples": 6 if sampler == "grid" else 8})
     before = OptunaSearcher(space, tmp_path / "journal")
     proposed = [before.suggest(str(number)) for number in range(4)]
@@ -221,8 +221,8 @@ def test_a_journal_that_is_lost_is_made_anew_from_the_record(small_space, tmp_pa
     assert read(tmp_path / "journal").best_value == 0.7
 
 
-def test_a_journal_of_another_space_or_that_says_something_else_is_set_aside(small_space, tmp_path):
-    before = Asked(small_space(), tmp_path / "journal")
+def test_a_journal_that_contradicts_the_space_or_the_log_is_replaced(small_space, tmp_path):
+    before = RecordingSearcher(small_space(), tmp_path / "journal")
     proposed = before.suggest("0")
     end(before, "0", report(2, 0.9, "complete"))
     other = OptunaSearcher(small_space(), tmp_path / "journal", [ended_as(proposed, score=0.8)])
@@ -232,10 +232,10 @@ def test_a_journal_of_another_space_or_that_says_something_else_is_set_aside(sma
     changed = OptunaSearcher(small_space(**fewer), tmp_path / "journal", [ended_as(proposed, score=0.8)])
     assert "belongs to another space: architecture had other values" in changed.notes[0]
     assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal", "journal.1", "journal.2"]
-    changed.suggest("1")  # and the sampler goes on
+    changed.suggest("1")  # and the sampler continues
 
 
-def test_the_lock_of_a_writer_that_died_is_taken_over_at_once(small_space, tmp_path):
+def test_the_lock_of_a_dead_writer_is_removed_at_once(small_space, tmp_path):
     OptunaSearcher(small_space(), tmp_path / "journal").suggest("0")
     (tmp_path / "journal.lock").symlink_to("results/study.journal")  # which leads nowhere from here
     began = time.monotonic()

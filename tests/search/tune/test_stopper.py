@@ -1,4 +1,4 @@
-"""When a study ends before its trials do."""
+"""Studies that stop early."""
 
 import ast
 import os
@@ -41,7 +41,7 @@ def test_the_first_signal_is_noted(number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_second_signal_leaves_at_once_whatever_runs(number):
+def test_the_second_signal_ends_the_process_at_once(number):
     program = f"""
 import os
 from search.tune.stopper import Stop
@@ -57,14 +57,14 @@ with Stop(None, lambda: None).handle_signals():
     assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", f"{ABORT_MESSAGE}\n")
 
 
-def test_handlers_are_as_they_were_afterwards():
+def test_handlers_are_restored():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     with ignore_hangups(), Stop(None, print).handle_signals():
         pass
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
 
-def test_under_nohup_a_hangup_is_none():
+def test_under_nohup_a_hangup_is_ignored():
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         stop = Stop(None, print)
@@ -75,7 +75,7 @@ def test_under_nohup_a_hangup_is_none():
         signal.signal(signal.SIGHUP, former)
 
 
-def test_a_time_budget_ends_by_the_monotonic_clock_and_is_no_failure():
+def test_the_end_of_the_time_budget_is_not_a_requested_stop():
     stop = Stop(0.05, print)
     stop.note_trial_start()
     assert not ended(stop)
@@ -84,7 +84,7 @@ def test_a_time_budget_ends_by_the_monotonic_clock_and_is_no_failure():
     assert not stop.requested
 
 
-def test_a_time_budget_counts_from_the_first_trial_however_long_the_start_took():
+def test_the_time_budget_starts_with_the_first_trial():
     now = 100.0
     stop = Stop(25.0, print, clock=lambda: now)
     now += 3600
@@ -108,7 +108,7 @@ def test_the_first_reason_counts():
     assert (stop.reason, stop.requested, ended(stop)) == ("no room", True, True)
 
 
-def test_tunes_snapshot_holds_nothing_of_it():
+def test_its_pickle_is_empty():
     assert pickle.loads(pickle.dumps(Stop(1.0, print))).__dict__ == {}
 
 

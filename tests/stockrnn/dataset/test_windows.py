@@ -324,7 +324,7 @@ def test_relative_fits_nothing(prices):
 
 @pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
 def test_scalings_given_are_used_as_they_are(prices, poisoned, scaling, target, horizon):
-    """A forecaster fits nothing on its prices, even if they are a thousand times larger."""
+    """A forecaster fits no scaling on new prices, even if they are a thousand times larger."""
     folds = cut(horizon)
     fitted = make(prices, folds, scaling, target, horizon)
     later = poisoned(prices, 49)

@@ -48,7 +48,7 @@ def prices():
 
 
 def trained(prices, *, horizon=1, seeds=2, mode=None, dtype=torch.float32, network=None, asked=NOTHING_ELSE, **window):
-    """A forecaster after two epochs, and what its training forecast for the validation block."""
+    """Return a forecaster after two epochs, and the forecasts of its training on the validation block."""
     windows = Windows(prices, [FOLD], WindowConfig(**({"sequence_length": 5} | window)), horizon, dtype=dtype)
     shape = {"architecture": "gru", "hidden_size": 4, "output_init": "uniform"}
     config = NetworkConfig(**(shape | (network or {})))
@@ -86,7 +86,7 @@ KINDS = list(
 
 
 @pytest.mark.parametrize(("architecture", "head", "scaling", "target"), KINDS)
-def test_a_forecaster_read_back_forecasts_what_its_training_did(tmp_path, prices, architecture, head, scaling, target):
+def test_a_loaded_forecaster_has_the_forecasts_of_its_training(tmp_path, prices, architecture, head, scaling, target):
     made, expected = trained(
         prices, network={"architecture": architecture, "head": head}, scaling=scaling, target=target
     )
@@ -130,7 +130,7 @@ def test_a_horizon_and_double_precision(tmp_path, prices, scaling):
 
 @pytest.fixture(scope="module")
 def beside():
-    """Sessions of Nasdaq with the S&P 500 of the day before beside each."""
+    """Return sessions of the Nasdaq with the S&P 500 close of the day before as a column."""
     return prepare(ALSO).rows(np.arange(300))
 
 
@@ -273,7 +273,7 @@ def folder(tmp_path, made):
 
 
 def refused(folder, *words):
-    """The one line that a folder is refused with; it names a file of the folder first."""
+    """Load an invalid folder; return the error, which begins with a file of the folder."""
     with pytest.raises(ForecasterError) as refusal:
         Forecaster.load(folder)
     line = str(refusal.value)
@@ -287,7 +287,7 @@ def refused(folder, *words):
 
 
 def changed(folder, **changes):
-    """Write other values into the document; a dotted name goes deeper, `...` removes."""
+    """Change values of the document; `__` in a name separates levels, and the value `...` removes the key."""
     document = json.loads((folder / DOCUMENT).read_text())
     for name, value in changes.items():
         *path, last = name.split("__")
@@ -302,7 +302,7 @@ def changed(folder, **changes):
 
 
 def other_weights(folder, weights):
-    """Write other weights, with their right hash."""
+    """Replace the weights and their hash."""
     content = weights if isinstance(weights, bytes) else safetensors.torch.save(weights)
     (folder / WEIGHTS).write_bytes(content)
     changed(folder, weights_sha256=sha256(content).hexdigest())
@@ -354,7 +354,7 @@ def test_files_of_two_forecasters(folder, tmp_path, prices):
     refused(folder, "has the shape")
 
 
-def test_bytes_that_are_no_safetensors(folder, made):
+def test_invalid_safetensors(folder, made):
     for content in (b"", b"PK\x03\x04", b"\xff" * 200, b"\x08" + b"\0" * 7 + b'{"a": 1}', bytes(10_000)):
         other_weights(folder, content)
         refused(folder, WEIGHTS, "cannot be read as safetensors")
@@ -413,7 +413,7 @@ def test_tensors_that_do_not_fit(folder, made):
         assert refused(folder, words).startswith(f"{folder / WEIGHTS}: ")
 
 
-def test_the_same_is_refused_where_a_forecaster_is_made(made):
+def test_a_forecaster_cannot_be_made_from_invalid_parts(made):
     for weights in ({}, {"output.bias": torch.zeros(())}, {**made.weights, "query": torch.zeros(2, 4)}):
         with pytest.raises(ForecasterError):
             replace(made, weights=weights)
@@ -510,7 +510,7 @@ def test_a_document_that_does_not_fit(folder, changes, words):
         (" " * 1_000_001, "is larger than"),
     ],
 )
-def test_a_document_that_is_none(folder, text, words):
+def test_an_invalid_document(folder, text, words):
     (folder / DOCUMENT).write_bytes(text if isinstance(text, bytes) else text.encode())
     assert refused(folder, words).startswith(f"{folder / DOCUMENT}: ")
 

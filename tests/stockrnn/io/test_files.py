@@ -40,7 +40,7 @@ def test_a_pipe_at_the_path_is_replaced_and_not_waited_for(tmp_path):
     assert stat.S_ISREG((tmp_path / "pipe").lstat().st_mode)
 
 
-def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path):
     (tmp_path / "file").write_text("old")
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):

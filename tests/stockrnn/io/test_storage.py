@@ -1,4 +1,4 @@
-"""Folders here and behind URLs; the bucket is one of a real server on loopback."""
+"""Test local folders and folders behind URLs, with an S3 server on the loopback interface."""
 
 import os
 
@@ -78,7 +78,7 @@ def test_places_are_joined_and_a_query_stays_behind():
         ("nonsense://b/x", "cannot be used"),
     ],
 )
-def test_a_url_that_cannot_serve_is_one_line_without_its_secret(url, says):
+def test_an_invalid_url_is_one_line_without_its_secret(url, says):
     with pytest.raises(ValueError, match=says) as error:
         check_url(url)
     assert "secret@" not in str(error.value)
@@ -86,12 +86,12 @@ def test_a_url_that_cannot_serve_is_one_line_without_its_secret(url, says):
     assert "\n" not in str(error.value)
 
 
-def test_what_a_bucket_refuses_is_one_line(bucket):
+def test_an_error_of_a_bucket_is_one_line(bucket):
     with pytest.raises(StorageError, match=r"^s3://nobody-has-it/x: cannot be used \(.*does not exist\)$"):
         open_folder("s3://nobody-has-it/x").write("file", b"")
 
 
-def test_a_copy_holds_what_is_wanted_and_goes(bucket):
+def test_a_local_copy_has_the_needed_files_and_is_removed(bucket):
     storage = RemoteFolder(f"{bucket}/all")
     for name in ("manifest.json", "forecasters/1/forecaster.json", "report.html"):
         storage.write(name, name.encode())

@@ -1,4 +1,4 @@
-"""Checkpoints on a disk that tears, fills up and lies."""
+"""Test checkpoints with damaged files, a full disk, and files of other trainings."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_numbers_that_are_not_finite_are_kept(tmp_path):
     np.testing.assert_array_equal(found.arrays["scores"], odd["scores"])
 
 
-def test_without_a_folder_there_is_nothing_to_read_and_nothing_to_forget(tmp_path):
+def test_without_a_folder_there_is_nothing_to_read_or_delete(tmp_path):
     assert read(tmp_path / "none") == ([], [])
     assert delete_checkpoints(tmp_path / "none") is None
 
@@ -76,7 +76,7 @@ def test_one_that_cannot_be_forgotten_is_named(tmp_path):
 
 
 def damaged(content):
-    """Every way in which a file may be torn or rot."""
+    """Yield damaged copies of a file: cut off, extended, overwritten, or with a changed bit."""
     header = 8 + int.from_bytes(content[:8], "little")
     yield b""
     yield content[:5]
@@ -125,7 +125,7 @@ def test_after_a_fall_back_the_whole_one_stays_and_the_damaged_goes(tmp_path):
         ({}, "architecture, learning_rate, folds"),
     ],
 )
-def test_a_checkpoint_of_another_training_is_refused(tmp_path, facts, differing):
+def test_a_checkpoint_of_another_training_is_rejected(tmp_path, facts, differing):
     write(tmp_path / "t", 3, facts=facts)
     expected = f"000000003.safetensors: belongs to another training, with other {differing}"
     found, refused = read(tmp_path / "t")
@@ -143,14 +143,14 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path, facts, differing)
         {**arrays(0), "weights": np.zeros((2, 1000), dtype=np.float64)},
     ],
 )
-def test_arrays_of_other_names_types_or_shapes_are_refused(tmp_path, like):
+def test_arrays_with_other_names_types_or_shapes_are_rejected(tmp_path, like):
     write(tmp_path / "t", 3)
     found, refused = read(tmp_path / "t", like=like)
     assert (found, len(refused)) == ([], 1)
 
 
 def foreign(path, document, **array):
-    """A well-formed file from someone who knows the format but not the rules."""
+    """Write a file with a valid format and invalid content."""
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(safetensors.numpy.save(array or arrays(1), {"document": document, "sha256": "0" * 64}))
 
@@ -163,7 +163,7 @@ def foreign(path, document, **array):
     ],
     ids=range(9),
 )  # fmt: skip
-def test_a_strangers_document_is_refused(tmp_path, document):
+def test_an_invalid_document_is_rejected(tmp_path, document):
     foreign(tmp_path / "t" / "000000001.safetensors", document)
     found, refused = read(tmp_path / "t")
     assert (found, len(refused)) == ([], 1)
@@ -181,7 +181,7 @@ def test_a_file_far_larger_than_a_checkpoint_is_not_read(tmp_path):
     assert "larger" in refused[0]
 
 
-def test_what_is_no_plain_file_is_not_waited_for(tmp_path):
+def test_a_pipe_a_folder_and_a_link_are_rejected_without_blocking(tmp_path):
     folder = tmp_path / "t"
     write(folder, 8)
     os.mkfifo(folder / "000000009.safetensors")
@@ -193,7 +193,7 @@ def test_what_is_no_plain_file_is_not_waited_for(tmp_path):
     assert len(refused) == 3
 
 
-def test_a_folder_that_is_missing_or_a_file_is_an_oserror_and_the_parent_is_not_made(tmp_path):
+def test_a_missing_parent_or_a_file_in_place_of_the_folder_is_an_oserror(tmp_path):
     with pytest.raises(FileNotFoundError):
         write(tmp_path / "no" / "t", 1)
     assert not (tmp_path / "no").exists()
@@ -203,7 +203,7 @@ def test_a_folder_that_is_missing_or_a_file_is_an_oserror_and_the_parent_is_not_
 
 
 def test_a_full_disk_leaves_those_before_as_they_were(tmp_path):
-    """The limit of a file's size is a disk that is full in the middle of a file."""
+    """A limit of the file size has the same effect as a disk that becomes full during a write."""
     folder = tmp_path / "t"
     kept = write(folder, 1, 2)
     former = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -23,8 +23,8 @@ import platformdirs
 from search.common.disk import check_present
 from search.common.messages import one_line
 from search.results.event_log import TRIAL_ID
-from search.results.lock import LockedError, check_free
-from search.results.remote_lock import Lease, LeaseView, LostError, leased
+from search.results.folder.lock import LockedError, check_free
+from search.results.folder.remote_lock import Lease, LeaseView, LostError, leased
 from stockrnn.io.conditional import LOCK_NAME, ChangedError, ConditionalFolder
 from stockrnn.io.files import TEMPORARY_NAME, write_atomic
 from stockrnn.io.storage import MAX_FILE_BYTES, StorageError, join_path
@@ -33,16 +33,16 @@ from stockrnn.training.checkpoint import delete_checkpoints
 __all__ = ["MANIFEST", "Mirror", "mirrored", "work_folder"]
 
 CHECKPOINTS = "checkpoints"  # workers write there themselves
-OURS = {"ray", CHECKPOINTS, "lock", "lock.json", LOCK_NAME}  # of this machine
-COPY = ".copy"  # names this machine's copy of the study, on this machine alone
+LOCAL_NAMES = {"ray", CHECKPOINTS, "lock", "lock.json", LOCK_NAME}  # of this machine
+COPY_NAME = ".copy"  # names this machine's copy of the study, on this machine alone
 RECORD, MANIFEST = "trials.jsonl", "manifest.json"
 FORECASTS = "predictions.parquet"
 REMOVED = {FORECASTS, "forecasters"}  # folders of which a study itself removes files
 STREAM = ".stream.arrows"
-PAUSE = 1.0  # seconds between two looks at what is new
-COST = 20  # times as long as the last took
-LONGEST = 30.0  # seconds, also where the storage does not answer
-TRIES = 10  # looks at forecasts that change meanwhile
+MIN_PAUSE = 1.0  # seconds between two looks at what is new
+PAUSE_FACTOR = 20  # times as long as the last took
+MAX_PAUSE = 30.0  # seconds, also where the storage does not answer
+MAX_TRIES = 10  # looks at forecasts that change meanwhile
 
 
 class GoneError(StorageError):
@@ -102,7 +102,7 @@ class Mirror:
         if MANIFEST in names:
             self._storage.read_required(MANIFEST)  # whose version is replaced
         ahead = MANIFEST in names and (self.folder / MANIFEST).exists() and self._ahead(record)
-        self._there = {name for name in names if _top(name) not in OURS}
+        self._there = {name for name in names if _top(name) not in LOCAL_NAMES}
         kept = (name.split("/")[1] for name in names if _top(name) == CHECKPOINTS and "/" in name)
         self.kept = frozenset(filter(TRIAL_ID.fullmatch, kept))
         if not ahead:
@@ -122,9 +122,9 @@ class Mirror:
             StorageError: the URL cannot be written.
         """
         self._said, self._stop = say, stop
-        if not (self.folder / COPY).exists():
-            write_atomic(self.folder / COPY, uuid.uuid4().hex.encode())
-        self._lease.copy = (self.folder / COPY).read_text()
+        if not (self.folder / COPY_NAME).exists():
+            write_atomic(self.folder / COPY_NAME, uuid.uuid4().hex.encode())
+        self._lease.name_copy((self.folder / COPY_NAME).read_text())
         try:
             self._up()
         except LostError as error:
@@ -163,7 +163,7 @@ class Mirror:
             self._thread.join()
 
     def _run(self) -> None:
-        pause = PAUSE
+        pause = MIN_PAUSE
         while not self._over.wait(pause):
             began = time.monotonic()
             try:
@@ -174,12 +174,12 @@ class Mirror:
             except StorageError as error:
                 if not self._silent:
                     self._said(f"{error}; the study goes on and is kept in {self.folder} meanwhile")
-                self._silent, pause = True, LONGEST
+                self._silent, pause = True, MAX_PAUSE
                 continue
             if self._silent:
                 self._said(f"{self.url}: is written again, nothing is missing there")
             self._silent = False
-            pause = min(LONGEST, max(PAUSE, COST * (time.monotonic() - began)))
+            pause = min(MAX_PAUSE, max(MIN_PAUSE, PAUSE_FACTOR * (time.monotonic() - began)))
 
     def _lost(self, error: LostError) -> str:
         return f"{error}; what it had is kept in {self.folder}"
@@ -242,7 +242,7 @@ class Mirror:
 
     def _stable(self) -> dict[str, tuple[tuple[int, ...], bytes | None]]:
         """All files but record and manifest, with their content where it is new, as they were at one moment."""
-        for _ in range(TRIES):
+        for _ in range(MAX_TRIES):
             before = self._found()
             try:
                 files = {
@@ -263,11 +263,11 @@ class Mirror:
         found: dict[str, tuple[int, ...]] = {}
         for root, folders, names in os.walk(self.folder):
             inside = Path(root).relative_to(self.folder)
-            folders[:] = sorted(name for name in folders if inside.parts or name not in OURS)
+            folders[:] = sorted(name for name in folders if inside.parts or name not in LOCAL_NAMES)
             for name in sorted(names):
                 path = Path(root, name)
                 known = name == STREAM or not (name.startswith(".") or name.endswith(".part"))
-                if not known or path.is_symlink() or (not inside.parts and name in OURS | {RECORD, MANIFEST}):
+                if not known or path.is_symlink() or (not inside.parts and name in LOCAL_NAMES | {RECORD, MANIFEST}):
                     continue
                 try:
                     status = path.stat()
@@ -295,7 +295,7 @@ class Mirror:
     def _ahead(self, record: bytes) -> bool:
         """Whether this machine's copy wrote behind the URL last, and its record goes on where the one there ends."""
         try:
-            ours = (self.folder / COPY).read_text() == self._lease.copy
+            ours = (self.folder / COPY_NAME).read_text() == self._lease.copy
         except FileNotFoundError:
             return False
         return ours and self._own().startswith(record)

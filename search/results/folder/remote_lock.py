@@ -20,20 +20,20 @@ from typing import Any
 
 from search.common.messages import one_line
 from search.results.event_log import now
-from search.results.lock import LockedError
+from search.results.folder.lock import LockedError
 from stockrnn.io.conditional import LOCK_NAME, ChangedError, ConditionalFolder
 from stockrnn.io.files import FileError, parse_json
 from stockrnn.io.storage import RemoteFolder, StorageError
 
-__all__ = ["LEFT", "Lease", "LeaseView", "LostError", "leased"]
+__all__ = ["LEASE_FILES", "Lease", "LeaseView", "LostError", "leased"]
 
 NAME = "lock.json"
-LEFT = {NAME, LOCK_NAME}  # files of a folder in which nobody began a study
-RENEWED = 5.0  # seconds
-VALID = 10.0  # seconds after a renewal in which its owner may write without another one
-DEAD = 20.0  # seconds without a renewal
-SETTLED = 1.0  # seconds in which another one, who saw the same dead owner, has written its own
-MOST = 10_000  # bytes
+LEASE_FILES = {NAME, LOCK_NAME}  # files of a folder in which nobody began a study
+RENEWAL_SECONDS = 5.0  # seconds
+VALID_SECONDS = 10.0  # seconds after a renewal in which its owner may write without another one
+DEAD_SECONDS = 20.0  # seconds without a renewal
+SETTLE_SECONDS = 1.0  # seconds in which another one, who saw the same dead owner, has written its own
+MAX_LEASE_BYTES = 10_000  # bytes
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 IDS: set[str] = set()  # of the leases of this program
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC_RAW if sys.platform == "darwin" else None)
@@ -86,7 +86,7 @@ class Lease:
         if why := self.storage.weakness:
             waiting(f"{place}: {why}; two writers that write in the same instant may not see each other")
         if found and not found.get("released") and not _dead(found):
-            waiting(f"{place}: was written by {_owner(found)}; whether it still is shows in {DEAD:g} s")
+            waiting(f"{place}: was written by {_owner(found)}; whether it still is shows in {DEAD_SECONDS:g} s")
             found = self._watch(found)
         generation, copy = found.get("generation"), found.get("copy")
         self._generation = generation + 1 if type(generation) is int else 1
@@ -97,10 +97,14 @@ class Lease:
         except ChangedError:
             raise LockedError(self._held(_read(self.storage))) from None
         if found and self.storage.weakness:
-            time.sleep(SETTLED)
+            time.sleep(SETTLE_SECONDS)
             if not self.view.owns(found := _read(self.storage)):
                 raise LockedError(self._held(found))
         self._thread.start()
+
+    def name_copy(self, copy: str) -> None:
+        """Set the machine's copy that the next renewals carry."""
+        self.copy = copy
 
     def check(self) -> None:
         """See that this process may write, where its last renewal is too old by renewing it.
@@ -111,7 +115,7 @@ class Lease:
         """
         if self.lost:
             raise LostError(f"{self.storage.place}: {self.lost}")
-        if clock() - self._renewed > VALID:
+        if clock() - self._renewed > VALID_SECONDS:
             self.renew()
 
     def renew(self) -> None:
@@ -145,9 +149,9 @@ class Lease:
 
     def _watch(self, first: dict[str, Any]) -> dict[str, Any]:
         """What is there once its owner has been dead for long enough, or has released it."""
-        deadline = time.monotonic() + DEAD
+        deadline = time.monotonic() + DEAD_SECONDS
         while time.monotonic() < deadline:
-            time.sleep(RENEWED / 2)
+            time.sleep(RENEWAL_SECONDS / 2)
             found = _read(self.storage)
             if not found or found.get("released"):
                 return found
@@ -160,7 +164,7 @@ class Lease:
         return f"{who}; a study has one writer; wait for it to end, or end it"
 
     def _run(self) -> None:
-        while not self._over.wait(RENEWED):
+        while not self._over.wait(RENEWAL_SECONDS):
             try:
                 self.renew()
             except LostError:
@@ -228,7 +232,7 @@ def leased(storage: ConditionalFolder, waiting: Callable[[str], None]) -> Iterat
 
 def _read(storage: RemoteFolder) -> dict[str, Any]:
     try:
-        found = parse_json(storage.read(NAME, MOST))
+        found = parse_json(storage.read(NAME, MAX_LEASE_BYTES))
     except FileNotFoundError:
         return {}
     except FileError as error:
