@@ -1,7 +1,7 @@
-"""`trials.jsonl`: one line a trial's start, an epoch's report and a trial's end, appended; the study's record of truth.
+"""Write and read `trials.jsonl`, the event log: one line per start, epoch and end of a trial.
 
-A trial starts once and ends once. One that was interrupted has a line of its own, which a later end replaces; a retry
-of a trial whose worker died has one too. Times are UTC in ISO 8601. Unknown numbers are null, never 0 and never NaN.
+A trial starts once and ends once. An interruption has a line as well, which a later end replaces; so has the retry of a
+trial whose worker died. Times are UTC in ISO 8601. Unknown numbers are null, never 0 or NaN.
 """
 
 import errno
@@ -35,21 +35,21 @@ INTERRUPTED, RUNNING = "interrupted", "running"
 STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
 MAX_EPOCHS = 1_000_000  # of all trials together, as many as memory holds
 CHUNK_BYTES = 1 << 20  # bytes
-UNSCORED = ("diverged", "failed")  # what such a trial reached before stands in its epochs' lines, and ranks nowhere
+UNSCORED = ("diverged", "failed")  # such trials are not ranked; the scores of their epochs stay in the log
 TRIAL_ID = re.compile(r"[0-9]{5,9}")  # a trial has a folder of this name
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEnd:
-    """How a trial ended.
+    """The end of a trial.
 
     Attributes:
         point: its parameters.
-        scores: of its best epoch; empty where it has none, and where the trial diverged or failed.
+        scores: of its best epoch; empty without a score, and if the trial diverged or failed.
         parameters: weights of one member.
         form: how its members were computed, batched or looped.
-        seconds: from its beginning on the worker to its last report.
-        message: why it failed.
+        seconds: from its start on the worker to its last report.
+        message: the error, if it failed.
         time: when it ended.
     """
 
@@ -68,7 +68,7 @@ class TrialEnd:
 
 
 def now() -> str:
-    """The time, UTC, to the millisecond."""
+    """Return the time in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -131,7 +131,7 @@ class TrialLog:
 
 
 class Record:
-    """Appends to `trials.jsonl`, made at the first line, and keeps every trial's end in memory.
+    """Append events to `trials.jsonl`, and keep the end of every trial in memory.
 
     Args:
         path: the file.
@@ -153,22 +153,22 @@ class Record:
 
     @property
     def running(self) -> dict[str, dict[str, Any]]:
-        """The last report of each trial that has not ended, by trial id; empty before the first."""
+        """The last report of each running trial, by trial id; empty before the first epoch."""
         return {trial_id: report for trial_id, (_, report) in self._running.items()}
 
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
-        """A trial began, or began again on another worker."""
+        """Write the start of a trial, unless the log has it."""
         self._running.setdefault(trial_id, (point, {}))
         if trial_id not in self._started:
             self._started.add(trial_id)
             self._append({"event": "start", "trial_id": trial_id, "time": now(), "point": point})
 
     def retry(self, trial_id: str, message: str) -> None:
-        """A trial's worker failed and another one goes on with it."""
+        """Write that the worker of a trial failed and another worker continues it."""
         self._append({"event": "retry", "trial_id": trial_id, "time": now(), "message": message})
 
     def epoch(self, trial_id: str, report: Mapping[str, Any]) -> None:
-        """An epoch's report, as `trial.reports` yields it; an epoch that is done again has its line already."""
+        """Write the report of an epoch, unless the log has it from before a resume or a retry."""
         point, last = self._running[trial_id]
         if "epoch" not in report:  # a failure's report: the epochs before it still count
             self._running[trial_id] = (point, {**last, **report})
@@ -182,7 +182,7 @@ class Record:
         self._append(line | {key: report[key] for key in keys})
 
     def end(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:
-        """A trial ended; its last report holds what it reached."""
+        """Write the end of a trial with the scores of its last report."""
         point, report = self._running.pop(trial_id)
         if status in UNSCORED:
             report = {**report, "best": {}, "best_epoch": None}
@@ -205,10 +205,10 @@ class Record:
         return end
 
     def check(self) -> None:
-        """See that the file is as this record left it, and that the lock on the folder is this process's still.
+        """Check that no other process has written the file or has taken the lock on the folder.
 
         Raises:
-            LostLockError: neither is sure; another process may write there.
+            LostLockError: another process may write there.
         """
         state = self._state()
         if self._left not in (None, state):
@@ -279,10 +279,10 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def cut_torn_line(path: Path) -> int:
-    """Cut what follows a file's last line break: a line that a crash broke off. Returns how many bytes.
+    """Cut an incomplete last line, which a crash leaves, and return its length in bytes.
 
     Raises:
-        DamagedError: it is a link, which may lead out of the study's folder, or no file, or too large.
+        DamagedError: the path is a link or a folder, or the file is too large.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DamagedError(f"{path}: is no plain file; a study writes into its own folder only; put the file there")

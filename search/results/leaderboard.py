@@ -1,8 +1,8 @@
 """Write the leaderboard as a CSV file or as a table of text, and read the CSV file.
 
-A CSV file may be opened in a spreadsheet, which computes a cell that begins with `=`, `+`, `-` or `@`. A text that does
-has an apostrophe before it, as is usual; so has one that begins with an apostrophe, so that `read_csv` gives each back
-as it was. Texts stand on one line, and control characters in them as escapes. Numbers stay numbers, negative ones too.
+A spreadsheet computes a cell that begins with `=`, `+`, `-` or `@`. So an apostrophe precedes a text that begins with
+one of them, or with an apostrophe; `read_csv` removes it. A text has one line; control characters are escaped. Numbers
+are written as they are, also negative ones.
 """
 
 import csv
@@ -32,7 +32,7 @@ __all__ = [
     "write_csv",
 ]
 
-FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet takes wide letters for narrow ones
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet treats wide characters as narrow ones
 MAX_CSV_BYTES, MAX_LINE_BYTES = 200_000_000, 100_000  # bytes of a file and of its lines
 IDENTITY = {"rank", "trial_id", "status"}
 MAX_ROWS, MAX_COLUMNS = MAX_TRIALS + 1000, 200
@@ -54,7 +54,7 @@ def read_csv(
         needed: the columns of the rows after them, beside rank, trial id and status.
 
     Raises:
-        DamagedError: it is none, in one line.
+        DamagedError: there is no such file, or it is damaged.
     """
     again = "it is as search.run wrote it; copy the study's folder again"
     rows: list[dict[str, str]] = []
@@ -84,9 +84,9 @@ def read_csv(
 
 
 def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str:
-    """The best rows, every baseline and the finalists' average, as text of at most 80 columns.
+    """Return the best rows, all baselines and the average of the finalists as a text of at most 80 columns.
 
-    val U and test U are Theil's U.
+    `val U` and `test U` are Theil's U.
     """
     shown = [row for position, row in enumerate(rows) if position < top or row["status"] in (BASELINE, ENSEMBLE)]
     heads: tuple[str, ...] = ("#", "trial", "status", "network", "val U", "sd")
@@ -105,7 +105,7 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
 
 
 def aligned(cells: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    """Lines of cells in columns; those in `left` start at the left, the others end at the right."""
+    """Return lines of cells in columns; the columns in `left` are aligned left, the others right."""
     widths = [max(len(line[index]) for line in cells) for index in range(len(cells[0]))]
     return "\n".join(
         "  ".join(
@@ -133,7 +133,7 @@ def to_csv(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 
 def _escape_formula(value: Any) -> Any:
-    """A value as it stands in a CSV file: a text that a spreadsheet would compute has an apostrophe before it."""
+    """Return the cell of a CSV file; an apostrophe precedes a text that a spreadsheet would compute."""
     cell = to_plain_cell(value)
     return f"'{cell}" if isinstance(value, str) and cell.startswith(FORMULA) else cell
 
@@ -143,7 +143,7 @@ def _unescape_formula(cell: str) -> str:
 
 
 def to_plain_cell(value: Any) -> Any:
-    """A value on one line, its unseen characters visible; empty where it is unknown."""
+    """Return a value on one line, with invisible characters escaped; empty if it is unknown."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -152,7 +152,7 @@ def to_plain_cell(value: Any) -> Any:
 
 
 def escape_markdown(cell: str) -> str:
-    """A cell of a Markdown table as text: nothing in it is HTML, a link, an image, code or the end of the cell."""
+    """Escape a cell of a Markdown table: HTML, links, images, code and the end of the cell."""
     return re.sub(r"([\\`|\[\]*~])", r"\\\1", cell.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 

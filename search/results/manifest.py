@@ -1,4 +1,4 @@
-"""`manifest.json`: what a study was made of, and what it came to."""
+"""Write `manifest.json`: versions, data, folds, openings of the test set, and the verdict of a study."""
 
 import errno
 import importlib.metadata
@@ -46,7 +46,7 @@ def opening(
     start: str,
     baselines: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """What is known when a study begins; dates are those of targets, ISO 8601.
+    """Return the manifest at the start of a study; dates are those of targets, in ISO 8601.
 
     `defaults` are the values of the parameters that the space does not name.
     """
@@ -81,12 +81,12 @@ def opening(
 
 
 def interrupted(openings: Openings) -> bool:
-    """Whether the last opening of the test block was written down and never scored."""
+    """Return whether the last opening of the test set has no scores, because the process was killed."""
     return bool(openings) and openings[-1].get("scores") is None
 
 
 def find_scored_opening(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the last opening of the test block that has scores; empty where there is none."""
+    """Return the last opening of the test set that has scores; empty if there is none."""
     scored = (opening for opening in reversed(manifest.get("test_openings") or []) if opening.get("scores") is not None)
     return next(scored, {})
 
@@ -100,7 +100,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _short(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest without details of earlier openings and resumes; each still counts."""
+    """Return the manifest without the details of earlier openings and resumes; their number stays."""
     *earlier, last = manifest.get("test_openings") or [{}]
     return {
         **manifest,
@@ -120,7 +120,7 @@ def versions() -> dict[str, str | None]:
 
 
 def make_folder(folder: Path, space: Space, prices: Prices, manifest: Mapping[str, Any]) -> ExitStack:
-    """Make the results folder, whole or not at all; returns the lock on it.
+    """Create the results folder atomically, and return the lock on it.
 
     Raises:
         SpaceError: it exists.

@@ -1,6 +1,6 @@
-"""`predictions.parquet`: what every trial and finalist forecast, day by day; a folder of parts, read as one table.
+"""Write and read `predictions.parquet`, the daily forecasts of trials and finalists: a folder of parts.
 
-One row a day: `trial_id` (a baseline's name for a baseline), `split` (validation or test), `fold` (from 1; 0 for the
+One row per day: `trial_id` (a baseline's name for a baseline), `split` (validation or test), `fold` (from 1; 0 for the
 test block), `date` of the target, and in price points `forecast`, `actual` and `previous`, the close of the day on
 which the forecast was made. A validation forecast is the seed average at the trial's best epoch; a test forecast is
 the finalist's.
@@ -58,7 +58,7 @@ MAX_TEXT = 200  # letters
 
 
 class Predictions:
-    """Writes predictions in parts: memory stays flat. What has come since the last part stands in a stream beside it.
+    """Write forecasts in parts, so that memory stays constant. A stream file has those since the last part.
 
     Args:
         folder: `predictions.parquet` of the study; made at the first forecast.
@@ -74,7 +74,7 @@ class Predictions:
         self._stream: pa.RecordBatchStreamWriter | None = None
 
     def keep(self, trial_ids: Collection[str], *, folds: int, test: bool) -> None:
-        """Go on where a study broke off: keep the validation forecasts of these trials, each once, and no others.
+        """Resume: keep the validation forecasts of these trials, each once, and remove all others.
 
         Args:
             trial_ids: the trials that ended with a score.
@@ -106,7 +106,7 @@ class Predictions:
             )
 
     def validation(self, trial_id: str, folds: Sequence[Fold], forecast: np.ndarray) -> None:
-        """The forecasts of a trial on the validation blocks of all folds, one after another, shape (days,)."""
+        """Add the forecasts of a trial on the validation blocks of all folds, one after another, shape (days,)."""
         ends = np.cumsum([len(fold.validation) for fold in folds])
         parts = enumerate(zip(folds, np.split(forecast, ends[:-1]), strict=True), start=1)
         self._append(
@@ -116,18 +116,18 @@ class Predictions:
             self.flush()
 
     def test(self, trial_id: str, block: range, forecast: np.ndarray) -> None:
-        """The forecasts of a finalist or baseline on the test block, shape (days,)."""
+        """Add the forecasts of a finalist or a baseline on the test set, shape (days,)."""
         self._append([self._table(trial_id, "test", 0, block, forecast)])
 
     def forget_test(self) -> None:
-        """Remove the forecasts of the test block: it is opened once more."""
+        """Remove the forecasts of the test set before it is opened again."""
         self.flush()
         for path, table in self._parts():
             if len(kept := table.filter(pc.field("split") != "test")) < len(table):
                 _write(kept, path)
 
     def flush(self) -> None:
-        """Write what has come since the last part; a reader never sees half of one."""
+        """Write the forecasts since the last part as a new part, atomically."""
         self._written = time.monotonic()
         if self._tables:
             numbers = (int(path.stem.partition("-")[2]) for path in self._folder.glob(PARTS))
@@ -220,7 +220,7 @@ def _check_rows(batch: pa.RecordBatch) -> None:
 
 
 def _read_stream(path: Path) -> list[pa.Table]:
-    """The tables of a stream, to where it was broken off.
+    """Return the complete tables of a stream.
 
     Raises:
         DamagedError: it is no plain file, or too large.
@@ -249,7 +249,7 @@ def _read_stream(path: Path) -> list[pa.Table]:
 
 
 def _is_compressed(metadata: bytes) -> bool:
-    """Whether a message's record batch says that its body is compressed; see Arrow's Message.fbs."""
+    """Return whether the body of a record batch is compressed; see Arrow's Message.fbs."""
 
     def field(table: int, number: int) -> int:
         """Where a field of a flatbuffer's table stands; 0 where it has none."""
@@ -266,7 +266,7 @@ def _is_compressed(metadata: bytes) -> bool:
 
 
 def _drop_known(table: pa.Table, have: set[tuple[str, str, int]]) -> pa.Table:
-    """A table without the forecasts (trial, split, fold) that `have` has already; it has them then."""
+    """Return a table without the forecasts (trial, split, fold) in `have`, and add the others to `have`."""
     if not len(table):
         return table
     trials, splits = (table[name].combine_chunks().dictionary_encode() for name in TEXTS)

@@ -1,4 +1,4 @@
-"""The ranking: trials, baselines and the finalists' average as rows, best first."""
+"""Rank trials, baselines and the average of the finalists into the rows of the leaderboard."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,12 +10,12 @@ from stockrnn.networks.config import NetworkConfig
 
 __all__ = ["BASELINE", "ENSEMBLE", "Row", "network", "rank"]
 
-DEFAULTS = {  # what a trial whose space does not name these parameters has
+DEFAULTS = {  # of parameters that the space does not name
     name: config.model_fields[name].default
     for config, names in ((NetworkConfig, ("head", "hidden_size", "num_layers")), (WindowConfig, ("sequence_length",)))
     for name in names
 }
-BASELINE, ENSEMBLE = "baseline", "ensemble"  # the status of rows that are no trials; the latter is also its name
+BASELINE, ENSEMBLE = "baseline", "ensemble"  # statuses of rows that are not trials; the second is also its trial id
 Row = dict[str, Any]
 
 
@@ -28,7 +28,7 @@ def rank(
     test: Mapping[str, Mapping[str, Any]] | None = None,
     ensemble: Mapping[str, float] | None = None,
 ) -> list[Row]:
-    """Trials, baselines and the finalists' average as rows, best first; those without a score follow, without a rank.
+    """Return trials, baselines and the average of the finalists as rows, best first; rows without a score come last.
 
     Args:
         ends: how the trials ended.
@@ -56,7 +56,7 @@ def rank(
 
 
 def network(row: Mapping[str, Any]) -> str:
-    """A trial's network in a few words: architecture, head, hidden size x layers, sequence length."""
+    """Return a summary of a trial's network: architecture, head, hidden size x layers, sequence length."""
     if row["status"] == BASELINE:
         return ""
     if row["status"] == ENSEMBLE:

@@ -24,11 +24,11 @@ from stockrnn.prices.series import Prices
 
 __all__ = ["ResumeState", "changes", "read_resume_state"]
 
-FREE = (  # what may change from one part of a study to the next: it changes no score of a trial
+FREE = (  # keys that may change on a resume, because they do not change the score of a trial
     "search.num_samples", "search.max_failures", "search.stall_timeout", "search.finalists", "search.finalist_seeds",
     "resources", "tracking",
 )  # fmt: skip
-TELLING = ("python", "torch", "ray", "optuna", "numpy", "stockrnn-search")
+COMPARED_VERSIONS = ("python", "torch", "ray", "optuna", "numpy", "stockrnn-search")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def read_resume_state(folder: Path) -> ResumeState:
 
 
 def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[str]:
-    """What is no longer as it was when the study began, one line each; empty where it is the same study.
+    """Return a line for each setting, price or version that differs from the start of the study; empty if none does.
 
     Raises:
         DamagedError: the study's prices are damaged.
@@ -122,7 +122,7 @@ def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[s
     before, here = manifest.get("versions") or {}, versions()
     return lines + [
         f"{name} is {here.get(name)}, and was {before.get(name)}"
-        for name in TELLING
+        for name in COMPARED_VERSIONS
         if _minor(before.get(name)) != _minor(here.get(name))
     ]
 

@@ -1,7 +1,7 @@
-"""The shapes and ranges of `trials.jsonl` and `manifest.json`: one declaration, for their writers and their readers.
+"""Declare the types and limits of `trials.jsonl` and `manifest.json`, for writing and for reading.
 
-A results folder may come from a stranger. What later versions add is let through; what is there has its type, its
-bounds and names that are not those of other columns. `written` makes JSON that `parse_event` and `read_manifest` read.
+A results folder may come from a stranger, so every known value is checked. Unknown keys, which later versions may add,
+are allowed. `parse_event` and `read_manifest` accept whatever `to_json` returns.
 """
 
 import json
@@ -33,13 +33,13 @@ __all__ = [
     "to_plain",
 ]  # fmt: skip
 
-MAX_MANIFEST_BYTES = 4_000_000  # bytes
-MAX_LOG_BYTES = 400_000_000  # bytes of a trials.jsonl: a million epochs
-MAX_LINE_BYTES = 1_000_000  # bytes of its lines
-MAX_TRACEBACK = 20_000  # letters; JSON writes some of them with twelve
+MAX_MANIFEST_BYTES = 4_000_000
+MAX_LOG_BYTES = 400_000_000  # of trials.jsonl: a million epochs
+MAX_LINE_BYTES = 1_000_000  # of a line of trials.jsonl
+MAX_TRACEBACK = 20_000  # characters; JSON needs up to twelve bytes for one
 MAX_TRIALS = 100_000  # of a study
-MAX_COUNT = 10**12  # of anything that is counted, seconds too
-MAX_NUMBER = 1e150  # of a measured number; its square is a number too
+MAX_COUNT = 10**12  # for every counter, and for seconds
+MAX_NUMBER = 1e150  # its square is finite as well
 AGAIN = "copy the study's folder again"
 
 
@@ -242,10 +242,10 @@ NEEDED = ("name", "command", "start", "versions", "seed", "space", "data", "fold
 
 
 def parse_event(line: bytes) -> dict[str, Any]:
-    """Return a line of `trials.jsonl` as data.
+    """Return the event on a line of `trials.jsonl`.
 
     Raises:
-        ValueError: it is no event of a trial: what is wrong with it.
+        ValueError: the line is not an event; the message says why.
     """
     try:
         found: dict[str, Any] = EVENT.validate_json(line)
@@ -256,14 +256,14 @@ def parse_event(line: bytes) -> dict[str, Any]:
 
 
 def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
-    """Return a study's `manifest.json` as data.
+    """Return the content of `manifest.json`.
 
     Args:
         path: the file.
         needed: keys that it must have.
 
     Raises:
-        DamagedError: it is none, in one line.
+        DamagedError: there is no such file, it is damaged, or a needed key is missing.
     """
     try:
         content = read_bytes(path, MAX_MANIFEST_BYTES)
@@ -287,12 +287,12 @@ def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def is_storable(value: float) -> bool:
-    """Whether a number is one that files hold: finite, and not too large."""
+    """Return whether a number may be written to a file: it is finite and not too large."""
     return -MAX_NUMBER <= value <= MAX_NUMBER
 
 
 def to_plain(value: Any) -> Any:
-    """Nested data as JSON takes it: numbers that were not measured become null, tuples lists, half letters `?`."""
+    """Return nested data for JSON: a number that is not storable becomes None, a tuple a list, a lone surrogate `?`."""
     if isinstance(value, Mapping):
         return {to_plain(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -303,10 +303,10 @@ def to_plain(value: Any) -> Any:
 
 
 def to_json(shape: TypeAdapter[Any], data: Mapping[str, Any], indent: int | None = None) -> bytes:
-    """Return data as JSON that its reader takes: what is out of its range becomes null, what is too long is cut.
+    """Return data as JSON of a declared type: values out of range become null, and long texts and lists are cut.
 
     Raises:
-        ValueError: what must be there is not, which is a mistake of ours.
+        ValueError: a required key is missing, which is a bug.
     """
     fitting = to_plain(data)
     while True:
@@ -326,7 +326,7 @@ def to_json(shape: TypeAdapter[Any], data: Mapping[str, Any], indent: int | None
 
 
 def _place(data: Any, key: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Where in the data a complaint's key leads: without the names of a union's branches."""
+    """Return the place of a validation error in the data, without the branch names of a union."""
     for depth, part in enumerate(key):
         if not (part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)):
             return tuple(key[:depth])
@@ -335,7 +335,7 @@ def _place(data: Any, key: Sequence[str | int]) -> tuple[str | int, ...]:
 
 
 def _mended(data: Any, place: Sequence[str | int], item: Mapping[str, Any]) -> bool:
-    """Make the value at a place fit, or take it away; False where there is none."""
+    """Shorten, replace or remove the value at a place; return False if the place is the whole document."""
     if not place:
         return False
     for part in place[:-1]:

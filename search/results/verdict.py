@@ -1,4 +1,4 @@
-"""The verdict: what a study found, in words, for people who do not read p-values and for those who do."""
+"""Write the verdict of a study: whether a finalist beats persistence, in a sentence with its p-values."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,27 +8,34 @@ from search.results.ranking import BASELINE, ENSEMBLE, Row
 
 __all__ = ["VERDICT_COLUMNS", "headline", "verdict"]
 
-VERDICT_COLUMNS = {"status", "trial_id", "val_theils_u", "test_theils_u", "test_dm_p", "test_rmse"}  # that it reads
-LEVEL = 0.05  # p-values above it are what luck gives
+VERDICT_COLUMNS = {
+    "status",
+    "trial_id",
+    "val_theils_u",
+    "test_theils_u",
+    "test_dm_p",
+    "test_rmse",
+}  # of the leaderboard, that the verdict reads
+LEVEL = 0.05  # a larger p-value is not significant
 RIVAL = "'tomorrow equals today'"
 REFUSED, PROVEN = "Do not trade on this.", "unlikely to be luck"
 
 
 def verdict(rows: Sequence[Row], proof: Mapping[str, Any] | None = None) -> str:
-    """Whether the search found anything that beats persistence, on validation and on the test block.
+    """Return whether a trial beats persistence on validation, and a finalist on the test set.
 
     Args:
-        rows: the leaderboard.
-        proof: of `search.proof`; None for a study that still runs.
+        rows: the leaderboard, best first.
+        proof: results of the significance tests; None if the study still runs.
     """
     trials = [row for row in rows if row["status"] not in (BASELINE, ENSEMBLE) and _known(row.get("val_theils_u"))]
     if not trials:
-        return "No trial has a score, so nothing is known of this space."
+        return "No trial has a score, so the study has no result."
     return " ".join([*_on_validation(rows, trials), *_on_test(rows, trials, proof or {})])
 
 
 def headline(said: str) -> str:
-    """The verdict in a few words, where it comes to one; else all of it."""
+    """Return the conclusion of a verdict; all of it if it has none."""
     for words in (REFUSED, f"{PROVEN[0].upper()}{PROVEN[1:]}."):
         if words.strip(".").lower() in said.lower():
             return words
@@ -48,18 +55,18 @@ def _on_validation(rows: Sequence[Row], trials: Sequence[Row]) -> list[str]:
     rivals = [row for row in rows if row["status"] == BASELINE and _known(row.get("val_theils_u"))]
     rival = min(rivals, key=lambda row: row["val_theils_u"], default=None)
     if rival is not None and rival["val_theils_u"] <= score:
-        said.append(f"The baseline {rival['trial_id']} does as well without a network ({rival['val_theils_u']:.4f}).")
+        said.append(f"The baseline {rival['trial_id']} is as good without a network ({rival['val_theils_u']:.4f}).")
     return said
 
 
 def _on_test(rows: Sequence[Row], trials: Sequence[Row], proof: Mapping[str, Any]) -> list[str]:
-    """What the test block says, of the finalist that validation ranked first: the best of several would be lucky."""
+    """Judge the finalist that is first on validation: the best of several on the test set would be partly lucky."""
     finalists = [row for row in trials if _known(row.get("test_theils_u"))]
     if not finalists and any(_known(row.get("test_rmse")) for row in rows):
-        return ["The test block was opened, but prices do not move in it: Theil's U is undefined there."]
+        return ["The test set was opened, but its price never changes, so Theil's U is undefined."]
     if not finalists:
-        return ["The best of many is partly lucky; the test block has not been opened."] if len(trials) > 1 else []
-    days = f"{proof['test_days']} unseen days" if proof.get("test_days") else "the test block"
+        return ["The best of many trials is partly lucky; the test set has not been opened."] if len(trials) > 1 else []
+    days = f"{proof['test_days']} unseen days" if proof.get("test_days") else "the test set"
     many = f" over {len(trials)} trials" if len(trials) > 1 else ""
     better = sum(row["test_theils_u"] < 1 for row in finalists)
     if not better:
@@ -67,7 +74,7 @@ def _on_test(rows: Sequence[Row], trials: Sequence[Row], proof: Mapping[str, Any
         none = f"none of {len(finalists)} finalists beats" if len(finalists) > 1 else "the finalist does not beat"
         p = proof.get("spa_p")
         promised = (
-            f", whatever validation promised (SPA p{many} {_p(p)})"
+            f", although validation was significant (SPA p{many} {_p(p)})"
             if p is not None and _known(p) and p <= LEVEL
             else ""
         )
@@ -82,8 +89,8 @@ def _on_test(rows: Sequence[Row], trials: Sequence[Row], proof: Mapping[str, Any
     said += f"the first ({first['trial_id']}) has Theil's U {score:.4f}"
     said += f" ({evidence})" if evidence else ""
     if score < 1 and all(value is not None and value <= LEVEL for value in p_values):
-        return [f"{said}: {PROVEN}. Costs are not counted, and the future need not be like the past."]
-    return [f"{said}: not enough to tell from luck. {REFUSED}"]
+        return [f"{said}: {PROVEN}. Trading costs are not included, and the future may differ from the past."]
+    return [f"{said}: the evidence does not rule out luck. {REFUSED}"]
 
 
 def _p(value: float) -> str:

@@ -1,4 +1,4 @@
-"""One writer at a time: the lock on a study's folder, and who holds it."""
+"""Lock a results folder for one process, and name the process that has the lock."""
 
 import json
 import os
@@ -14,26 +14,26 @@ from search.common.errors import UserError
 from search.results.event_log import now
 from stockrnn.io.files import parse_json, read_bytes, write_atomic
 
-__all__ = ["LockedError", "check_free", "held", "locked"]
+__all__ = ["LockedError", "check_free", "is_locked", "locked"]
 
 NAME, OWNER = LOCK_FILES
 MAX_OWNER_BYTES = 10_000
 
 
 class LockedError(UserError):
-    """Another process writes into this study's folder, in one line."""
+    """Another process writes into the results folder."""
 
 
 @contextmanager
 def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
-    """Within: nobody else writes into the folder. The lock is the system's: it goes when its owner dies.
+    """Lock the folder within the context. The system releases the lock when the process ends.
 
     Args:
         folder: it exists.
-        becomes: what it is renamed to within.
+        becomes: the path to which it is renamed within the context.
 
     Raises:
-        LockedError: somebody writes there already; the line says who.
+        LockedError: another process has the lock.
         OSError: the folder cannot be written.
     """
     for path in (folder / NAME, folder / OWNER):  # a pipe would block, a link may lead out of the folder
@@ -59,17 +59,17 @@ def locked(folder: Path, becomes: Path | None = None) -> Iterator[None]:
 
 
 def check_free(folder: Path, place: str) -> None:
-    """See that no process of this machine writes into the folder, which the user calls `place`.
+    """Check that no process of this machine writes into the folder; `place` names it in errors.
 
     Raises:
-        LockedError: one does; the line says which.
+        LockedError: one does.
     """
-    if held(folder):
+    if is_locked(folder):
         raise LockedError(_said(folder, place))
 
 
-def held(folder: Path) -> bool:
-    """Whether a process of this machine writes into the folder at this moment."""
+def is_locked(folder: Path) -> bool:
+    """Return whether a process of this machine has the lock."""
     path = folder / NAME
     if not path.exists():
         return False

@@ -1,8 +1,9 @@
-"""One writer at a time behind a URL: a lease that its owner renews, since storage there has no locks.
+"""Lock a results folder behind a URL with a lease that its owner renews, because object storage has no locks.
 
-`lock.json` names the owner, its generation (one more than that of the owner before) and a number that grows with each
-renewal. Whoever wants to write watches it: an owner whose number stands still is dead. No clocks of two machines are
-compared. A released lease stays, as `released`; one that is missing, or is another's, is lost.
+`lock.json` has the owner, its generation (one more than that of the previous owner) and a number that grows with each
+renewal. Another process watches this number: if it does not grow, the owner is dead. So the clocks of two machines are
+never compared. A released lease stays in the file, marked `released`. A lease that is missing, or belongs to another
+owner, is lost.
 """
 
 import json
@@ -44,17 +45,17 @@ class LostError(StorageError):
 
 
 def clock() -> float:
-    """Seconds that have passed, those of a suspended machine included."""
+    """Return elapsed seconds, including the time in which the machine was suspended."""
     return time.monotonic() if CLOCK is None else time.clock_gettime(CLOCK)
 
 
 class Lease:
-    """The right to write into a folder, as long as `lost` is None.
+    """The right to write into a folder, while `lost` is None.
 
     Attributes:
         storage: the folder.
-        lost: how it was lost: who writes there now.
-        copy: which machine's copy of the study goes on where the folder ends; renewals carry it on.
+        lost: why it was lost; None while it is valid.
+        copy: id of the local copy that is in step with the folder; renewals keep it.
     """
 
     def __init__(self, storage: ConditionalFolder) -> None:
@@ -69,14 +70,14 @@ class Lease:
 
     @property
     def view(self) -> "LeaseView":
-        """How the study's workers see whether it is theirs still."""
+        """The lease for workers, which only check it."""
         return LeaseView(RemoteFolder(self.storage.place), self._id, self._generation)
 
     def take(self, waiting: Callable[[str], None]) -> None:
-        """Take it, at once where nobody has it.
+        """Acquire the lease; this takes a while if another process may have it.
 
         Args:
-            waiting: told in one line why that takes a while, where it does.
+            waiting: called with one line if it takes a while.
 
         Raises:
             LockedError: another process renews it.
@@ -107,7 +108,7 @@ class Lease:
         self.copy = copy
 
     def check(self) -> None:
-        """See that this process may write, where its last renewal is too old by renewing it.
+        """Check that this process may write; renew the lease if the last renewal is too old.
 
         Raises:
             LostError: it may not any more.
@@ -119,11 +120,11 @@ class Lease:
             self.renew()
 
     def renew(self) -> None:
-        """Write the lease again, where it is this process's still.
+        """Renew the lease.
 
         Raises:
-            LostError: it is not.
-            StorageError: that cannot be known.
+            LostError: another process has it.
+            StorageError: the storage does not answer.
         """
         with self._writing:
             began = clock()
@@ -140,7 +141,7 @@ class Lease:
                 raise LostError(f"{self.storage.place}: {self.lost}")
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lease."""
         self._over.set()
         self._thread.join()
         if self.lost is None:
@@ -148,7 +149,7 @@ class Lease:
                 self._write(released=True)
 
     def _watch(self, first: dict[str, Any]) -> dict[str, Any]:
-        """What is there once its owner has been dead for long enough, or has released it."""
+        """Wait until the owner has released the lease or is dead, and return the lease."""
         deadline = time.monotonic() + DEAD_SECONDS
         while time.monotonic() < deadline:
             time.sleep(RENEWAL_SECONDS / 2)
@@ -183,14 +184,14 @@ class Lease:
 
 @dataclass(frozen=True)
 class LeaseView:
-    """A lease as processes beside its owner see it."""
+    """A lease as seen by other processes than its owner."""
 
     storage: RemoteFolder
     id: str
     generation: int
 
     def check(self) -> None:
-        """See that the lease is its owner's still.
+        """Check that the lease belongs to its owner.
 
         Raises:
             LostError: it is not.
@@ -200,11 +201,11 @@ class LeaseView:
             raise LostError(f"{self.storage.place}: {lost}")
 
     def owns(self, found: dict[str, Any]) -> bool:
-        """Whether that is its content."""
+        """Return whether the content of `lock.json` is this lease."""
         return (found.get("id"), found.get("generation")) == (self.id, self.generation) and not found.get("released")
 
     def lost(self, found: dict[str, Any]) -> str | None:
-        """Who has it, where its content is another's."""
+        """Return who has the lease, or None if it still belongs to its owner."""
         if self.owns(found):
             return None
         if not found:
@@ -216,7 +217,7 @@ class LeaseView:
 
 @contextmanager
 def leased(storage: ConditionalFolder, waiting: Callable[[str], None]) -> Iterator[Lease]:
-    """Within: nobody else writes into the folder, as long as `lost` of what is yielded is None.
+    """Hold the lease within the context; nobody else writes into the folder while `lost` of the lease is None.
 
     Raises:
         LockedError: somebody writes there already; the line says who.
@@ -241,7 +242,7 @@ def _read(storage: RemoteFolder) -> dict[str, Any]:
 
 
 def _dead(found: dict[str, Any]) -> bool:
-    """Whether the owner was a process of this machine, which is gone."""
+    """Return whether the owner was a process of this machine that has ended."""
     if found.get("boot") != _boot() or _boot() is None or type(found.get("pid")) is not int:
         return False
     if found["pid"] == os.getpid():  # of the program that this process ran before it was restarted, if not of this one
@@ -256,7 +257,7 @@ def _dead(found: dict[str, Any]) -> bool:
 
 
 def _boot() -> str | None:
-    """What tells one start of one machine from all others, and one container from those beside it."""
+    """Return the boot ID and the PID namespace of this machine; None if they are unknown."""
     try:
         return f"{BOOT.read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     except OSError:

@@ -1,10 +1,9 @@
-"""A study whose folder is behind a URL: it is written on this machine, and what is new goes there a second later.
+"""Copy a study to a URL: it is written on this machine, and new files are uploaded about every second.
 
-The order in which files go up makes every moment one from which a study goes on: what the record says has ended has
-its forecasts, and the manifest comes last. This machine keeps its copy: where it was ahead when the process was
-killed, a resume on the same machine loses nothing; on another one the last seconds run again. A process that stood
-still while another one took the study over writes nothing there any more: it renews its lease before it writes, and
-replaces only files that are as it left them.
+The upload order makes the study resumable at any moment: forecasts come before the event log, and the manifest comes
+last. The local copy stays: a resume on the same machine loses nothing, and on another machine the last seconds run
+again. A process that was suspended while another one took over the study writes nothing more to the URL: it renews its
+lease before each upload, and replaces only files that have not changed since its last upload.
 """
 
 import hashlib
@@ -46,20 +45,20 @@ MAX_TRIES = 10  # looks at forecasts that change meanwhile
 
 
 class GoneError(StorageError):
-    """This machine's copy of the study is not where it was, in one line."""
+    """The local copy of the study has disappeared."""
 
 
 class Mirror:
-    """Keeps a study's folder behind a URL as it is on this machine.
+    """Keeps the folder behind a URL equal to the local copy.
 
     Args:
         url: the study's, with its name.
         folder: on this machine.
         lease: on the URL.
-        say: told in one line what the user should know.
+        say: called with one line for the user.
 
     Attributes:
-        kept: the trials that had checkpoints there when it was fetched.
+        kept: trials whose checkpoints were behind the URL at the start.
     """
 
     def __init__(self, url: str, folder: Path, lease: Lease, say: Callable[[str], None]) -> None:
@@ -78,21 +77,21 @@ class Mirror:
 
     @property
     def checkpoints(self) -> str:
-        """Where trials keep theirs."""
+        """The URL of the checkpoints."""
         return join_path(self.url, CHECKPOINTS)
 
     @property
     def lease(self) -> LeaseView:
-        """How workers see whether the study is this process's still."""
+        """The lease for workers, which only check it."""
         return self._lease.view
 
     def clear(self) -> None:
-        """Make room on this machine for a study that is new."""
+        """Remove the local copy before a new study."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.parent.mkdir(parents=True, exist_ok=True)
 
     def fetch(self) -> None:
-        """Make this machine's folder what a study goes on from.
+        """Download the study, unless the local copy is ahead of it.
 
         Raises:
             StorageError: the URL cannot be read.
@@ -112,10 +111,11 @@ class Mirror:
         self._stored = _summary(record[: record.rfind(b"\n") + 1])
 
     def begin(self, say: Callable[[str], None], stop: Callable[[str], None]) -> None:
-        """Bring up what is new from now on.
+        """Start to upload new files.
 
         Args:
-            say, stop: told in one line what the user should know, and why the study must end.
+            say: called with one line for the user.
+            stop: called with the reason if the study must end.
 
         Raises:
             LockedError: another process writes there now.
@@ -133,16 +133,16 @@ class Mirror:
         self._thread.start()
 
     def forget(self, trial_id: str) -> None:
-        """Remove a trial's checkpoints, soon."""
+        """Delete the checkpoints of a trial with the next upload."""
         self._forgotten.append(trial_id)
 
     def end(self) -> str | None:
-        """Bring up the last that is new; returns why it could not be, else None."""
+        """Upload all new files and stop; return why that failed, else None."""
         self.close()
         return self.publish()
 
     def publish(self) -> str | None:
-        """Bring up all that is new before this returns; returns why it could not be, else None."""
+        """Upload all new files now; return why that failed, else None."""
         for wait in (0, 1, 5, 15):
             time.sleep(wait)
             try:
@@ -157,7 +157,7 @@ class Mirror:
         return f"{said}; what is not there yet is kept in {self.folder}; go on with --resume {self.url} on this machine"
 
     def close(self) -> None:
-        """Bring nothing up any more."""
+        """Stop the uploads."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
@@ -185,7 +185,7 @@ class Mirror:
         return f"{error}; what it had is kept in {self.folder}"
 
     def _up(self) -> None:
-        """Bring up what is new, in an order that a study can go on from at any moment."""
+        """Upload new files, in an order that keeps the study resumable."""
         with self._at_once:
             self._lease.check()
             try:
@@ -231,7 +231,7 @@ class Mirror:
         )
 
     def _record(self) -> bytes | None:
-        """The record up to its last whole line; None where it has not grown."""
+        """Return the event log up to its last complete line; None if it has not grown."""
         path = self.folder / RECORD
         if not path.exists() or self._sent.get(RECORD) == (path.stat().st_size,):
             return None
@@ -241,7 +241,7 @@ class Mirror:
         return content[: content.rfind(b"\n") + 1]
 
     def _stable(self) -> dict[str, tuple[tuple[int, ...], bytes | None]]:
-        """All files but record and manifest, with their content where it is new, as they were at one moment."""
+        """Return a consistent snapshot of all files but event log and manifest, with the content of new ones."""
         for _ in range(MAX_TRIES):
             before = self._found()
             try:
@@ -259,7 +259,7 @@ class Mirror:
         raise StorageError(f"{self.url}: forecasts change faster than they can be read")
 
     def _found(self) -> dict[str, tuple[int, ...]]:
-        """Files by name, and what tells one content from another."""
+        """Return the local files by name, with inode, time and size."""
         found: dict[str, tuple[int, ...]] = {}
         for root, folders, names in os.walk(self.folder):
             inside = Path(root).relative_to(self.folder)
@@ -293,7 +293,7 @@ class Mirror:
         self._there.add(name)
 
     def _ahead(self, record: bytes) -> bool:
-        """Whether this machine's copy wrote behind the URL last, and its record goes on where the one there ends."""
+        """Return whether the local copy uploaded last, and its event log continues the uploaded one."""
         try:
             ours = (self.folder / COPY_NAME).read_text() == self._lease.copy
         except FileNotFoundError:
@@ -306,7 +306,7 @@ class Mirror:
         return content[: content.rfind(b"\n") + 1]
 
     def _put_aside(self, record: bytes) -> None:
-        """Make room on this machine; what is in its record alone is kept under another name."""
+        """Remove the local copy; rename it instead if its event log has lines that the URL lacks."""
         if not record.startswith(self._own()):
             aside = self.folder.with_name(f"{self.folder.name}.{uuid.uuid4().hex[:8]}")
             self.folder.rename(aside)
@@ -316,7 +316,7 @@ class Mirror:
 
 @contextmanager
 def mirrored(url: str, waiting: Callable[[str], None]) -> Iterator[Mirror]:
-    """Within: a mirror of a study behind a URL, which nobody else writes to.
+    """Mirror a study to a URL within the context; nobody else writes to the URL.
 
     Raises:
         LockedError: another process does.
@@ -332,7 +332,7 @@ def mirrored(url: str, waiting: Callable[[str], None]) -> Iterator[Mirror]:
 
 
 def work_folder(url: str) -> Path:
-    """Where this machine keeps a study that is behind a URL."""
+    """Return the folder of the local copy of a study behind a URL."""
     name = one_line(PurePosixPath(url.partition("?")[0]).name)
     return _cache() / hashlib.sha256(url.encode()).hexdigest()[:16] / name
 

@@ -224,7 +224,7 @@ def test_the_verdict_comes_first_and_that_of_the_manifest_has_priority(tmp_path)
         ("still running", "54s so far"),
         ("still running", "1 complete, 1 running"),
         ("interrupted", "Interrupted after 1 of 2 trials"),
-        ("all diverged", "No trial has a score, so nothing is known of this space."),
+        ("all diverged", "No trial has a score, so the study has no result."),
         ("all diverged", "2 diverged"),
         ("all diverged", "No epoch has a score."),
         ("no trial yet", "none yet"),

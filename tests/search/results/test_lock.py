@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from search.results.folder.lock import LockedError, held, locked
+from search.results.folder.lock import LockedError, is_locked, locked
 
 ROOT = Path(__file__).parents[3]
 HOLDS = "import sys, time; from pathlib import Path; from search.results.folder.lock import locked\n" + (
@@ -34,14 +34,14 @@ def test_the_second_writer_is_told_who_the_first_is(tmp_path, owner):
     ):
         pass
     assert str(refused.value).isprintable()
-    assert held(tmp_path)
+    assert is_locked(tmp_path)
 
 
 def test_the_lock_of_a_process_that_was_killed_is_none(tmp_path, owner):
     owner.send_signal(signal.SIGKILL)
     owner.wait()
     assert (tmp_path / "lock").exists()
-    assert not held(tmp_path)
+    assert not is_locked(tmp_path)
     with locked(tmp_path):
         assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
@@ -65,6 +65,6 @@ def test_a_folder_is_locked_while_it_is_renamed(tmp_path):
 
 
 def test_a_folder_that_nobody_wrote_is_not_held(tmp_path):
-    assert not held(tmp_path)
+    assert not is_locked(tmp_path)
     (tmp_path / "lock").touch()
-    assert not held(tmp_path)
+    assert not is_locked(tmp_path)

@@ -27,8 +27,8 @@ def rows(validation, test=(), p_value=0.7, **more):
     [
         ([1.004, 1.2], "On validation nothing beats 'tomorrow equals today': the best of 2 trials (00000)"),
         ([0.97], "On validation the only trial (00000) beats 'tomorrow equals today': Theil's U 0.9700"),
-        ([0.995, 1.0], "The baseline drift does as well without a network (0.9900)."),
-        ([0.97, 1.0], "the test block has not been opened"),
+        ([0.995, 1.0], "The baseline drift is as good without a network (0.9900)."),
+        ([0.97, 1.0], "the test set has not been opened"),
         ([None], "No trial has a score"),
     ],
 )
@@ -46,7 +46,9 @@ def test_none_better_is_said_with_the_evidence():
 
 def test_what_validation_promised_and_the_test_block_did_not_keep_is_said():
     said = verdict(rows([0.98] * 40, [1.004, 1.01, 1.02]), {**LUCKY, "spa_p": 0.004})
-    assert "(best Theil's U 1.0040), whatever validation promised (SPA p over 40 trials below 0.01). Do not" in said
+    assert (
+        "(best Theil's U 1.0040), although validation was significant (SPA p over 40 trials below 0.01). Do not" in said
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_what_validation_promised_and_the_test_block_did_not_keep_is_said():
 )
 def test_a_lead_that_may_be_luck_is_not_sold(test, p_value, proof):
     said = verdict(rows([0.98] * 3, test, p_value), proof)
-    assert "not enough to tell from luck. Do not trade on this." in said
+    assert "the evidence does not rule out luck. Do not trade on this." in said
     assert "unlikely" not in said
 
 
@@ -73,7 +75,7 @@ def test_a_lead_that_every_test_confirms():
     assert (
         "On 250 unseen days 1 of 2 finalists beats 'tomorrow equals today'; the first (00000) has Theil's U 0.9000 "
         "(Diebold-Mariano p below 0.01, SPA p over the finalists below 0.01, SPA p over 3 trials on validation 0.03): "
-        "unlikely to be luck. Costs are not counted" in said
+        "unlikely to be luck. Trading costs are not included" in said
     )
 
 
