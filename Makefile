@@ -1,0 +1,31 @@
+# Commands of a contributor; .ci/run, .ci/nightly and .github/workflows run the same ones.
+# They use .venv; for another environment: make check BIN=/path/to/bin
+PYTHON ?= python3
+BIN ?= .venv/bin
+PIP_OPTIONS ?= -c constraints.txt
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: setup check test nightly docs bench
+
+setup:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -e '.[dev]'
+
+check: docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test:
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+nightly:
+	$(BIN)/python -m pytest -m nightly
+
+docs: # dead links and anchors are errors; --quiet would hide them
+	$(BIN)/mkdocs build --strict
+
+bench:
+	$(BIN)/python -m benchmarks
