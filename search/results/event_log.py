@@ -200,7 +200,7 @@ class Record:
             **{name: getattr(end, name) for name in TrialEnd.__dataclass_fields__},
         }
         if "traceback" in report:
-            line["traceback"] = report["traceback"][-MAX_TRACEBACK:]  # its end says the most
+            line["traceback"] = report["traceback"][-MAX_TRACEBACK:]  # its end is most informative
         self._append(line, durable=True)
         return end
 
@@ -213,8 +213,8 @@ class Record:
         state = self._state()
         if self._left not in (None, state):
             raise LostLockError(
-                f"{self._path}: is not as this process left it (changed or moved by another one, or its lock was "
-                "removed); a study has one writer; see what is there, and go on with --resume"
+                f"{self._path}: was changed by another process, or moved, or its lock was removed; a study has one "
+                "writer; check the folder, and continue with --resume"
             )
         self._left = state
 

@@ -101,8 +101,8 @@ class Predictions:
         lost = {name for name in trial_ids if any((name, "validation", fold + 1) not in have for fold in range(folds))}
         if lost:
             raise DamagedError(
-                f"{self._folder}: lacks forecasts of {len(lost)} trials that ended ({', '.join(sorted(lost)[:3])}); "
-                "all are needed to ask whether the best is only lucky; copy the folder back, or begin the study anew"
+                f"{self._folder}: forecasts of {len(lost)} ended trials are missing ({', '.join(sorted(lost)[:3])}); "
+                "the tests for luck need all of them; restore the folder, or start a new study"
             )
 
     def validation(self, trial_id: str, folds: Sequence[Fold], forecast: np.ndarray) -> None:
@@ -171,7 +171,7 @@ class Predictions:
         for table in tables:
             self._stream.write_table(table)
         self._file.flush()
-        os.fsync(self._file.fileno())  # what the record says has ended has its forecasts
+        os.fsync(self._file.fileno())  # before the log says that the trial has ended
         self._tables += tables
         self._rows += sum(map(len, tables))
 
@@ -183,7 +183,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 
 def _paths(folder: Path) -> list[Path]:
-    """The parts, in the order in which they were written."""
+    """Return the parts in the order in which they were written."""
     return sorted(folder.glob(PARTS))
 
 
@@ -191,22 +191,22 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a part, with texts as dictionaries; nothing is decoded before its size is known.
 
     Raises:
-        DamagedError: it is no part as `Predictions` writes it.
+        DamagedError: it is not a part that `Predictions` wrote.
     """
     try:
         content = read_bytes(path, MAX_PART_BYTES, links=False)
         check_pages(content, MAX_PART_ROWS)
         file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(TEXTS))
         if file.schema_arrow.remove_metadata() != SCHEMA_READ:
-            raise FileError("has other columns than forecasts have")
+            raise FileError("has other columns than those of forecasts")
         for batch in file.iter_batches(BATCH_ROWS):
             batch.validate(full=True)
             _check_rows(batch)
             yield batch
     except (pa.ArrowException, OSError, LookupError, UnicodeDecodeError, FileError) as error:
         raise DamagedError(
-            f"{path}: is damaged ({line(error, 100)}); all forecasts are needed to ask "
-            "whether the best is only lucky; copy the file back, or begin the study anew"
+            f"{path}: is damaged ({line(error, 100)}); the tests for luck need all forecasts; "
+            "restore the file, or start a new study"
         ) from None
 
 
@@ -223,7 +223,7 @@ def _read_stream(path: Path) -> list[pa.Table]:
     """Return the complete tables of a stream.
 
     Raises:
-        DamagedError: it is no plain file, or too large.
+        DamagedError: it is not a plain file, or too large.
     """
     tables: list[pa.Table] = []
     try:
@@ -231,7 +231,7 @@ def _read_stream(path: Path) -> list[pa.Table]:
     except FileNotFoundError:
         return tables
     except FileError as error:
-        raise DamagedError(f"{path}: {error}; forecasts are kept there; copy the study's folder again") from None
+        raise DamagedError(f"{path}: {error}; it contains forecasts; copy the study's folder again") from None
     try:
         source = pa.BufferReader(content)
         schema = pa.ipc.read_schema(source)
@@ -239,7 +239,7 @@ def _read_stream(path: Path) -> list[pa.Table]:
             return tables
         for message in pa.ipc.MessageReader.open_stream(source):
             if message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()):
-                return tables  # ours are not, and such a batch may be of any size
+                return tables  # this project writes none, and its size would be unbounded
             batch = pa.ipc.read_record_batch(message, SCHEMA)
             batch.validate(full=True)
             tables.append(pa.Table.from_batches([batch]))
@@ -252,7 +252,7 @@ def _is_compressed(metadata: bytes) -> bool:
     """Return whether the body of a record batch is compressed; see Arrow's Message.fbs."""
 
     def field(table: int, number: int) -> int:
-        """Where a field of a flatbuffer's table stands; 0 where it has none."""
+        """Return the position of a field of a flatbuffer's table; 0 if the table lacks it."""
         about = table - struct.unpack_from("<i", metadata, table)[0]
         if 4 + 2 * number >= struct.unpack_from("<H", metadata, about)[0]:
             return 0
@@ -280,7 +280,7 @@ def _drop_known(table: pa.Table, have: set[tuple[str, str, int]]) -> pa.Table:
 
 
 def read_predictions(folder: Path, split: str | None = None) -> pa.Table:
-    """The predictions of a study's `predictions.parquet`; an empty table where there are none yet.
+    """Return the rows of `predictions.parquet`; an empty table if there are none yet.
 
     Raises:
         DamagedError: a part is damaged, or there are more rows than a study has.
@@ -289,7 +289,7 @@ def read_predictions(folder: Path, split: str | None = None) -> pa.Table:
 
 
 def read_forecasts(folder: Path, split: str, trials: Collection[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
-    """Forecasts by trial id: `fold`, `date`, `forecast`, `actual` and `previous`, each (days,), in order of the dates.
+    """Return forecasts by trial ID: `fold`, `date`, `forecast`, `actual` and `previous`, each (days,), by date.
 
     Args:
         folder: `predictions.parquet` of a study.
@@ -342,15 +342,15 @@ def _select_rows(folder: Path, split: str | None, trials: Collection[str] | None
 
 
 def read_validation_forecasts(folder: Path) -> tuple[list[str], np.ndarray]:
-    """Trial ids and their forecasts on all validation days, shape (trials, days), in the order they were written.
+    """Return trial IDs and their forecasts on all validation days, (trials, days), in the order of writing.
 
     Raises:
-        DamagedError: a part is damaged, or the trials have not as many days each.
+        DamagedError: a part is damaged, or the trials have different numbers of days.
     """
     table = read_predictions(folder, "validation")
     ids = table["trial_id"].combine_chunks()
     names = list(dict.fromkeys(ids.to_pylist()))
     forecasts = table["forecast"].to_numpy().astype(float)
     if names and len(forecasts) % len(names):
-        raise DamagedError(f"{folder}: has not as many days of each trial; all are needed to compare them; {AGAIN}")
+        raise DamagedError(f"{folder}: trials have different numbers of days; they must be equal; {AGAIN}")
     return names, forecasts.reshape(len(names), -1) if names else np.empty((0, 0))

@@ -121,7 +121,7 @@ def kept(folder, prices, name):
     try:
         Predictions(folder, prices, 1).keep({name}, folds=2, test=False)
     except DamagedError as error:
-        return f"lacks forecasts of 1 trials that ended ({name})" not in str(error)
+        return f"forecasts of 1 ended trials are missing ({name})" not in str(error)
     finally:
         for part in folder.glob("part-*"):
             part.unlink()
@@ -144,7 +144,7 @@ def test_flipped_bytes_are_mended_or_named(killed, copy, name):
     if name == "trials.jsonl":
         assert sum(line is not None for line in said) > FLIPS / 3, "most flips break a line, and are named"
         # An id that is another one now has ended without its forecasts.
-        assert all(line is None or "trials.jsonl" in line or "lacks forecasts of" in line for line in said)
+        assert all(line is None or "trials.jsonl" in line or "ended trials are missing" in line for line in said)
     else:
         assert set(said) == {None}, "the journal is made anew from the record"
 

@@ -98,8 +98,8 @@ def test_a_cluster_that_dies_ends_the_study_in_one_line_and_is_not_started_again
         cluster.shutdown()
     assert out == ""
     assert err.splitlines()[-1] == (
-        f"--address {address}: the cluster died (its raylet on this machine is gone: Connection refused); what "
-        f"had ended is kept; go on with --resume {folder}, once the cluster is up"
+        f"--address {address}: the cluster died (its raylet on this machine is gone: Connection refused); all "
+        f"ended trials are saved; continue with --resume {folder}, when the cluster is up"
     )
     assert "(raylet)" not in err
     assert not studies.session(process.pid)

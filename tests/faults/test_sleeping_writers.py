@@ -110,7 +110,7 @@ def opened(url, lease, say=nothing):
 def test_a_missing_lease_is_lost_and_not_made_again(url):
     lease = taken(url)
     RemoteFolder(url).remove("lock.json")
-    with pytest.raises(LostError, match=r"its lock\.json is gone"):
+    with pytest.raises(LostError, match=r"its lock\.json is missing"):
         lease.renew()
     with pytest.raises(LostError):
         lease.check()
@@ -123,7 +123,7 @@ def test_a_released_lease_leaves_its_generation(url):
         said = []
         lease = Lease(ConditionalFolder(url))
         lease.take(said.append)
-        assert not [line for line in said if "whether it still is" in line]  # at once
+        assert not [line for line in said if "whether it still runs" in line]  # at once
         assert (lock(url)["generation"], lock(url)["released"]) == (generation, False)
         lease.release()
         assert (lock(url)["generation"], lock(url)["released"]) == (generation, True)
@@ -275,7 +275,7 @@ def test_a_sleeper_writes_nothing_any_more_and_keeps_what_it_had(url, sleeper):
     RemoteFolder(url).write("checkpoints/00000/1.safetensors", b"theirs")
     said = sleeper.publish()
     assert said.startswith(f"{url}: was written by process {os.getpid()} on ")
-    assert said.endswith(f"; what it had is kept in {sleeper.folder}")
+    assert said.endswith(f"; its files are in {sleeper.folder}")
     assert len(said.splitlines()) == 1
     assert snapshot(url) == sleeper.left | {"checkpoints/00000/1.safetensors": b"theirs"}
     assert (sleeper.folder / "trials.jsonl").read_bytes() == b"".join(LINES[:2])
@@ -435,7 +435,7 @@ def test_a_copy_that_disappears_takes_nothing_from_the_url(url, lost):
     why = mirror.publish()
     assert snapshot(url) == before
     if lost != "the folders that are removed first":
-        assert f"{mirror.folder}: is gone" in why
+        assert f"{mirror.folder}: has disappeared" in why
         assert f"--resume {url}" in why
         assert "\n" not in why
     mirror._lease.release()
@@ -635,7 +635,7 @@ def test_a_study_that_slept_leaves_alone_what_another_one_finished(request, tmp_
 
     other = writer(tmp_path / "theirs", "--resume", url)
     out, _ = studies.finish(other)
-    assert "whether it still is shows in" in out
+    assert "to see whether it still runs" in out
     left = snapshot(url)
 
     send(sleeper, signal.SIGCONT)

@@ -87,7 +87,7 @@ class Lease:
         if why := self.storage.weakness:
             waiting(f"{place}: {why}; two writers that write in the same instant may not see each other")
         if found and not found.get("released") and not _dead(found):
-            waiting(f"{place}: was written by {_owner(found)}; whether it still is shows in {DEAD_SECONDS:g} s")
+            waiting(f"{place}: was written by {_owner(found)}; waiting {DEAD_SECONDS:g} s to see whether it still runs")
             found = self._watch(found)
         generation, copy = found.get("generation"), found.get("copy")
         self._generation = generation + 1 if type(generation) is int else 1
@@ -111,8 +111,8 @@ class Lease:
         """Check that this process may write; renew the lease if the last renewal is too old.
 
         Raises:
-            LostError: it may not any more.
-            StorageError: that cannot be known.
+            LostError: another process has the lease.
+            StorageError: the storage does not answer.
         """
         if self.lost:
             raise LostError(f"{self.storage.place}: {self.lost}")
@@ -171,7 +171,7 @@ class Lease:
             except LostError:
                 return
             except StorageError:
-                continue  # who uploads says so; another process may take the lease meanwhile, which is seen then
+                continue  # the uploads report it; a lease that was taken meanwhile is noticed at the next renewal
 
     def _write(self, *, released: bool = False) -> None:
         self._beats += 1
@@ -195,7 +195,7 @@ class LeaseView:
 
         Raises:
             LostError: it is not.
-            StorageError: that cannot be known.
+            StorageError: the storage does not answer.
         """
         if lost := self.lost(_read(self.storage)):
             raise LostError(f"{self.storage.place}: {lost}")
@@ -209,10 +209,10 @@ class LeaseView:
         if self.owns(found):
             return None
         if not found:
-            return f"its {NAME} is gone, by which a study has one writer; go on with --resume {self.storage.place}"
+            return f"its {NAME} is missing; it ensures that a study has one writer; continue with --resume {self.storage.place}"
         since = "was written by" if found.get("released") else "is written by"
         ending = "meanwhile" if found.get("released") else "now"
-        return f"{since} {_owner(found)} {ending}; a study has one writer; this process had stood still for too long"
+        return f"{since} {_owner(found)} {ending}; a study has one writer; this process was suspended for too long"
 
 
 @contextmanager
@@ -220,7 +220,7 @@ def leased(storage: ConditionalFolder, waiting: Callable[[str], None]) -> Iterat
     """Hold the lease within the context; nobody else writes into the folder while `lost` of the lease is None.
 
     Raises:
-        LockedError: somebody writes there already; the line says who.
+        LockedError: another process writes there; the line names it.
         StorageError: the folder cannot be read or written.
     """
     lease = Lease(storage)

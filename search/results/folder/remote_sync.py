@@ -154,7 +154,7 @@ class Mirror:
                 return str(error)
             except StorageError as error:
                 said = str(error)
-        return f"{said}; what is not there yet is kept in {self.folder}; go on with --resume {self.url} on this machine"
+        return f"{said}; files that are not uploaded yet are in {self.folder}; continue with --resume {self.url} on this machine"
 
     def close(self) -> None:
         """Stop the uploads."""
@@ -173,16 +173,16 @@ class Mirror:
                 return
             except StorageError as error:
                 if not self._silent:
-                    self._said(f"{error}; the study goes on and is kept in {self.folder} meanwhile")
+                    self._said(f"{error}; the study continues; its files are in {self.folder} until then")
                 self._silent, pause = True, MAX_PAUSE
                 continue
             if self._silent:
-                self._said(f"{self.url}: is written again, nothing is missing there")
+                self._said(f"{self.url}: can be written again; all files are uploaded")
             self._silent = False
             pause = min(MAX_PAUSE, max(MIN_PAUSE, PAUSE_FACTOR * (time.monotonic() - began)))
 
     def _lost(self, error: LostError) -> str:
-        return f"{error}; what it had is kept in {self.folder}"
+        return f"{error}; its files are in {self.folder}"
 
     def _up(self) -> None:
         """Upload new files, in an order that keeps the study resumable."""
@@ -226,8 +226,8 @@ class Mirror:
 
     def _gone(self, error: OSError) -> GoneError:
         return GoneError(
-            f"{self.folder}: is gone ({error.strerror}); this machine's copy of a study must stay while it runs; what "
-            f"is behind the URL is kept; go on with --resume {self.url}"
+            f"{self.folder}: has disappeared ({error.strerror}); a study needs its local copy while it runs; all "
+            f"uploaded files are safe; continue with --resume {self.url}"
         )
 
     def _record(self) -> bytes | None:
@@ -237,7 +237,7 @@ class Mirror:
             return None
         content = path.read_bytes()
         if _summary(content[: self._stored[1]]) != self._stored:
-            raise LostError(f"{path}: does not go on where {join_path(self.url, RECORD)} ends; a record only grows")
+            raise LostError(f"{path}: does not continue {join_path(self.url, RECORD)}; an event log only grows")
         return content[: content.rfind(b"\n") + 1]
 
     def _stable(self) -> dict[str, tuple[tuple[int, ...], bytes | None]]:
@@ -285,7 +285,7 @@ class Mirror:
         except ChangedError as error:
             self._lease.renew()
             if name in (RECORD, MANIFEST):
-                raise LostError(f"{error}; a study has one writer; go on with --resume {self.url}") from None
+                raise LostError(f"{error}; a study has one writer; continue with --resume {self.url}") from None
             with suppress(FileNotFoundError):  # any program may write a report there, and remove it
                 self._storage.read(name, MAX_FILE_BYTES)
             self._storage.write(name, content)
@@ -310,7 +310,7 @@ class Mirror:
         if not record.startswith(self._own()):
             aside = self.folder.with_name(f"{self.folder.name}.{uuid.uuid4().hex[:8]}")
             self.folder.rename(aside)
-            self._said(f"{self.url}: goes on as it is there; what this machine had beyond that is kept in {aside}")
+            self._said(f"{self.url}: continues from the uploaded files; newer local files are in {aside}")
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -98,7 +98,9 @@ def test_what_had_ended_is_kept_once_and_what_had_not_is_dropped(prices, splits,
 
 def test_a_forecast_that_is_lost_is_named(prices, splits, tmp_path):
     predictions = written(tmp_path, prices, splits, "00000")
-    with pytest.raises(DamagedError, match=r"lacks forecasts of 1 trials that ended \(00004\); all are needed"):
+    with pytest.raises(
+        DamagedError, match=r"forecasts of 1 ended trials are missing \(00004\); the tests for luck need"
+    ):
         Predictions(tmp_path / "predictions.parquet", prices, 1).keep({"00000", "00004"}, folds=2, test=False)
     predictions._file.close()
 
