@@ -553,7 +553,9 @@ def moved(folder):
 def test_nothing_is_appended_to_a_record_that_is_not_as_it_was_left(record, tmp_path, change):
     change(tmp_path / "grid")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(LostLockError, match=r"trials\.jsonl: is not as this process left it .* a study has one writer"):
+    with pytest.raises(
+        LostLockError, match=r"trials\.jsonl: was changed by another process, .* a study has one writer"
+    ):
         record.retry("00000", "its worker died")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
@@ -677,5 +679,5 @@ def test_a_study_in_a_folder_that_another_one_took_meanwhile_ends_in_one_line(tm
         _, err = sleeper.communicate(timeout=PATIENCE)
         assert sleeper.returncode == 1, err
         (line,) = err.splitlines()
-        assert line.startswith(f"{folder}/trials.jsonl: is not as this process left it")
+        assert line.startswith(f"{folder}/trials.jsonl: was changed by another process")
         assert {path: path.read_bytes() for path in files} == files

@@ -209,7 +209,8 @@ class LeaseView:
         if self.owns(found):
             return None
         if not found:
-            return f"its {NAME} is missing; it ensures that a study has one writer; continue with --resume {self.storage.place}"
+            fix = f"continue with --resume {self.storage.place}"
+            return f"its {NAME} is missing; it ensures that a study has one writer; {fix}"
         since = "was written by" if found.get("released") else "is written by"
         ending = "meanwhile" if found.get("released") else "now"
         return f"{since} {_owner(found)} {ending}; a study has one writer; this process was suspended for too long"

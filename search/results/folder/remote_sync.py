@@ -154,7 +154,8 @@ class Mirror:
                 return str(error)
             except StorageError as error:
                 said = str(error)
-        return f"{said}; files that are not uploaded yet are in {self.folder}; continue with --resume {self.url} on this machine"
+        fix = f"continue with --resume {self.url} on this machine"
+        return f"{said}; files that are not uploaded yet are in {self.folder}; {fix}"
 
     def close(self) -> None:
         """Stop the uploads."""
