@@ -12,7 +12,7 @@ from search.cli.options import OptionError, RunOptions
 from search.common.messages import one_line
 from search.results.folder.links import check_folder
 from search.results.folder.remote_lock import LEASE_FILES
-from search.results.resume import changes
+from search.results.resume import list_changes
 from search.results.schemas import NEEDED, read_manifest
 from search.space.space import Space, load_space
 from search.tracking.dispatcher import check_installed
@@ -91,7 +91,7 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
         raise OptionError(
             f"{folder}: prices.parquet is missing; a study needs its prices; copy the file back"
         ) from None
-    if (different := changes(manifest, space, prices)) and not options.force:
+    if (different := list_changes(manifest, space, prices)) and not options.force:
         raise OptionError(
             "\n".join(f"--resume {options.resume}: {what}" for what in different)
             + f"\n--resume {options.resume}: a study continues as it began, or its trials cannot be compared; "

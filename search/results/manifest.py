@@ -25,10 +25,10 @@ from stockrnn.prices.snapshot import write_prices
 __all__ = [
     "Openings",
     "find_scored_opening",
-    "interrupted",
+    "is_interrupted",
     "make_folder",
-    "opening",
-    "versions",
+    "read_versions",
+    "start_manifest",
     "write_manifest",
     "write_space",
 ]  # fmt: skip
@@ -38,7 +38,7 @@ Openings = Sequence[Mapping[str, Any]]  # of the test block, as `test_openings` 
 PACKAGES = ("stockrnn-search", "torch", "ray", "optuna", "numpy")
 
 
-def opening(
+def start_manifest(
     space: Space,
     prices: Prices,
     splits: WalkForward,
@@ -67,7 +67,7 @@ def opening(
         "platform": platform.platform(),
         "start": start,
         "end": None,
-        "versions": versions(),
+        "versions": read_versions(),
         "seed": space.seed,
         "space": yaml.safe_load(space.as_yaml()),
         "defaults": defaults,
@@ -80,7 +80,7 @@ def opening(
     }
 
 
-def interrupted(openings: Openings) -> bool:
+def is_interrupted(openings: Openings) -> bool:
     """Return whether the last opening of the test set has no scores, because the process was killed."""
     return bool(openings) and openings[-1].get("scores") is None
 
@@ -114,7 +114,7 @@ def write_space(folder: Path, space: Space) -> None:
     write_atomic(folder / "space.yaml", space.as_yaml().encode(), durable=True)
 
 
-def versions() -> dict[str, str | None]:
+def read_versions() -> dict[str, str | None]:
     """Python's version and those of the packages that decide results; None for a checkout that was not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 

@@ -14,7 +14,7 @@ from search.common.errors import DamagedError
 from search.common.messages import format_value
 from search.results.event_log import TRIAL_ID, TrialEnd, TrialLog, cut_torn_line
 from search.results.folder.links import check_folder
-from search.results.manifest import versions
+from search.results.manifest import read_versions
 from search.results.ranking import ENSEMBLE
 from search.results.reader import read_study
 from search.results.schemas import NEEDED
@@ -22,7 +22,7 @@ from search.space.space import Space
 from stockrnn.evaluation.baselines import BASELINES
 from stockrnn.prices.series import Prices
 
-__all__ = ["ResumeState", "changes", "read_resume_state"]
+__all__ = ["ResumeState", "list_changes", "read_resume_state"]
 
 FREE = (  # keys that may change on a resume, because they do not change the score of a trial
     "search.num_samples", "search.max_failures", "search.stall_timeout", "search.finalists", "search.finalist_seeds",
@@ -61,11 +61,11 @@ class ResumeState:
             return {}
         resume = {
             "time": start, "command": command, "trials": len(self.ends),
-            "changes": changes(self.manifest, space, prices),
+            "changes": list_changes(self.manifest, space, prices),
         }  # fmt: skip
         return {
             **self.manifest, "test_openings": self.manifest.get("test_openings") or [],
-            "end": None, "seed": space.seed, "versions": versions(),
+            "end": None, "seed": space.seed, "versions": read_versions(),
             "space": yaml.safe_load(space.as_yaml()), "resumes": [*(self.manifest.get("resumes") or []), resume],
         }  # fmt: skip
 
@@ -100,7 +100,7 @@ def read_resume_state(folder: Path) -> ResumeState:
     return ResumeState(manifest=study.manifest, log=study.log, notes=notes)
 
 
-def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[str]:
+def list_changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[str]:
     """Return a line for each setting, price or version that differs from the start of the study; empty if none does.
 
     Raises:
@@ -119,7 +119,7 @@ def changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> list[s
     data = manifest.get("data") or {}
     if data.get("sha256") != prices.sha256:
         lines.append(f"the prices differ: {prices.source}, {len(prices)} sessions to {prices.dates[-1]}")
-    before, here = manifest.get("versions") or {}, versions()
+    before, here = manifest.get("versions") or {}, read_versions()
     return lines + [
         f"{name} is {here.get(name)}, and was {before.get(name)}"
         for name in COMPARED_VERSIONS

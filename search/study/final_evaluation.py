@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from search.results.event_log import now
-from search.results.manifest import Openings, interrupted
+from search.results.manifest import Openings, is_interrupted
 from search.results.predictions import Predictions, read_validation_forecasts
 from search.study.context import StudyContext
 from search.study.executor import TrialExecutor
@@ -58,7 +58,7 @@ class FinalEvaluation:
         ends = context.record.ends
         validation = self._validation_forecasts()
         opening: Mapping[str, Any]
-        if interrupted(openings) and not reopen:
+        if is_interrupted(openings) and not reopen:
             *openings, opening = openings
             finalists = recorded_finalists(opening, ends)
         else:

@@ -23,9 +23,9 @@ from search.results.folder.remote_sync import Mirror
 from search.results.manifest import (
     Openings,
     find_scored_opening,
-    interrupted,
+    is_interrupted,
     make_folder,
-    opening,
+    start_manifest,
     write_manifest,
     write_space,
 )
@@ -144,7 +144,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         with _disk_errors(options.folder):
             manifest = before.resumed(start_time, options.command, space, prices)
             if not manifest:
-                manifest = opening(space, prices, splits, options.command, start_time, baselines)
+                manifest = start_manifest(space, prices, splits, options.command, start_time, baselines)
                 stack.enter_context(make_folder(options.folder, space, prices, manifest))
             study = _Study(context, work, manifest, baselines, executor, spare)
         if mirror:
@@ -192,7 +192,7 @@ class _Work:
     @property
     def evaluates_test_block(self) -> bool:
         """Whether the test block is evaluated: for the first time, again by request, or after an interruption."""
-        return self.reopen_test or not self.openings or interrupted(self.openings)
+        return self.reopen_test or not self.openings or is_interrupted(self.openings)
 
     @property
     def needs_executor(self) -> bool:
@@ -204,7 +204,7 @@ class _Work:
         finalists: list[Finalist] = []
         if self.evaluates_test_block:
             ends = self.before.ends
-            again = interrupted(self.openings) and not self.reopen_test
+            again = is_interrupted(self.openings) and not self.reopen_test
             finalists = recorded_finalists(self.openings[-1], ends) if again else choose_finalists(ends, self.space)
         return bool(self.trials or finalists)
 

@@ -6,7 +6,7 @@ import studies
 import yaml
 
 from search.results.event_log import Record
-from search.results.manifest import make_folder, opening
+from search.results.manifest import make_folder, start_manifest
 from search.results.predictions import Predictions
 from search.space.space import load_space
 from stockrnn.dataset.alignment import prepare
@@ -29,7 +29,9 @@ def finished(tmp_path_factory):
     baselines = score_baselines(prices.column("close"), splits.folds, space.data.horizon)
     scores = {name: found.as_dict() for name, found in baselines.items()}
     folder = place / "s"
-    with make_folder(folder, space, prices, opening(space, prices, splits, "", "2026-01-01T00:00:00+00:00", scores)):
+    with make_folder(
+        folder, space, prices, start_manifest(space, prices, splits, "", "2026-01-01T00:00:00+00:00", scores)
+    ):
         predictions = Predictions(folder / "predictions.parquet", prices, 1)
         predictions.validation("00000", splits.folds, np.full(200, 5000.0))
         predictions.flush()

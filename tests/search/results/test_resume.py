@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from search.results.event_log import read_log
-from search.results.resume import changes, read_resume_state
+from search.results.resume import list_changes, read_resume_state
 from search.space.space import load_space
 from stockrnn.prices.snapshot import read_prices
 
@@ -124,15 +124,15 @@ def test_a_changed_study_is_refused_line_by_line_and_goes_on_where_it_is_forced(
 
 def test_other_versions_and_other_prices_are_named(study):
     space, (prices, _) = load_space(str(study / "space.yaml"), []), read_prices(study / "prices.parquet")
-    assert changes(manifest(study), space, prices) == []
+    assert list_changes(manifest(study), space, prices) == []
     patient = load_space(str(study / "space.yaml"), [("search.stall_timeout", "null", "--set")])
-    assert changes(manifest(study), patient, prices) == []
+    assert list_changes(manifest(study), patient, prices) == []
     was = manifest(study)
     was["versions"] = {**was["versions"], "torch": "1.13.1", "numpy": None}
-    assert [re.sub(r" is .*", "", line) for line in changes(was, space, prices)] == ["torch", "numpy"]
+    assert [re.sub(r" is .*", "", line) for line in list_changes(was, space, prices)] == ["torch", "numpy"]
     was = manifest(study)
     was["data"] = {**was["data"], "sha256": "0" * 64}
-    [line] = changes(was, space, prices)
+    [line] = list_changes(was, space, prices)
     assert line.startswith("the prices differ: nasdaq, ")
 
 
