@@ -119,7 +119,7 @@ class Predictions:
         """Add the forecasts of a finalist or a baseline on the test set, shape (days,)."""
         self._append([self._table(trial_id, "test", 0, block, forecast)])
 
-    def forget_test(self) -> None:
+    def remove_test(self) -> None:
         """Remove the forecasts of the test set before it is opened again."""
         self.flush()
         for path, table in self._parts():

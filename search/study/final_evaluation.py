@@ -123,7 +123,7 @@ class FinalEvaluation:
         context = self.context
         result = score_test_block(refitted, validation, context.prices, context.splits, context.space.data.horizon)
         self.leaderboard.set_test_scores(result.scores, result.ensemble)
-        self.predictions.forget_test()  # of an earlier opening
+        self.predictions.remove_test()  # of an earlier opening
         for name, forecast in result.forecasts.items():
             self.predictions.test(name, context.splits.test, forecast)
         self.predictions.flush()

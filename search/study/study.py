@@ -339,7 +339,7 @@ class _Study:
         """Delete the checkpoints of a trial that has ended."""
         assert TRIAL_ID.fullmatch(trial_id), trial_id  # the name of a folder that is removed
         if self._context.mirror:
-            self._context.mirror.forget(trial_id)
+            self._context.mirror.delete_checkpoints(trial_id)
         elif error := delete_checkpoints(self._checkpoints / trial_id):
             self._context.progress.print_note(error)
 

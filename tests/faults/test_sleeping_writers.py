@@ -271,7 +271,7 @@ def sleeper(url, machine):
 
 def test_a_sleeper_writes_nothing_any_more_and_keeps_what_it_had(url, sleeper):
     write(sleeper, 2, leaderboard="mine, later", new="file")
-    sleeper.forget("00000")
+    sleeper.delete_checkpoints("00000")
     RemoteFolder(url).write("checkpoints/00000/1.safetensors", b"theirs")
     said = sleeper.publish()
     assert said.startswith(f"{url}: was written by process {os.getpid()} on ")

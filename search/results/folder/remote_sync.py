@@ -68,7 +68,7 @@ class Mirror:
         self._sent: dict[str, tuple[int, ...]] = {}
         self._stored = _summary(b"")  # the record's hash and size behind the URL
         self._there: set[str] = set()
-        self._forgotten: deque[str] = deque()
+        self._deletions: deque[str] = deque()
         self._at_once, self._over = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
         self._said = say
@@ -132,9 +132,9 @@ class Mirror:
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
         self._thread.start()
 
-    def forget(self, trial_id: str) -> None:
+    def delete_checkpoints(self, trial_id: str) -> None:
         """Delete the checkpoints of a trial with the next upload."""
-        self._forgotten.append(trial_id)
+        self._deletions.append(trial_id)
 
     def end(self) -> str | None:
         """Upload all new files and stop; return why that failed, else None."""
@@ -196,7 +196,7 @@ class Mirror:
                     raise
                 raise self._gone(error) from None
             gone = sorted(name for name in self._there - files.keys() if self._removes(name))
-            if record is not None or gone or self._forgotten or any(new for _, new in files.values()):
+            if record is not None or gone or self._deletions or any(new for _, new in files.values()):
                 self._lease.renew()  # no clock shows that a virtual machine stood still
             for name, (key, content) in files.items():
                 self._send(name, key, content)
@@ -210,11 +210,11 @@ class Mirror:
                 self._send(RECORD, (len(record),), record)
                 self._stored = _summary(record)
             self._send(MANIFEST, *manifest)
-            while self._forgotten:
+            while self._deletions:
                 self._lease.check()
-                if said := delete_checkpoints(join_path(self.checkpoints, self._forgotten[0])):
+                if said := delete_checkpoints(join_path(self.checkpoints, self._deletions[0])):
                     raise StorageError(said)
-                self._forgotten.popleft()
+                self._deletions.popleft()
 
     def _removes(self, name: str) -> bool:
         return _top(name) in REMOVED or TEMPORARY_NAME.fullmatch(PurePosixPath(name).name) is not None

@@ -116,7 +116,7 @@ def test_a_damaged_part_is_named(prices, splits, tmp_path):
 def test_the_test_block_has_the_forecasts_of_its_last_opening_alone(prices, splits, tmp_path):
     predictions = written(tmp_path, prices, splits, "00000")
     predictions.test("persistence", splits.test, forecast(1, 20))
-    predictions.forget_test()
+    predictions.remove_test()
     predictions.test("persistence", splits.test, forecast(2, 20))
     predictions.flush()
     table = read_predictions(tmp_path / "predictions.parquet", "test")
@@ -127,7 +127,7 @@ def test_the_test_block_has_the_forecasts_of_its_last_opening_alone(prices, spli
 def test_a_part_without_rows_is_read(prices, splits, tmp_path):
     predictions = Predictions(tmp_path / "predictions.parquet", prices, 1)
     predictions.test("persistence", splits.test, forecast(1, 20))
-    predictions.forget_test()  # leaves a part of its own, now empty
+    predictions.remove_test()  # leaves a part of its own, now empty
     assert len(list((tmp_path / "predictions.parquet").iterdir())) == 1
     assert read_predictions(tmp_path / "predictions.parquet").num_rows == 0
     Predictions(tmp_path / "predictions.parquet", prices, 1).keep([], folds=2, test=False)
