@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests: a context for studies, a local Yahoo server, and an S3 server with a bucket."""
 
 import socket
 import subprocess

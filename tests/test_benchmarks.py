@@ -1,4 +1,4 @@
-"""What others are compared by: the same days for everybody, the lines that are counted, figures that agree."""
+"""Test the benchmarks: equal days for every program, counted lines of code, and figures that agree across pages."""
 
 import re
 from pathlib import Path

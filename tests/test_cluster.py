@@ -1,4 +1,4 @@
-"""The file of Ray's cluster launcher, checked offline: nothing here starts a machine or asks the network."""
+"""Check `cluster.yaml` and the Kubernetes job offline: starts no machine, needs no network."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""What the pages under docs/ say: spaces are read, columns and keys exist, verdicts are as given, no link is dead."""
+"""Check the pages under docs/: spaces, columns, keys, verdicts, exit codes and links match the code."""
 
 import re
 import subprocess

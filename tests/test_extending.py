@@ -1,4 +1,4 @@
-"""docs/extending.md as a contributor follows it: its blocks go into a copy of the project, and its commands are run."""
+"""Follow docs/extending.md as a contributor: insert its blocks into a copy of the project, and run its commands."""
 
 import ast
 import http.server

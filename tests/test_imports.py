@@ -1,4 +1,4 @@
-"""Imports point one way: `[tool.importlinter]` in pyproject.toml has the contracts, and this file runs them."""
+"""Check that imports follow the contracts of `[tool.importlinter]` in pyproject.toml."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""The wheel and the sdist: what is in them, and that the wheel alone is enough, from any folder."""
+"""Build the wheel and the sdist: check their files, and run the commands from the wheel alone."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What the front pages say: spaces that are read, commands that exist, files that are there, two languages alike."""
+"""Check the READMEs: spaces, commands, files and links exist, and both languages have the same code and figures."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Files for contributors agree with each other: workflows, Makefile, versions, changelog."""
+"""Check that the files for contributors agree: workflows, Makefile, hooks, versions, changelog."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""A whole study that no Ray has run, for attacks on what a study leaves."""
+"""A small finished study, made without Ray, for tests that damage or attack a results folder."""
 
 import numpy as np
 import pytest

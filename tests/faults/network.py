@@ -1,4 +1,4 @@
-"""Machines on one machine: network namespaces with addresses of their own, joined by a bridge within the first."""
+"""Simulate several machines with network namespaces: each has its own address, and a bridge connects them."""
 
 import os
 import signal

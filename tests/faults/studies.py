@@ -1,4 +1,4 @@
-"""Studies in processes of their own, which are killed and go on; and what must be true of them afterwards."""
+"""Start studies as processes, kill them, and check the results folder afterwards."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""A cluster whose machines have addresses of their own, and who comes from another address without its token."""
+"""Run a study on machines with different addresses, and refuse every connection without the cluster's token."""
 
 import contextlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""Studies whose folder is in a bucket: machines that vanish, two writers, a bucket that cannot be reached."""
+"""Run studies in a bucket: lost machines, a second writer, URLs that cannot be written, keys that stay secret."""
 
 import json
 import os

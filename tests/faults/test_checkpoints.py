@@ -1,4 +1,4 @@
-"""Workers that die or fail under a real Ray: their trial goes on from its checkpoint, the others notice nothing."""
+"""Kill workers or fail their files under Ray: the trial continues from its checkpoint, and the others do not change."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The files of a killed study, cut at every byte of their last record or with bytes flipped: read on, or named."""
+"""Cut the files of a killed study at every byte, or flip bytes: the study continues, or names the damage."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""A disk that fills while a study runs, or that cannot be written from the start."""
+"""Run studies on a disk that is full, read-only or removed, and without free file handles."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""A study in which every trial fails alike stops, and says why; one in which some fail goes on."""
+"""Stop a study with the cause when its first trials all fail with the same error."""
 
 import pytest
 import studies

@@ -1,6 +1,6 @@
-"""Every file of a results folder, damaged: each command reads it or refuses it in single lines, and never otherwise.
+"""Damage any file of a results folder: each command reads the folder, or refuses it in single lines.
 
-STOCKRNN_EXAMPLES=20000 makes the inputs as many; STOCKRNN_SEED chooses others.
+STOCKRNN_EXAMPLES sets the number of inputs, STOCKRNN_SEED the random seed.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""Space files and results folders that nobody wrote by hand: refused in words, at once, and never otherwise.
+"""Fuzz space files, options and results folders: each is read or refused in single lines, within a time limit.
 
-STOCKRNN_EXAMPLES=20000 makes the spaces as many, options and folders a quarter of that.
+STOCKRNN_EXAMPLES sets the number of space files; options and folders are a quarter of it.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Text from a stranger that is not what it looks like: controls, bidirectional and zero-width characters, markup."""
+"""Escape hostile characters in text: control, bidirectional and zero-width characters, and markup."""
 
 import csv
 import html

@@ -1,4 +1,4 @@
-"""Workers that are killed, memory that runs out: the trial is hurt, not the study."""
+"""Kill workers, or exhaust the memory: only the trial concerned is retried or fails."""
 
 import contextlib
 import os

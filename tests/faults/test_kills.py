@@ -1,6 +1,6 @@
-"""Studies killed at random moments, each resumed until it is done: nothing is lost, and nothing runs twice.
+"""Kill studies at random moments and resume them: no trial is lost, and none runs twice.
 
-Even seeds run on Ray, odd ones in the process that is killed.
+Even seeds run their trials on Ray, odd seeds in the process of the study.
 """
 
 import os

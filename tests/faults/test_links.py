@@ -1,4 +1,4 @@
-"""A results folder from a stranger that reaches outside of itself: links, hard links, pipes, ids that are paths."""
+"""Refuse results folders that reach outside themselves: symbolic and hard links, pipes, ids that are paths."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Machines that come and go while a study runs: a new one gets work, the trials of a lost one go on elsewhere."""
+"""Add and remove machines during a study: a new one gets trials, and those of a lost one continue elsewhere."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The test block is never read before its opening is on the disk, so that no opening is lost from the count."""
+"""Check that each opening of the test set is on the disk, and counted, before the test set is read."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A Ray of our own: what it opens and leaves on a machine where little is as it should be."""
+"""Start a local Ray with scarce resources: check its ports, permissions and niceness, and that nothing remains."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Ray itself dies: its raylet or its GCS is killed, in the search, among the finalists, and once too often."""
+"""Kill Ray's raylet or GCS during the search, during the finalists, and after the last allowed restart."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A cluster whose machines do not share the folder of results: the study is refused before it begins."""
+"""Refuse a results folder that a machine of the cluster does not share, before the study starts."""
 
 import contextlib
 import subprocess

@@ -1,4 +1,4 @@
-"""Signals, a terminal that is closed, and two processes that want one folder."""
+"""Send signals to a study, close its terminal or its output, and start a second writer."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""Writers that stand still, as a closed laptop or a paused machine does, while another one goes on with their study."""
+"""Suspend a study while another process takes it over: the suspended one must not write any more."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Workers that hang: stopped for ever, whatever they do, as by a kernel that never returns."""
+"""Suspend workers with SIGSTOP: the study replaces them and continues the trials or finalists."""
 
 import os
 import signal

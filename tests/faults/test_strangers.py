@@ -1,4 +1,4 @@
-"""Files and options that mean harm: bombs, pipes, links, escapes, formulas, pickles. All are data, or refused."""
+"""Read hostile files and options (bombs, pipes, links, escapes, formulas, pickles): each is plain data, or is refused."""
 
 import csv
 import json

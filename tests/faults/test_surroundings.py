@@ -1,4 +1,4 @@
-"""Machines that are odd or busy: a study there works, or says in one line why it cannot."""
+"""Run studies in unusual conditions: two at once, a read-only home, a moved folder, a changed clock, many trials."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A small space and a small series, for tests that run trials or whole studies."""
+"""Fixtures with small spaces, for tests that run trials or whole studies."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m search.leaderboard`: of a study that runs, that ended, of a folder of studies, and of what is none."""
+"""Run `python -m search.leaderboard` on running, finished and damaged studies, and on folders of studies."""
 
 import csv
 import io

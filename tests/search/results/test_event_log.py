@@ -1,4 +1,4 @@
-"""`trials.jsonl`: what is written, and what is read back."""
+"""Write and read `trials.jsonl`, also damaged, torn or very long files."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Ranking, the CSV file and the terminal's table."""
+"""Test the ranking, the CSV file and the terminal table of the leaderboard."""
 
 import csv
 import math

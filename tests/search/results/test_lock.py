@@ -1,4 +1,4 @@
-"""One writer at a time."""
+"""Lock a results folder: one writer at a time, and the lock of a dead process does not count."""
 
 import json
 import os

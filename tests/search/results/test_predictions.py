@@ -1,4 +1,4 @@
-"""`predictions.parquet`: what is written, in parts, and what a reader gets while it is being written."""
+"""Write and read `predictions.parquet`: parts, unfinished parts, lost and damaged forecasts."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""A study that is resumed: when it may go on, what it does again and what never, and that the test block stays shut."""
+"""Resume studies: refused and forced changes, finished trials, and a test set that stays closed."""
 
 import json
 import re

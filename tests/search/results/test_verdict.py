@@ -1,4 +1,4 @@
-"""The verdict in words: what is said of every kind of outcome, and what is never said."""
+"""Test the text of the verdict for every kind of outcome."""
 
 import math
 

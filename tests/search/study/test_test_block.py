@@ -1,4 +1,4 @@
-"""The test block's columns and the proof of luck: what they are, and what they say where nothing can be known."""
+"""Score finalists on the test set and compute the statistical tests; unknown values are empty, with a reason."""
 
 import math
 

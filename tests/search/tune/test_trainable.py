@@ -1,4 +1,4 @@
-"""A trial without Ray: its reports, its end, its finalists, and what they may not know."""
+"""Train trials without Ray: reports, resumes, finalists, and independence from the test set."""
 
 import gc
 import json
