@@ -1,4 +1,4 @@
-"""Read hostile files and options (bombs, pipes, links, escapes, formulas, pickles): each is plain data, or is refused."""
+"""Read hostile files and options (bombs, pipes, links, escapes, formulas, pickles): each is data, or is refused."""
 
 import csv
 import json
