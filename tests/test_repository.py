@@ -44,7 +44,7 @@ def test_actions_have_a_major_version():
 def test_each_python_of_the_classifiers_is_tested():
     declared = re.findall(r"Python :: (\d\.\d+)", "\n".join(PROJECT["classifiers"]))
     tests = yaml.safe_load(read(".github/workflows/tests.yml"))
-    assert set(declared) <= set(tests["jobs"]["python"]["strategy"]["matrix"]["python"])
+    assert set(declared) == set(tests["jobs"]["python"]["strategy"]["matrix"]["python"])
 
 
 def test_the_hooks_run_tools_of_the_project():

@@ -85,7 +85,7 @@ def kill(process, *, group=False, number=signal.SIGKILL):
     """Kill a study's driver, or all of its processes."""
     with contextlib.suppress(ProcessLookupError):
         (os.killpg if group else os.kill)(process.pid, number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
 
 
 def until(condition, process=None, seconds=120.0, every=0.02):

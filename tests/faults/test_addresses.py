@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import network
@@ -16,8 +15,7 @@ from studies import FINALIST, GRID, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 TOKEN, WRONG = "5a3c" * 16, "2e71" * 16
-SOON = 10.0  # seconds
-PATIENCE = 120  # seconds in which whoever is refused must be
+PATIENCE = 240  # seconds in which whoever is refused must be
 TRIALS = 6
 SPACE = {
     **GRID,
@@ -164,18 +162,15 @@ def test_a_study_runs_over_machines_with_addresses_of_their_own_one_of_which_com
     until(lambda: studies.workers(folder), process)
     machine = cluster.join("worker")
     until(lambda: "Ray runtime started" in machine.said.read_text(), process)
-    joined = time.monotonic()
+    before = studies.ended(folder)
     assert until(lambda: studies.training(beside(machine)), process), "the study ended before"
-    waited = time.monotonic() - joined
+    assert studies.ended(folder) - before <= 1, "the new machine had no work while two trials ended"
     for each in (machine, process):  # the head has work as before
         assert until(lambda each=each: set(studies.workers(folder).values()) & set(beside(each)), process)
-    reported = time.monotonic() - joined
     code, said = ended(process)
     assert code == 0, said
     studies.assert_whole(folder, TRIALS)
     assert "retry" not in {event["event"] for event in studies.events(folder)}
-    assert waited < SOON
-    print(f"a machine of another address had work after {waited:.1f} s and told of it after {reported:.1f} s")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from search.space.space import load_space
 pytestmark = pytest.mark.slow
 
 EXAMPLES = int(os.environ.get("STOCKRNN_EXAMPLES", "1000"))
-LONGEST = 2.0  # seconds for one input
+MAX_CPU_SECONDS = 20.0  # for one input; usually a hundredth of a second
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("*.yaml"))
 TEXTS = [path.read_text(encoding="utf-8") for path in SPACES]
 FOLDER_FILES = ("space.yaml", "manifest.json", "trials.jsonl")
@@ -177,13 +177,11 @@ def outcome(act: Callable[[], Any]) -> Any:
 
 
 def quick(act: Callable[[], Any]) -> Any:
-    """What an act gives, which takes no longer than LONGEST; on a busy machine at the third attempt at last."""
-    for _ in range(3):
-        start = time.perf_counter()
-        found = act()
-        if time.perf_counter() - start < LONGEST:
-            return found
-    raise AssertionError(f"slower than {LONGEST} seconds, three times")
+    """Return the result of a function that may use MAX_CPU_SECONDS."""
+    start = time.process_time()
+    found = act()
+    assert time.process_time() - start < MAX_CPU_SECONDS
+    return found
 
 
 def fuzzed(examples: int) -> Callable:

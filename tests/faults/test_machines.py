@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from search.tune.trial import train_trial
 from stockrnn.prices.snapshot import read_prices
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
-SOON = 10.0  # seconds
 # Trials of many seconds and many rungs: at each a trial that goes on may write a checkpoint, if it is five seconds old.
 # The first that comes to a rung always goes on.
 LONG = {
@@ -79,11 +77,10 @@ def test_a_new_machine_gets_work_and_a_lost_ones_trials_go_on_from_their_checkpo
     process = studies.begin(path, "--output", tmp_path, "--address", cluster.address, "--insecure", ray=True)
     until(lambda: studies.workers(folder), process)
     second = cluster.add_node(num_cpus=1)
-    joined = time.monotonic()
+    before = studies.ended(folder)
     assert until(lambda: studies.training(processes(second)), process), "the study ended before"
-    waited = time.monotonic() - joined
+    assert studies.ended(folder) - before <= 1, "the new machine had no work while two trials ended"
     assert until(lambda: set(studies.workers(folder).values()) & set(processes(second)), process)
-    reported = time.monotonic() - joined
     lost, machine = until(lambda: kept(folder, [first, second]), process)
     vanish(cluster, machine)
     _, err = studies.finish(process)
@@ -98,6 +95,4 @@ def test_a_new_machine_gets_work_and_a_lost_ones_trials_go_on_from_their_checkpo
     scores = [event["scores"] for event in events if event["event"] == "epoch"]
     for found, known in zip(scores, straight(path, folder, lost), strict=False):
         assert found == pytest.approx(known, abs=1e-6)
-    assert waited < SOON
-    print(f"the new machine had work after {waited:.1f} s and told of it after {reported:.1f} s")
     print(f"{lost} went on from epoch {went_on[lost]} of {len(scores)}")

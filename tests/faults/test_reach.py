@@ -3,7 +3,6 @@
 import contextlib
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -44,13 +43,11 @@ def test_a_folder_that_a_machine_does_not_see_is_refused_and_one_that_all_see_is
     own.mkdir()
     path = studies.write(tmp_path, GRID, search={"num_samples": 2})
     with machine(head, own):
-        waited = time.monotonic()
         _, err = studies.run(path, "--output", own, "--address", head, "--insecure", "--quiet", code=2, ray=True)
         assert "does not see this folder" in err
         assert f"--output {own}: machine " in err
         assert "s3://bucket/results" in err
         assert len(err.splitlines()) == 1
-        assert time.monotonic() - waited < 60
         assert not list(Path(own).iterdir())
         studies.run(path, "--output", shared, "--address", head, "--insecure", "--quiet", ray=True)
     assert studies.ended(shared / "grid") == 2

@@ -290,7 +290,7 @@ def test_a_running_sleeper_is_stopped_in_one_line(url, machine, monkeypatch):
     mirror.folder.mkdir()
     write(mirror, 1)
     woken = threading.Event()
-    monkeypatch.setattr(mirror, "_stable", lambda stable=mirror._stable: woken.wait(60) and stable())
+    monkeypatch.setattr(mirror, "_stable", lambda stable=mirror._stable: woken.wait(240) and stable())
     threading.Timer(0, woken.set).start()
     mirror.begin(nothing, stopped.append)
     woken.clear()
@@ -298,7 +298,7 @@ def test_a_running_sleeper_is_stopped_in_one_line(url, machine, monkeypatch):
     left = finish(url)
     write(mirror, 2)
     woken.set()
-    mirror._thread.join(60)
+    mirror._thread.join(240)
     assert len(stopped) == 1
     assert "was written by process" in stopped[0]
     assert snapshot(url) == left
@@ -602,7 +602,7 @@ def writer():
     yield begin
     for process in begun:
         send(process, signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
 
 
 def ended(url):

@@ -115,7 +115,7 @@ def test_no_space_is_a_bomb(tmp_path):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert known.returncode == 0, known.stderr + known.stdout
-    assert float(known.stdout) < 1.0  # seconds of the processor for one of them
+    assert float(known.stdout) < 20  # CPU seconds of the slowest one; usually less than one
     assert not (ROOT / "pwned").exists()
 
 
@@ -447,7 +447,7 @@ def test_a_results_folder_takes_neither_minutes_nor_gigabytes(study, name, code)
     assert int(found) == code, done.stderr
     assert done.stderr.count("\n") == (1 if code else 0)
     assert int(kilobytes) < 1_000_000
-    assert float(seconds) < 20  # of the processor
+    assert float(seconds) < 20  # CPU seconds; usually less than two
 
 
 @pytest.mark.parametrize("name", ["pipe", "zero", "sparse"])

@@ -132,7 +132,7 @@ def test_only_processes_that_write_there_are_killed(base):
     with (base / "log").open("w") as out, (base / "log").open() as into:
         writes, reads = (subprocess.Popen(["sleep", "100"], **each) for each in ({"stdout": out}, {"stdin": into}))
     end_processes(base)
-    assert writes.wait(timeout=60) == -9
+    assert writes.wait(timeout=240) == -9
     assert reads.poll() is None
     reads.kill()
     reads.wait()

@@ -136,7 +136,7 @@ def test_a_full_disk_leaves_the_file_unchanged(tmp_path):
     searched(ours(path))
     before = path.read_bytes()
     done = subprocess.run(
-        [sys.executable, "-c", FULL, path], capture_output=True, text=True, cwd=os.getcwd(), timeout=60, check=False
+        [sys.executable, "-c", FULL, path], capture_output=True, text=True, cwd=os.getcwd(), timeout=240, check=False
     )
     assert done.stdout.startswith("said "), done.stderr
     assert path.read_bytes() == before

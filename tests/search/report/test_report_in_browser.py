@@ -119,6 +119,15 @@ def test_the_leaderboard_is_filtered_by_text_and_status(browser, ordinary):
         assert set(column(page, "status")) == {"stopped", "diverged", "failed"}
 
 
+CHANGED = """([chart, axis, before]) =>
+  JSON.stringify(document.getElementById(chart)._fullLayout[axis].range) !== JSON.stringify(before)"""
+
+
+def wait_until(page: Page, condition: str, argument: object = None) -> None:
+    """Wait until a JavaScript function of the argument returns true."""
+    page.wait_for_function(condition, arg=argument, timeout=120_000)
+
+
 def shown_range(page: Page, chart: str, axis: str) -> list:
     return page.evaluate("([id, axis]) => document.getElementById(id)._fullLayout[axis].range", [chart, axis])
 
@@ -134,10 +143,10 @@ def test_a_chart_zooms_by_drag_and_by_button_and_adapts_its_y_range(browser, ord
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] * 0.6, y, steps=5)
         page.mouse.up()
-        page.wait_for_timeout(300)
+        wait_until(page, CHANGED, ["chart-forecasts", "xaxis", days])
+        wait_until(page, CHANGED, ["chart-forecasts", "yaxis", heights])
         zoomed = shown_range(page, "chart-forecasts", "xaxis")
         assert days[0] < zoomed[0] < zoomed[1] < days[1]
-        assert shown_range(page, "chart-forecasts", "yaxis") != heights
         page.get_by_role("button", name="Whole test set").click()
         assert shown_range(page, "chart-forecasts", "xaxis")[0] < days[0]
         assert page.get_by_role("button", name="Whole test set").get_attribute("aria-pressed") == "true"
@@ -145,8 +154,11 @@ def test_a_chart_zooms_by_drag_and_by_button_and_adapts_its_y_range(browser, ord
         assert page.locator(".modebar, .plotlyjsicon").count() == 0
 
 
+COLOR = "document.getElementById('chart-forecasts')._fullLayout.legend.font.color"
+
+
 def drawn_color(page: Page) -> str:
-    return page.evaluate("document.getElementById('chart-forecasts')._fullLayout.legend.font.color")
+    return page.evaluate(COLOR)
 
 
 def test_charts_follow_the_colour_scheme_and_printing_and_keep_their_zoom(browser, ordinary):
@@ -155,17 +167,14 @@ def test_charts_follow_the_colour_scheme_and_printing_and_keep_their_zoom(browse
         page.get_by_role("button", name="Whole test set").click()
         days = shown_range(page, "chart-forecasts", "xaxis")
         page.emulate_media(color_scheme="dark")
-        page.wait_for_timeout(300)
+        wait_until(page, f"light => {COLOR} !== light", light)
         dark = drawn_color(page)
-        assert dark != light
         assert shown_range(page, "chart-forecasts", "xaxis") == days
         page.emulate_media(color_scheme="dark", media="print")
-        page.wait_for_timeout(300)
+        wait_until(page, f"() => {COLOR} === '#000'")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        assert drawn_color(page) == "#000"
         page.emulate_media(color_scheme="dark", media="screen")
-        page.wait_for_timeout(300)
-        assert drawn_color(page) == dark
+        wait_until(page, f"dark => {COLOR} === dark", dark)
         assert page.pdf().startswith(b"%PDF")
 
 
@@ -192,8 +201,7 @@ def test_every_chart_is_drawn_and_fits(browser, ordinary, width, scheme):
         assert page.evaluate(CUT_LABELS) == []
         assert page.locator(".chart").count() >= 9
         page.set_viewport_size({"width": 700, "height": 900})
-        page.wait_for_timeout(300)
-        assert page.evaluate("document.getElementById('chart-learning-curves')._fullLayout.width") < 700
+        wait_until(page, "() => document.getElementById('chart-learning-curves')._fullLayout.width < 700")
 
 
 STUDIES = {

@@ -53,7 +53,7 @@ def cached(synthetic, folder):
 
 def load_yahoo(folder, start=None, end=None, adjust=True, **access):
     config = SourceConfig(source="yahoo", ticker=TICKER, start=start, end=end, adjust=adjust)
-    return load(config, Access(cache=folder, time_limit=10, **access))
+    return load(config, Access(cache=folder, time_limit=120, **access))
 
 
 def texts(prices):
@@ -313,17 +313,16 @@ def test_several_processes_may_write_at_once(market, folder):
 
 def test_readers_see_complete_files_while_others_write(cached, folder):
     prices = [cached(sessions=sessions) for sessions in (300, 400)]
-    over = datetime.now(UTC) + timedelta(seconds=1)
 
     def write():
-        while datetime.now(UTC) < over:
+        for _ in range(100):
             for each in prices:
                 cache.write(folder, WHOLE, each)
 
     with ThreadPoolExecutor(2) as several:
         writers = [several.submit(write) for _ in range(2)]
         seen = set()
-        while datetime.now(UTC) < over:
+        while not all(writer.done() for writer in writers):
             seen.add(cache.read(folder, WHOLE).sha256)  # raises an error for an incomplete file
         for writer in writers:
             writer.result()
@@ -334,9 +333,9 @@ def test_readers_see_complete_files_while_others_write(cached, folder):
 def test_25_years_are_read_from_the_cache_quickly(cached, folder):
     cached(fetched=datetime.now(UTC).isoformat(), sessions=6300)
     load_yahoo(folder)
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(load_yahoo(folder)) == 6300
-    assert time.perf_counter() - began < 0.2
+    assert time.process_time() - began < 2  # CPU seconds; usually a hundredth of one
 
 
 def test_the_cache_is_in_the_users_cache_folder(market, tmp_path, monkeypatch):

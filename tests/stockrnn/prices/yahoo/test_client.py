@@ -1,10 +1,12 @@
 """Download from Yahoo: the real yfinance with a local server that answers, fails and hangs as Yahoo does."""
 
+import re
 import subprocess
 import sys
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -15,6 +17,7 @@ from stockrnn.prices.cleaning import clean
 from stockrnn.prices.config import SourceConfig
 from stockrnn.prices.loading import Access, load
 from stockrnn.prices.series import PriceError
+from stockrnn.prices.yahoo import fetch_process
 from stockrnn.prices.yahoo.client import YahooError, download
 
 pytestmark = pytest.mark.slow
@@ -29,11 +32,11 @@ def market(yahoo):
     return yahoo
 
 
-def fetch(limit=30.0, start=None, end=None, adjust=True, ticker=TICKER):
+def fetch(limit=240.0, start=None, end=None, adjust=True, ticker=TICKER):
     return download(ticker, start and date.fromisoformat(start), end and date.fromisoformat(end), adjust, limit)
 
 
-def failure(limit=30.0, **span):
+def failure(limit=240.0, **span):
     with pytest.raises(YahooError) as caught:
         fetch(limit, **span)
     expect_one_line(str(caught.value))
@@ -47,6 +50,7 @@ def expect_one_line(text):
 
 
 def test_a_series_equals_yahoos(market, capfd):
+    before = datetime.now(UTC).replace(microsecond=0)
     prices = fetch(adjust=False)
     rows = market.charts[TICKER]
     assert prices.source == "yahoo ^KS11"
@@ -55,7 +59,7 @@ def test_a_series_equals_yahoos(market, capfd):
     assert prices.dates.astype(str).tolist() == [row[0] for row in rows]
     assert prices.values == pytest.approx(np.array([[*row[1:5], row[6]] for row in rows]), rel=1e-12)
     assert (len(prices.lines), prices.findings) == (0, ())
-    assert abs(datetime.now(UTC) - datetime.fromisoformat(prices.fetched)) < timedelta(minutes=1)
+    assert before <= datetime.fromisoformat(prices.fetched) <= datetime.now(UTC)
     assert prices.provenance.fetched == prices.fetched
     assert clean(prices).sha256 == prices.sha256
     assert capfd.readouterr() == ("", "")
@@ -135,6 +139,7 @@ def test_rows_without_prices_are_dropped_and_counted(market):
 
 # yfinance repeats a request itself when the status is an error, so that two failures in a row reach this project.
 TEMPORARY = {"429": 2, "500": 2, "401": 2, "html": 1, "truncated": 1, "cut": 1, "null": 1, "reset": 1}
+KINDS = {"429": "limited", "500": "server", "401": "denied", "cut": "network", "reset": "network"}
 PERMANENT = {
     "404": "Yahoo does not know this ticker, or has delisted it; Yahoo sometimes reports this for valid tickers too",
     "429": "Yahoo answered 429, too many requests (tried",
@@ -150,9 +155,14 @@ PERMANENT = {
 
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory):
-    """Return a server with a ticker for each failure, and the outcome of each: prices or an error, and seconds."""
-    with Yahoo(tmp_path_factory.mktemp("failing")) as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
+    """Return a server with a ticker for each failure, and the outcome of each: prices, or the text of an error.
+
+    Downloads do not pause before a retry, so that no time limit ends the retries.
+    """
+    folder = tmp_path_factory.mktemp("failing")
+    (folder / "sitecustomize.py").write_text("import time\ntime.sleep = lambda seconds: None\n")
+    with Yahoo(folder) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in (server.environment | {"PYTHONPATH": str(folder)}).items():
             patch.setenv(name, value)
         for fault, times in TEMPORARY.items():
             server.list(f"TEMPORARY-{fault.upper()}", 60, LAST)
@@ -161,13 +171,11 @@ def failing(tmp_path_factory):
             server.fail(fault, symbol=f"PERMANENT-{fault.upper()}")
 
         def outcome(symbol):
-            started = time.monotonic()
             try:
                 # a period in the past, for which yfinance caches failures too
-                found = fetch(10, ticker=symbol, start="2024-05-01", end=LAST)
+                return fetch(ticker=symbol, start="2024-05-01", end=LAST)
             except YahooError as error:
-                found = str(error)
-            return found, time.monotonic() - started
+                return str(error)
 
         symbols = [*(f"PERMANENT-{fault}" for fault in PERMANENT), *(f"TEMPORARY-{fault}" for fault in TEMPORARY)]
         with ThreadPoolExecutor(3) as threads:
@@ -177,40 +185,86 @@ def failing(tmp_path_factory):
 @pytest.mark.parametrize("fault", TEMPORARY)
 def test_a_temporary_failure_is_retried(fault, failing):
     server, outcomes = failing
-    prices, _ = outcomes[f"TEMPORARY-{fault}"]
-    assert len(prices) == 23
+    assert len(outcomes[f"TEMPORARY-{fault}"]) == 23
     assert [symbol for symbol, _ in server.chart_requests].count(f"TEMPORARY-{fault.upper()}") == TEMPORARY[fault] + 2
 
 
 @pytest.mark.parametrize("fault", PERMANENT)
 def test_a_permanent_failure_is_an_error_of_one_line(fault, failing):
-    text, seconds = failing[1][f"PERMANENT-{fault}"]
-    assert seconds < 11
+    text = failing[1][f"PERMANENT-{fault}"]
     assert text.startswith(f"yahoo PERMANENT-{fault.upper()}: {PERMANENT[fault]}")
     expect_one_line(text)
-    assert ("(tried " in text) is (fault != "404")
+    attempts = fetch_process.MAX_ATTEMPTS[KINDS.get(fault, "garbled")]
+    assert (f" (tried {attempts} times)" in text) is (fault != "404")
     assert "data.source" in text
+
+
+@pytest.mark.parametrize(("limit", "attempts"), [(1000, 7), (10, 4), (1.2, 1)])
+def test_no_attempt_starts_after_the_time_limit(limit, attempts, monkeypatch):
+    """An attempt takes a second; the clock moves only during attempts and pauses."""
+    now, starts, reports = 0.0, [], []
+
+    class YFRateLimitError(Exception):
+        pass
+
+    def sleep(seconds):
+        nonlocal now
+        now += seconds
+
+    def history(*_):
+        starts.append(now)
+        sleep(1)
+        raise YFRateLimitError
+
+    monkeypatch.setattr(fetch_process, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    monkeypatch.setattr(fetch_process, "random", SimpleNamespace(uniform=lambda low, high: high))
+    monkeypatch.setattr(fetch_process, "_session", lambda: SimpleNamespace(status=429, page=False))
+    monkeypatch.setattr(fetch_process, "_configure_yfinance", lambda folder: None)
+    monkeypatch.setattr(fetch_process, "_history", history)
+    cache = SimpleNamespace(cache_get=SimpleNamespace(cache_clear=lambda: None))
+    monkeypatch.setitem(sys.modules, "yfinance.data", SimpleNamespace(YfData=cache))
+    fetch_process.fetch({"folder": "", "limit": limit}, reports.append)
+    assert starts == [0, 1.5, 3.5, 6.5, 11.5, 20.5, 37.5][:attempts]
+    assert [report["failure"]["last"] for report in reports] == [False] * (attempts - 1) + [True]
 
 
 def test_a_refused_connection_is_an_error_of_one_line(market, monkeypatch):
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, market.refused)
-    text = failure(limit=3)
+    text = failure()
     assert text.startswith("yahoo ^KS11: Yahoo cannot be reached (ConnectionError: ")
     assert "check the network" in text
 
 
 @pytest.mark.parametrize("fault", ["slow", "black hole"])
 def test_the_time_limit_holds_if_yahoo_does_not_answer(fault, market):
+    """The text has the seconds until the process was killed; a request that timed out would have an error's name."""
     market.fail(fault)
-    started = time.monotonic()
-    assert failure(limit=2).startswith("yahoo ^KS11: Yahoo did not answer in time (2 s); ")
-    assert time.monotonic() - started < 3
+    assert re.match(r"yahoo \^KS11: Yahoo did not answer in time \(\d+ s\); ", failure(limit=2))
+    assert len(market.chart_requests) <= 1
 
 
-def test_a_failure_before_the_time_limit_is_the_one_reported(market):
+def test_a_failure_before_the_time_limit_is_the_one_reported(market, monkeypatch):
+    """The time limit expires when the second request has arrived, which is never answered."""
     market.fail("html", times=1, then="slow")
-    assert failure(limit=4).startswith("yahoo ^KS11: Yahoo's answer cannot be read (a web page instead of prices); ")
+    second_request = threading.Event()
+    next_fault = market.next_fault
+
+    def watch(symbol):
+        fault = next_fault(symbol)
+        if fault == "slow":
+            second_request.set()
+        return fault
+
+    def run(command, *, capture_output, timeout, **options):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **options)
+        assert second_request.wait(120)
+        process.kill()
+        raise subprocess.TimeoutExpired(command, timeout, process.communicate()[0])
+
+    monkeypatch.setattr(market, "next_fault", watch)
+    monkeypatch.setattr(subprocess, "run", run)
+    assert failure().startswith("yahoo ^KS11: Yahoo's answer cannot be read (a web page instead of prices); ")
 
 
 def test_an_unknown_certificate_is_not_retried(market, monkeypatch):
