@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, streams, speed; a mistake imports nothing heavy."""
+"""Run the command line as a user does: exit codes, output streams, speed, and light imports after a wrong option."""
 
 import subprocess
 import sys

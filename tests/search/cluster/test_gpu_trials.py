@@ -1,4 +1,4 @@
-"""Trials that need GPUs, on a real Ray that counts a GPU which does not exist: demands, fractions, failures.
+"""Run GPU trials on a real Ray that is configured with a GPU that does not exist: demands, fractions, failures.
 
 Ray assigns its resources as always, but PyTorch finds no GPU.
 """

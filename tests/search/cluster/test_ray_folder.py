@@ -1,4 +1,4 @@
-"""The private folder of a local Ray: permissions, place, removal."""
+"""Test the private folder of a local Ray: permissions, location, removal."""
 
 import os
 import stat

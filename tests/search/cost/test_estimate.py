@@ -1,4 +1,4 @@
-"""Estimated cost of a study, compared with the real ASHA and with PyTorch's count of operations."""
+"""Compare the estimated cost of a study with the real ASHA and with PyTorch's count of operations."""
 
 import math
 import random

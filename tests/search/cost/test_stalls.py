@@ -1,4 +1,4 @@
-"""The clock of the driver's loop, and the limits of jobs without progress; without Ray."""
+"""Test the detection of jobs without progress: the clock of the driver's loop, and the time limits; without Ray."""
 
 import itertools
 

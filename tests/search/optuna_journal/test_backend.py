@@ -1,4 +1,4 @@
-"""The journal's backend, compared with Optuna's own: the same trials, other writers, a full disk."""
+"""Compare the journal backend with Optuna's own: equal trials, several writers, a full disk."""
 
 import os
 import subprocess

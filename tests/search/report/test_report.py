@@ -1,4 +1,4 @@
-"""The report of hand-made results folders: in every state of a study it is one complete and safe file."""
+"""Write reports of hand-made results folders: in every state of a study, the page is complete and safe."""
 
 import base64
 import csv

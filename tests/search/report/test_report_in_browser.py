@@ -1,4 +1,4 @@
-"""The report in a real browser: headless Chromium opens reports, sorts, filters, zooms and prints."""
+"""Open reports in headless Chromium: sort, filter, zoom and print."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The line of each key, the limits of plain YAML, `--set` values, and YAML that reads back equal."""
+"""Test the line of each key, the limits of plain YAML, `--set` values, and YAML that is read back equal."""
 
 import pickle
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The JSON Schema of the package is up to date and agrees with the parser."""
+"""Check that the JSON Schema of the package is up to date and agrees with the parser."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Values and sizes of domains, grids, and spaces that are written and read again."""
+"""Test values and sizes of domains, grids, and spaces that are written and read again."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Resources of a point: conditions, the different demands of a space, and GPU shares."""
+"""Test the resources of a point: conditions, the different demands of a space, and GPU shares."""
 
 import itertools
 from pathlib import Path

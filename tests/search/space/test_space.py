@@ -1,4 +1,4 @@
-"""Each error of a space file is one line with the location, the key, the problem and the fix."""
+"""Check that each error of a space file is one line with location, key, problem and fix."""
 
 import re
 from pathlib import Path

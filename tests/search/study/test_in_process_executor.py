@@ -1,4 +1,4 @@
-"""Trials in this process give the same study as Ray Tune with one worker."""
+"""Run trials in the process of the study: same results as Ray Tune with one worker, retries, signals, resume."""
 
 import json
 import os

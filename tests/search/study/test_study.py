@@ -1,4 +1,4 @@
-"""Whole studies through the command line, on a real Ray and a real journal."""
+"""Run whole studies through the command line, with a real Ray and a real journal."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""The progress of a study: its plain lines, the lines of the live view, and a terminal that has closed."""
+"""Test the progress of a study: plain lines, the live view, and a closed terminal."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""Real trackers: MLflow on a local server, files of TensorBoard and W&B; trackers that fail, hang or die."""
+"""Run real trackers: MLflow on a local server, files of TensorBoard and W&B; trackers that fail, hang or die."""
 
 import contextlib
 import json

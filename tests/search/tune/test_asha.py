@@ -1,4 +1,4 @@
-"""ASHA over epochs, with finite scores only."""
+"""Test ASHA: rungs, scores that are not finite, and rungs that are restored."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Intervals of checkpoints, by a clock that the test sets, and the progress in a checkpoint."""
+"""Test the intervals of checkpoints, with a clock that the test sets, and the progress in a checkpoint."""
 
 import numpy as np
 import pytest

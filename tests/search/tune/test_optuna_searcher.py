@@ -1,4 +1,4 @@
-"""The searcher: the points that it proposes, and the trials in the journal."""
+"""Test the searcher: the points that it proposes, and the trials in the journal."""
 
 import math
 import time

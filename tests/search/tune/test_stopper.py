@@ -1,4 +1,4 @@
-"""Studies that stop early."""
+"""Stop studies early: signals, the time budget, and the first reason."""
 
 import ast
 import os

@@ -1,3 +1,5 @@
+"""Test atomic file writes: modes, links, pipes, failed writes, several writers."""
+
 import os
 import stat
 import threading

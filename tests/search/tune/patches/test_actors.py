@@ -1,4 +1,4 @@
-"""Patches of Tune are applied while a study runs, and removed afterwards."""
+"""Check that patches of Tune are applied while a study runs, and removed afterwards."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""After an upgrade of Ray, Optuna or PyTorch, these tests name what has changed, before a study hangs."""
+"""Check the internals of Ray, Optuna and PyTorch that the project uses, so that an upgrade fails here first."""
 
 import ast
 import importlib
