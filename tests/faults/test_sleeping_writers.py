@@ -590,7 +590,6 @@ def send(process, number):
 
 
 @pytest.fixture
-@pytest.mark.ray
 def writer():
     """Begin a study on a machine of its own, which ends with the test at the latest."""
     begun = []
