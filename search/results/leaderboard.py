@@ -97,7 +97,8 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str
     cells = [heads]
     for row in shown:
         line = (
-            str(row.get("rank") or "-"), format_cell("trial_id", row["trial_id"]), row["status"], network(row),
+            str(row.get("rank") or "-"), *(format_cell(name, row[name]) for name in ("trial_id", "status")),
+            format_cell("network", network(row)),
             *(format_cell(name, row.get(name)) for name in ("val_theils_u", "val_theils_u_sd")),
         )  # fmt: skip
         cells.append((*line, *(format_cell(name, row.get(name)) for name in extra)))

@@ -34,7 +34,7 @@ from search.run import main
 from search.tune.trainable import TrialTrainable
 
 PLACES, MARKS = sys.argv.pop().split(","), Path(sys.argv.pop())
-search.cost.stalls.FIRST_REPORT, search.cost.stalls.WORKER_START = 10.0, 30.0
+search.cost.stalls.MIN_FIRST_REPORT, search.cost.stalls.MIN_WORKER_START = 10.0, 30.0
 
 
 def hang(place):
@@ -153,7 +153,7 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
         return refit(finalist, *arguments, **options)
 
     monkeypatch.setattr(search.study.refit, "refit", faulty)
-    monkeypatch.setattr(search.cost.stalls, "FIRST_REPORT", 25.0)
+    monkeypatch.setattr(search.cost.stalls, "MIN_FIRST_REPORT", 25.0)
     path = studies.write(tmp_path, GRID, search={"stall_timeout": 1, "max_failures": 1, **studies.FINALIST})
     space, prices = load_space(str(path)), clean(load("nasdaq"))
     splits = space.split(prices)

@@ -154,13 +154,13 @@ def test_a_file_is_read_to_its_bound_only(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"x" * 10)
     assert read_bytes(path, 10) == b"x" * 10
-    with pytest.raises(FileError, match="larger than the 9 bytes"):
+    with pytest.raises(FileError, match="larger than the limit of 9 bytes"):
         read_bytes(path, 9)
     os.truncate(path, 10**12)  # sparse: takes no place, and would take all memory
     with pytest.raises(FileError, match="larger than"):
         read_bytes(path, 10**6)
     (tmp_path / "link").symlink_to(path)
-    with pytest.raises(FileError, match="is a link"):
+    with pytest.raises(FileError, match="is a symbolic link"):
         read_bytes(tmp_path / "link", 10, links=False)
 
 
@@ -272,7 +272,7 @@ def test_a_forecaster_does_not_lead_out_of_its_folder(study, tmp_path, capsys):
     secret.write_text('{"password": "hunter2"}')
     (study / "forecasters" / "1" / "forecaster.json").symlink_to(secret)
     line = refused(capsys, forecast.main, study)
-    assert "is a link" in line
+    assert "is a symbolic link" in line
     assert "hunter2" not in line
     for rank in ("..", "../..", "/etc", "1/../..", "0x1", "\x1b[2J", "9" * 5000):
         assert "is not a rank" in refused(capsys, forecast.main, study, "--rank", rank)

@@ -330,7 +330,7 @@ def test_a_trial_that_asks_for_more_than_there_is_is_refused_and_leaves_no_folde
     assert result.returncode == 2
     noted, line = result.stderr.splitlines()
     assert noted.startswith("nasdaq: Volume")
-    assert "resources.cpu: 999 a trial" in line
+    assert "resources.cpu: 999 per trial" in line
     assert not (tmp_path / "results" / "small").exists()
 
 
