@@ -34,8 +34,8 @@ LINES = b'{"event": "start"}\n', b'{"event": "epoch"}\n', b'{"event": "end"}\n'
 @pytest.fixture(params=["file", "s3", "memory"])
 def url(request, tmp_path, monkeypatch):
     """A folder on each kind of store: with a file lock, with conditional puts, with neither."""
-    monkeypatch.setattr(leases, "RENEWED", 3600.0)  # writers stand still once they have the lease
-    monkeypatch.setattr(leases, "SETTLED", 0.3)
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 3600.0)  # writers stand still once they have the lease
+    monkeypatch.setattr(leases, "SETTLE_SECONDS", 0.3)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if request.param == "s3":
         return f"{request.getfixturevalue('bucket')}/grid"
@@ -61,8 +61,8 @@ def taken(url):
 def takes_over(url):
     """Take the lease of a writer that stands still, and stand still."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leases, "RENEWED", 0.2)
-        patch.setattr(leases, "DEAD", 0.4)
+        patch.setattr(leases, "RENEWAL_SECONDS", 0.2)
+        patch.setattr(leases, "DEAD_SECONDS", 0.4)
         lease = taken(url)
         lease._over.set()
         lease._thread.join()
@@ -161,8 +161,8 @@ def test_a_sleepers_clock_has_it_read_its_lease_before_it_writes(url, monkeypatc
 
 def test_of_many_who_want_a_dead_owners_lease_one_gets_it(url, monkeypatch):
     taken(url)
-    monkeypatch.setattr(leases, "DEAD", 0.4)
-    monkeypatch.setattr(leases, "RENEWED", 0.2)
+    monkeypatch.setattr(leases, "DEAD_SECONDS", 0.4)
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.2)
     won, refused = [], []
 
     def want():
@@ -219,7 +219,7 @@ def test_a_file_that_another_one_wrote_is_not_replaced(url, name):
 
 def test_keys_that_only_arrow_finds_are_said_and_do(bucket, monkeypatch, tmp_path):
     """A store to which conditional writes do not get is compared with what this process left."""
-    monkeypatch.setattr(leases, "SETTLED", 0.3)
+    monkeypatch.setattr(leases, "SETTLE_SECONDS", 0.3)
     keys = {name: os.environ[name.upper()] for name in ("aws_access_key_id", "aws_secret_access_key")}
     (tmp_path / "keys").write_text("\n".join(["[default]", *(f"{name} = {key}" for name, key in keys.items())]))
     for name in keys:
@@ -285,7 +285,7 @@ def test_a_sleeper_writes_nothing_any_more_and_keeps_what_it_had(url, sleeper):
 def test_a_running_sleeper_is_stopped_in_one_line(url, machine, monkeypatch):
     machine("mine")
     mirror, stopped = opened(url, taken(url)), []
-    monkeypatch.setattr(mirrors, "PAUSE", 0.05)
+    monkeypatch.setattr(mirrors, "MIN_PAUSE", 0.05)
     mirror.clear()
     mirror.folder.mkdir()
     write(mirror, 1)
@@ -373,7 +373,7 @@ def test_a_record_that_does_not_go_on_where_the_stored_one_ends_is_not_written(u
     begin(mirror, 2)
     still(mirror)
     (mirror.folder / "trials.jsonl").write_bytes(b'{"event": "other"}\n' * 9)
-    assert f"does not go on where {join_path(url, 'trials.jsonl')} ends" in mirror.publish()
+    assert f"does not continue {join_path(url, 'trials.jsonl')}" in mirror.publish()
     assert snapshot(url)["trials.jsonl"] == b"".join(LINES[:2])
     mirror._lease.release()
 
