@@ -75,8 +75,8 @@ def test_of_several_studies_the_one_that_ran_goes_on_and_those_after_it_follow(t
         studies.assert_whole(folder, 2)
     assert err.count("Ray died") == 1
     assert out.index("Study 2 of 3: continues") < out.index("Study 3 of 3")
-    assert "Study 1 of 3" not in out.partition("goes on")[2]
-    assert "3 studies, side by side" in out
+    assert "Study 1 of 3" not in out.partition("continues")[2]
+    assert "3 studies, compared: " in out
     assert not studies.session(process.pid)
 
 
