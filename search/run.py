@@ -47,10 +47,6 @@ class _Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    from search.common.credentials import strip_credentials
-    from search.common.messages import one_line
-    from stockrnn.io.storage import StorageError
-
     try:
         options = read_options(arguments)
         if options.json_schema:
@@ -64,14 +60,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment = dict(os.environ) if arguments is None else None
         command_line = shlex.join(["python", "-m", "search.run", *(sys.argv[1:] if arguments is None else arguments)])
         return _run(_Command(options=options, restart=restart, environment=environment, command_line=command_line))
-    except StorageError as error:
-        print(f"{one_line(str(error))}; results are stored there; check the URL, keys and network", file=sys.stderr)
     except UserError as error:
-        print(*(one_line(strip_credentials(line)) for line in str(error).split("\n")), sep="\n", file=sys.stderr)
+        _print_error(error)
     except KeyboardInterrupt:  # before the study's own signal handlers
         print(ABORT_MESSAGE, file=sys.stderr)
         return INTERRUPTED
     return WRONG_INPUT
+
+
+def _print_error(error: UserError) -> None:
+    from search.common.credentials import strip_credentials
+    from search.common.messages import one_line
+    from stockrnn.io.storage import StorageError
+
+    fix = "; results are stored there; check the URL, keys and network" if isinstance(error, StorageError) else ""
+    lines = (one_line(strip_credentials(line)) + fix for line in str(error).split("\n"))
+    print(*lines, sep="\n", file=sys.stderr)
 
 
 def _run(command: _Command) -> int:

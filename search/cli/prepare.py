@@ -10,10 +10,6 @@ from pathlib import Path
 from search.cli.dry_run import plan
 from search.cli.options import OptionError, RunOptions
 from search.common.messages import one_line
-from search.results.folder.links import check_folder
-from search.results.folder.remote_lock import LEASE_FILES
-from search.results.resume import list_changes
-from search.results.schemas import NEEDED, read_manifest
 from search.space.space import Space, load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
@@ -21,7 +17,6 @@ from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.io.storage import RemoteFolder, is_url, join_path
 from stockrnn.prices.request import Access
 from stockrnn.prices.series import Prices
-from stockrnn.prices.snapshot import read_prices
 from stockrnn.prices.yahoo.client import YahooUnavailableError
 
 __all__ = ["PreparedStudy", "prepare_resumed", "prepare_study", "show_plans"]
@@ -79,6 +74,11 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
         SpaceError: its space, or the one given, is wrong.
         DamagedError: its manifest is damaged.
     """
+    from search.results.folder.links import check_folder
+    from search.results.resume import list_changes
+    from search.results.schemas import NEEDED, read_manifest
+    from stockrnn.prices.snapshot import read_prices
+
     assert options.resume is not None
     check_folder(folder)
     manifest = read_manifest(folder / "manifest.json", NEEDED)
@@ -120,7 +120,13 @@ def show_plans(options: RunOptions, studies: Sequence[Space]) -> None:
 
 def _check_new(space: Space, place: str) -> None:
     """Raise SpaceError if there is something at the place of a new study."""
-    if RemoteFolder(place).names().keys() - LEASE_FILES if is_url(place) else os.path.lexists(place):
+    if is_url(place):
+        from search.results.folder.remote_lock import LEASE_FILES
+
+        exists = bool(RemoteFolder(place).names().keys() - LEASE_FILES)
+    else:
+        exists = os.path.lexists(place)
+    if exists:
         raise space.error(
             ("name",), f"{place} exists already; each study has its own folder; continue it with --resume {place}, "
             "choose another name with --name, or remove the folder",
