@@ -104,7 +104,7 @@ class InProcessExecutor:
     def _run_trial(
         self, tune_id: str, trial: _Trial, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder
     ) -> None:
-        """Train a trial to its end; searcher, scheduler and log are called in the same order as by Ray Tune."""
+        """Train a trial to its end; searcher, scheduler and recorder are called in the same order as by Ray Tune."""
         trial_id, point = trial.config["trial_id"], trial.config["point"]
         scheduler.on_trial_add(None, trial)
         recorder.start(trial_id, point)
