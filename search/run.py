@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from search.cli.options import OptionError, RunOptions, read_options
 from search.common.errors import UserError
 from search.terminal.tty import ABORT_MESSAGE, INTERRUPTED
+from stockrnn.io.terminal import escape_unencodable
 
 if TYPE_CHECKING:
     from search.cli.prepare import PreparedStudy
@@ -47,6 +48,7 @@ class _Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    escape_unencodable()
     try:
         options = read_options(arguments)
         if options.json_schema:
