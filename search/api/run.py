@@ -73,10 +73,10 @@ def run_study(
     given = None if prices is None else read_frame(prices)
     settings = [(key, _yaml(key, value), f"overrides {key}={value}") for key, value in (overrides or {}).items()]
     if given is not None:
-        for key in ("data.source", "data.ticker", "data.date_format"):
+        for key in ("data.source", "data.sources", "data.ticker", "data.tickers", "data.date_format"):
             if any(name == key for name, _, _ in settings):
                 raise OptionError(f"overrides {key}: conflicts with prices, which is the series; remove one of them")
-        values: dict[str, Any] = {"source": FRAME, "ticker": None, "tickers": [], "date_format": None}
+        values = {"source": FRAME, "date_format": None}
         settings += [(f"data.{key}", json.dumps(value), "prices") for key, value in values.items()]
     options = _options(
         space=fspath(space), overrides=settings, output=fspath(output), max_concurrent=workers, in_process=in_process,
@@ -87,8 +87,8 @@ def run_study(
     check_installed(loaded)
     if len(names := loaded.studies()) > 1:
         raise OptionError(
-            f"{fspath(space)}: names {len(names)} series; run_study runs one study; call it for each of them, for "
-            'example with overrides={"data.tickers": [], "data.ticker": ...}'
+            f"{fspath(space)}: names {len(names)} series; run_study runs one study; call it for each of them, with "
+            'overrides={"data.source": ...} or overrides={"data.ticker": ...}'
         )
     study = prepare_study(options, names[0], given=given)
     if not is_url(options.output):
