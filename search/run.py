@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from search.cli.options import OptionError, RunOptions, read_options
 from search.common.errors import UserError
 from search.terminal.tty import ABORT_MESSAGE, INTERRUPTED
+from stockrnn.io.terminal import escape_unencodable
 
 if TYPE_CHECKING:
     from search.cli.prepare import PreparedStudy
@@ -47,6 +48,7 @@ class _Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    escape_unencodable()
     try:
         options = read_options(arguments)
         if options.json_schema:
@@ -79,7 +81,7 @@ def _print_error(error: UserError) -> None:
 
 
 def _run(command: _Command) -> int:
-    from search.cli.prepare import prepare_study, show_plans
+    from search.cli.prepare import prepare_studies, show_plans
     from search.space.space import load_space
     from search.tracking.dispatcher import check_installed
     from stockrnn.io.storage import check_url, is_url
@@ -105,7 +107,7 @@ def _run(command: _Command) -> int:
         show_plans(options, space.studies())
         return DONE
     begun = len(restart.ended) + bool(running)
-    studies = [prepare_study(options, each) for each in space.studies()[begun:]]
+    studies = prepare_studies(options, space.studies()[begun:])
     if not is_url(options.output):
         _check_writable(Path(options.output))
     if not begun and len(studies) == 1:
@@ -122,6 +124,7 @@ def _run_several(command: _Command, name: str, running: str | None, studies: Seq
         studies: those that have not started.
     """
     from search.cluster.ray_session import connect_ray
+    from search.common.messages import one_line
     from search.report.comparison import write_comparison
     from search.results.folder.remote_sync import work_folder
     from stockrnn.io.storage import RemoteFolder, is_url, join_path
@@ -141,7 +144,8 @@ def _run_several(command: _Command, name: str, running: str | None, studies: Seq
                 codes.append(_resume(replace(this, options=replace(options.continuing(place), time_budget=budget))))
             else:
                 study = studies[number - len(places)]
-                _show(f"Study {number + 1} of {len(places)}: {study.space.name}, {study.space.data.ticker}")
+                series = one_line(study.space.data.ticker or study.space.data.source)
+                _show(f"Study {number + 1} of {len(places)}: {study.space.name}, {series}")
                 codes.append(_start(this, study))
             _show("")
             if codes[-1] == INTERRUPTED:

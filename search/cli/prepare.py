@@ -9,6 +9,7 @@ from pathlib import Path
 
 from search.cli.dry_run import plan
 from search.cli.options import OptionError, RunOptions
+from search.common.errors import UserError
 from search.common.messages import one_line
 from search.space.space import Space, load_space
 from search.tracking.dispatcher import check_installed
@@ -19,7 +20,7 @@ from stockrnn.prices.request import Access
 from stockrnn.prices.series import Prices
 from stockrnn.prices.yahoo.client import YahooUnavailableError
 
-__all__ = ["PreparedStudy", "prepare_resumed", "prepare_study", "show_plans"]
+__all__ = ["PreparedStudy", "prepare_resumed", "prepare_studies", "prepare_study", "show_plans"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,25 @@ def prepare_study(options: RunOptions, space: Space, access: Access | None = Non
         print(study.plan())
     _check_new(space, study.place)
     return study
+
+
+def prepare_studies(options: RunOptions, spaces: Sequence[Space]) -> list[PreparedStudy]:
+    """Prepare several studies before the first of them starts.
+
+    Raises:
+        UserError: some series cannot be used; with one line for each of their problems.
+    """
+    studies, problems = [], []
+    for space in spaces:
+        try:
+            studies.append(prepare_study(options, space))
+        except YahooUnavailableError:  # the other tickers would only wait for the same
+            raise
+        except UserError as error:
+            problems += str(error).split("\n")
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+    return studies
 
 
 def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:

@@ -33,6 +33,7 @@ from search.results.reader import MAX_SHOWN_TRIALS, read_study
 from search.results.verdict import headline
 from search.space.document import SpaceError
 from stockrnn.io.storage import RemoteFolder, is_url, join_path, local_copy, parent_url
+from stockrnn.io.terminal import escape_unencodable
 
 __all__ = ["main", "write_final_report", "write_report"]
 
@@ -99,6 +100,7 @@ def write_final_report(folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    escape_unencodable()
     parser = argparse.ArgumentParser(
         prog="python -m search.report",
         description="Write the report.html of a study, also while it runs, or one page that compares several studies.",

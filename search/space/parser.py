@@ -4,6 +4,7 @@ Each error becomes one line `FILE:LINE: KEY: problem; rule; fix`. All errors are
 only follow from another one.
 """
 
+import glob
 import os
 import re
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
 
 __all__ = ["Contents", "parse_document"]
 
+SERIES_KEYS = {  # keys of `data` that name the series, and the keys that each of them replaces
+    "source": ("sources", "ticker", "tickers"), "sources": ("source", "ticker", "tickers"),
+    "ticker": ("source", "sources", "tickers"), "tickers": ("source", "sources", "ticker"),
+}  # fmt: skip
 Section = TypeVar("Section", bound=Configuration)
 Point = dict[str, Value]
 
@@ -90,6 +95,7 @@ class _Parser:
         resources = self._parse_section("resources", ResourcesConfig)
         tracking = self._parse_section("tracking", TrackingConfig)
         if data:
+            data = self._expand_sources(data) if data.sources else data
             self._check_source(data)
         if search and (better := METRICS[search.metric]) != (search.mode or better):
             self._add_problem(
@@ -167,12 +173,41 @@ class _Parser:
             return None
 
     def _set_default_source(self) -> None:
-        """Set Yahoo as the source of a ticker without a source."""
+        """Set Yahoo as the source of a ticker without a source. A series that an option names replaces the file's."""
         data = self.document.data.get("data")
-        if isinstance(data, dict) and "source" not in data and (data.get("ticker") or data.get("tickers")):
+        if not isinstance(data, dict):
+            return
+        options = {name for name in SERIES_KEYS if data.get(name) and not self.document.line(("data", name))}
+        goes_with_ticker = data.get("source") in sources_with_tickers()
+        for name in {key for option in options for key in SERIES_KEYS[option]} - options:
+            pair = {name, *options}
+            if name in data and not (goes_with_ticker and "source" in pair and "sources" not in pair):
+                del data[name]
+        if "source" not in data and (data.get("ticker") or data.get("tickers")):
             data["source"] = YAHOO
 
+    def _expand_sources(self, data: DataConfig) -> DataConfig:
+        """Return the section with the files that `sources` names, in the order of the list, then of their names."""
+        for name in ("source", "ticker", "tickers"):
+            if name in data.model_fields_set and getattr(data, name):
+                self._add_problem(("data", "sources"), f"cannot be combined with {name}; remove one of them")
+        files: list[str] = []
+        for source in data.sources:
+            path = os.path.expanduser(source)
+            found = [source]
+            if source not in SOURCES and not os.path.exists(path):
+                found = sorted(each for each in glob.glob(path, recursive=True) if os.path.isfile(each))
+            if not found or os.path.isdir(path):
+                fix = "write a pattern of its files, such as " + os.path.join(source, "*.csv")
+                if not os.path.isdir(path):
+                    fix = "check the pattern" if glob.has_magic(source) else one_line(suggest_path(source, SOURCES))
+                self._add_problem(("data", "sources"), f"{format_value(source)} is not a file, nor matches any; {fix}")
+            files += found
+        return data.model_copy(update={"sources": tuple(dict.fromkeys(files))})
+
     def _check_source(self, data: DataConfig) -> None:
+        if data.sources:
+            return
         key, name = ("data", "source"), data.source
         rule = f"a source is {', '.join(SOURCES)}, or the path of a CSV or Parquet file"
         path, source = os.path.expanduser(name), SOURCES.get(name)

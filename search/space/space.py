@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any, Literal
 
 from search.space.document import SpaceDocument, SpaceError, find_space_file
@@ -72,17 +73,19 @@ class Space(Contents):
         return None if self.training.lockstep == "auto" else self.training.lockstep
 
     def studies(self) -> list["Space"]:
-        """Return this space; if it has several tickers, a copy for each of them."""
-        if not self.data.tickers:
-            return [self]
-        names: list[str] = []
-        for ticker in self.data.tickers:
-            name = f"{self.name}-{re.sub('[^A-Za-z0-9]+', '-', ticker).strip('-') or 'ticker'}"[:MAX_NAME_LENGTH]
-            names.append(name if name not in names else f"{name}-{len(names) + 1}")
-        return [
-            replace(self, name=name, data=self.data.model_copy(update={"ticker": ticker, "tickers": ()}))
-            for name, ticker in zip(names, self.data.tickers, strict=True)
+        """Return this space; if it has several tickers or files, a copy for each of them."""
+        changes: list[tuple[str, dict[str, Any]]] = [
+            *((ticker, {"ticker": ticker, "tickers": ()}) for ticker in self.data.tickers),
+            *((PurePath(file).name.partition(".")[0], {"source": file, "sources": ()}) for file in self.data.sources),
         ]
+        names: list[str] = []
+        for series, _ in changes:
+            name = f"{self.name}-{re.sub('[^A-Za-z0-9]+', '-', series).strip('-') or 'series'}"[:MAX_NAME_LENGTH]
+            names.append(name if name not in names else f"{name[: MAX_NAME_LENGTH - 6]}-{len(names) + 1}")
+        return [
+            replace(self, name=name, data=self.data.model_copy(update=update))
+            for name, (_, update) in zip(names, changes, strict=True)
+        ] or [self]
 
     def adapted_to(self, prices: Prices) -> "Space":
         """Return this space; without the default feature volume if the prices have no usable volume."""
