@@ -41,17 +41,20 @@ class PreparedStudy:
         return plan(self.space, self.prices, self.splits)
 
 
-def prepare_study(options: RunOptions, space: Space, access: Access | None = None) -> PreparedStudy:
+def prepare_study(
+    options: RunOptions, space: Space, access: Access | None = None, given: Prices | None = None
+) -> PreparedStudy:
     """Load the prices of a new study and check everything; with `--dry-run`, print its plan.
 
     Args:
         access: in place of the options' own.
+        given: the series, unchecked, if it is not loaded from the source of the space.
 
     Raises:
         SpaceError: the results folder exists, or the space does not fit the prices.
         PriceError: the prices cannot be loaded.
     """
-    prices = prepare(space.data, access or options.access)
+    prices = prepare(space.data, access or options.access, given)
     fitting = space.adapted_to(prices)
     study = PreparedStudy(
         space=fitting, prices=prices, splits=fitting.split(prices), place=join_path(options.output, space.name)
@@ -103,7 +106,7 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
     check_folder(folder)
     manifest = read_manifest(folder / "manifest.json", NEEDED)
     overrides = [*options.overrides, ("name", json.dumps(manifest.get("name")), "--resume")]
-    space = load_space(options.space or str(folder / "space.yaml"), overrides)
+    space = load_space(options.space or str(folder / "space.yaml"), overrides, has_prices=True)
     check_installed(space)
     try:
         prices, _ = read_prices(folder / "prices.parquet")

@@ -91,7 +91,7 @@ class StudyData:
             DamagedError: `space.yaml` cannot be read, or is that of another version.
         """
         try:
-            return load_space(str(self.folder / "space.yaml"))
+            return load_space(str(self.folder / "space.yaml"), has_prices=True)
         except SpaceError as error:
             raise DamagedError(error.problems[0]) from None
 

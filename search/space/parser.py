@@ -63,20 +63,23 @@ class Contents:
     seed: int
 
 
-def parse_document(document: SpaceDocument) -> Contents:
+def parse_document(document: SpaceDocument, *, has_prices: bool = False) -> Contents:
     """Return the contents of a document.
+
+    Args:
+        has_prices: the prices are known already, so `data.source` need not exist.
 
     Raises:
         SpaceError: with one line per error.
     """
-    return _Parser(document).parse()
+    return _Parser(document, has_prices).parse()
 
 
 class _Parser:
     """Parser of one document, which collects all errors before it raises."""
 
-    def __init__(self, document: SpaceDocument) -> None:
-        self.document = document
+    def __init__(self, document: SpaceDocument, has_prices: bool) -> None:
+        self.document, self._has_prices = document, has_prices
         self._problems: list[tuple[int, str]] = []
 
     def parse(self) -> Contents:
@@ -94,7 +97,7 @@ class _Parser:
         training = self._parse_section("training", LockstepConfig)
         resources = self._parse_section("resources", ResourcesConfig)
         tracking = self._parse_section("tracking", TrackingConfig)
-        if data:
+        if data and not self._has_prices:
             data = self._expand_sources(data) if data.sources else data
             self._check_source(data)
         if search and (better := METRICS[search.metric]) != (search.mode or better):

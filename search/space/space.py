@@ -244,12 +244,14 @@ class Space(Contents):
         )
 
 
-def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = ()) -> Space:
+def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = (), *, has_prices: bool = False) -> Space:
     """Return the space of a space file.
 
     Args:
         path: the YAML file; if it does not exist, the name of a built-in space.
         overrides: (dotted key, YAML text, the option as the user typed it), applied to the file in this order.
+        has_prices: the prices are known already, so `data.source` need not exist. It is set for the space of an
+            existing study, which has its own copy of the prices.
 
     Raises:
         SpaceError: with one line per error.
@@ -257,4 +259,4 @@ def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = ()) -> Spa
     document = SpaceDocument(find_space_file(path))
     for name, text, option in overrides:
         document.override(name, text, option)
-    return Space(**vars(parse_document(document)), document=document)
+    return Space(**vars(parse_document(document, has_prices=has_prices)), document=document)
