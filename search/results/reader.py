@@ -156,7 +156,8 @@ class StudyData:
             return RUNNING
         if self.manifest.get("interrupted"):
             return "interrupted"
-        return "done" if len(self.ends) >= self.space.num_samples else "timed out"
+        is_complete = len(self.ends) >= self.space.num_samples
+        return "done" if is_complete or not self.space.count_new_points(self.log.points.values(), 1) else "timed out"
 
     @property
     def counts(self) -> list[tuple[str, int]]:

@@ -189,7 +189,8 @@ class _Work:
     @cached_property
     def trials(self) -> int:
         """Number of trials."""
-        return max(0, self.space.num_samples - len(self.before.ends))
+        wanted, begun = self.space.requested_samples - len(self.before.ends), len(self.before.unfinished)
+        return max(0, min(wanted, begun + self.space.count_new_points(self.before.log.points.values(), wanted - begun)))
 
     @property
     def evaluates_test_block(self) -> bool:
