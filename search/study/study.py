@@ -299,7 +299,10 @@ class _Study:
         context = self._context
         if self._executor:
             self._executor.stop_watching()
-        text = verdict(self.leaderboard.rows(), self._manifest.get("proof"))
+        text = verdict(
+            self.leaderboard.rows(), self._manifest.get("proof"), horizon=context.space.data.horizon,
+            max_epochs=context.space.scheduler.max_epochs,
+        )  # fmt: skip
         manifest = {
             **self._manifest, **final, "interrupted": context.stop.signalled, "failure": context.stop.reason,
             "verdict": text,
