@@ -62,7 +62,7 @@ def test_each_file_of_a_study_gets_sizes_of_its_own(price_file, capsys, tmp_path
         capsys, 0, "spaces/gru.yaml", "--set", f"data.sources=['{tmp_path}/*.csv']", "--fit", "--output", tmp_path
     )
     assert "  test_size: 250" in shown.out
-    assert "short.csv: 300 sessions, so --fit adds --set validation.fold_size=37" in shown.err
+    assert "short.csv: 300 sessions, so --fit adds --set validation.fold_size=36" in shown.err
     assert "long.csv: 1500" not in shown.err
 
 
