@@ -11,7 +11,7 @@ from search.cli.dry_run import plan
 from search.cli.options import OptionError, RunOptions
 from search.common.errors import UserError
 from search.common.messages import one_line
-from search.space.space import Space, load_space
+from search.space.space import Space, format_settings, load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.config import features_label
@@ -42,25 +42,34 @@ class PreparedStudy:
         return plan(self.space, self.prices, self.splits)
 
 
-def prepare_study(options: RunOptions, space: Space, access: Access | None = None) -> PreparedStudy:
+def prepare_study(
+    options: RunOptions, space: Space, access: Access | None = None, given: Prices | None = None
+) -> PreparedStudy:
     """Load the prices of a new study and check everything; with `--dry-run`, print its plan.
 
     Args:
         access: in place of the options' own.
+        given: the series, unchecked, if it is not loaded from the source of the space.
 
     Raises:
         SpaceError: the results folder exists, or the space does not fit the prices.
         PriceError: the prices cannot be loaded.
     """
-    prices = prepare(space.data, access or options.access)
+    prices = prepare(space.data, access or options.access, given)
     fitting = space.adapted_to(prices)
+    settings = fitting.fitting_settings(prices) if options.fit else []
+    fitting = fitting.with_settings(settings)
     study = PreparedStudy(
         space=fitting, prices=prices, splits=fitting.split(prices), place=join_path(options.output, space.name)
     )
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
-        if fitting != space:
+        if settings:
+            print(
+                f"{prices.source}: {len(prices)} sessions, so --fit adds {format_settings(settings)}", file=sys.stderr
+            )
+        if fitting.data.features != space.data.features:
             used = features_label(fitting.data.features)
             missing = ", ".join(name for name in space.data.features if name not in fitting.data.features)
             print(one_line(f"{prices.source}: no usable {missing}, so the features are {used}"), file=sys.stderr)
@@ -106,7 +115,7 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
     check_folder(folder)
     manifest = read_manifest(folder / "manifest.json", NEEDED)
     overrides = [*options.overrides, ("name", json.dumps(manifest.get("name")), "--resume")]
-    space = load_space(options.space or str(folder / "space.yaml"), overrides)
+    space = load_space(options.space or str(folder / "space.yaml"), overrides, has_prices=True)
     check_installed(space)
     try:
         prices, _ = read_prices(folder / "prices.parquet")

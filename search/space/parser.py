@@ -18,7 +18,7 @@ from search.space.document import MAX_PROBLEMS, SpaceDocument, SpaceError
 from search.space.domains import DomainError, parse_parameter, parse_value
 from search.space.parameters import FIELDS, Parameter, Value, grid_size
 from search.space.resources import ResourceRules
-from search.space.samplers import MAX_TRIALS, count_grid_trials, find_conflicts
+from search.space.samplers import MAX_TRIALS, find_conflicts
 from search.space.sections import (
     DEFAULT_SAMPLES,
     NAME,
@@ -63,20 +63,23 @@ class Contents:
     seed: int
 
 
-def parse_document(document: SpaceDocument) -> Contents:
+def parse_document(document: SpaceDocument, *, has_prices: bool = False) -> Contents:
     """Return the contents of a document.
+
+    Args:
+        has_prices: the prices are known already, so `data.source` need not exist.
 
     Raises:
         SpaceError: with one line per error.
     """
-    return _Parser(document).parse()
+    return _Parser(document, has_prices).parse()
 
 
 class _Parser:
     """Parser of one document, which collects all errors before it raises."""
 
-    def __init__(self, document: SpaceDocument) -> None:
-        self.document = document
+    def __init__(self, document: SpaceDocument, has_prices: bool) -> None:
+        self.document, self._has_prices = document, has_prices
         self._problems: list[tuple[int, str]] = []
 
     def parse(self) -> Contents:
@@ -94,7 +97,7 @@ class _Parser:
         training = self._parse_section("training", LockstepConfig)
         resources = self._parse_section("resources", ResourcesConfig)
         tracking = self._parse_section("tracking", TrackingConfig)
-        if data:
+        if data and not self._has_prices:
             data = self._expand_sources(data) if data.sources else data
             self._check_source(data)
         if search and (better := METRICS[search.metric]) != (search.mode or better):
@@ -280,7 +283,8 @@ class _Parser:
                 f"{samples} is too small; each of the {len(points)} points of search.initial is a trial; "
                 f"write at least {len(points)}",
             )
-        max_trials = count_grid_trials(parameters, points) if search.sampler == "grid" else MAX_TRIALS
+        size = grid_size(parameters)
+        max_trials = size or 0 if search.sampler == "grid" else MAX_TRIALS
         if samples is not None and samples > max_trials:
             self._add_problem(
                 ("search", "num_samples"),
@@ -288,7 +292,7 @@ class _Parser:
             )
         default = max_trials
         if search.sampler != "grid":  # not more trials than points
-            default = max(min(DEFAULT_SAMPLES, grid_size(parameters) or DEFAULT_SAMPLES), len(points))
+            default = max(min(DEFAULT_SAMPLES, size or DEFAULT_SAMPLES), len(points))
         update = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric]}
         return search.model_copy(update=update)
 

@@ -1,26 +1,29 @@
 """Load a space file as a `Space`: the configuration of a study, with its parameters and folds."""
 
+import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Literal
 
 from search.space.document import SpaceDocument, SpaceError, find_space_file
-from search.space.parameters import FIELDS, Parameter, Value
+from search.space.parameters import FIELDS, Parameter, Value, count_new_points
 from search.space.parser import Contents, parse_document
 from search.space.resources import ResourceRules
 from search.space.yaml_reader import Key, yaml_text
 from stockrnn.dataset.config import FEATURE_SETS, WindowConfig, features_label, parse_features
 from stockrnn.dataset.features import columns_needed, missing_columns, warm_up
-from stockrnn.dataset.walk_forward import FoldError, WalkForward, walk_forward
+from stockrnn.dataset.walk_forward import FoldError, FoldSizes, WalkForward, fit_sizes, walk_forward
 from stockrnn.evaluation.scores import METRICS
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.prices.cleaning import missing_column_reason, unusable_volume_reason
 from stockrnn.prices.series import Prices
 from stockrnn.training.config import TrainingConfig
 
-__all__ = ["Space", "SpaceError", "load_space"]
+__all__ = ["Space", "SpaceError", "format_settings", "load_space"]
 
 MAX_NAME_LENGTH = 100  # characters
 
@@ -36,11 +39,20 @@ class Space(Contents):
         """Parameters whose values the sampler chooses."""
         return tuple(parameter for parameter in self.parameters if parameter.varies)
 
-    @property
+    @cached_property
     def num_samples(self) -> int:
-        """Number of trials."""
+        """Number of trials: `search.num_samples`, or that of the different points if there are fewer."""
+        return self.count_new_points((), self.requested_samples)
+
+    @property
+    def requested_samples(self) -> int:
+        """Value of `search.num_samples`."""
         assert self.search.num_samples is not None
         return self.search.num_samples
+
+    def count_new_points(self, points: Iterable[Mapping[str, Any]], limit: int) -> int:
+        """Return the number of points that train other networks than `points`, at most `limit`."""
+        return count_new_points(self.parameters, points, limit)
 
     @property
     def mode(self) -> str:
@@ -105,6 +117,11 @@ class Space(Contents):
                 complete[parameter.name] = parameter.values[0]
         return complete
 
+    def is_complete(self, values: Mapping[str, Value]) -> bool:
+        """Return whether there is a value for every varying parameter that exists at this point."""
+        point = self.point(values)
+        return all(parameter.name in point for parameter in self.parameters if parameter.applies(point))
+
     def configurations(self, point: Mapping[str, Value]) -> tuple[WindowConfig, NetworkConfig, TrainingConfig]:
         """Return the configurations of one trial; parameters that the point lacks have their defaults.
 
@@ -159,37 +176,115 @@ class Space(Contents):
         """
         self._check_columns(prices)
         try:
-            self._walk_forward(prices, max_sequence_length=1)
-        except FoldError as error:
-            if error.needed <= len(prices):
-                raise self.error(("validation", "train_size"), f"{error}; write {error.needed} or more") from None
+            return self._walk_forward(len(prices), self._sizes, self.max_warm_up)
+        except FoldError:
+            key, problem = self._explain_shortage(prices)
+        if settings := self.fitting_settings(prices):
+            fix = f"use a longer series, or add --fit, which does the same as {format_settings(settings)}"
+        else:
+            fix = "no smaller sizes fit either; use a longer series, or features that need fewer earlier sessions"
+        raise self.error(key, f"{problem}; {fix}")
+
+    def _explain_shortage(self, prices: Prices) -> tuple[Key, str]:
+        """Return the key that is most to blame if a series is too short, and the problem."""
+        sizes, sessions = self._sizes, len(prices)
+
+        def problem(warm_up: int = 0, **changes: Any) -> FoldError | None:
+            try:
+                self._walk_forward(sessions, replace(sizes, **changes), warm_up)
+            except FoldError as error:
+                return error
+            return None
+
+        if error := problem(longest_sequence=1):
             blocks: dict[Key, int] = {
-                ("validation", "folds"): self.validation.folds * self.validation.fold_size,
-                ("validation", "train_size"): self.validation.train_size or 0,
-                ("data", "test_size"): self.data.test_size,
-            }
-            raise self.error(
-                max(blocks, key=lambda key: blocks[key]),
-                f"{prices.source}: {error}; use a longer series, or a smaller train_size, fold_size or test_size, or "
-                "fewer folds",
-            ) from None
-        try:
-            self._walk_forward(prices, max_sequence_length=self.max_sequence_length)
-        except FoldError as error:
-            raise self.error(
-                ("space", "sequence_length"),
-                f"{self.max_sequence_length} does not fit into the training part of the first fold; {error}; "
-                "use a smaller sequence_length, or fewer sessions for the folds and the test set",
-            ) from None
-        try:
-            return self._walk_forward(prices, max_sequence_length=self.max_sequence_length, warm_up=self.max_warm_up)
-        except FoldError as error:
-            raise self.error(
-                self._features_key,
-                f"{self._longest_warm_up_input} has no value on the first {self.max_warm_up} sessions, which leaves "
-                f"no window for the training part of the first fold; {error}; use features that need fewer earlier "
-                "sessions, or a longer series",
-            ) from None
+                ("validation", "folds"): sizes.folds * sizes.fold_size, ("data", "test_size"): sizes.test_size,
+                ("validation", "train_size"): sizes.train_size or 0,
+            }  # fmt: skip
+            key = max(blocks, key=lambda key: blocks[key])
+            if not problem(self.max_warm_up, train_size=None):
+                key = ("validation", "train_size")
+            whole = problem(self.max_warm_up)
+            return key, f"{prices.source}: {whole if whole and whole.needed > sessions else error}"
+        if error := problem():
+            if sizes.train_size is not None and not problem(self.max_warm_up, train_size=None):
+                return ("validation", "train_size"), f"{prices.source}: {error}"
+            return ("space", "sequence_length"), (
+                f"{sizes.longest_sequence} does not fit into the training part of the first fold; {prices.source}: "
+                f"{error}"
+            )
+        return self._features_key, (
+            f"{self._longest_warm_up_input} has no value on the first {self.max_warm_up} sessions, which leaves "
+            f"no window for the training part of the first fold; {prices.source}: {problem(self.max_warm_up)}"
+        )
+
+    def fitting_settings(self, prices: Prices) -> list[tuple[str, str]]:
+        """Return the settings, as (dotted key, YAML text), with which the folds fit a series that is too short.
+
+        The list is empty if the series is long enough, or if no settings fit.
+        """
+        sessions = len(prices)
+        with suppress(FoldError):
+            self._walk_forward(sessions, self._sizes, self.max_warm_up)
+            return []
+        for sizes in fit_sizes(sessions, self._sizes, horizon=self.data.horizon, warm_up=self.max_warm_up):
+            settings = self._settings(sizes)
+            try:
+                changed = self.with_settings(settings)
+                changed._walk_forward(sessions, changed._sizes, changed.max_warm_up)
+            except (SpaceError, FoldError):  # for example, an initial point has a longer window
+                continue
+            return settings
+        return []
+
+    def with_settings(self, settings: Sequence[tuple[str, str]]) -> "Space":
+        """Return this space with some settings of folds, test set and windows changed.
+
+        Raises:
+            SpaceError: another part of the space contradicts them.
+        """
+        if not settings:
+            return self
+        document = copy.deepcopy(self.document)
+        for name, text in settings:
+            document.override(name, text)
+        changed = parse_document(document)
+        return replace(
+            self, data=self.data.model_copy(update={"test_size": changed.data.test_size}), search=changed.search,
+            validation=changed.validation, parameters=changed.parameters, document=document,
+        )  # fmt: skip
+
+    @property
+    def _sizes(self) -> FoldSizes:
+        validation = self.validation
+        return FoldSizes(
+            folds=validation.folds, fold_size=validation.fold_size, test_size=self.data.test_size,
+            train_size=validation.train_size, longest_sequence=self.max_sequence_length,
+        )  # fmt: skip
+
+    def _settings(self, sizes: FoldSizes) -> list[tuple[str, str]]:
+        """Return the settings that change the sizes of this space to others."""
+        names = {"folds": "validation", "fold_size": "validation", "train_size": "validation", "test_size": "data"}
+        found = [
+            (f"{section}.{name}", str(getattr(sizes, name)))
+            for name, section in names.items()
+            if getattr(sizes, name) != getattr(self._sizes, name)
+        ]
+        if sizes.longest_sequence != self._sizes.longest_sequence:
+            domain = self._shorten_windows(sizes.longest_sequence)
+            found.append(("space.sequence_length", yaml_text({"space": {"x": domain}}).partition("x: ")[2].strip()))
+        return found
+
+    def _shorten_windows(self, longest: int) -> Any:
+        """Return the domain of `sequence_length` without longer windows, as plain data for a space file."""
+        known = next((one for one in self.parameters if one.name == "sequence_length"), None)
+        values = [value for value in (known and known.all_values()) or () if int(value or 0) <= longest]
+        default = WindowConfig.model_fields["sequence_length"].default
+        if known is None or not values or (known.when and default > longest):
+            return longest
+        if known.kind == "int" and len(values) > 1:
+            return replace(known, high=int(values[-1] or 0)).as_yaml()
+        return replace(known, kind="choice" if len(values) > 1 else "constant", values=tuple(values)).as_yaml()
 
     def _check_columns(self, prices: Prices) -> None:
         fix = "use features that do not need it, such as the sets ohlc, returns, technical and close_only"
@@ -209,13 +304,8 @@ class Space(Contents):
         is_parameter = any(parameter.name == "features" for parameter in self.parameters)
         return ("space", "features") if is_parameter else ("data", "features")
 
-    def _walk_forward(self, prices: Prices, *, max_sequence_length: int, warm_up: int = 0) -> WalkForward:
-        validation, data = self.validation, self.data
-        return walk_forward(
-            len(prices), folds=validation.folds, fold_size=validation.fold_size, test_size=data.test_size,
-            horizon=data.horizon, train_size=validation.train_size, longest_sequence=max_sequence_length,
-            warm_up=warm_up,
-        )  # fmt: skip
+    def _walk_forward(self, sessions: int, sizes: FoldSizes, warm_up: int) -> WalkForward:
+        return walk_forward(sessions, horizon=self.data.horizon, warm_up=warm_up, **vars(sizes))
 
     def as_yaml(self) -> str:
         """Return the space with all defaults as YAML; `load_space` reads it into an equal space."""
@@ -235,12 +325,20 @@ class Space(Contents):
         )
 
 
-def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = ()) -> Space:
+def format_settings(settings: Sequence[tuple[str, str]]) -> str:
+    """Return settings as options that can be pasted into a shell."""
+    pairs = [f"{name}={value}" for name, value in settings]
+    return " ".join(f"--set {pair}" if re.fullmatch(r"[\w.=]+", pair) else f'--set "{pair}"' for pair in pairs)
+
+
+def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = (), *, has_prices: bool = False) -> Space:
     """Return the space of a space file.
 
     Args:
         path: the YAML file; if it does not exist, the name of a built-in space.
         overrides: (dotted key, YAML text, the option as the user typed it), applied to the file in this order.
+        has_prices: the prices are known already, so `data.source` need not exist. It is set for the space of an
+            existing study, which has its own copy of the prices.
 
     Raises:
         SpaceError: with one line per error.
@@ -248,4 +346,4 @@ def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = ()) -> Spa
     document = SpaceDocument(find_space_file(path))
     for name, text, option in overrides:
         document.override(name, text, option)
-    return Space(**vars(parse_document(document)), document=document)
+    return Space(**vars(parse_document(document, has_prices=has_prices)), document=document)
