@@ -289,11 +289,9 @@ class Space(Contents):
     def _check_columns(self, prices: Prices) -> None:
         fix = "use features that do not need it, such as the sets ohlc, returns, technical and close_only"
         for feature, columns in missing_columns(prices, self.features).items():
-            raise self.error(
-                self._features_key,
-                f"{feature} needs the column {columns[0]}; {prices.source}: "
-                f"{missing_column_reason(prices, columns[0])}; {fix}",
-            )
+            reason = missing_column_reason(prices, columns[0])  # names the file if a value of it is wrong
+            reason = reason if reason.startswith(prices.source) else f"{prices.source}: {reason}"
+            raise self.error(self._features_key, f"{feature} needs the column {columns[0]}; {reason}; {fix}")
         unusable = unusable_volume_reason(prices)
         for feature in self.features:
             if unusable and "volume" in columns_needed(feature):
