@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.space.parameters import Parameter, Value, grid_size
+from stockrnn.plugins import load_plugins
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -91,6 +92,7 @@ SAMPLERS: dict[str, Sampler] = {
         package="cmaes",
     ),
 }
+SAMPLERS |= load_plugins("search.samplers", SAMPLERS, lambda entry: isinstance(entry, Sampler))
 
 
 def find_conflicts(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from search.common.messages import format_value
 from search.space.samplers import MAX_TRIALS, SAMPLERS
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, ValidationConfig
+from stockrnn.evaluation.scores import METRICS
 
 __all__ = [
     "AUTO", "NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig",
@@ -26,7 +27,9 @@ MAX_ENTRIES = 8  # of resources.when
 
 if TYPE_CHECKING:
     SamplerName: TypeAlias = str
+    MetricName: TypeAlias = str
 else:
+    MetricName = Literal[tuple(METRICS)]
     SamplerName = Literal[tuple(SAMPLERS)]
 
 
@@ -45,7 +48,7 @@ class SearchConfig(Configuration):
         description="number of trials, including those of initial; "
         f"null: {DEFAULT_SAMPLES}, or all points of a smaller space or of a grid",
     )
-    metric: Literal["val_theils_u", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy"] = Field(
+    metric: MetricName = Field(
         "val_theils_u", description="score that ranks the trials and selects the best epoch of each"
     )
     mode: Literal["min", "max"] | None = Field(
