@@ -1,7 +1,7 @@
 """Load plug-ins: heads, features and other entries that installed packages register as entry points.
 
-The dictionaries of names (HEADS, BASELINES, ...) call `load_plugins` at the end of their modules. So a plug-in's module
-may import the class of its entry from there.
+`load_plugins` is called where the names are first needed, in the modules of configurations, not where the dictionaries
+(HEADS, SOURCES, ...) are. So a plug-in's module may import the dictionaries' modules for the classes of its entries.
 """
 
 import warnings

@@ -18,7 +18,7 @@ from search.space.document import MAX_PROBLEMS, SpaceDocument, SpaceError
 from search.space.domains import DomainError, parse_parameter, parse_value
 from search.space.parameters import FIELDS, Parameter, Value, grid_size
 from search.space.resources import ResourceRules
-from search.space.samplers import MAX_TRIALS, count_grid_trials, find_conflicts
+from search.space.samplers import MAX_TRIALS, find_conflicts
 from search.space.sections import (
     DEFAULT_SAMPLES,
     NAME,
@@ -283,7 +283,8 @@ class _Parser:
                 f"{samples} is too small; each of the {len(points)} points of search.initial is a trial; "
                 f"write at least {len(points)}",
             )
-        max_trials = count_grid_trials(parameters, points) if search.sampler == "grid" else MAX_TRIALS
+        size = grid_size(parameters)
+        max_trials = size or 0 if search.sampler == "grid" else MAX_TRIALS
         if samples is not None and samples > max_trials:
             self._add_problem(
                 ("search", "num_samples"),
@@ -291,7 +292,7 @@ class _Parser:
             )
         default = max_trials
         if search.sampler != "grid":  # not more trials than points
-            default = max(min(DEFAULT_SAMPLES, grid_size(parameters) or DEFAULT_SAMPLES), len(points))
+            default = max(min(DEFAULT_SAMPLES, size or DEFAULT_SAMPLES), len(points))
         update = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric].better}
         return search.model_copy(update=update)
 

@@ -1,4 +1,4 @@
-"""List the plug-ins that a study uses. Importing this module loads all plug-ins."""
+"""List the plug-ins that a study uses. Importing this module loads all plug-ins, and those of baselines only here."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,12 @@ from stockrnn.dataset.features import DERIVED, ROLLING, parse_rolling
 from stockrnn.evaluation.baselines import BASELINES
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.heads import HEADS
-from stockrnn.plugins import Plugin, find_plugin
+from stockrnn.plugins import Plugin, find_plugin, load_plugins
 from stockrnn.prices.sources import SOURCES
 
 __all__ = ["ENTRIES", "used_plugins"]
 
+BASELINES |= load_plugins("stockrnn.baselines", BASELINES, callable)
 ENTRIES = {  # names by group of entry points
     "stockrnn.architectures": ARCHITECTURES.keys(), "stockrnn.baselines": BASELINES.keys(),
     "stockrnn.features": DERIVED.keys() | ROLLING.keys(), "stockrnn.heads": HEADS.keys(),

@@ -8,10 +8,11 @@ from pydantic import BeforeValidator, Field, field_serializer, field_validator, 
 
 from search.common.credentials import check_mlflow_address, strip_credentials
 from search.common.messages import format_value
-from search.space.samplers import MAX_TRIALS, SAMPLERS
+from search.space.samplers import MAX_TRIALS, SAMPLERS, Sampler
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, ValidationConfig
 from stockrnn.evaluation.scores import METRICS
+from stockrnn.plugins import load_plugins
 
 __all__ = [
     "AUTO", "NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig",
@@ -24,6 +25,8 @@ AUTO: Literal["auto"] = "auto"
 MIN_SHARE = 0.01  # of a CPU core or of a GPU
 MAX_ENTRIES = 8  # of resources.when
 
+
+SAMPLERS |= load_plugins("search.samplers", SAMPLERS, lambda entry: isinstance(entry, Sampler))
 
 if TYPE_CHECKING:
     SamplerName: TypeAlias = str
@@ -46,7 +49,8 @@ class SearchConfig(Configuration):
         ge=1,
         le=MAX_TRIALS,
         description="number of trials, including those of initial; "
-        f"null: {DEFAULT_SAMPLES}, or all points of a smaller space or of a grid",
+        f"null: {DEFAULT_SAMPLES}, or all points of a smaller space or of a grid. No point is tried twice, so the "
+        "search of a finite space ends when all its points have been tried",
     )
     metric: MetricName = Field(
         "val_theils_u", description="score that ranks the trials and selects the best epoch of each"

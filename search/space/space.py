@@ -1,13 +1,14 @@
 """Load a space file as a `Space`: the configuration of a study, with its parameters and folds."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Literal
 
 from search.space.document import SpaceDocument, SpaceError, find_space_file
-from search.space.parameters import FIELDS, Parameter, Value
+from search.space.parameters import FIELDS, Parameter, Value, count_new_points
 from search.space.parser import Contents, parse_document
 from search.space.resources import ResourceRules
 from search.space.yaml_reader import Key, yaml_text
@@ -36,11 +37,20 @@ class Space(Contents):
         """Parameters whose values the sampler chooses."""
         return tuple(parameter for parameter in self.parameters if parameter.varies)
 
-    @property
+    @cached_property
     def num_samples(self) -> int:
-        """Number of trials."""
+        """Number of trials: `search.num_samples`, or that of the different points if there are fewer."""
+        return self.count_new_points((), self.requested_samples)
+
+    @property
+    def requested_samples(self) -> int:
+        """Value of `search.num_samples`."""
         assert self.search.num_samples is not None
         return self.search.num_samples
+
+    def count_new_points(self, points: Iterable[Mapping[str, Any]], limit: int) -> int:
+        """Return the number of points that train other networks than `points`, at most `limit`."""
+        return count_new_points(self.parameters, points, limit)
 
     @property
     def mode(self) -> str:
@@ -98,6 +108,11 @@ class Space(Contents):
             elif not parameter.varies and parameter.applies(complete):
                 complete[parameter.name] = parameter.values[0]
         return complete
+
+    def is_complete(self, values: Mapping[str, Value]) -> bool:
+        """Return whether there is a value for every varying parameter that exists at this point."""
+        point = self.point(values)
+        return all(parameter.name in point for parameter in self.parameters if parameter.applies(point))
 
     def configurations(self, point: Mapping[str, Value]) -> tuple[WindowConfig, NetworkConfig, TrainingConfig]:
         """Return the configurations of one trial; parameters that the point lacks have their defaults.

@@ -186,7 +186,8 @@ class _Work:
     @cached_property
     def trials(self) -> int:
         """Number of trials."""
-        return max(0, self.space.num_samples - len(self.before.ends))
+        wanted, begun = self.space.requested_samples - len(self.before.ends), len(self.before.unfinished)
+        return max(0, min(wanted, begun + self.space.count_new_points(self.before.log.points.values(), wanted - begun)))
 
     @property
     def evaluates_test_block(self) -> bool:
@@ -295,7 +296,10 @@ class _Study:
         context = self._context
         if self._executor:
             self._executor.stop_watching()
-        text = verdict(self.leaderboard.rows(), self._manifest.get("proof"))
+        text = verdict(
+            self.leaderboard.rows(), self._manifest.get("proof"), horizon=context.space.data.horizon,
+            max_epochs=context.space.scheduler.max_epochs,
+        )  # fmt: skip
         manifest = {
             **self._manifest, **final, "interrupted": context.stop.signalled, "failure": context.stop.reason,
             "verdict": text,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stockrnn.plugins import load_plugins
 from stockrnn.prices.series import PRICE_COLUMNS, Prices
 
 __all__ = [
@@ -175,7 +174,3 @@ ROLLING: dict[str, RollingFeature] = {
     "volatility": RollingFeature(needs=("close",), values=_volatility, warm_up=lambda sessions: sessions),
     "ma_ratio": RollingFeature(needs=("close",), values=_ma_ratio, warm_up=lambda sessions: sessions - 1),
 }
-for _name, _entry in load_plugins(
-    "stockrnn.features", (*COLUMNS, *DERIVED, *ROLLING), lambda entry: isinstance(entry, Feature | RollingFeature)
-).items():
-    (DERIVED if isinstance(_entry, Feature) else ROLLING)[_name] = _entry

@@ -11,7 +11,6 @@ import numpy as np
 
 from stockrnn.dataset.walk_forward import Fold
 from stockrnn.evaluation.scores import Scores, score
-from stockrnn.plugins import load_plugins
 
 __all__ = ["BASELINES", "ar1", "drift", "persistence", "score_baselines"]
 
@@ -61,7 +60,6 @@ BASELINES: dict[str, Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]]
     "drift": drift,
     "ar1": ar1,
 }
-BASELINES |= load_plugins("stockrnn.baselines", BASELINES, callable)
 
 
 def score_baselines(closes: np.ndarray, folds: Sequence[Fold], horizon: int) -> dict[str, Scores]:

@@ -9,8 +9,6 @@ them. Some cells have faster implementations: PyTorch's layers (`network`) and h
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from stockrnn.plugins import load_plugins
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -100,4 +98,3 @@ class LSTM(Architecture):
 
 
 ARCHITECTURES: dict[str, Architecture] = {"rnn": RNN(), "gru": GRU(), "lstm": LSTM()}
-ARCHITECTURES |= load_plugins("stockrnn.architectures", ARCHITECTURES, lambda entry: isinstance(entry, Architecture))

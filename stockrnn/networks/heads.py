@@ -9,8 +9,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from stockrnn.plugins import load_plugins
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -121,4 +119,3 @@ class Attention(Head):
 
 
 HEADS: dict[str, Head] = {"last": Last(), "flatten": Flatten(), "mean": Mean(), "attention": Attention()}
-HEADS |= load_plugins("stockrnn.heads", HEADS, lambda entry: isinstance(entry, Head))

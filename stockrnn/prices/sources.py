@@ -7,7 +7,6 @@ when the source is read.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stockrnn.plugins import load_plugins
 from stockrnn.prices.request import Request
 from stockrnn.prices.series import Prices
 
@@ -51,7 +50,6 @@ SOURCES: dict[str, Source] = {
     **{name: _shipped_source(name) for name in SHIPPED},
     YAHOO: Source(owner="Yahoo's", read=_read_yahoo, example_ticker="^KS11"),
 }
-SOURCES |= load_plugins("stockrnn.sources", SOURCES, lambda entry: isinstance(entry, Source))
 
 
 def sources_with_tickers() -> tuple[str, ...]:

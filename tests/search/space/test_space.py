@@ -505,21 +505,40 @@ def test_a_point_includes_its_constants(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("initial", "trials"),
+    "initial",
     [
-        ("[]", 6),
-        ("[{architecture: rnn, hidden_size: 4}]", 6),
-        ("[{architecture: rnn, hidden_size: 4}, {architecture: rnn, hidden_size: 4}]", 7),
-        ("[{architecture: rnn}]", 7),
+        "[]",
+        "[{architecture: rnn, hidden_size: 4}]",
+        "[{architecture: rnn, hidden_size: 4}, {architecture: rnn, hidden_size: 4}]",
+        "[{architecture: rnn}]",
     ],
 )
-def test_a_grid_has_every_point_and_the_incomplete_initial_ones(tmp_path: Path, initial: str, trials: int) -> None:
+def test_a_grid_has_every_point_once_whatever_the_initial_ones(tmp_path: Path, initial: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
         SPACE + f"  hidden_size: [4, 8, 16]\nsearch: {{sampler: grid, initial: {initial}}}\n",
         encoding="utf-8",
     )
-    assert load_space(str(path)).num_samples == trials
+    assert load_space(str(path)).num_samples == 6
+
+
+@pytest.mark.parametrize(
+    ("parameters", "different"),
+    [
+        ("  hidden_size: [4, 8]\n", 4),
+        ("  dropout: [0.1, 0.2]\n", 2),  # one layer: it has no effect
+        ("  num_layers: [1, 2]\n  dropout: [0.1, 0.2]\n", 6),
+        ("  num_layers: [1, 2]\n  dropout: {choice: [0.1, 0.2], when: {num_layers: [2]}}\n", 6),
+        ("  target: [close, log_return]\n  scaling: [minmax, relative]\n", 6),  # relative: always the log return
+    ],
+)
+def test_there_are_no_more_trials_than_points_that_differ_in_effect(
+    tmp_path: Path, parameters: str, different: int
+) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE + parameters + "search: {num_samples: 50}\n", encoding="utf-8")
+    space = load_space(str(path))
+    assert (space.num_samples, space.requested_samples) == (different, 50)
 
 
 def prices_of(sessions: int, columns: tuple[str, ...] = COLUMNS) -> Prices:

@@ -253,3 +253,27 @@ def test_every_metric_is_a_score():
     scores = score([SERIES[None, fold.validation.start : fold.validation.stop] for fold in FOLDS], SERIES, FOLDS, 1)
     assert set(scores) == {*METRICS, SPREAD}
     assert {metric.better for metric in METRICS.values()} == {"min", "max"}
+
+
+def plain_theils_u(days):
+    forecast, actual, previous = zip(*days, strict=True)
+    return slow_rmse(forecast, actual) / slow_rmse(previous, actual)
+
+
+PLAIN = {  # of (forecast, actual, previous) of each day
+    "val_theils_u": plain_theils_u,
+    "val_worst_fold": plain_theils_u,
+    "val_rmse": lambda days: slow_rmse(*list(zip(*days, strict=True))[:2]),
+    "val_mae": lambda days: slow_mae(*list(zip(*days, strict=True))[:2]),
+    "val_direction_accuracy": lambda days: slow_direction(*zip(*days, strict=True)),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_of_a_fold_equals_the_plain_one(name):
+    generator = np.random.default_rng(0)
+    series = 100 * np.exp(np.cumsum(generator.normal(0, 0.01, 40)))
+    fold = Fold(train=range(20), validation=range(20, 40))
+    forecast = series[20:] * np.exp(generator.normal(0, 0.005, 20))
+    days = [*zip(forecast.tolist(), series[20:].tolist(), series[19:39].tolist(), strict=True)]
+    assert score([forecast[None]], series, [fold], 1)[name] == pytest.approx(PLAIN[name](days))
