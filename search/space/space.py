@@ -57,7 +57,7 @@ class Space(Contents):
     @property
     def mode(self) -> str:
         """`min` if lower scores are better, otherwise `max`."""
-        return METRICS[self.search.metric]
+        return METRICS[self.search.metric].better
 
     @property
     def initial(self) -> tuple[dict[str, Value], ...]:
