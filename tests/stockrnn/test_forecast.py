@@ -140,7 +140,7 @@ def test_the_page_fits_80_columns_and_nothing_heavy_but_torch_is_imported(saved)
         "nasdaq, rank 1 (t00001): gru, head last, 1 layer of 4 units, window of 5",
         "Prices: nasdaq, 1999-01-04 to 2018-12-31, the same as in the study.",
         "last close    2018-12-31  6635.28",
-        "forecast for  2019-01-01  the next weekday; holidays are ignored",
+        "forecast for  2019-01-02  the next session (sessions of XNYS)",
         "close ", "change ", "change, % ", "80 % interval ", "95 % interval ",
         "Verdict: On validation nothing beats 'tomorrow equals today': ",
     ):  # fmt: skip
@@ -482,7 +482,7 @@ def test_prices_that_cannot_be_used(capsys, saved, nasdaq, tmp_path):
     assert refused(capsys, saved, "--prices", short).startswith(f"{short}: 4 sessions are too few; ")
     bare = as_csv(nasdaq, tmp_path / "bare.csv", columns=("Open", "High", "Low", "Close"))
     assert refused(capsys, saved, "--prices", bare).startswith(
-        f"{bare}: volume: missing; the inputs of this forecaster are "
+        f"{bare}: volume: missing (there is no Volume column); the inputs of this forecaster are "
     )
     holes = replace(nasdaq, values=nasdaq.values.copy())
     holes.values[7, 3] = math.nan
