@@ -249,9 +249,6 @@ def _versions(options: argparse.Namespace, study: str) -> dict[int, Path]:
     return versions
 
 
-<<<<<<< HEAD
-def _study_results(path: Path, manifest: dict[str, Any], trial_id: str) -> dict[str, Any]:
-=======
 def _check_plugins(study: str, manifest: dict[str, Any]) -> None:
     """Raise PluginError if the study's finalists need a plug-in that is not installed."""
     plugins = manifest.get("plugins")
@@ -259,53 +256,7 @@ def _check_plugins(study: str, manifest: dict[str, Any]) -> None:
     check_plugins(study, [entry for entry in entries if get_value(entry, "group") in NETWORK_GROUPS])
 
 
-def _access(options: argparse.Namespace) -> "Access":
-    from stockrnn.prices.loading import Access
-
-    cache = None if options.cache is None else Path(options.cache)
-    return Access(cache=cache, offline=options.offline, refresh=options.refresh)
-
-
-def _data_config(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
-    """Return the prices to load: the study's own, newer prices of its ticker, or other prices."""
-    from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
-
-    if options.prices is not None:
-        if options.prices in sources_with_tickers():
-            source = SOURCES[options.prices]
-            raise _OptionError(
-                f"--prices {options.prices}: is not a series; {source.owner} series are selected by ticker; "
-                f"use for example --ticker {source.example_ticker}"
-            )
-        changes = {"source": options.prices, "ticker": None, "start": None, "end": None}
-    elif options.ticker is not None:
-        changes = {
-            "source": study.source if study.source in sources_with_tickers() else YAHOO,
-            "ticker": options.ticker,
-            "end": None,
-        }
-    elif study.source in sources_with_tickers():
-        changes = {"end": None}
-    else:
-        changes = {}
-        _check_file(study.source, "the study read its prices from it; give prices with --prices FILE")
-    for other in study.also:
-        _check_file(other.source, f"the forecaster reads its input {other.name} from it; restore the file")
-    if changes:  # the prices may end later than the study's, so the other series must, too
-        changes["also"] = tuple(other.model_copy(update={"end": None}) for other in study.also)
-    return study.model_copy(update=changes)
-
-
-def _check_file(source: str, advice: str) -> None:
-    """Raise _OptionError if a source is a file that no longer exists."""
-    from stockrnn.prices.sources import SOURCES
-
-    if source not in SOURCES and not os.path.isfile(os.path.expanduser(source)):
-        raise _OptionError(f"{source}: no such file; {advice}")
-
-
-def _study_results(path: Path, trial_id: str) -> dict[str, Any]:
->>>>>>> main
+def _study_results(path: Path, manifest: dict[str, Any], trial_id: str) -> dict[str, Any]:
     """Read a study's verdict and a trial's interval coverage on the test block from its manifest.
 
     Returns:
