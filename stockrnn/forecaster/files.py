@@ -6,8 +6,17 @@ from typing import Any
 from stockrnn.io.errors import UserError
 from stockrnn.io.files import FileError, parse_json, read_bytes
 
-__all__ = ["COPY_AGAIN", "FOLDER_RULE", "ForecasterError", "get_value", "read_forecaster_file", "read_json_object"]
+__all__ = [
+    "COPY_AGAIN",
+    "DOCUMENT",
+    "FOLDER_RULE",
+    "ForecasterError",
+    "get_value",
+    "read_forecaster_file",
+    "read_json_object",
+]
 
+DOCUMENT = "forecaster.json"  # of a saved forecaster: everything except its weights
 FOLDER_RULE = "a forecaster is model.safetensors and forecaster.json of one study in one folder"
 COPY_AGAIN = "copy the whole folder again, or run the study again"
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stockrnn.forecaster.metadata import DOCUMENT
+from stockrnn.forecaster.files import DOCUMENT
 
 if TYPE_CHECKING:
     from stockrnn.forecaster.forecaster import Forecaster
