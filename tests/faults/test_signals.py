@@ -45,13 +45,14 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
     assert not studies.manifest(folder)["test_openings"]
     assert all(trial.state.is_finished() for trial in studies.journal(folder))
 
-    out, _ = studies.run("--resume", folder, "--quiet", ray=True)
+    out, _ = studies.run("--resume", folder, "--quiet")
     studies.assert_whole(folder, 4)
     assert f"4 trials ({len(before)} before the resume)" in out
     after = {end.trial_id: end.scores for end in read_log(folder / "trials.jsonl").ends}
     assert before.items() <= after.items()
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_it_at_once(tmp_path, number):
@@ -100,7 +101,8 @@ def shown(ours):
 
 
 @pytest.mark.parametrize(
-    ("after", "options"), [pytest.param(0, (), marks=pytest.mark.ray), pytest.param(2, ("--in-process",))]
+    ("after", "options"),
+    [pytest.param(0, (), marks=[pytest.mark.ray, pytest.mark.nightly]), pytest.param(2, ("--in-process",))],
 )
 def test_a_terminal_that_is_closed_does_not_end_a_study(tmp_path, after, options):
     process, ours = in_a_terminal(studies.write(tmp_path, GRID), "--output", tmp_path, *options)
