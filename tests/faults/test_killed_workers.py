@@ -17,7 +17,7 @@ from tiers import count
 from search.results.event_log import read_log
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-KILLS = count("WORKERS", 2)
+KILLS = count("WORKERS", 1)
 SLOW = {"scheduler": {"max_epochs": 20, "grace_period": 20}}
 
 

@@ -239,8 +239,9 @@ def test_a_study_in_which_everything_diverges_ends_with_code_0(space_file, tmp_p
     assert {trial.state for trial in journal(tmp_path / "small")} == {TrialState.PRUNED}
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_file, tmp_path, number):
     space = space_file(search={"num_samples": 500}, scheduler={"max_epochs": 20, "grace_period": 20})
     process = subprocess.Popen(
