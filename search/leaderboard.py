@@ -19,6 +19,7 @@ from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.reader import StudyData, read_study
 from search.results.schemas import to_plain
 from stockrnn.io.storage import StorageError, local_copy
+from stockrnn.io.terminal import escape_unencodable
 
 __all__ = ["main"]
 
@@ -31,6 +32,7 @@ NEEDED = ("manifest.json", "space.yaml", "trials.jsonl")  # of a study, for its 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    escape_unencodable()
     parser = argparse.ArgumentParser(
         prog="python -m search.leaderboard",
         description="Print the leaderboard of a study, running or ended; or the studies of a folder.",

@@ -4,24 +4,22 @@ import os
 import shlex
 import signal
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from search.cli.options import OptionError, RunOptions, read_options
+from search.cli.options import RunOptions, read_options
 from search.common.errors import UserError
 from search.terminal.tty import ABORT_MESSAGE, INTERRUPTED
+from stockrnn.io.terminal import escape_unencodable
 
 if TYPE_CHECKING:
     from search.cli.prepare import PreparedStudy
     from search.results.folder.remote_sync import Mirror
-    from search.study.executor import ExecutorFactory
-    from search.study.restart import RestartState
+    from search.study.restart import Restarter, RestartState
 
 __all__ = ["main"]
 
@@ -47,6 +45,7 @@ class _Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    escape_unencodable()
     try:
         options = read_options(arguments)
         if options.json_schema:
@@ -79,19 +78,17 @@ def _print_error(error: UserError) -> None:
 
 
 def _run(command: _Command) -> int:
-    from search.cli.prepare import prepare_study, show_plans
+    from search.cli.launch import check_place, check_writable, is_study
+    from search.cli.prepare import prepare_studies, show_plans
     from search.space.space import load_space
     from search.tracking.dispatcher import check_installed
-    from stockrnn.io.storage import check_url, is_url
+    from stockrnn.io.storage import is_url
 
     options, restart = command.options, command.restart
-    for option, place in (("--output", options.output), ("--resume", options.resume)):
-        if place and is_url(place):
-            try:
-                check_url(place)
-            except ValueError as error:
-                raise OptionError(f"{option} {place}: {error}") from None
-    running = restart.running if restart.running and _is_study(restart.running) else None
+    check_place("--output", options.output)
+    if options.resume:
+        check_place("--resume", options.resume)
+    running = restart.running if restart.running and is_study(restart.running) else None
     if restart.budget is not None:
         options = replace(options, time_budget=restart.budget)
     if options.resume:
@@ -105,9 +102,9 @@ def _run(command: _Command) -> int:
         show_plans(options, space.studies())
         return DONE
     begun = len(restart.ended) + bool(running)
-    studies = [prepare_study(options, each) for each in space.studies()[begun:]]
+    studies = prepare_studies(options, space.studies()[begun:])
     if not is_url(options.output):
-        _check_writable(Path(options.output))
+        check_writable(Path(options.output))
     if not begun and len(studies) == 1:
         return _start(command, studies[0])
     return _run_several(command, space.name, running, studies)
@@ -122,6 +119,7 @@ def _run_several(command: _Command, name: str, running: str | None, studies: Seq
         studies: those that have not started.
     """
     from search.cluster.ray_session import connect_ray
+    from search.common.messages import one_line
     from search.report.comparison import write_comparison
     from search.results.folder.remote_sync import work_folder
     from stockrnn.io.storage import RemoteFolder, is_url, join_path
@@ -141,7 +139,8 @@ def _run_several(command: _Command, name: str, running: str | None, studies: Seq
                 codes.append(_resume(replace(this, options=replace(options.continuing(place), time_budget=budget))))
             else:
                 study = studies[number - len(places)]
-                _show(f"Study {number + 1} of {len(places)}: {study.space.name}, {study.space.data.ticker}")
+                series = one_line(study.space.data.ticker or study.space.data.source)
+                _show(f"Study {number + 1} of {len(places)}: {study.space.name}, {series}")
                 codes.append(_start(this, study))
             _show("")
             if codes[-1] == INTERRUPTED:
@@ -160,64 +159,39 @@ def _run_several(command: _Command, name: str, running: str | None, studies: Seq
 
 def _start(command: _Command, study: "PreparedStudy") -> int:
     """Run a new study, in a folder or behind a URL."""
-    from search.results.folder.remote_sync import mirrored
-    from stockrnn.io.storage import is_url
+    from search.cli.launch import results_folder
 
-    if not is_url(study.place):
-        return _run_study(command, study, Path(study.place))
-    with mirrored(study.place, _show) as mirror:
-        mirror.clear()
-        return _run_study(command, study, mirror.folder, mirror)
+    with results_folder(study.place, _show, resume=False) as (folder, mirror):
+        return _run_study(command, study, folder, mirror)
 
 
 def _resume(command: _Command) -> int:
     """Continue a study, in a folder or behind a URL."""
-    from search.results.folder.remote_sync import mirrored
-    from stockrnn.io.storage import is_url
+    from search.cli.launch import check_study, check_writable, results_folder
+    from search.cli.prepare import prepare_resumed
 
     place = command.options.resume
     assert place is not None
-    if not _is_study(place):
-        raise OptionError(
-            f"--resume {place}: not a study, because manifest.json is missing; a study is a folder, for example "
-            "results/all; check the path, or start a new study"
-        )
-    if not is_url(place):
-        return _resume_in(command, Path(place))
-    with mirrored(place, _show) as mirror:
-        mirror.fetch()
-        return _resume_in(command, mirror.folder, mirror)
-
-
-def _resume_in(command: _Command, folder: Path, mirror: "Mirror | None" = None) -> int:
-    from search.cli.prepare import prepare_resumed
-
-    study = prepare_resumed(command.options, folder)
-    if command.options.dry_run:
-        print(study.plan())
-        return DONE
-    _check_writable(folder)
-    return _run_study(command, study, folder, mirror)
+    check_study("--resume", place)
+    with results_folder(place, _show, resume=True) as (folder, mirror):
+        study = prepare_resumed(command.options, folder)
+        if command.options.dry_run:
+            print(study.plan())
+            return DONE
+        check_writable(folder)
+        return _run_study(command, study, folder, mirror)
 
 
 def _run_study(command: _Command, study: "PreparedStudy", folder: Path, mirror: "Mirror | None" = None) -> int:
+    from search.cli.launch import run_prepared
     from search.cli.summary import summary
-    from search.common.credentials import strip_credentials
     from search.common.messages import one_line
 
     signal.signal(signal.SIGTERM, _interrupt)  # like Ctrl-C while Ray starts; the study sets its own handlers later
-    from search.study.study import Options, run_study
-
     options = command.options
     place = mirror.url if mirror else str(folder)
-    outcome = run_study(
-        study.space, study.prices, study.splits,
-        Options(
-            folder=folder, command=strip_credentials(command.command_line), mirror=mirror,
-            executor=_executor(command, place, folder), time_budget=options.time_budget, quiet=options.quiet,
-            resume=options.resume is not None, reopen_test=options.reopen_test,
-        ),
-    )  # fmt: skip
+    restarter = _restarter(command, place, folder)
+    outcome = run_prepared(study, folder, mirror, options, command=command.command_line, restarter=restarter)
     _show(summary(study.space, outcome, folder, place))
     if outcome.failure:
         print(one_line(outcome.failure), file=sys.stderr)
@@ -227,33 +201,16 @@ def _run_study(command: _Command, study: "PreparedStudy", folder: Path, mirror: 
     return DONE if succeeded and not outcome.failure else NOTHING_FINISHED
 
 
-def _executor(command: _Command, place: str, folder: Path) -> "ExecutorFactory":
-    """Return what starts the executor of the study in a folder."""
-    options = command.options
-    if options.in_process:
-        from search.study.in_process_executor import in_process_executor
-
-        return in_process_executor
-    from search.study.ray_executor import ray_executor
+def _restarter(command: _Command, place: str, folder: Path) -> "Restarter | None":
     from search.study.restart import Restarter
 
-    restarter = None
-    if command.environment is not None:
-        restarter = Restarter(
-            state=replace(command.restart, running=place), environment=command.environment, address=options.address,
-            quiet=options.quiet, folder=folder,
-        )  # fmt: skip
-    return partial(
-        ray_executor, address=options.address, insecure=options.insecure, niceness=options.niceness,
-        max_concurrent=options.max_concurrent, restarter=restarter,
+    if command.environment is None:
+        return None
+    options = command.options
+    return Restarter(
+        state=replace(command.restart, running=place), environment=command.environment, address=options.address,
+        quiet=options.quiet, folder=folder,
     )  # fmt: skip
-
-
-def _is_study(place: str) -> bool:
-    from search.results.folder.remote_sync import MANIFEST
-    from stockrnn.io.storage import RemoteFolder, is_url
-
-    return MANIFEST in RemoteFolder(place).names() if is_url(place) else os.path.exists(Path(place, MANIFEST))
 
 
 def _show(text: str) -> None:
@@ -265,15 +222,6 @@ def _show(text: str) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _check_writable(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise OptionError(f"--output {output}: cannot be written ({error.strerror}); choose another folder") from None
 
 
 if __name__ == "__main__":

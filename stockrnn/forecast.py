@@ -16,6 +16,7 @@ from stockrnn.forecaster.text import MAX_TEXT_LENGTH, format_forecast
 from stockrnn.io.errors import UserError
 from stockrnn.io.files import line
 from stockrnn.io.storage import StorageError, local_copy
+from stockrnn.io.terminal import escape_unencodable
 
 if TYPE_CHECKING:
     from stockrnn.dataset.config import DataConfig
@@ -45,6 +46,7 @@ exit codes: 0 success, 2 wrong input, 130 interrupted
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    escape_unencodable()
     options = _parser().parse_args(arguments)
     if options.study is None:
         message = "a study is missing; give its folder, for example results/nasdaq"

@@ -165,13 +165,21 @@ def row(name, val, test=None, status="complete", **more):
 LUCKY = {"test_days": 250, "test_spa_p": 0.22, "spa_p": 0.07}
 SURE = {"test_days": 250, "test_spa_p": 0.01, "spa_p": 0.01}
 SAID = [
-    ([row("1", 1.1)], None),
-    ([row("00028", 0.99), *(row(str(number), 1.0) for number in range(39))], None),
-    ([row("1", 0.999), row("drift", 0.998, status="baseline")], None),
-    ([row("1", 0.99), row("2", 1.0)], None),
-    ([row(name, 0.99, 1.01) for name in "123"], LUCKY),
+    ([row("1", 0.99, 1.01)], LUCKY),
+    ([row("1", 0.99, 0.998, seeds_sd=0.01)], SURE),
     ([row("1", 0.99, 0.998, test_dm_p=0.4)], LUCKY),
     ([row("1", 0.99, 0.95, test_dm_p=0.01)], SURE),
+    ([row("1", 0.99)], None),
+    ([row("1", 0.99), row("2", 1.0)], None),
+    ([row("1", 1.1)], None),
+    ([row("00028", 0.99), *(row(str(number), 1.0) for number in range(39))], None),
+    ([row("1", 0.99, val_theils_u_sd=0.0118)], None),
+    ([row("1", 0.999), row("drift", 0.998, status="baseline")], None),
+    ([row(name, 0.99, 1.01) for name in "123"], LUCKY),
+    ([row("1", 0.99, 1.01)], SURE),
+    ([row("1", 0.99, 1.01), row("ar1", 1.0, 0.99, status="baseline")], LUCKY),
+    ([row("1", 0.99, best_epoch=30)], None),
+    ([row("1", 0.99, 1.01, test_coverage_80=0.62)], LUCKY),
     ([], None),
 ]
 
@@ -179,7 +187,7 @@ SAID = [
 @pytest.mark.parametrize(("phrase", "case"), [*zip(column("reading.md", "it says"), SAID, strict=True)])
 def test_a_verdict_is_said_as_the_page_has_it(phrase, case):
     rows, proof = case
-    assert phrase in verdict(rows, proof)
+    assert phrase in verdict(rows, proof, max_epochs=30)
 
 
 def test_the_statuses_of_trials_are_all_explained():

@@ -29,6 +29,11 @@ def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str
         + (f", stopped early at {rungs}" if rungs else ", none stopped early")
         + f": at most {space.num_samples * networks} networks"
     )
+    if space.num_samples < space.requested_samples:
+        lines.append(
+            f"        the space has only {space.num_samples} different points: each is tried once, and the search ends "
+            f"before search.num_samples, {space.requested_samples}"
+        )
     if space.search.finalists:
         count, seeds = space.search.finalists, space.search.finalist_seeds
         lines.append(f"then:   {count} finalists of {seeds} networks each, evaluated once on the test set")

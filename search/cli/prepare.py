@@ -9,6 +9,7 @@ from pathlib import Path
 
 from search.cli.dry_run import plan
 from search.cli.options import OptionError, RunOptions
+from search.common.errors import UserError
 from search.common.messages import one_line
 from search.space.space import Space, load_space
 from search.tracking.dispatcher import check_installed
@@ -19,7 +20,7 @@ from stockrnn.prices.request import Access
 from stockrnn.prices.series import Prices
 from stockrnn.prices.yahoo.client import YahooUnavailableError
 
-__all__ = ["PreparedStudy", "prepare_resumed", "prepare_study", "show_plans"]
+__all__ = ["PreparedStudy", "prepare_resumed", "prepare_studies", "prepare_study", "show_plans"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +41,20 @@ class PreparedStudy:
         return plan(self.space, self.prices, self.splits)
 
 
-def prepare_study(options: RunOptions, space: Space, access: Access | None = None) -> PreparedStudy:
+def prepare_study(
+    options: RunOptions, space: Space, access: Access | None = None, given: Prices | None = None
+) -> PreparedStudy:
     """Load the prices of a new study and check everything; with `--dry-run`, print its plan.
 
     Args:
         access: in place of the options' own.
+        given: the series, unchecked, if it is not loaded from the source of the space.
 
     Raises:
         SpaceError: the results folder exists, or the space does not fit the prices.
         PriceError: the prices cannot be loaded.
     """
-    prices = prepare(space.data, access or options.access)
+    prices = prepare(space.data, access or options.access, given)
     fitting = space.adapted_to(prices)
     study = PreparedStudy(
         space=fitting, prices=prices, splits=fitting.split(prices), place=join_path(options.output, space.name)
@@ -64,6 +68,25 @@ def prepare_study(options: RunOptions, space: Space, access: Access | None = Non
         print(study.plan())
     _check_new(space, study.place)
     return study
+
+
+def prepare_studies(options: RunOptions, spaces: Sequence[Space]) -> list[PreparedStudy]:
+    """Prepare several studies before the first of them starts.
+
+    Raises:
+        UserError: some series cannot be used; with one line for each of their problems.
+    """
+    studies, problems = [], []
+    for space in spaces:
+        try:
+            studies.append(prepare_study(options, space))
+        except YahooUnavailableError:  # the other tickers would only wait for the same
+            raise
+        except UserError as error:
+            problems += str(error).split("\n")
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+    return studies
 
 
 def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
@@ -83,7 +106,7 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
     check_folder(folder)
     manifest = read_manifest(folder / "manifest.json", NEEDED)
     overrides = [*options.overrides, ("name", json.dumps(manifest.get("name")), "--resume")]
-    space = load_space(options.space or str(folder / "space.yaml"), overrides)
+    space = load_space(options.space or str(folder / "space.yaml"), overrides, has_prices=True)
     check_installed(space)
     try:
         prices, _ = read_prices(folder / "prices.parquet")

@@ -31,6 +31,7 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
         parts.append(f"and {more} more: python -m search.leaderboard {place}")
     parts.append("")
     parts.append(textwrap.fill(outcome.verdict, 80))
+    exhausted = not space.count_new_points((end.point for end in outcome.ends), 1)
     ended = sum(end.status != "interrupted" for end in outcome.ends)
     if outcome.before == ended >= space.num_samples:
         parts.append(f"All {ended} trials had already ended; leaderboard and report are written again.")
@@ -40,7 +41,12 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str) -> str:
     elif ended == 0 and not outcome.failure:
         parts.append(textwrap.fill(_nothing_ended(space, outcome), 80))
         parts.append(f"To continue: python -m search.run --resume {place} --time-budget TIME")
-    elif ended < space.num_samples and not outcome.failure:
+    elif ended < space.requested_samples and not outcome.failure and exhausted:
+        parts.append(
+            f"All {space.num_samples} different points of the space were tried, so the search ended before "
+            f"search.num_samples, {space.requested_samples}."
+        )
+    elif ended < space.requested_samples and not outcome.failure:
         parts.append(f"The time budget ended the search after {ended} of {space.num_samples} trials.")
     parts.append("")
     before = f" ({outcome.before} before the resume)" if outcome.before else ""

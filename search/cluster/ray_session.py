@@ -24,7 +24,7 @@ from search.space.sections import AUTO
 from search.space.space import Space
 from search.space.yaml_reader import Key
 
-__all__ = ["ConcurrencyLimit", "connect_ray", "count_slots"]
+__all__ = ["ConcurrencyLimit", "connect_ray", "connected_address", "count_slots"]
 
 OBJECT_STORE_BYTES = 256 * 1024**2  # for the prices and for Ray itself
 JOIN_TIMEOUT = 15.0  # seconds, in which nodes that start now join and an autoscaler reports its state
@@ -56,13 +56,14 @@ def connect_ray(address: str | None, *, insecure: bool = False, niceness: int = 
         ClusterError: the cluster does not answer, or must not be joined.
         FolderError: no place is suitable for the folder of a local Ray.
     """
-    if ray.is_initialized():  # several studies, one after another
-        yield
-        return
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if ray.is_initialized():  # several studies, one after another; or a Ray of the caller
+        with _suppress_ray_logs():
+            yield
+        return
     with ExitStack() as stack:
         if address in (None, "local"):
             ensure_token()
@@ -89,6 +90,11 @@ def connect_ray(address: str | None, *, insecure: bool = False, niceness: int = 
             raise KeyboardInterrupt from None
         finally:
             ray.shutdown()
+
+
+def connected_address() -> str | None:
+    """Return the address of the Ray that this process is connected to; None if it is not connected."""
+    return str(ray.get_runtime_context().gcs_address) if ray.is_initialized() else None
 
 
 def count_slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | None, address: str | None) -> int:
@@ -197,6 +203,8 @@ def _set_auth_mode(mode: str) -> Iterator[None]:
             del os.environ["RAY_AUTH_MODE"]
         else:
             os.environ["RAY_AUTH_MODE"] = before
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _count_on_cluster(space: Space, kinds: Sequence[Demand]) -> int:

@@ -27,7 +27,7 @@ from search.results.event_log import INTERRUPTED, TRIAL_ID, TrialEnd, cut_torn_l
 from search.space.samplers import make_distribution
 from search.space.space import Space
 
-__all__ = ["TRIAL_ID_KEY", "batch_writes", "fail", "open_journal", "reconcile", "tell"]
+__all__ = ["TRIAL_ID_KEY", "batch_writes", "discard", "fail", "open_journal", "reconcile", "tell"]
 
 TRIAL_ID_KEY = "trial_id"  # user attribute with the id of a trial
 STATUS_KEY = "status"  # user attribute with the status at the end of a trial
@@ -129,6 +129,12 @@ def fail(study: optuna.Study, number: int) -> None:
     storage = study._storage
     storage.set_trial_user_attr(number, STATUS_KEY, INTERRUPTED)
     storage.set_trial_state_values(number, TrialState.FAIL)
+
+
+def discard(study: optuna.Study, number: int) -> None:
+    """End a proposal, given by Optuna's number, that never became a trial because its point is already a trial."""
+    study._storage.set_trial_user_attr(number, STATUS_KEY, "repeated")
+    study._storage.set_trial_state_values(number, TrialState.FAIL)
 
 
 def _load_study(space: Space, path: Path) -> optuna.Study:

@@ -8,6 +8,7 @@ from typing import Any
 from search.common.durations import format_duration
 from search.report.charts.learning_curves import draw_best_curves
 from search.report.html import write_page
+from search.report.summary import short_source
 from search.results.leaderboard import parse_number
 from search.results.ranking import BASELINE, ENSEMBLE, network
 from search.results.reader import StudyData, read_study
@@ -67,7 +68,7 @@ def _build_row(name: str, study: StudyData) -> dict[str, Any]:
         "test_theils_u": number("test_theils_u"),
         "test_dm_p": number("test_dm_p"),
         "duration": format_duration(study.seconds),
-        "source": study.manifest["data"].get("source") or "",
+        "source": short_source(str(study.manifest["data"].get("source") or "")),
         "start": (study.manifest.get("start") or "")[:16].replace("T", " "),
     }
 

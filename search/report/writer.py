@@ -6,16 +6,18 @@ command `python -m search.report` writes a comparison.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from search.common.durations import format_duration
 from search.common.errors import UserError
 from search.common.messages import one_line
+from search.report.board import build_board
+from search.report.charts.changes import draw_changes
 from search.report.charts.learning_curves import draw_learning_curves
 from search.report.charts.parameters import (
+    MIN_DRAWN_TRIALS,
     MIN_SCORED_TRIALS,
     draw_importance,
     draw_parallel_coordinates,
@@ -25,20 +27,19 @@ from search.report.charts.test_block import draw_cumulative_advantage, draw_fore
 from search.report.charts.timeline import draw_folds, draw_worker_timeline
 from search.report.comparison import write_comparison
 from search.report.html import write_page
-from search.results.columns import find_column, format_number
+from search.report.summary import find_docs, list_key_figures, list_tests, short_source
+from search.results.columns import find_column
 from search.results.folder.links import check_folder
-from search.results.leaderboard import parse_number
-from search.results.ranking import BASELINE, ENSEMBLE, network
-from search.results.reader import MAX_SHOWN_TRIALS, read_study
-from search.results.verdict import headline
+from search.results.reader import read_study
+from search.results.verdict import split_verdict
 from search.space.document import SpaceError
 from stockrnn.io.storage import RemoteFolder, is_url, join_path, local_copy, parent_url
+from stockrnn.io.terminal import escape_unencodable
 
 __all__ = ["main", "write_final_report", "write_report"]
 
 DONE, NO_REPORT = 0, 2
 MAX_MESSAGES = 100
-MAX_BASELINES = 100  # rows of baselines after the first MAX_SHOWN_TRIALS rows
 
 
 def write_report(folder: Path) -> Path:
@@ -48,8 +49,8 @@ def write_report(folder: Path) -> Path:
         UserError: the folder is not a study, or a file in it is damaged.
     """
     study = read_study(folder)
-    names, rows = study.csv_board
-    forecasts, advantage = draw_forecasts(study), draw_cumulative_advantage(study)
+    headline, facts = split_verdict(study.verdict)
+    forecasts, changes, advantage = draw_forecasts(study), draw_changes(study), draw_cumulative_advantage(study)
     curves, importance, slices = draw_learning_curves(study), draw_importance(study), draw_slices(study)
     coordinates, folds, spread = draw_parallel_coordinates(study), draw_folds(study), draw_spread(study)
     workers = draw_worker_timeline(study)
@@ -57,9 +58,13 @@ def write_report(folder: Path) -> Path:
     return write_page(
         folder / "report.html",
         "report.html.j2",
-        [forecasts, advantage, curves, importance, coordinates, *slices, folds, spread, workers],
-        headline=headline(study.verdict),
-        verdict=study.verdict,
+        [forecasts, changes, advantage, curves, importance, coordinates, *slices, folds, spread, workers],
+        headline=headline,
+        facts=facts,
+        tests=list_tests(study),
+        figures_on_top=list_key_figures(study),
+        docs=find_docs(folder),
+        source=short_source(str(study.manifest["data"].get("source") or "?")),
         find_column=find_column,
         manifest={name: value for name, value in study.manifest.items() if value is not None},
         space=study.sections,
@@ -69,16 +74,13 @@ def write_report(folder: Path) -> Path:
         scored=len(study.scored),
         varying=len(study.varying),
         min_scored=MIN_SCORED_TRIALS,
+        min_drawn=MIN_DRAWN_TRIALS,
         last=study.last,
         duration=format_duration(study.seconds),
-        board=_build_board(
-            _insert_network(names),
-            [{**row, "network": _describe_network(row)} for row in _select_rows(rows)],
-            len(rows),
-        ),
+        board=build_board(*study.csv_board, study.metric),
         messages=messages[:MAX_MESSAGES], more_messages=len(messages[MAX_MESSAGES:]),
-        forecasts=forecasts, advantage=advantage, curves=curves, importance=importance, coordinates=coordinates,
-        slices=slices, folds=folds, spread=spread, workers=workers,
+        forecasts=forecasts, changes=changes, advantage=advantage, curves=curves, importance=importance,
+        coordinates=coordinates, slices=slices, folds=folds, spread=spread, workers=workers,
     )  # fmt: skip
 
 
@@ -99,6 +101,7 @@ def write_final_report(folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    escape_unencodable()
     parser = argparse.ArgumentParser(
         prog="python -m search.report",
         description="Write the report.html of a study, also while it runs, or one page that compares several studies.",
@@ -138,46 +141,3 @@ def _write(places: Sequence[str], folders: Sequence[Path], output: Path | None) 
     parent = places[0] if len(places) == 1 else parent_url(places[0])
     RemoteFolder(parent).write(page.name, page.read_bytes())
     return join_path(parent, page.name)
-
-
-def _select_rows(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """Return the first rows, and the first baselines after them."""
-    others = [row for row in rows[MAX_SHOWN_TRIALS:] if row.get("status") in (BASELINE, ENSEMBLE)]
-    return [*rows[:MAX_SHOWN_TRIALS], *others[:MAX_BASELINES]]
-
-
-def _insert_network(names: Sequence[str]) -> list[str]:
-    """Return the columns with `network`, a summary of the network, after the status."""
-    place = names.index("status") + 1 if "status" in names else len(names)
-    return [*names[:place], "network", *names[place:]]
-
-
-def _describe_network(row: Mapping[str, str]) -> str:
-    return network(row) if row.get("architecture") else ""
-
-
-def _build_board(names: Sequence[str], rows: Sequence[Mapping[str, str]], total: int) -> dict[str, Any]:
-    """Return the leaderboard: its columns with and without values, and its rows as formatted texts.
-
-    `exact` has the unrounded numbers, by which the page sorts.
-    """
-    used = [name for name in names if any(row.get(name) for row in rows)]
-    filled = {name: [text for row in rows if (text := row.get(name))] for name in used if name != "trial_id"}
-    numbers = {name for name, texts in filled.items() if all(parse_number(text) is not None for text in texts)}
-    return {
-        "columns": used,
-        "empty": [name for name in names if name not in used],
-        "numbers": numbers,
-        "rows": [
-            {name: _format(name, row.get(name, "")) if name in numbers else row.get(name, "") for name in used}
-            for row in rows
-        ],
-        "exact": [{name: row.get(name, "") for name in numbers} for row in rows],
-        "omitted": total - len(rows),
-        "statuses": list(dict.fromkeys(row.get("status", "") for row in rows)),
-    }
-
-
-def _format(name: str, text: str) -> str:
-    value = parse_number(text)
-    return text if value is None else format_number(value, find_column(name).format)

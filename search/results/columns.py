@@ -10,7 +10,8 @@ from stockrnn.evaluation.scores import METRICS
 
 __all__ = ["COLUMNS", "FIRST", "LAST", "Column", "find_column", "format_number", "list_columns"]
 
-Format = Literal["text", "number", "score"]
+RIVALS = {"val_theils_u": 1.0, "val_worst_fold": 1.0, "test_theils_u": 1.0, "test_r2_oos": 0.0}  # of persistence
+Format = Literal["text", "number", "score", "percent"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +22,10 @@ class Column:
         label: its head in the report.
         group: `Trial`, `Parameters`, `Validation`, `Training`, `Test set`; `Study` in the list of studies.
         unit: of its numbers; empty if they have none.
-        format: `text`; `number`, with four significant digits; or `score`, with four decimals.
+        format: `text`; `number`, with four significant digits; `score`, with four decimals; or `percent`, a fraction
+            that tables show in per cent.
         better: whether lower (min) or higher (max) values are better; None if neither is.
+        rival: the value of persistence, which separates better scores from worse ones; None if there is no such value.
     """
 
     name: str
@@ -32,11 +35,12 @@ class Column:
     unit: str = ""
     format: Format = "number"
     better: Literal["min", "max"] | None = None
+    rival: float | None = None
 
     @property
     def description(self) -> str:
         """The meaning, the unit, and which values are better."""
-        unit = f" ({self.unit})" if self.unit else ""
+        unit = f" ({self.unit}{', tables show per cent' if self.format == 'percent' else ''})" if self.unit else ""
         return self.meaning + unit + {"min": "; lower is better", "max": "; higher is better", None: ""}[self.better]
 
 
@@ -56,8 +60,8 @@ def _parameter(name: str, meaning: str, unit: str = "", format: Format = "number
 def _validation(name: str, label: str, unit: str, meaning: str) -> Column:
     better = METRICS.get(name)
     return Column(
-        name=name, label=label, group="Validation", meaning=meaning, unit=unit, format="score",
-        better="max" if better == "max" else "min" if better else None,
+        name=name, label=label, group="Validation", meaning=meaning, unit=unit, format=_score_format(unit),
+        better="max" if better == "max" else "min" if better else None, rival=RIVALS.get(name),
     )  # fmt: skip
 
 
@@ -70,8 +74,14 @@ def _training(name: str, label: str, unit: str, meaning: str, format: Format = "
 
 
 def _test(name: str, label: str, unit: str, meaning: str, better: Literal["min", "max"] | None = None) -> Column:
-    format: Format = "text" if name == "in_mcs" else "score"
-    return Column(name=name, label=label, group="Test set", meaning=meaning, unit=unit, format=format, better=better)
+    return Column(
+        name=name, label=label, group="Test set", meaning=meaning, unit=unit, better=better, rival=RIVALS.get(name),
+        format="text" if name == "in_mcs" else _score_format(unit),
+    )  # fmt: skip
+
+
+def _score_format(unit: str) -> Format:
+    return "percent" if unit == "fraction" else "score"
 
 
 FIRST = (
@@ -91,7 +101,7 @@ FIRST = (
 NETWORK = _trial("network", "network", "architecture, head, hidden size × layers, and sequence length")
 VALIDATION = (
     _validation(
-        "val_theils_u", "Theil's U", "ratio", "Theil's U on validation; below 1 is better than persistence"
+        "val_theils_u", "validation U", "ratio", "Theil's U on validation; below 1 is better than persistence"
     ),
     _validation(
         "val_theils_u_sd", "U sd", "ratio",
@@ -119,12 +129,12 @@ TRAINING_AND_TEST = (
     _training(
         "seconds", "seconds", "seconds", "time from the start of the trial on its worker to its last report", "score"
     ),
-    _test("test_theils_u", "Theil's U", "ratio", "Theil's U on the test set; the most important number", "min"),
+    _test("test_theils_u", "test U", "ratio", "Theil's U on the test set; the most important number", "min"),
     _test("test_rmse", "RMSE", "price points", "root mean squared error on the test set", "min"),
     _test("test_mae", "MAE", "price points", "mean absolute error on the test set", "min"),
     _test(
         "test_mape", "MAPE", "fraction",
-        "mean absolute error divided by the close; persistence has about 0.01 on a daily index, so a small value means "
+        "mean absolute error divided by the close; persistence has about 1 % on a daily index, so a small value means "
         "little", "min",
     ),
     _test(
@@ -201,9 +211,11 @@ def find_column(name: str) -> Column:
 
 
 def format_number(value: float, format: Format) -> str:
-    """Return a number as text: a score with four decimals, another one with four significant digits."""
+    """Return a number as text: a score with four decimals, a fraction in per cent, others with four digits."""
     if not math.isfinite(value):
         return ""
+    if format == "percent":
+        return f"{100 * value:.2f} %"
     if format != "score":
         return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
     if value and not 5e-5 <= abs(value) < 1e6:

@@ -36,7 +36,7 @@ MAX_SHOWN_TRIALS = 1000  # rows of the leaderboard that are read in full: a brow
 DEFAULTS: dict[str, Any] = {"data": {}, "folds": [], "test": [], "versions": {}}  # of a manifest
 TYPES: dict[str, dict[str, type]] = {  # keys that are read from the space of another version, with their types
     "search": {"metric": str, "mode": str, "num_samples": int, "sampler": str},
-    "validation": {"folds": int, "seeds": int},
+    "validation": {"folds": int, "seeds": int, "window": str, "train_size": int},
     "data": {"horizon": int},
 }
 TYPE_NAMES = {str: "text", int: "whole number"}
@@ -91,7 +91,7 @@ class StudyData:
             DamagedError: `space.yaml` cannot be read, or is that of another version.
         """
         try:
-            return load_space(str(self.folder / "space.yaml"))
+            return load_space(str(self.folder / "space.yaml"), has_prices=True)
         except SpaceError as error:
             raise DamagedError(error.problems[0]) from None
 
@@ -156,7 +156,8 @@ class StudyData:
             return RUNNING
         if self.manifest.get("interrupted"):
             return "interrupted"
-        return "done" if len(self.ends) >= self.space.num_samples else "timed out"
+        is_complete = len(self.ends) >= self.space.num_samples
+        return "done" if is_complete or not self.space.count_new_points(self.log.points.values(), 1) else "timed out"
 
     @property
     def counts(self) -> list[tuple[str, int]]:
@@ -178,10 +179,23 @@ class StudyData:
     def verdict(self) -> str:
         """The manifest's verdict, or that of the leaderboard so far."""
         rows = [
-            {name: parse_number(text) if name.startswith(("val_", "test_")) else text for name, text in row.items()}
+            {name: text if name in ("trial_id", "status") else parse_number(text) for name, text in row.items()}
             for row in self.csv_board[1]
         ]
-        return str(self.manifest.get("verdict") or verdict(rows, self.manifest.get("proof")))
+        return str(
+            self.manifest.get("verdict")
+            or verdict(rows, self.manifest.get("proof"), horizon=self.horizon, max_epochs=self.max_epochs)
+        )
+
+    @property
+    def horizon(self) -> int:
+        """Sessions from a forecast to its target."""
+        return int(self.sections.get("data", {}).get("horizon") or 1)
+
+    @property
+    def max_epochs(self) -> int | None:
+        """Maximum number of epochs of a trial; None if the space cannot be read."""
+        return self.known_space.scheduler.max_epochs if self.known_space else None
 
     @property
     def metric(self) -> str:

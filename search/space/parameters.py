@@ -1,8 +1,9 @@
 """Parameters of a space, their domains, and the grid of a finite space."""
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
@@ -12,14 +13,18 @@ from stockrnn.dataset.config import FEATURE_SETS, WindowConfig
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.training.config import TrainingConfig
 
-__all__ = ["FIELDS", "Parameter", "Value", "grid_points", "grid_size"]
+__all__ = [
+    "FIELDS", "MAX_ENUMERATED", "Parameter", "Value", "count_new_points", "effective_point", "grid_points", "grid_size",
+]  # fmt: skip
 
 Value = str | int | float | bool | None
 
+MAX_ENUMERATED = 200_000  # points of a grid that are looked at for new ones, which takes seconds
 CONFIGURATIONS: tuple[type[Configuration], ...] = (NetworkConfig, WindowConfig, TrainingConfig)
 FIELDS: dict[str, type[Configuration]] = {
     name: owner for owner in CONFIGURATIONS for name in owner.model_fields if name != "others"
 }  # every parameter of a space and its configuration; data.also sets `others`
+DEFAULTS = {name: owner.model_fields[name].default for name, owner in FIELDS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +105,13 @@ class Parameter:
         return domain
 
 
-def grid_points(parameters: tuple[Parameter, ...]) -> Iterator[dict[str, Value]]:
-    """Yield every point of a finite space once, with the values of the varying parameters that exist there."""
+def grid_points(parameters: tuple[Parameter, ...], *, constants: bool = False) -> Iterator[dict[str, Value]]:
+    """Yield every point of a finite space once: the values of the varying parameters that exist there.
+
+    Args:
+        parameters: of the space.
+        constants: include the constants.
+    """
 
     def extend(point: dict[str, Value], rest: tuple[Parameter, ...]) -> Iterator[dict[str, Value]]:
         if not rest:
@@ -114,7 +124,7 @@ def grid_points(parameters: tuple[Parameter, ...]) -> Iterator[dict[str, Value]]
         for value in parameter.all_values() or ():
             yield from extend({**point, parameter.name: value}, rest[1:])
 
-    varying = {parameter.name for parameter in parameters if parameter.varies}
+    varying = {parameter.name for parameter in parameters if constants or parameter.varies}
     yield from extend({}, parameters)
 
 
@@ -145,6 +155,37 @@ def grid_size(parameters: tuple[Parameter, ...]) -> int | None:
                     extended[possible & (unconditional | allowed)] += count * size
         counts = extended
     return sum(counts.values())
+
+
+def effective_point(point: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    """Return what a trial trains: two points with the same effective point train the same networks.
+
+    Parameters that do not exist at the point have their defaults, and a value without effect is replaced.
+    """
+    values = {**DEFAULTS, **point}
+    if values["scaling"] == "relative":  # see WindowConfig.target
+        values["target"] = "log_return"
+    if values["num_layers"] == 1:  # see NetworkConfig.dropout
+        values["dropout"] = 0.0
+    # A sampler adds up the steps of a range, so its values differ from `all_values` in the last digits.
+    return frozenset((name, float(f"{v:.12g}") if isinstance(v, float) else v) for name, v in values.items())
+
+
+def count_new_points(parameters: tuple[Parameter, ...], points: Iterable[Mapping[str, Any]], limit: int) -> int:
+    """Return the number of points of a space that differ in effect from each other and from `points`; at most `limit`.
+
+    Of an infinite space it is `limit`, and of one with more points than MAX_ENUMERATED it may be too large.
+    """
+    size = grid_size(parameters)
+    if limit <= 0 or size is None:
+        return max(limit, 0)
+    seen = {effective_point(point) for point in points}
+    known = len(seen)
+    for point in itertools.islice(grid_points(parameters, constants=True), MAX_ENUMERATED):
+        if len(seen) - known == limit:
+            break
+        seen.add(effective_point(point))
+    return len(seen) - known if size <= MAX_ENUMERATED else limit
 
 
 def to_fraction(number: float) -> Fraction:

@@ -4,6 +4,7 @@ Each error becomes one line `FILE:LINE: KEY: problem; rule; fix`. All errors are
 only follow from another one.
 """
 
+import glob
 import os
 import re
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from search.space.document import MAX_PROBLEMS, SpaceDocument, SpaceError
 from search.space.domains import DomainError, parse_parameter, parse_value
 from search.space.parameters import FIELDS, Parameter, Value, grid_size
 from search.space.resources import ResourceRules
-from search.space.samplers import MAX_TRIALS, count_grid_trials, find_conflicts
+from search.space.samplers import MAX_TRIALS, find_conflicts
 from search.space.sections import (
     DEFAULT_SAMPLES,
     NAME,
@@ -38,6 +39,10 @@ from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
 
 __all__ = ["Contents", "parse_document"]
 
+SERIES_KEYS = {  # keys of `data` that name the series, and the keys that each of them replaces
+    "source": ("sources", "ticker", "tickers"), "sources": ("source", "ticker", "tickers"),
+    "ticker": ("source", "sources", "tickers"), "tickers": ("source", "sources", "ticker"),
+}  # fmt: skip
 Section = TypeVar("Section", bound=Configuration)
 Point = dict[str, Value]
 
@@ -58,20 +63,23 @@ class Contents:
     seed: int
 
 
-def parse_document(document: SpaceDocument) -> Contents:
+def parse_document(document: SpaceDocument, *, has_prices: bool = False) -> Contents:
     """Return the contents of a document.
+
+    Args:
+        has_prices: the prices are known already, so `data.source` need not exist.
 
     Raises:
         SpaceError: with one line per error.
     """
-    return _Parser(document).parse()
+    return _Parser(document, has_prices).parse()
 
 
 class _Parser:
     """Parser of one document, which collects all errors before it raises."""
 
-    def __init__(self, document: SpaceDocument) -> None:
-        self.document = document
+    def __init__(self, document: SpaceDocument, has_prices: bool) -> None:
+        self.document, self._has_prices = document, has_prices
         self._problems: list[tuple[int, str]] = []
 
     def parse(self) -> Contents:
@@ -89,7 +97,8 @@ class _Parser:
         training = self._parse_section("training", LockstepConfig)
         resources = self._parse_section("resources", ResourcesConfig)
         tracking = self._parse_section("tracking", TrackingConfig)
-        if data:
+        if data and not self._has_prices:
+            data = self._expand_sources(data) if data.sources else data
             self._check_source(data)
         if search and (better := METRICS[search.metric]) != (search.mode or better):
             self._add_problem(
@@ -167,12 +176,41 @@ class _Parser:
             return None
 
     def _set_default_source(self) -> None:
-        """Set Yahoo as the source of a ticker without a source."""
+        """Set Yahoo as the source of a ticker without a source. A series that an option names replaces the file's."""
         data = self.document.data.get("data")
-        if isinstance(data, dict) and "source" not in data and (data.get("ticker") or data.get("tickers")):
+        if not isinstance(data, dict):
+            return
+        options = {name for name in SERIES_KEYS if data.get(name) and not self.document.line(("data", name))}
+        goes_with_ticker = data.get("source") in sources_with_tickers()
+        for name in {key for option in options for key in SERIES_KEYS[option]} - options:
+            pair = {name, *options}
+            if name in data and not (goes_with_ticker and "source" in pair and "sources" not in pair):
+                del data[name]
+        if "source" not in data and (data.get("ticker") or data.get("tickers")):
             data["source"] = YAHOO
 
+    def _expand_sources(self, data: DataConfig) -> DataConfig:
+        """Return the section with the files that `sources` names, in the order of the list, then of their names."""
+        for name in ("source", "ticker", "tickers"):
+            if name in data.model_fields_set and getattr(data, name):
+                self._add_problem(("data", "sources"), f"cannot be combined with {name}; remove one of them")
+        files: list[str] = []
+        for source in data.sources:
+            path = os.path.expanduser(source)
+            found = [source]
+            if source not in SOURCES and not os.path.exists(path):
+                found = sorted(each for each in glob.glob(path, recursive=True) if os.path.isfile(each))
+            if not found or os.path.isdir(path):
+                fix = "write a pattern of its files, such as " + os.path.join(source, "*.csv")
+                if not os.path.isdir(path):
+                    fix = "check the pattern" if glob.has_magic(source) else one_line(suggest_path(source, SOURCES))
+                self._add_problem(("data", "sources"), f"{format_value(source)} is not a file, nor matches any; {fix}")
+            files += found
+        return data.model_copy(update={"sources": tuple(dict.fromkeys(files))})
+
     def _check_source(self, data: DataConfig) -> None:
+        if data.sources:
+            return
         key, name = ("data", "source"), data.source
         rule = f"a source is {', '.join(SOURCES)}, or the path of a CSV or Parquet file"
         path, source = os.path.expanduser(name), SOURCES.get(name)
@@ -245,7 +283,8 @@ class _Parser:
                 f"{samples} is too small; each of the {len(points)} points of search.initial is a trial; "
                 f"write at least {len(points)}",
             )
-        max_trials = count_grid_trials(parameters, points) if search.sampler == "grid" else MAX_TRIALS
+        size = grid_size(parameters)
+        max_trials = size or 0 if search.sampler == "grid" else MAX_TRIALS
         if samples is not None and samples > max_trials:
             self._add_problem(
                 ("search", "num_samples"),
@@ -253,7 +292,7 @@ class _Parser:
             )
         default = max_trials
         if search.sampler != "grid":  # not more trials than points
-            default = max(min(DEFAULT_SAMPLES, grid_size(parameters) or DEFAULT_SAMPLES), len(points))
+            default = max(min(DEFAULT_SAMPLES, size or DEFAULT_SAMPLES), len(points))
         update = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric]}
         return search.model_copy(update=update)
 

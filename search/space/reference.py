@@ -30,6 +30,7 @@ EXAMPLES = {  # one line of YAML per key, as written in its section
     "data.adjust": "adjust: false",
     "data.date_format": 'source: prices.csv, date_format: "%d/%m/%Y"',
     "data.tickers": 'tickers: ["^KS11", "^GSPC", "^N225"]',
+    "data.sources": 'sources: [prices.csv, "won*.csv"]',
     "data.features": "features: [returns, volume_change, volatility_20]",
     "data.also": "also: [^GSPC, {source: won.csv, lag: 0}]",
     "data.horizon": "horizon: 5",
@@ -85,6 +86,7 @@ EXAMPLES = {  # one line of YAML per key, as written in its section
 VALUES = {  # for keys with rules that their type does not express
     "name": "1 to 100 letters, digits, dots, dashes and underscores; the first is a letter or digit",
     "data.tickers": "a list of different Yahoo symbols",
+    "data.sources": "a list of paths and patterns",
     "data.features": "a list of features and sets, or the name of one set",
     "data.also": "a list of names, paths, tickers and mappings",
     "search.initial": "a list of mappings from parameters to values of their domains",

@@ -1,4 +1,4 @@
-"""List the samplers and the spaces that each can search, and count the trials of a grid.
+"""List the samplers and the spaces that each can search.
 
 A new sampler needs only an entry in SAMPLERS; the parser, the schema and the messages use it. Optuna is imported when a
 sampler is made, so that a space can be read without Optuna.
@@ -6,17 +6,17 @@ sampler is made, so that a space can be read without Optuna.
 
 import importlib.util
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.space.parameters import Parameter, Value, grid_size
+from search.space.parameters import Parameter, grid_size
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-__all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "count_grid_trials", "find_conflicts", "make_distribution"]
+__all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "find_conflicts", "make_distribution"]
 
 MAX_TRIALS = 100_000  # the readers of a study's files have the same limit
 
@@ -118,12 +118,6 @@ def find_conflicts(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[
         )
 
 
-def count_grid_trials(parameters: tuple[Parameter, ...], initial: Sequence[dict[str, Value]]) -> int:
-    """Return the number of trials of a grid: its points and the incomplete initial points."""
-    complete = {frozenset(point.items()) for point in initial if _is_complete(point, parameters)}
-    return (grid_size(parameters) or 0) + len(initial) - len(complete)
-
-
 def make_distribution(parameter: Parameter) -> "BaseDistribution":
     """Return Optuna's distribution of a parameter."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -134,17 +128,3 @@ def make_distribution(parameter: Parameter) -> "BaseDistribution":
         step = int(parameter.step or 1)
         return IntDistribution(int(parameter.low), int(parameter.high), step=step, log=parameter.log)
     return FloatDistribution(parameter.low, parameter.high, step=parameter.step, log=parameter.log)
-
-
-def _is_complete(point: dict[str, Value], parameters: tuple[Parameter, ...]) -> bool:
-    values: dict[str, Value] = {}
-    for parameter in parameters:
-        if not parameter.applies(values):
-            continue
-        if not parameter.varies:
-            values[parameter.name] = parameter.values[0]
-        elif parameter.name in point:
-            values[parameter.name] = point[parameter.name]
-        else:
-            return False
-    return True

@@ -43,7 +43,8 @@ class SearchConfig(Configuration):
         ge=1,
         le=MAX_TRIALS,
         description="number of trials, including those of initial; "
-        f"null: {DEFAULT_SAMPLES}, or all points of a smaller space or of a grid",
+        f"null: {DEFAULT_SAMPLES}, or all points of a smaller space or of a grid. No point is tried twice, so the "
+        "search of a finite space ends when all its points have been tried",
     )
     metric: Literal["val_theils_u", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy"] = Field(
         "val_theils_u", description="score that ranks the trials and selects the best epoch of each"

@@ -1,12 +1,14 @@
 """Load a space file as a `Space`: the configuration of a study, with its parameters and folds."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import PurePath
 from typing import Any, Literal
 
 from search.space.document import SpaceDocument, SpaceError, find_space_file
-from search.space.parameters import FIELDS, Parameter, Value
+from search.space.parameters import FIELDS, Parameter, Value, count_new_points
 from search.space.parser import Contents, parse_document
 from search.space.resources import ResourceRules
 from search.space.yaml_reader import Key, yaml_text
@@ -35,11 +37,20 @@ class Space(Contents):
         """Parameters whose values the sampler chooses."""
         return tuple(parameter for parameter in self.parameters if parameter.varies)
 
-    @property
+    @cached_property
     def num_samples(self) -> int:
-        """Number of trials."""
+        """Number of trials: `search.num_samples`, or that of the different points if there are fewer."""
+        return self.count_new_points((), self.requested_samples)
+
+    @property
+    def requested_samples(self) -> int:
+        """Value of `search.num_samples`."""
         assert self.search.num_samples is not None
         return self.search.num_samples
+
+    def count_new_points(self, points: Iterable[Mapping[str, Any]], limit: int) -> int:
+        """Return the number of points that train other networks than `points`, at most `limit`."""
+        return count_new_points(self.parameters, points, limit)
 
     @property
     def mode(self) -> str:
@@ -62,17 +73,19 @@ class Space(Contents):
         return None if self.training.lockstep == "auto" else self.training.lockstep
 
     def studies(self) -> list["Space"]:
-        """Return this space; if it has several tickers, a copy for each of them."""
-        if not self.data.tickers:
-            return [self]
-        names: list[str] = []
-        for ticker in self.data.tickers:
-            name = f"{self.name}-{re.sub('[^A-Za-z0-9]+', '-', ticker).strip('-') or 'ticker'}"[:MAX_NAME_LENGTH]
-            names.append(name if name not in names else f"{name}-{len(names) + 1}")
-        return [
-            replace(self, name=name, data=self.data.model_copy(update={"ticker": ticker, "tickers": ()}))
-            for name, ticker in zip(names, self.data.tickers, strict=True)
+        """Return this space; if it has several tickers or files, a copy for each of them."""
+        changes: list[tuple[str, dict[str, Any]]] = [
+            *((ticker, {"ticker": ticker, "tickers": ()}) for ticker in self.data.tickers),
+            *((PurePath(file).name.partition(".")[0], {"source": file, "sources": ()}) for file in self.data.sources),
         ]
+        names: list[str] = []
+        for series, _ in changes:
+            name = f"{self.name}-{re.sub('[^A-Za-z0-9]+', '-', series).strip('-') or 'series'}"[:MAX_NAME_LENGTH]
+            names.append(name if name not in names else f"{name[: MAX_NAME_LENGTH - 6]}-{len(names) + 1}")
+        return [
+            replace(self, name=name, data=self.data.model_copy(update=update))
+            for name, (_, update) in zip(names, changes, strict=True)
+        ] or [self]
 
     def adapted_to(self, prices: Prices) -> "Space":
         """Return this space; without the default feature volume if the prices have no usable volume."""
@@ -95,6 +108,11 @@ class Space(Contents):
             elif not parameter.varies and parameter.applies(complete):
                 complete[parameter.name] = parameter.values[0]
         return complete
+
+    def is_complete(self, values: Mapping[str, Value]) -> bool:
+        """Return whether there is a value for every varying parameter that exists at this point."""
+        point = self.point(values)
+        return all(parameter.name in point for parameter in self.parameters if parameter.applies(point))
 
     def configurations(self, point: Mapping[str, Value]) -> tuple[WindowConfig, NetworkConfig, TrainingConfig]:
         """Return the configurations of one trial; parameters that the point lacks have their defaults.
@@ -226,12 +244,14 @@ class Space(Contents):
         )
 
 
-def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = ()) -> Space:
+def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = (), *, has_prices: bool = False) -> Space:
     """Return the space of a space file.
 
     Args:
         path: the YAML file; if it does not exist, the name of a built-in space.
         overrides: (dotted key, YAML text, the option as the user typed it), applied to the file in this order.
+        has_prices: the prices are known already, so `data.source` need not exist. It is set for the space of an
+            existing study, which has its own copy of the prices.
 
     Raises:
         SpaceError: with one line per error.
@@ -239,4 +259,4 @@ def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = ()) -> Spa
     document = SpaceDocument(find_space_file(path))
     for name, text, option in overrides:
         document.override(name, text, option)
-    return Space(**vars(parse_document(document)), document=document)
+    return Space(**vars(parse_document(document, has_prices=has_prices)), document=document)

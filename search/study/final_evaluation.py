@@ -13,7 +13,7 @@ from search.results.predictions import Predictions, read_validation_forecasts
 from search.study.context import StudyContext
 from search.study.executor import TrialExecutor
 from search.study.finalists import Finalist, RefittedFinalist, choose_finalists, recorded_finalists
-from search.study.multiple_testing import selection_tests
+from search.study.multiple_testing import remove_repeats, selection_tests
 from search.study.test_block import TestBlockResult, score_test_block
 from search.study.trial_recorder import LeaderboardFile
 
@@ -75,8 +75,8 @@ class FinalEvaluation:
             return {}
         context.progress.show_waiting(TESTS_RUNNING)
         proof = selection_tests(
-            validation, result, [one.finalist.trial_id for one in refitted], context.prices, context.splits,
-            context.space.data.horizon,
+            remove_repeats(validation, ends), result, [one.finalist.trial_id for one in refitted], context.prices,
+            context.splits, context.space.data.horizon,
         )  # fmt: skip
         found = {"proof": proof, "failed_finalists": failed}
         if not finalists:
@@ -97,8 +97,9 @@ class FinalEvaluation:
         context = self.context
         context.progress.show_waiting(TESTS_RUNNING)
         repeated = selection_tests(
-            self._validation_forecasts(), None, [], context.prices, context.splits, context.space.data.horizon
-        )
+            remove_repeats(self._validation_forecasts(), context.record.ends), None, [], context.prices,
+            context.splits, context.space.data.horizon,
+        )  # fmt: skip
         of_test = {name: why for name, why in (proof.get("reasons") or {}).items() if name == "test_spa_p"}
         reasons = {name: why for name, why in repeated["reasons"].items() if name != "test_spa_p"} | of_test
         return {"proof": repeated | {"test_spa_p": proof.get("test_spa_p"), "reasons": reasons}}

@@ -13,6 +13,7 @@ import numpy as np
 from search.common.errors import DamagedError
 from search.common.messages import format_value
 from search.results.event_log import TrialEnd
+from search.space.parameters import effective_point
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import Fold, WalkForward
 from stockrnn.evaluation.conformal import conformal_intervals
@@ -69,7 +70,7 @@ def choose_finalists(ends: Sequence[TrialEnd], space: Space) -> list[Finalist]:
     for *_, end in sorted(scored, key=lambda item: item[:2]):
         if len(chosen) == space.search.finalists:
             break
-        if end.best_epoch and all(end.point != finalist.point for finalist in chosen):
+        if end.best_epoch and effective_point(end.point) not in {effective_point(one.point) for one in chosen}:
             chosen.append(_finalist(len(chosen) + 1, end, space.search.finalist_seeds))
     return chosen
 

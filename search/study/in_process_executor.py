@@ -76,6 +76,8 @@ class InProcessExecutor:
                 recorder.check()
                 config = searcher.suggest(str(number))
                 assert config is not None  # there is room: the last trial has ended
+                if isinstance(config, str):  # FINISHED
+                    return
                 self._run_trial(str(number), _Trial(config=config), searcher, scheduler, recorder)
 
     def refit_finalists(

@@ -1,17 +1,33 @@
 """Test over all trials of a study whether the best one is only lucky."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from search.results.event_log import TrialEnd
+from search.space.parameters import effective_point
 from search.study.finalists import validation_days
 from search.study.test_block import TestBlockResult
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.evaluation.multiple_testing import UndefinedTestError, backtest_overfitting, spa
 from stockrnn.prices.series import Prices
 
-__all__ = ["selection_tests"]
+__all__ = ["remove_repeats", "selection_tests"]
+
+
+def remove_repeats(validation: Mapping[str, np.ndarray], ends: Iterable[TrialEnd]) -> dict[str, np.ndarray]:
+    """Return the forecasts without those of trials that repeat the point of an earlier trial.
+
+    A repetition tries nothing new, so the tests must not count it. Older versions of the samplers repeated points.
+
+    Args:
+        validation: by trial ID.
+        ends: the ended trials.
+    """
+    points = {end.trial_id: effective_point(end.point) for end in ends}
+    first = {points.get(trial_id): trial_id for trial_id in sorted(validation, reverse=True)}
+    return {trial_id: forecast for trial_id, forecast in validation.items() if first[points.get(trial_id)] == trial_id}
 
 
 def selection_tests(
@@ -21,7 +37,8 @@ def selection_tests(
     """Test all trials against persistence on validation, and the finalists on the test block.
 
     Args:
-        validation: the forecasts of every trial on the validation days of all folds, (days,), by trial ID.
+        validation: the forecasts of the trials with different points on the validation days of all folds, (days,), by
+            trial ID.
         result: of the test block; None if it was not opened.
         finalists: their trial IDs.
         prices: the study's prices.

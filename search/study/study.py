@@ -68,6 +68,7 @@ class Options:
         quiet: show no progress.
         resume: continue the study in the folder.
         reopen_test: evaluate the test block again, with the current finalists.
+        embedded: the study runs in a process that is not its own, such as a notebook; see `Stop`.
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class Options:
     quiet: bool = False
     resume: bool = False
     reopen_test: bool = False
+    embedded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
                 before = read_resume_state(options.folder)
         record = Record(options.folder / "trials.jsonl", before.log)
         progress = Progress(space, record, baselines, time_budget=options.time_budget, quiet=options.quiet)
-        stop = Stop(options.time_budget, progress.show_stopping)
+        stop = Stop(options.time_budget, progress.show_stopping, embedded=options.embedded)
         stack.enter_context(progress)
         context = StudyContext(
             space=space, prices=prices, splits=splits, folder=options.folder, mirror=mirror, record=record,
@@ -187,7 +189,8 @@ class _Work:
     @cached_property
     def trials(self) -> int:
         """Number of trials."""
-        return max(0, self.space.num_samples - len(self.before.ends))
+        wanted, begun = self.space.requested_samples - len(self.before.ends), len(self.before.unfinished)
+        return max(0, min(wanted, begun + self.space.count_new_points(self.before.log.points.values(), wanted - begun)))
 
     @property
     def evaluates_test_block(self) -> bool:
@@ -296,7 +299,10 @@ class _Study:
         context = self._context
         if self._executor:
             self._executor.stop_watching()
-        text = verdict(self.leaderboard.rows(), self._manifest.get("proof"))
+        text = verdict(
+            self.leaderboard.rows(), self._manifest.get("proof"), horizon=context.space.data.horizon,
+            max_epochs=context.space.scheduler.max_epochs,
+        )  # fmt: skip
         manifest = {
             **self._manifest, **final, "interrupted": context.stop.signalled, "failure": context.stop.reason,
             "verdict": text,

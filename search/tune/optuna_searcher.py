@@ -3,6 +3,9 @@
 Tune's own `OptunaSearch` reports a trial that ASHA stopped as complete with its last value, and never ends a trial with
 a non-finite score. Here, complete trials are COMPLETE, trials that ASHA stopped are PRUNED with their value, diverged
 trials are PRUNED without a value, and failed and interrupted trials are FAIL.
+
+No point is trained twice. A sampler that proposes the point of an earlier trial is asked again, and what it proposed is
+FAIL in the journal. When it repeats itself further, random points take its place, and then those of a grid.
 """
 
 import itertools
@@ -11,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from types import MappingProxyType
 from typing import Any
 
@@ -19,14 +23,17 @@ import optuna
 from optuna.trial import Trial
 from ray.tune.search import Searcher
 
-from search.optuna_journal.journal import TRIAL_ID_KEY, batch_writes, fail, open_journal, reconcile, tell
+from search.cost.estimate import sample_point
+from search.optuna_journal.journal import TRIAL_ID_KEY, batch_writes, discard, fail, open_journal, reconcile, tell
 from search.results.event_log import TrialEnd
-from search.space.parameters import Parameter, Value, grid_points
+from search.space.parameters import MAX_ENUMERATED, Parameter, Value, effective_point, grid_points, grid_size
 from search.space.samplers import SAMPLERS
 from search.space.space import Space
 
 __all__ = ["OptunaSearcher"]
 
+MAX_ASKS = 5  # proposals of the sampler for one trial
+MAX_DRAWS = 100  # random points for one trial
 REPORT_INTERVAL = 1.0  # seconds; the reports of this time are written together
 
 
@@ -68,6 +75,11 @@ class OptunaSearcher(Searcher):
         self._reports: list[tuple[Trial, int, float]] = []  # epochs and scores that are not in the journal yet
         self._reported = -math.inf  # time of the last write of reports
         self._known = {end.trial_id for end in ends} | self._again.keys()  # ids in use
+        self._points = {  # that are trials, and their ids
+            effective_point(space.point(point)): trial_id
+            for trial_id, point in self._again.items() if space.is_complete(point)
+        } | {effective_point(end.point): end.trial_id for end in ends}  # fmt: skip
+        self._rest = _grid(space)
         self._next = max(map(int, self._known), default=-1) + 1
         # The fixed points have the first ids, so a resumed study finds the ones already tried by id.
         numbered = ((format_trial_id(number), point) for number, point in enumerate(_fixed_points(space)))
@@ -76,31 +88,40 @@ class OptunaSearcher(Searcher):
     @property
     def remaining_trials(self) -> int:
         """Number of trials that still have to run, with those that run again."""
-        return self.space.num_samples - len(self._known) + len(self._again)
+        wanted = self.space.requested_samples - len(self._known)
+        known = [dict(point) for point in self._points]
+        return len(self._again) + self.space.count_new_points(known, wanted)
 
-    def suggest(self, tune_id: str) -> dict[str, Any] | None:
-        """Return the id and complete point of the next trial, unfinished ones first; None if the limit is reached."""
+    def suggest(self, tune_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a text
+        """Return the id and complete point of the next trial, unfinished ones first.
+
+        Returns:
+            None if the limit is reached; `FINISHED` if every point of the space has been a trial.
+        """
         if self._concurrency_limit is not None and len(self._running) >= self._concurrency_limit():
             return None
         with batch_writes(self.study), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            begun = bool(self._again)
             # Fixed points are enqueued one at a time, because a grid may be large.
-            queued = self._again.popitem(last=False) if self._again else next(self._fixed, None)
-            if queued is not None:
-                trial_id, point = queued
-                self.study.enqueue_trial(point, user_attrs={TRIAL_ID_KEY: trial_id})
-            trial = self.study.ask()
-            chosen: dict[str, Value] = {}
-            for parameter in self.space.parameters:
-                if not parameter.applies(chosen):
-                    continue
-                chosen[parameter.name] = _suggest(trial, parameter) if parameter.varies else parameter.values[0]
-            trial_id = trial.user_attrs.get(TRIAL_ID_KEY) or format_trial_id(self._next)
+            queued = self._again.popitem(last=False) if begun else next(self._fixed, None)
+            trial_id, fixed = queued or (format_trial_id(self._next), None)
+            for proposal in self._proposals(fixed):
+                if proposal is not None:
+                    self.study.enqueue_trial(proposal)
+                trial = self.study.ask()
+                point = self._choose(trial)
+                is_new = self._points.setdefault(effective_point(point), trial_id) == trial_id
+                if is_new or (begun and trial.params == fixed):  # an older version may have begun it as a repetition
+                    break
+                discard(self.study, trial._trial_id)
+            else:
+                return self.FINISHED
             trial.set_user_attr(TRIAL_ID_KEY, trial_id)
         self._known.add(trial_id)
         self._next = max(self._next, int(trial_id) + 1)
         self._running[tune_id] = trial
-        return {"trial_id": trial_id, "point": self.space.point(chosen)}
+        return {"trial_id": trial_id, "point": point}
 
     def on_trial_result(self, tune_id: str, result: dict[str, Any]) -> None:
         """Add the best score so far to the journal, as an intermediate value."""
@@ -139,6 +160,31 @@ class OptunaSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing: the journal has the state."""
 
+    def _proposals(self, fixed: dict[str, Value] | None) -> Iterator[dict[str, Value] | None]:
+        """Yield the values to try for the next trial, in order; where they are None, the sampler chooses all values.
+
+        Args:
+            fixed: values of an initial or unfinished point. The sampler chooses those that are missing.
+        """
+        if fixed is not None:
+            yield from [fixed] * (1 if self.space.is_complete(fixed) else MAX_ASKS)
+        yield from [None] * MAX_ASKS
+        random = Random(f"{self.space.seed} {len(self._points)}")
+        drawn = (sample_point(self.space, random) for _ in range(MAX_DRAWS))
+        for point in itertools.chain(drawn, self._rest):
+            if effective_point(self.space.point(point)) not in self._points:
+                yield {
+                    parameter.name: point[parameter.name] for parameter in self.space.varying if parameter.name in point
+                }
+
+    def _choose(self, trial: Trial) -> dict[str, Value]:
+        """Let Optuna choose the values of a trial, and return the complete point."""
+        chosen: dict[str, Value] = {}
+        for parameter in self.space.parameters:
+            if parameter.applies(chosen):
+                chosen[parameter.name] = _suggest(trial, parameter) if parameter.varies else parameter.values[0]
+        return chosen
+
     def _report(self, tune_id: str, result: Mapping[str, Any]) -> None:
         epoch = result.get("epoch", 0)
         if tune_id in self._running and epoch > self._steps.get(tune_id, 0):  # a restored trial may repeat an epoch
@@ -161,8 +207,21 @@ def _fixed_points(space: Space) -> Iterator[dict[str, Value]]:
     """Yield the points that come before those of the sampler: `initial`, and for `grid` all other points."""
     yield from (dict(point) for point in space.initial)
     if space.search.sampler == "grid":
-        rest = (point for point in grid_points(space.parameters) if point not in space.initial)
-        yield from itertools.islice(rest, space.num_samples - len(space.initial))
+        seen = {effective_point(space.point(point)) for point in space.initial if space.is_complete(point)}
+        wanted = space.requested_samples - len(space.initial)
+        for point in grid_points(space.parameters):
+            if wanted <= 0:
+                return
+            if (effective := effective_point(space.point(point))) not in seen:
+                seen.add(effective)
+                wanted -= 1
+                yield point
+
+
+def _grid(space: Space) -> Iterator[dict[str, Value]]:
+    """Yield the points of a finite space, as far as they are looked at."""
+    finite = grid_size(space.parameters) is not None
+    return itertools.islice(grid_points(space.parameters), MAX_ENUMERATED if finite else 0)
 
 
 def _suggest(trial: Trial, parameter: Parameter) -> Value:

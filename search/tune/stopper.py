@@ -1,6 +1,7 @@
 """Stop a study early: after a signal, at the end of its time budget, or for another reason."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ class Stop(Stopper):
     Args:
         time_budget: seconds from the start of the first trial, or None.
         acknowledge: is called at the first signal.
+        embedded: this process is not the study's own: a second signal raises KeyboardInterrupt and does not end it.
         clock: returns seconds since any fixed time.
 
     Attributes:
@@ -46,12 +48,13 @@ class Stop(Stopper):
     """
 
     def __init__(
-        self, time_budget: float | None, acknowledge: Callable[[], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, time_budget: float | None, acknowledge: Callable[[], None], clock: Callable[[], float] = time.monotonic,
+        *, embedded: bool = False,
+    ) -> None:  # fmt: skip
         self.signalled = False
         self.reason: str | None = None
         self.startup: float | None = None
-        self._time_budget, self._acknowledge = time_budget, acknowledge
+        self._time_budget, self._acknowledge, self._embedded = time_budget, acknowledge, embedded
         self._clock, self._began = clock, clock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,14 +94,20 @@ class Stop(Stopper):
     def handle_signals(self, *, nohup: bool = False) -> Iterator[None]:
         """Handle SIGINT, SIGTERM and SIGHUP: the first one stops the study, the second one ends the process at once.
 
-        A SIGHUP because the terminal was closed is ignored, and with `nohup` every SIGHUP is.
+        A SIGHUP because the terminal was closed is ignored, and with `nohup` every SIGHUP is. In a thread other than
+        the main thread, nothing is handled, because Python does not allow it.
         """
+        if not _in_main_thread():
+            yield
+            return
         former = {number: signal.getsignal(number) for number in SIGNALS}
         terminal = Terminal()
 
         def handle(number: int, frame: FrameType | None) -> None:
             if number == signal.SIGHUP and terminal.has_closed():
                 return
+            if self.signalled and self._embedded:
+                raise KeyboardInterrupt
             if self.signalled:
                 abort()
             self.signalled = True
@@ -115,9 +124,19 @@ class Stop(Stopper):
 
 @contextmanager
 def ignore_hangups() -> Iterator[bool]:
-    """Ignore SIGHUP in this process and those that it starts; yield whether it was ignored before (`nohup`)."""
+    """Ignore SIGHUP in this process and those that it starts; yield whether it was ignored before (`nohup`).
+
+    In a thread other than the main thread, SIGHUP keeps its handler.
+    """
+    if not _in_main_thread():
+        yield signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        return
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield former is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, former)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

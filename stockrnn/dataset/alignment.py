@@ -11,7 +11,7 @@ import numpy as np
 
 from stockrnn.dataset.config import DataConfig
 from stockrnn.prices.cleaning import clean
-from stockrnn.prices.loading import Access, load
+from stockrnn.prices.loading import Access, limit_dates, load
 from stockrnn.prices.series import Finding, PriceError, Prices, count
 
 __all__ = ["align", "prepare"]
@@ -22,13 +22,18 @@ BAR_CHECKS = ("flat bars", "opens", "stale", "volume")  # findings about whole b
 MAX_END_GAP = 5  # calendar days; longer than a weekend with a holiday
 
 
-def prepare(data: DataConfig, access: Access | None = None) -> Prices:
+def prepare(data: DataConfig, access: Access | None = None, given: Prices | None = None) -> Prices:
     """Load and clean a series and its other series, and add the closes of the others as columns.
+
+    Args:
+        data: the series and its other series.
+        access: how downloads are made and cached.
+        given: the series, unchecked; None: it is loaded from its source.
 
     Raises:
         PriceError: a series cannot be loaded or used, or another series has no close before the last session.
     """
-    prices = clean(load(data, access))
+    prices = clean(load(data, access) if given is None else limit_dates(given, data))
     return align(prices, [(other.name, _clean_closes(load(other, access)), other.lag) for other in data.also])
 
 

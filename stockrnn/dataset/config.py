@@ -152,6 +152,19 @@ def parse_tickers(value: object) -> object:
     return tuple(value)
 
 
+def parse_sources(value: object) -> object:
+    """Return a list of paths and patterns as a tuple, or raise ValueError if one is invalid or repeated."""
+    if not isinstance(value, list | tuple):
+        return value
+    for source in value:
+        if not isinstance(source, str) or not source or source in sources_with_tickers():
+            fix = "write tickers" if source in sources_with_tickers() else "write a path, as in prices.csv"
+            raise ValueError(f"{str(source)[:40]!r} is not a file; each file becomes one study; {fix}")
+        if list(value).count(source) > 1:
+            raise ValueError(f"{source} is repeated; each file becomes one study; list it only once")
+    return tuple(value)
+
+
 def parse_also(value: object) -> object:
     """Return a list of mappings; a text in it is a source (`nasdaq`), a path (/, .csv, .gz, .parquet) or a ticker."""
     if not isinstance(value, list | tuple):
@@ -170,6 +183,11 @@ class DataConfig(SourceConfig):
 
     tickers: Annotated[tuple[str, ...], BeforeValidator(parse_tickers)] = Field(
         (), description="several Yahoo tickers; each becomes one study, and one report compares them"
+    )
+    sources: Annotated[tuple[str, ...], BeforeValidator(parse_sources)] = Field(
+        (),
+        description="several files, or patterns of their paths such as prices/*.csv; each file becomes one study, and "
+        "one report compares them",
     )
     features: Features = Field(
         FEATURE_SETS["ohlcv"],

@@ -6,6 +6,7 @@ untrusted source.
 """
 
 import hashlib
+import html
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,8 @@ from stockrnn.networks.parameter_shapes import parameter_shapes
 from stockrnn.prices.series import Prices, Provenance
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from stockrnn.networks.ensemble import NetworkEnsemble
 
 __all__ = [
@@ -59,7 +62,7 @@ MAX_WEIGHTS_BYTES = 1_000_000_000  # of model.safetensors, for any size in forec
 MAX_BATCH = 256  # origins forecast at the same time; limits the memory
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Forecaster:
     """Networks of one shape with different seeds; the forecast of a close is the mean over the seeds.
 
@@ -202,6 +205,46 @@ class Forecaster:
                 for seed, network in enumerate(networks):
                     outputs[seed, first : first + MAX_BATCH] = network(inputs)
             return windows.to_prices(0, positions, outputs.numpy())
+
+    def predict(self, frame: "pd.DataFrame", *, sessions: int = 1, offline: bool = False) -> "pd.DataFrame":
+        """Forecast from the last sessions of a series.
+
+        Args:
+            frame: daily prices: dates in the index or a column, and the columns Open, High, Low, Close and Volume
+                (optional), in any order. They are checked and repaired like those of a study. Other series of the study
+                (`data.also`) are loaded from their sources.
+            sessions: number of sessions at the end of the series to forecast from; each needs a complete window.
+            offline: load other series from the cache only.
+
+        Returns:
+            One row per session: `origin`, the day of the forecast, and `date`, the day that is forecast (datetime64;
+            beyond the series it is a weekday, and holidays are ignored); in price points `last_close`, which is the
+            forecast of persistence, `forecast`, and for each level the bounds of the prediction interval, such as
+            `low_80` and `high_80` (NaN if unbounded); `in_training`, whether the networks were trained on that day.
+
+        Raises:
+            UserError: the prices cannot be used, or differ too much from the training prices.
+        """
+        from stockrnn.forecaster.prediction import predict
+
+        return predict(self, frame, sessions=sessions, offline=offline)
+
+    def __repr__(self) -> str:
+        return f"<Forecaster {self._description}>"
+
+    def _repr_html_(self) -> str:
+        """Return the description for notebooks."""
+        return f"<p>Forecaster: {html.escape(self._description)}</p>"
+
+    @property
+    def _description(self) -> str:
+        network, facts = self.network, self.facts
+        return line(
+            f"rank {facts.rank} (trial {facts.trial_id}): {network.architecture}, head {network.head}, "
+            f"{network.num_layers} x {network.hidden_size} units, window of {self.window.sequence_length} sessions, "
+            f"horizon {self.horizon}, {self.seeds} seeds, trained on {facts.data.source}, {facts.trained_from} to "
+            f"{facts.trained_to}"
+        )
 
     def _networks(self) -> list[Network]:
         networks = []

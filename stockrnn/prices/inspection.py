@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stockrnn.io.errors import UserError
 from stockrnn.io.files import line, write_atomic
+from stockrnn.io.terminal import escape_unencodable
 from stockrnn.prices.series import PriceError, Prices
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ exit codes: 0 success, 2 wrong input, 130 interrupted
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    escape_unencodable()
     options = _parser().parse_args(arguments)
     try:
         if options.output is not None:

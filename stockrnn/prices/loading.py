@@ -8,7 +8,7 @@ from stockrnn.prices.request import Access, Request
 from stockrnn.prices.series import PriceError, Prices
 from stockrnn.prices.sources import SOURCES, sources_with_tickers
 
-__all__ = ["Access", "load"]
+__all__ = ["Access", "limit_dates", "load"]
 
 
 def load(source: SourceConfig | str, access: Access | None = None) -> Prices:
@@ -32,7 +32,7 @@ def load(source: SourceConfig | str, access: Access | None = None) -> Prices:
             access=access or Access(),
         )  # fmt: skip
         prices = named.read(request)
-    return _limit_dates(prices, config)
+    return limit_dates(prices, config)
 
 
 def _check_config(config: SourceConfig) -> None:
@@ -61,7 +61,12 @@ def _check_config(config: SourceConfig) -> None:
         )
 
 
-def _limit_dates(prices: Prices, config: SourceConfig) -> Prices:
+def limit_dates(prices: Prices, config: SourceConfig) -> Prices:
+    """Return the sessions from `start` to `end`, both included.
+
+    Raises:
+        PriceError: there are none.
+    """
     if config.start is None and config.end is None:
         return prices
     inside = np.ones(len(prices), dtype=bool)

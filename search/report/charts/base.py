@@ -20,7 +20,7 @@ from stockrnn.io.files import escape_invisible
 
 __all__ = [
     "DASHES", "HUES", "SYMBOLS", "Chart", "build_axis", "build_layout", "build_vertical_line", "choose_score_range",
-    "escape", "select_evenly", "to_script_json",
+    "escape", "recent_views", "select_evenly", "to_script_json",
 ]  # fmt: skip
 
 Item = TypeVar("Item")
@@ -30,6 +30,7 @@ SYMBOLS = {
 }  # fmt: skip
 HUES = ("var(--complete)", "var(--diverged)", "var(--running)", "var(--failed)", "var(--interrupted)")
 DASHES = ("solid", "dash", "dashdot", "longdash", "dot")
+RECENT_DAYS = 60  # in the first view of the test set
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
 
 
@@ -127,6 +128,16 @@ def choose_score_range(scores: Sequence[float], bests: Sequence[float]) -> tuple
     high = min(max(1.0, *scores, *bests), low + 3 * max(median(bests) - low, 1.0 - low, 0.002))
     pad = 0.05 * max(high - low, 0.002)
     return low - pad, high + pad
+
+
+def recent_views(dates: Sequence[str]) -> dict[str, list[str]]:
+    """Return the views of a chart of the test set: the last days, and the whole set; one view if it is short.
+
+    Args:
+        dates: in order, not empty.
+    """
+    whole = {"Whole test set": [dates[0], dates[-1]]}
+    return {f"Last {RECENT_DAYS} days": [dates[-RECENT_DAYS], dates[-1]]} | whole if len(dates) > RECENT_DAYS else whole
 
 
 def select_evenly(items: Sequence[Item]) -> Sequence[Item]:

@@ -18,9 +18,10 @@ from search.report.charts.base import (
 from search.results.reader import ScoredTrial, StudyData
 from search.space.parameters import Parameter, Value
 
-__all__ = ["MIN_SCORED_TRIALS", "draw_importance", "draw_parallel_coordinates", "draw_slices"]
+__all__ = ["MIN_DRAWN_TRIALS", "MIN_SCORED_TRIALS", "draw_importance", "draw_parallel_coordinates", "draw_slices"]
 
 MIN_SCORED_TRIALS = 20  # for importance; with fewer trials it is mostly noise
+MIN_DRAWN_TRIALS = 10  # for a chart of the trials by parameter; fewer show chance
 ABSENT = -0.12  # x of a parameter that a trial does not have; 0 to 1 is the domain of the parameter
 
 
@@ -64,9 +65,9 @@ def draw_importance(study: StudyData) -> Chart | None:
 
 
 def draw_slices(study: StudyData) -> list[Chart]:
-    """Draw the score against each varying parameter, one chart per parameter."""
+    """Draw the score against each varying parameter, one chart per parameter; none if there are too few trials."""
     scored = select_evenly(study.scored)
-    if not scored:
+    if len(scored) < MIN_DRAWN_TRIALS:
         return []
     scores = [end.score for end in scored]
     low, high = _choose_range(study, scores)
@@ -78,9 +79,9 @@ def draw_slices(study: StudyData) -> list[Chart]:
 
 
 def draw_parallel_coordinates(study: StudyData) -> Chart | None:
-    """Draw one row per parameter and one line per trial; return None with fewer than two parameters or trials."""
+    """Draw one row per parameter and one line per trial; return None with too few trials or parameters."""
     scored, parameters = select_evenly(study.scored), study.varying
-    if len(scored) < 2 or len(parameters) < 2:
+    if len(scored) < MIN_DRAWN_TRIALS or len(parameters) < 2:
         return None
     best, good = max(1, len(scored) // 10), max(2, len(scored) // 3)
     groups = [

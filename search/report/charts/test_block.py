@@ -4,7 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from search.report.charts.base import DASHES, HUES, Chart, build_axis, build_layout, build_vertical_line, escape
+from search.report.charts.base import (
+    DASHES,
+    HUES,
+    Chart,
+    build_axis,
+    build_layout,
+    build_vertical_line,
+    escape,
+    recent_views,
+)
 from search.results.leaderboard import parse_number
 from search.results.ranking import ENSEMBLE
 from search.results.reader import Days, StudyData
@@ -14,7 +23,6 @@ from stockrnn.evaluation.metrics import theils_u
 __all__ = ["draw_cumulative_advantage", "draw_forecasts", "draw_spread"]
 
 LEVEL = 0.8  # of the interval
-RECENT_DAYS = 60  # in the first view
 NARROW = {"margin.l": 48, "margin.r": 10}
 
 
@@ -58,8 +66,7 @@ def draw_forecasts(study: StudyData) -> Chart | None:
             "line": {"color": "var(--ink)", "width": 1.6}, "hovertemplate": "%{y:,.2f}",
         },
     ]  # fmt: skip
-    recent = days.dates[-min(RECENT_DAYS, len(days.dates)) :]
-    views = {f"Last {len(recent)} days": [recent[0], recent[-1]], "Whole test set": [days.dates[0], days.dates[-1]]}
+    views = recent_views(days.dates)
     return Chart(
         id="chart-forecasts",
         title="Test set: actual closes, forecast of the best finalist, and persistence",
@@ -70,11 +77,11 @@ def draw_forecasts(study: StudyData) -> Chart | None:
         data=data,
         layout=build_layout(
             hovermode="x unified",
-            xaxis=build_axis(range=[recent[0], recent[-1]], hoverformat="%Y-%m-%d", tickformat="%b %-d<br>%Y"),
+            xaxis=build_axis(range=[*next(iter(views.values()))], hoverformat="%Y-%m-%d", tickformat="%b %-d<br>%Y"),
             yaxis=build_axis("close", tickformat=",~r"),
         ),
         height=440, narrow=NARROW,
-        views=views if len(recent) < len(days.dates) else {},
+        views=views if len(views) > 1 else {},
     )  # fmt: skip
 
 

@@ -40,8 +40,8 @@ def draw_folds(study: StudyData) -> Chart | None:
     return Chart(
         id="chart-folds",
         title="Folds and test set by date, below the price curve",
-        text=f"{len(rows) - bool(study.manifest['test'])} folds. Each fold is trained on the sessions before its "
-        "validation period."
+        text=f"{len(rows) - bool(study.manifest['test'])} folds. Each fold is trained on {_describe_window(study)} "
+        "before its validation period."
         + (f" The test set follows the last fold; it was {state}." if study.manifest["test"] else "")
         + (" The curve shows the close on the scored days." if curve else ""),
         data=data,
@@ -79,6 +79,7 @@ def draw_worker_timeline(study: StudyData) -> Chart | None:
     workers = {worker: place for place, worker in enumerate(sorted(counts))}
     rows = list(workers)[:MAX_WORKERS]
     visible = [span for span in select_evenly(spans) if workers[span.worker] < MAX_WORKERS]
+    begin = max(0, min(seconds_between(start, span.end.time) - span.seconds for span in spans))
     bars = []
     for status in ("complete", "stopped", "diverged", "failed", "interrupted"):
         own = [span for span in visible if span.end.status == status]
@@ -88,7 +89,7 @@ def draw_worker_timeline(study: StudyData) -> Chart | None:
                 {
                     "type": "bar", "orientation": "h", "name": f"{len(own)} {status}",
                     "y": [workers[span.worker] for span in own], "x": [span.seconds for span in own],
-                    "base": [max(0, seconds_between(start, span.end.time) - span.seconds) for span in own],
+                    "base": [max(0, seconds_between(start, span.end.time) - span.seconds - begin) for span in own],
                     "hovertext": [
                         f"{escape(span.end.trial_id)}, {status}<br>{format_duration(span.seconds)}, "
                         f"{span.end.epochs} epochs"
@@ -105,12 +106,11 @@ def draw_worker_timeline(study: StudyData) -> Chart | None:
     if wall <= 0:  # the clock was set back, or the times are wrong
         return None
     whole, busy = len(workers) * wall, sum(trained.values())
-    begin = min(seconds_between(start, span.end.time) - span.seconds for span in spans)
     unused = max(0, whole - busy)
     sentences = [
         f"{len(workers)} {'workers' if len(workers) > 1 else 'worker'} trained for {format_duration(busy)} of the "
         f"{format_duration(whole)} worker time of the search ({100 * busy / whole:.0f} %). The other "
-        f"{format_duration(unused)} are startup ({format_duration(max(0, begin))} until the first trial), "
+        f"{format_duration(unused)} are startup ({format_duration(begin)} until the first trial), "
         "scheduling and waiting."
     ]
     if len(visible) < len(spans):
@@ -125,7 +125,7 @@ def draw_worker_timeline(study: StudyData) -> Chart | None:
         data=bars,
         layout=build_layout(
             barmode="overlay", bargap=0.3, margin={"l": 80, "r": 16, "t": 34, "b": 44},
-            xaxis=build_axis("seconds since the start of the study", rangemode="tozero"),
+            xaxis=build_axis("seconds since the start of the first trial", rangemode="tozero"),
             yaxis=build_axis(
                 tickvals=list(range(len(rows))),
                 ticktext=[f"worker {number}" for number in range(1, len(rows) + 1)],
@@ -140,6 +140,16 @@ def draw_worker_timeline(study: StudyData) -> Chart | None:
             for number, worker in enumerate(rows, start=1)
         ],
     )  # fmt: skip
+
+
+def _describe_window(study: StudyData) -> str:
+    """Return the training sessions of a fold in words."""
+    settings = study.sections["validation"]
+    if settings.get("window") == "sliding" and settings.get("train_size"):
+        return f"the {settings['train_size']:,} sessions (a sliding window)"
+    return (
+        "all sessions (an expanding window)" if settings.get("window", "expanding") == "expanding" else "the sessions"
+    )
 
 
 def _list_rows(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, list[str]]]]]:

@@ -19,9 +19,10 @@ from stockrnn.prices.series import PRICE_COLUMNS, Finding, PriceError, Prices
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_content", "read_file", "read_shipped"]
+__all__ = ["read_content", "read_file", "read_frame", "read_shipped"]
 
 PARQUET_MAGIC = b"PAR1"  # first bytes of a Parquet file
+FRAME = "DataFrame"  # source of prices that are given from Python
 DELIMITERS = (",", ";", "\t")
 
 
@@ -67,6 +68,26 @@ def read_content(source: str, content: bytes, date_format: str | None = None) ->
     """Return the series in a file's bytes, as `read_file` does; `source` is its name in messages."""
     read = _read_parquet if content.startswith(PARQUET_MAGIC) else _read_text
     return table_to_prices(read(source, content), date_format)
+
+
+def read_frame(frame: "pd.DataFrame", source: str = FRAME) -> Prices:
+    """Return the series in a DataFrame, unchecked.
+
+    Args:
+        frame: one row per session, with the columns of a file (see `read_file`); the dates may be its index.
+        source: name of the series in messages.
+
+    Raises:
+        PriceError: it is no DataFrame, or its columns, dates or numbers are malformed.
+    """
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise PriceError(
+            f"{source}: is a {type(frame).__name__}; prices are a DataFrame with dates and the columns Open, High, "
+            f"Low, Close and Volume (optional); use for example pandas.DataFrame(...)"
+        )
+    return table_to_prices(_frame_table(source, frame), None)
 
 
 def _suggestion(source: str, source_names: Iterable[str]) -> str:
@@ -155,22 +176,27 @@ def _read_parquet(source: str, content: bytes) -> Table:
     import pandas as pd
 
     try:
-        frame = pd.read_parquet(io.BytesIO(content))
-        names, columns = _frame_columns(source, frame)
-        # Floats keep all their digits as text, so that CSV and Parquet share the code that follows.
-        cells = [_to_text(column) for column in columns]
+        return _frame_table(source, pd.read_parquet(io.BytesIO(content)))
     except PriceError:
         raise
     except Exception as error:  # damaged files make pyarrow and pandas raise many kinds of errors
         raise PriceError(
             f"{source}: cannot be read as Parquet ({line(error)}); the file may be damaged; write it again"
         ) from None
+
+
+def _frame_table(source: str, frame: "pd.DataFrame") -> Table:
+    import pandas as pd
+
+    names, columns = _frame_columns(source, frame)
+    # Floats keep all their digits as text, so that CSV and Parquet share the code that follows.
+    cells = [_to_text(column) for column in columns]
     has_dates = any(
         name.lower() in DATE_NAMES and pd.api.types.is_datetime64_any_dtype(column.dtype)
         for name, column in zip(names, columns, strict=True)
     )
     if not names:
-        raise PriceError(f"{source}: has no columns; Date, Open, High, Low and Close are required; write it again")
+        raise PriceError(f"{source}: has no columns; Date, Open, High, Low and Close are required; add them")
     return Table(source=source, names=names, cells=cells, lines=[], delimiter="", has_dates=has_dates)
 
 

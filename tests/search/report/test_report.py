@@ -262,30 +262,74 @@ def test_an_opened_test_set(tmp_path, times, words):
     assert "Test set" in page.rows[0]
 
 
-def test_the_results_of_multiple_testing_come_first_with_a_reason_where_unknown(tmp_path):
+def test_the_significance_tests_are_folded_with_what_is_good_and_why_one_is_unknown(tmp_path):
     proof = {"trials": 40, "spa_p": 0.613, "test_spa_p": None, "pbo": 0.0, "reasons": {"test_spa_p": "12 days only"}}
-    text = report(study(tmp_path / "study", proof=proof)).text
-    assert "Multiple testing, 40 trials" in text
-    for fact in (
-        "SPA p on validation: 0.61",
-        "SPA p on the test set: unknown, 12 days only",
-        "probability of backtest overfitting: below 0.01",
-    ):
-        assert fact in text
-    assert "Multiple testing" not in report(study(tmp_path / "running", proof=None)).text
+    finalist = row(test_theils_u="1.0021", test_dm_p="0.0123", test_cw_p="0.7")
+    names = (*NAMES, "test_theils_u", "test_dm_p", "test_cw_p")
+    openings = [{"finalists": [{"rank": 1, "trial_id": "00000"}]}]
+    page = report(
+        study(tmp_path / "study", proof=proof, names=names, rows=[finalist, *BASELINES], test_openings=openings)
+    )
+    assert [cells[:3] for cells in page.rows[1:6]] == [
+        ["Diebold-Mariano", "0.01", "evidence of skill (up to 0.05 is good)"],
+        ["Clark-West", "0.70", "no evidence: luck is possible (up to 0.05 is good)"],
+        ["SPA p on the test set", "unknown", "12 days only"],
+        ["SPA p on validation", "0.61", "no evidence: luck is possible (up to 0.05 is good)"],
+        ["probability of backtest overfitting", "below 0.01", "no sign of overfitting (below 0.5 is good)"],
+    ]
+    assert "Hansen's test of superior predictive ability" in page.text
+    assert "Significance tests" not in report(study(tmp_path / "running", proof=None)).text
+
+
+def test_the_scores_that_decide_are_large_and_signed(tmp_path):
+    names = (*NAMES, "test_theils_u", "test_r2_oos", "test_mape")
+    finalist = row(test_theils_u="1.0021", test_r2_oos="-0.003", test_mape="0.00961")
+    page = report(study(tmp_path / "study", names=names, rows=[finalist, *BASELINES]))
+    assert "Theil's U on validation 0.9877 error 1.23 % smaller than that of persistence best trial 00000" in page.text
+    assert "Theil's U on the test set 1.0021 error 0.21 % larger" in page.text
+    assert [found["class"] for found in page.all("dd") if found.get("class") in ("better", "worse")] == [
+        "better", "worse",
+    ]  # fmt: skip
+    cells = dict(zip(page.rows[1], [{}, *page.all("td")][: len(page.rows[1])], strict=True))  # the trial is no td
+    signs = {name: [word for word in ("better", "worse") if word in (cell.get("class") or "").split()]
+             for name, cell in cells.items()}  # fmt: skip
+    assert (signs["validation U"], signs["test U"], signs["R² oos"]) == (["better"], ["worse"], ["worse"])
+    assert {"0.96 %", "-0.30 %"} <= set(page.rows[2])
+    persistence = page.rows[4]
+    assert persistence[:3] == ["3", "persistence", "1.0000"]
+
+
+def test_a_file_is_named_without_its_folder(tmp_path):
+    for number, source in enumerate(("/home/me/prices.csv", r"C:\Users\me\prices.csv", "~/prices.csv")):
+        text = report(study(tmp_path / str(number), data={"source": source})).text
+        assert "Prices prices.csv" in text
+        assert source not in text
+    assert "Prices data/prices.csv" in report(study(tmp_path / "relative", data={"source": "data/prices.csv"})).text
+
+
+@pytest.mark.parametrize(
+    ("validation", "words"),
+    [
+        ("window: sliding, train_size: 1000", "is trained on the 1,000 sessions (a sliding window) before its"),
+        ("window: expanding", "is trained on all sessions (an expanding window) before its validation period."),
+    ],
+)
+def test_the_caption_of_the_folds_names_the_window(tmp_path, validation, words):
+    space = SPACE.replace("folds: 2", f"folds: 2, {validation}")
+    assert words in report(study(tmp_path / "study", space=space)).text
 
 
 def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tmp_path):
     page = report(study(tmp_path / "study"))
     groups, heads, first, drift = page.rows[:4]
-    assert groups == ["Trial", "Validation", "More validation scores", "Parameters", "Training"]
-    assert heads[:5] == ["rank", "trial", "status", "network", "Theil's U"]
+    assert groups == ["Trial", "Score", "Network", "Validation", "Parameters", "Training"]
+    assert heads[:5] == ["rank", "trial", "validation U", "status", "network"]
     assert first == [
         "1",
         "00000",
+        "0.9877",
         "complete",
         "gru 16x1",
-        "0.9877",
         "",
         "gru",
         "16",
@@ -295,7 +339,7 @@ def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tm
         "1234567",
         "12.3457",
     ]
-    assert drift[:5] == ["2", "drift", "baseline", "", "0.9950"]
+    assert drift[:5] == ["2", "drift", "0.9950", "baseline", ""]
     titles = [attributes["title"] for attributes in page.all("th") if attributes.get("scope") == "col"
               and "title" in attributes]  # fmt: skip
     assert {title.partition(":")[0] for title in titles} == {*NAMES, "network"} - {"num_layers"}
@@ -303,7 +347,7 @@ def test_the_leaderboard_shows_scores_first_and_every_column_with_its_meaning(tm
     assert "omitted: num_layers" in page.text  # empty in every row
     assert [attributes.get("class") for attributes in page.all("tr")[2:5]] == ["trial", "baseline", "baseline"]
     assert {attributes["scope"] for attributes in page.all("th")} == {"col", "row", "colgroup"}
-    assert page.all("td")[3]["class"].split() == ["n", "first"]
+    assert page.all("td")[1]["class"].split() == ["n", "better", "first"]
 
 
 def test_hostile_texts_are_escaped(tmp_path):
@@ -419,18 +463,25 @@ def test_parameter_importance(tmp_path):
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(19, "at least 20 trials with a score; this study has 19."), (1, "this study has 1.")],
+    [(19, "at least 20 trials with a score; this study has 19."), (9, "this study has 9.")],
 )
-def test_too_few_trials_have_no_importance(tmp_path, count, words):
+def test_too_few_trials_are_not_drawn_by_parameter(tmp_path, count, words):
     page = report(study(tmp_path / "study", space=SPACE_OF_TWO, events=many(count)))
     assert words in page.text
-    assert "chart-importance" not in figures(page)
+    drawn = figures(page)
+    assert "chart-importance" not in drawn
+    by_parameter = {"chart-parallel-coordinates", "chart-slice-0"}
+    assert by_parameter & set(drawn) == (by_parameter if count >= 10 else set())
+    assert ("need at least 10 trials with a score" in page.text) == (count < 10)
 
 
 def test_worker_timeline(tmp_path):
     text = report(study(tmp_path / "study", events=many(20))).text
     assert "2 workers trained for 1m 40s of the 1m 49s worker time" in text
     assert "worker 1 70 10 50s 92 %" in text
+    chart = figures(report(tmp_path / "study"))["chart-worker-timeline"]
+    assert chart["layout"]["xaxis"]["title"]["text"] == "seconds since the start of the first trial"
+    assert min(min(trace["base"]) for trace in chart["data"]) == 0
     assert "No finished trial has a training time." in report(study(tmp_path / "bare")).text
 
 
@@ -484,6 +535,13 @@ def test_the_test_set_is_drawn(tmp_path):
     assert len(traces["actual"]["y"]) == 130
     assert [words for words, _ in drawn["chart-forecasts"]["views"]] == ["Last 60 days", "Whole test set"]
     assert "The forecast of 00000 has Theil's U 0.7000" in page.text
+    changes = {trace["name"]: trace for trace in drawn["chart-changes"]["data"]}
+    actual, forecast = changes["actual change"]["y"], changes["forecast change of 00000"]["y"]
+    assert forecast == pytest.approx([0.3 * change for change in actual], abs=1e-3)  # in per cent
+    assert len(changes["closer than persistence"]["y"]) == 130
+    assert max(changes["closer than persistence"]["y"]) < 0
+    assert "their correlation is +1.00" in page.text
+    assert "The forecast was closer on 100 % of the 130 days." in page.text
     ends = [trace["y"][-1] for trace in drawn["chart-cumulative-advantage"]["data"]]
     assert ends == pytest.approx([100 * (1 - 0.7**2), 100 * (1 - 0.85**2)], abs=0.01)
     assert "00000: +51.00 %" in page.text

@@ -119,6 +119,11 @@ def test_the_leaderboard_is_filtered_by_text_and_status(browser, ordinary):
         assert set(column(page, "status")) == {"stopped", "diverged", "failed"}
 
 
+def view(page: Page, name: str):
+    """Return the button of a view of the chart of forecasts."""
+    return page.locator("figure", has=page.locator("#chart-forecasts")).get_by_role("button", name=name)
+
+
 CHANGED = """([chart, axis, before]) =>
   JSON.stringify(document.getElementById(chart)._fullLayout[axis].range) !== JSON.stringify(before)"""
 
@@ -147,10 +152,10 @@ def test_a_chart_zooms_by_drag_and_by_button_and_adapts_its_y_range(browser, ord
         wait_until(page, CHANGED, ["chart-forecasts", "yaxis", heights])
         zoomed = shown_range(page, "chart-forecasts", "xaxis")
         assert days[0] < zoomed[0] < zoomed[1] < days[1]
-        page.get_by_role("button", name="Whole test set").click()
+        view(page, "Whole test set").click()
         assert shown_range(page, "chart-forecasts", "xaxis")[0] < days[0]
-        assert page.get_by_role("button", name="Whole test set").get_attribute("aria-pressed") == "true"
-        assert page.get_by_role("button", name="Last 60 days").get_attribute("aria-pressed") == "false"
+        assert view(page, "Whole test set").get_attribute("aria-pressed") == "true"
+        assert view(page, "Last 60 days").get_attribute("aria-pressed") == "false"
         assert page.locator(".modebar, .plotlyjsicon").count() == 0
 
 
@@ -164,7 +169,7 @@ def drawn_color(page: Page) -> str:
 def test_charts_follow_the_colour_scheme_and_printing_and_keep_their_zoom(browser, ordinary):
     with reading(browser, ordinary) as page:
         light = drawn_color(page)
-        page.get_by_role("button", name="Whole test set").click()
+        view(page, "Whole test set").click()
         days = shown_range(page, "chart-forecasts", "xaxis")
         page.emulate_media(color_scheme="dark")
         wait_until(page, f"light => {COLOR} !== light", light)
@@ -202,6 +207,20 @@ def test_every_chart_is_drawn_and_fits(browser, ordinary, width, scheme):
         assert page.locator(".chart").count() >= 9
         page.set_viewport_size({"width": 700, "height": 900})
         wait_until(page, "() => document.getElementById('chart-learning-curves')._fullLayout.width < 700")
+
+
+def test_rank_trial_and_score_are_visible_on_a_narrow_screen_and_rank_and_trial_stay(browser, ordinary):
+    with reading(browser, ordinary, 390) as page:
+        row = page.locator(".board tbody tr").first
+        cells = [row.locator("td, th").nth(place) for place in range(3)]
+        before = [cell.bounding_box() for cell in cells]
+        assert "▼" in cells[2].evaluate("cell => getComputedStyle(cell, '::before').content")
+        assert before[2]["x"] + before[2]["width"] < 390
+        page.locator(".scroll").evaluate("box => { box.scrollLeft = 400; }")
+        after = [cell.bounding_box() for cell in cells]
+        assert [box["x"] for box in after[:2]] == [box["x"] for box in before[:2]]
+        assert after[2]["x"] < before[2]["x"]
+        assert before[0]["x"] + before[0]["width"] == pytest.approx(before[1]["x"], abs=0.5)
 
 
 STUDIES = {

@@ -505,21 +505,40 @@ def test_a_point_includes_its_constants(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("initial", "trials"),
+    "initial",
     [
-        ("[]", 6),
-        ("[{architecture: rnn, hidden_size: 4}]", 6),
-        ("[{architecture: rnn, hidden_size: 4}, {architecture: rnn, hidden_size: 4}]", 7),
-        ("[{architecture: rnn}]", 7),
+        "[]",
+        "[{architecture: rnn, hidden_size: 4}]",
+        "[{architecture: rnn, hidden_size: 4}, {architecture: rnn, hidden_size: 4}]",
+        "[{architecture: rnn}]",
     ],
 )
-def test_a_grid_has_every_point_and_the_incomplete_initial_ones(tmp_path: Path, initial: str, trials: int) -> None:
+def test_a_grid_has_every_point_once_whatever_the_initial_ones(tmp_path: Path, initial: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(
         SPACE + f"  hidden_size: [4, 8, 16]\nsearch: {{sampler: grid, initial: {initial}}}\n",
         encoding="utf-8",
     )
-    assert load_space(str(path)).num_samples == trials
+    assert load_space(str(path)).num_samples == 6
+
+
+@pytest.mark.parametrize(
+    ("parameters", "different"),
+    [
+        ("  hidden_size: [4, 8]\n", 4),
+        ("  dropout: [0.1, 0.2]\n", 2),  # one layer: it has no effect
+        ("  num_layers: [1, 2]\n  dropout: [0.1, 0.2]\n", 6),
+        ("  num_layers: [1, 2]\n  dropout: {choice: [0.1, 0.2], when: {num_layers: [2]}}\n", 6),
+        ("  target: [close, log_return]\n  scaling: [minmax, relative]\n", 6),  # relative: always the log return
+    ],
+)
+def test_there_are_no_more_trials_than_points_that_differ_in_effect(
+    tmp_path: Path, parameters: str, different: int
+) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE + parameters + "search: {num_samples: 50}\n", encoding="utf-8")
+    space = load_space(str(path))
+    assert (space.num_samples, space.requested_samples) == (different, 50)
 
 
 def prices_of(sessions: int, columns: tuple[str, ...] = COLUMNS) -> Prices:
@@ -627,3 +646,61 @@ def test_rungs_are_unique_and_below_max_epochs(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(SPACE + "scheduler: {max_epochs: 9, grace_period: 2, reduction_factor: 1.25}\n", encoding="utf-8")
     assert load_space(str(path)).scheduler.rungs == (2, 3, 4, 5, 7, 8)
+
+
+PRICES = "Date,Open,High,Low,Close\n2019-01-02,10,12,9,11\n2019-01-03,11,13,10,12\n"
+
+
+@pytest.fixture
+def price_files(tmp_path, monkeypatch):
+    """Write three files below the current folder: prices/b.csv, prices/a.csv and 삼성.csv."""
+    (tmp_path / "prices").mkdir()
+    for name in ("prices/b.csv", "prices/a.csv", "삼성.csv"):
+        (tmp_path / name).write_text(PRICES, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_each_file_of_sources_becomes_one_study(price_files, space_file):
+    path = str(space_file(data={"source": None, "sources": ["삼성.csv", "prices/*.csv"]}))
+    Path(path).write_text(Path(path).read_text(encoding="utf-8").replace("  source: null\n", ""), encoding="utf-8")
+    studies = load_space(path).studies()
+    assert [(study.name, study.data.source) for study in studies] == [
+        ("small-series", "삼성.csv"), ("small-a", "prices/a.csv"), ("small-b", "prices/b.csv"),
+    ]  # fmt: skip
+    assert all(study.data.sources == () and study.studies() == [study] for study in studies)
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ('["prices/*.txt"]', "'prices/*.txt' is not a file, nor matches any; check the pattern"),
+        ("[prices/c.csv]", "is not a file, nor matches any; did you mean prices/"),
+        ("[prices]", "is not a file, nor matches any; write a pattern of its files, such as prices/*.csv"),
+        ("[yahoo]", "'yahoo' is not a file; each file becomes one study; write tickers"),
+        ("[prices/a.csv, prices/a.csv]", "prices/a.csv is repeated"),
+        ("prices/a.csv", "is not a list; write [...]"),
+    ],
+)
+def test_sources_without_a_file_are_an_error(price_files, space_file, sources, message):
+    with pytest.raises(SpaceError) as caught:
+        load_space(str(space_file()), [("data.sources", sources, f"--set data.sources={sources}")])
+    (problem,) = caught.value.problems
+    assert message.replace("'", '"') in problem.replace("'", '"')
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "expected"),
+    [
+        ({"source": "nasdaq"}, {"tickers": "['^KS11']"}, {"source": "yahoo", "tickers": ("^KS11",)}),
+        ({"source": "nasdaq"}, {"ticker": "SPY"}, {"source": "yahoo", "ticker": "SPY"}),
+        ({"source": "nasdaq"}, {"sources": "[sp500]"}, {"sources": ("sp500",)}),
+        ({"source": "yahoo", "tickers": ["A", "B"]}, {"source": "sp500"}, {"source": "sp500", "tickers": ()}),
+        ({"source": "yahoo", "ticker": "A"}, {"tickers": "[B, C]"}, {"ticker": None, "tickers": ("B", "C")}),
+        ({"source": "yahoo", "ticker": "A"}, {"source": "yahoo"}, {"source": "yahoo", "ticker": "A"}),
+        ({"source": "yahoo", "tickers": ["A"]}, {"sources": "[sp500]"}, {"sources": ("sp500",), "tickers": ()}),
+    ],
+)
+def test_a_series_of_an_option_replaces_that_of_the_file(data, options, expected, space_file):
+    overrides = [(f"data.{name}", text, f"--set data.{name}={text}") for name, text in options.items()]
+    space = load_space(str(space_file(data=data)), overrides)
+    assert {name: getattr(space.data, name) for name in expected} == expected

@@ -14,9 +14,12 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from search.cli.summary import summary
 from search.results.event_log import read_events, read_log
 from search.results.predictions import read_validation_forecasts
+from search.results.reader import read_study
 from search.run import main
+from search.space.parameters import effective_point
 from search.study.in_process_executor import in_process_executor
 from search.study.ray_executor import ray_executor
 from search.study.study import Options, run_study
@@ -167,6 +170,34 @@ def test_a_signal_ends_it_and_a_resume_runs_no_ended_trial_again(small_space, tm
     lines = read_events(tmp_path / "small" / "trials.jsonl")
     starts = [event["trial_id"] for event in lines if event["event"] == "start"]
     assert starts == [f"{number:05d}" for number in range(6)]
+
+
+EIGHT = {
+    "architecture": ["rnn", "gru"], "learning_rate": [0.05, 0.01], "scaling": ["minmax", "standard"], "hidden_size": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("interrupted_at", [None, "00002", "00007"])
+def test_a_finite_space_is_covered_once_and_then_the_study_ends_and_says_so(small_space, tmp_path, interrupted_at):
+    def train(space, prices, folds, point, checkpoints=None, **options):
+        for report in formula(space, prices, folds, point):
+            if interrupted_at and checkpoints.endswith(interrupted_at) and report["epoch"] == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield report
+
+    space = small_space(space=EIGHT, search={"sampler": "tpe", "num_samples": 20, "finalists": 0})
+    folder = tmp_path / "small"
+    outcome = run(space, folder, partial(in_process_executor, train=train))
+    if interrupted_at:
+        assert outcome.interrupted
+        (folder / "study.journal").unlink()  # as after a crash of the disk: the event log is enough
+        outcome = run(space, folder, partial(in_process_executor, train=formula), resume=True)
+    assert len({effective_point(end.point) for end in outcome.ends}) == len(outcome.ends) == 8
+    assert read_study(folder).state == "done"
+    text = summary(space, outcome, folder, str(folder))
+    assert "All 8 different points of the space were tried, so the search ended before search.num_samples, 20." in text
+    again = run(space, folder, pytest.fail, resume=True)  # nothing is left: no executor starts
+    assert again.ends == outcome.ends
 
 
 def test_the_command_line_runs_in_process_and_leaves_a_whole_study(space_file, tmp_path, capsys):

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from search.results.event_log import TrialEnd
 from search.study.finalists import Finalist, RefittedFinalist
-from search.study.multiple_testing import selection_tests
+from search.study.multiple_testing import remove_repeats, selection_tests
 from search.study.test_block import score_test_block
 from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.evaluation import metrics
@@ -151,6 +152,25 @@ def test_a_search_of_knowing_trials_is_proven_and_one_of_noise_is_not():
     )
     assert knowing_one["spa_p"] < 0.05
     assert knowing_one["pbo"] < 0.1
+
+
+def test_repeated_points_do_not_count_in_the_tests():
+    """Trial 2 repeats trial 0 and trial 4 trial 3, in a parameter without effect; trial 1 was another point."""
+    prices, splits = market()
+    points = [
+        {"architecture": "rnn"}, {"architecture": "gru"}, {"architecture": "rnn", "dropout": 0.3},
+        {"architecture": "lstm", "target": "close"}, {"architecture": "lstm", "target": "log_return"},
+    ]  # fmt: skip
+    ends = [
+        TrialEnd(trial_id=f"{number:05d}", status="complete", point=point)
+        for number, point in reversed(list(enumerate(points)))
+    ]
+    forecasts = {f"{number:05d}": validation_of(prices, splits, 0.1, number) for number in range(5)}
+    distinct = remove_repeats(forecasts, ends)
+    assert list(distinct) == ["00000", "00001", "00003"]
+    proof = selection_tests(distinct, None, [], prices, splits, 1)
+    assert proof["trials"] == 3
+    assert list(remove_repeats({"00002": forecasts["00002"]}, ends)) == ["00002"]  # the first one has no forecasts
 
 
 def test_what_cannot_be_tested_is_unknown_and_says_why():

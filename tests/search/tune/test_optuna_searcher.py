@@ -1,5 +1,6 @@
 """Test the searcher: the points that it proposes, and the trials in the journal."""
 
+import dataclasses
 import math
 import time
 
@@ -10,8 +11,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from search.results.event_log import TrialEnd
+from search.space.parameters import effective_point
 from search.space.samplers import SAMPLERS
-from search.tune.optuna_searcher import OptunaSearcher
+from search.tune.optuna_searcher import MAX_ASKS, OptunaSearcher
 
 RANGES = {
     "architecture": "gru",
@@ -204,7 +206,7 @@ def test_an_interrupted_study_continues(small_space, tmp_path):
 @pytest.mark.parametrize("sampler", ["grid", "random"])
 def test_a_lost_journal_is_rebuilt_from_the_event_log(small_space, tmp_path, sampler):
     """Trials 0 and 3 ended, 1 and 2 did not: every id and every point is used exactly once."""
-    space = small_space(space=FINITE, search={"sampler": sampler, "num_samples": 6 if sampler == "grid" else 8})
+    space = small_space(space=FINITE, search={"sampler": sampler, "num_samples": 6})
     before = OptunaSearcher(space, tmp_path / "journal")
     proposed = [before.suggest(str(number)) for number in range(4)]
     (tmp_path / "journal").unlink()
@@ -216,8 +218,7 @@ def test_a_lost_journal_is_rebuilt_from_the_event_log(small_space, tmp_path, sam
     assert rest[:2] == proposed[1:3]
     everything = [proposed[0], proposed[3], *rest]
     assert sorted(trial["trial_id"] for trial in everything) == [f"{n:05d}" for n in range(space.num_samples)]
-    if sampler == "grid":
-        assert len({tuple(trial["point"].items()) for trial in everything}) == 6
+    assert len({tuple(trial["point"].items()) for trial in everything}) == 6
     assert read(tmp_path / "journal").best_value == 0.7
 
 
@@ -233,6 +234,85 @@ def test_a_journal_that_contradicts_the_space_or_the_log_is_replaced(small_space
     assert "belongs to another space: architecture had other values" in changed.notes[0]
     assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal", "journal.1", "journal.2"]
     changed.suggest("1")  # and the sampler continues
+
+
+STEPPED = {"architecture": "gru", "hidden_size": {"int": [4, 6]}, "dropout": {"float": [0.0, 0.3], "step": 0.1},
+           "num_layers": {"int": [1, 2]}}  # fmt: skip
+REPEATING = {"architecture": ["rnn", "gru"], "learning_rate": [0.05, 0.01], "scaling": ["minmax", "standard"]}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("killed_after", [0, 1, 7])
+def test_every_sampler_covers_a_finite_space_once_also_after_a_kill(small_space, tmp_path, sampler, killed_after):
+    """STEPPED has 24 points, of which 9 differ only in a dropout between layers that there are not."""
+    its = SAMPLERS[sampler]
+    points, count = (REPEATING, 8) if its.choices else (STEPPED, 15)
+    wanted = None if sampler == "grid" else 40
+    space = small_space(space=points, search={"sampler": sampler, "num_samples": wanted})
+    assert space.num_samples == count
+    searcher = RecordingSearcher(space, tmp_path / "journal")
+    ends, started = [], {}
+    for number in range(killed_after):
+        proposed = searcher.suggest(str(number))
+        started[proposed["trial_id"]] = proposed["point"]
+        if number % 3:
+            ends.append(end(searcher, str(number), report(1, 1 + number / 100, "complete")))
+    unfinished = {name: point for name, point in started.items() if name not in {each.trial_id for each in ends}}
+    after = RecordingSearcher(space, tmp_path / "journal", ends, unfinished)
+    assert after.notes == []
+    assert after.remaining_trials == count - len(ends)
+    for number in range(after.remaining_trials):
+        proposed = after.suggest(f"more{number}")
+        assert unfinished.get(proposed["trial_id"], proposed["point"]) == proposed["point"]
+        ends.append(end(after, f"more{number}", report(1, 1 - number / 100, "complete")))
+    assert len({effective_point(each.point) for each in ends}) == len({each.trial_id for each in ends}) == count
+    assert (after.remaining_trials, after.suggest("none")) == (0, OptunaSearcher.FINISHED)
+    third = OptunaSearcher(space, tmp_path / "journal", ends)
+    assert (third.notes, third.remaining_trials) == ([], 0)
+
+
+def test_running_trials_count_as_tried(small_space, tmp_path):
+    searcher = OptunaSearcher(small_space(space=REPEATING, search={"sampler": "tpe"}), tmp_path / "journal")
+    points = {effective_point(searcher.suggest(str(number))["point"]) for number in range(8)}
+    assert len(points) == 8
+    assert searcher.suggest("none") == OptunaSearcher.FINISHED
+
+
+def test_a_sampler_that_repeats_itself_is_asked_again_but_not_for_ever(small_space, tmp_path, monkeypatch):
+    class Stubborn(optuna.samplers.RandomSampler):
+        asked = 0
+
+        def sample_independent(self, study, trial, name, distribution):
+            Stubborn.asked += name == "learning_rate"
+            return distribution.choices[0] if hasattr(distribution, "choices") else distribution.low
+
+    stubborn = dataclasses.replace(SAMPLERS["random"], make=lambda *seeds: Stubborn())
+    monkeypatch.setitem(SAMPLERS, "random", stubborn)
+    searcher = OptunaSearcher(small_space(), tmp_path / "journal")  # infinitely many points
+    points = [searcher.suggest(str(number))["point"] for number in range(20)]
+    assert len(set(map(effective_point, points))) == 20
+    assert Stubborn.asked == 1 + 19 * MAX_ASKS
+
+
+def test_incomplete_initial_points_are_filled_with_what_is_new(small_space, tmp_path):
+    first = [{"architecture": "rnn", "learning_rate": 0.05}] * 3
+    space = small_space(space=REPEATING, search={"initial": first, "num_samples": 8, "sampler": "random"})
+    searcher = OptunaSearcher(space, tmp_path / "journal")
+    points = [searcher.suggest(str(number))["point"] for number in range(8)]
+    assert len(set(map(effective_point, points))) == 8
+    assert {point["scaling"] for point in points[:2]} == {"minmax", "standard"}
+    assert {point["learning_rate"] for point in points[:2]} == {0.05}
+
+
+def test_an_unfinished_trial_of_an_older_version_goes_on_although_it_repeats_another(small_space, tmp_path):
+    space = small_space(space=REPEATING, search={"sampler": "tpe", "num_samples": 9})
+    point = {"architecture": "rnn", "learning_rate": 0.05, "scaling": "minmax"}
+    ends = [ended_as({"trial_id": "00000", "point": point})]
+    searcher = OptunaSearcher(space, tmp_path / "journal", ends, {"00001": point})
+    assert searcher.remaining_trials == 8
+    proposed = [searcher.suggest(str(number)) for number in range(8)]
+    assert proposed[0] == {"trial_id": "00001", "point": point}
+    assert len({effective_point(each["point"]) for each in proposed}) == 8
 
 
 @pytest.mark.parametrize("target", ["journal", "results/study.journal"])  # the second one does not exist from here

@@ -1,0 +1,51 @@
+"""Show a study in a notebook: its verdict and the best rows of its leaderboard as HTML."""
+
+from collections.abc import Sequence
+from html import escape
+
+from search.common.messages import one_line
+from search.results.columns import find_column
+from search.results.leaderboard import format_cell
+from search.results.ranking import BASELINE, ENSEMBLE, Row, network
+from search.results.reader import StudyData
+
+__all__ = ["study_html"]
+
+MAX_ROWS = 10
+COLUMNS = ("rank", "trial_id", "status", "network", "val_theils_u", "val_theils_u_sd", "test_theils_u")
+
+
+def study_html(study: StudyData, place: str) -> str:
+    """Return the verdict, the best trials, and all baselines."""
+    rows = [
+        {**row, "network": network(row)}
+        for position, row in enumerate(study.rows)
+        if position < MAX_ROWS or row["status"] in (BASELINE, ENSEMBLE)
+    ]
+    names = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
+    if study.metric not in names:
+        names.append(study.metric)
+    trials = f"{len(study.ends)} trials" if len(study.ends) != 1 else "1 trial"
+    return (
+        f"<div><p><b>{_text(place)}</b> ({_text(study.state)}, {trials})</p><p>{_text(study.verdict)}</p>"
+        f"{_table(rows, names)}</div>"
+    )
+
+
+def _table(rows: Sequence[Row], names: Sequence[str]) -> str:
+    heads = "".join(f'<th title="{_text(find_column(name).description)}">{_head(name)}</th>' for name in names)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_text(format_cell(name, row.get(name)))}</td>" for name in names) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _head(name: str) -> str:
+    column = find_column(name)
+    part = {"Validation": "validation ", "Test set": "test "}.get(column.group, "")
+    return _text(part + column.label)
+
+
+def _text(text: str) -> str:
+    return escape(one_line(text))
