@@ -84,10 +84,17 @@ def study_context(tmp_path):
 
 
 @pytest.fixture
-def yahoo(tmp_path_factory, monkeypatch):
-    """Yahoo Finance on loopback: this process and those it starts reach no other while the test lasts."""
-    from yahoo_server import Yahoo
+def download_process():
+    """Let this process download in new processes, as it does for a user, and not in forks of a prepared one."""
 
+
+@pytest.fixture
+def yahoo(request, tmp_path_factory, monkeypatch):
+    """Yahoo Finance on loopback: this process and those it starts reach no other while the test lasts."""
+    from yahoo_server import Yahoo, fork_downloads
+
+    if "download_process" not in request.fixturenames:
+        fork_downloads(monkeypatch)
     with Yahoo(tmp_path_factory.mktemp("yahoo")) as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
