@@ -18,7 +18,7 @@ from search.tune.optuna_searcher import OptunaSearcher
 from stockrnn.prices.snapshot import read_prices
 
 pytestmark = [pytest.mark.slow, pytest.mark.campaign, pytest.mark.timeout(900)]
-FLIPS = count("FLIPS", 150)
+FLIPS = count("FLIPS", 40)
 STEP = max(1, 230 // count("CUTS", 10))  # bytes between two cuts
 
 
