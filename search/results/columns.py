@@ -10,7 +10,7 @@ from stockrnn.evaluation.scores import METRICS
 
 __all__ = ["COLUMNS", "FIRST", "LAST", "Column", "find_column", "format_number", "list_columns"]
 
-RIVALS = {"val_theils_u": 1.0, "val_worst_fold": 1.0, "test_theils_u": 1.0, "test_r2_oos": 0.0}  # of persistence
+RIVALS = {"val_theils_u": 1.0, "val_worst_fold": 1.0, "test_theils_u": 1.0}  # of persistence
 Format = Literal["text", "number", "score", "percent"]
 
 

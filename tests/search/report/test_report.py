@@ -19,6 +19,8 @@ from search.common.errors import UserError
 from search.report.writer import main, write_final_report, write_report
 from search.results.event_log import read_events, read_log
 from search.results.predictions import SCHEMA
+from stockrnn.prices.series import Prices
+from stockrnn.prices.snapshot import write_prices
 
 pytestmark = pytest.mark.slow
 
@@ -293,10 +295,25 @@ def test_the_scores_that_decide_are_large_and_signed(tmp_path):
     cells = dict(zip(page.rows[1], [{}, *page.all("td")][: len(page.rows[1])], strict=True))  # the trial is no td
     signs = {name: [word for word in ("better", "worse") if word in (cell.get("class") or "").split()]
              for name, cell in cells.items()}  # fmt: skip
-    assert (signs["validation U"], signs["test U"], signs["R² oos"]) == (["better"], ["worse"], ["worse"])
+    assert (signs["validation U"], signs["test U"], signs["R² oos"]) == (["better"], ["worse"], [])
     assert {"0.96 %", "-0.30 %"} <= set(page.rows[2])
     persistence = page.rows[4]
     assert persistence[:3] == ["3", "persistence", "1.0000"]
+
+
+def test_a_damaged_forecaster_is_said_and_does_not_prevent_the_report(tmp_path):
+    folder = study(tmp_path / "study")
+    prices = Prices(
+        source="nasdaq", dates=np.arange("2018-12-01", "2018-12-31", dtype="datetime64[D]"), columns=("close",),
+        values=np.full((30, 1), 100.0), lines=np.array([], dtype=int),
+    )  # fmt: skip
+    write_prices(folder / "prices.parquet", prices)
+    assert "Next" not in report(folder).text  # without a forecaster there is no forecast
+    (folder / "forecasters" / "1").mkdir(parents=True)
+    (folder / "forecasters" / "1" / "forecaster.json").write_text("{")
+    text = report(folder).text
+    assert "Next forecast none forecasters/1/forecaster.json: " in text
+    assert str(tmp_path) not in text
 
 
 def test_a_file_is_named_without_its_folder(tmp_path):

@@ -274,6 +274,9 @@ def test_the_report_of_a_real_study(browser, space_file, tmp_path):
     with reading(browser, folder / "report.html") as page:
         assert page.locator("#chart-forecasts .main-svg").count() > 0
         assert page.locator("#chart-worker-timeline .main-svg").count() > 0
+        figures = page.locator("dl.key").inner_text()
+        assert "Next session" in figures
+        assert "last close 6,635.28 on 2018-12-31" in figures
     assert main([str(folder), str(study(tmp_path / "other"))]) == 0
     with reading(browser, tmp_path / "results" / "comparison.html", 375) as page:
         assert page.locator("#chart-best-curves .main-svg").count() > 0
