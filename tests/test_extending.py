@@ -123,6 +123,7 @@ def test_a_misspelt_name_is_told_with_the_right_one(project, quotes, right, wron
     assert line.endswith(f"did you mean {right}?")
 
 
+@pytest.mark.nightly
 def test_a_source_that_does_not_answer_is_one_line(project, quotes):
     done = python(project, "-m search.run extended.yaml --dry-run --set data.ticker=nowhere", QUOTES_URL=quotes)
     assert done.returncode == 2

@@ -22,7 +22,7 @@ from search.terminal.tty import ABORT_MESSAGE
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 LONG = {  # trials long enough to be met while they run
     "space": {"sequence_length": [5]},
-    "scheduler": {"max_epochs": 100, "grace_period": 100},
+    "scheduler": {"max_epochs": 200, "grace_period": 200},
 }
 
 
@@ -32,7 +32,7 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup themselves
     )  # fmt: skip
     folder = tmp_path / "grid"
-    until(lambda: studies.ended(folder) >= 2, process)
+    until(lambda: studies.ended(folder) >= 1, process)
     process.send_signal(signal.SIGHUP)
     out, _ = studies.finish(process, 130)
     assert "Interrupted after" in out
@@ -121,7 +121,7 @@ def test_a_terminal_that_is_closed_does_not_end_a_study(tmp_path, after, options
 def test_control_c_in_a_terminal_ends_it_cleanly_though_ray_hears_it_too(tmp_path):
     process, ours = in_a_terminal(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path)
     folder = tmp_path / "grid"
-    until(lambda: shown(ours) is not None and studies.ended(folder) >= 2, process)
+    until(lambda: shown(ours) is not None and studies.ended(folder) >= 1, process)
     os.write(ours, b"\x03")
     said = ""
     while process.poll() is None:

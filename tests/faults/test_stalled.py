@@ -86,6 +86,7 @@ def retries(folder):
     return [event for event in studies.events(folder) if event["event"] == "retry"]
 
 
+@pytest.mark.nightly
 def is_alive(pid):
     return Path(f"/proc/{pid}").exists()
 
