@@ -86,11 +86,11 @@ def retries(folder):
     return [event for event in studies.events(folder) if event["event"] == "retry"]
 
 
-@pytest.mark.nightly
 def is_alive(pid):
     return Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.nightly
 def test_a_worker_that_is_stopped_for_ever_is_killed_and_its_trial_goes_on(tmp_path):
     path = studies.write(
         tmp_path, GRID, search={"stall_timeout": 5, "max_failures": 100},
