@@ -1,12 +1,12 @@
 """Cut the files of a killed study at every byte, or flip bytes: the study continues, or names the damage."""
 
-import os
 import random
 import shutil
 
 import pytest
 import studies
 from studies import GRID, until
+from tiers import count
 
 from search.common.errors import DamagedError
 from search.results.event_log import Record, TrialLog
@@ -17,9 +17,9 @@ from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from stockrnn.prices.snapshot import read_prices
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-FLIPS = int(os.environ.get("STOCKRNN_FLIPS", "150"))
-STEP = int(os.environ.get("STOCKRNN_CUT_STEP", "23"))  # bytes between two cuts; 1: every byte
+pytestmark = [pytest.mark.slow, pytest.mark.campaign, pytest.mark.timeout(900)]
+FLIPS = count("FLIPS", 40)
+STEP = max(1, 230 // count("CUTS", 10))  # bytes between two cuts
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_forecasts_that_are_cut_are_missed_by_name_and_the_others_are_there(kill
     ended = {end.trial_id for end in TrialLog(studies.events(killed)).ends if end.status == "complete"}
     content = (killed / "predictions.parquet" / STREAM).read_bytes()
     there = set()
-    for cut in sorted({*range(0, len(content), STEP), len(content)}):
+    for cut in sorted({*range(0, len(content), 10 * STEP), len(content)}):
         folder = tmp_path / f"{cut}.parquet"
         folder.mkdir()
         (folder / STREAM).write_bytes(content[:cut])

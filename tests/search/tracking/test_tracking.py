@@ -364,6 +364,7 @@ def wandb_records(path: Path) -> list[Any]:
     return records
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_study_with_three_trackers_at_once(
     space_file: Callable[..., Path], tmp_path: Path, server: tuple[subprocess.Popen[bytes], str]
@@ -448,7 +449,9 @@ SHORT: dict[str, Any] = {"search": {"finalists": 0, "num_samples": 4}}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["down", "dies", "hangs"])
+@pytest.mark.parametrize(
+    "what", ["down", pytest.param("dies", marks=pytest.mark.nightly), pytest.param("hangs", marks=pytest.mark.nightly)]
+)
 def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
     space_file: Callable[..., Path], tmp_path: Path, what: str, tables: Path
 ) -> None:
