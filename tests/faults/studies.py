@@ -23,7 +23,7 @@ from search.run import main
 
 ROOT = Path(__file__).parents[2]
 FINALIST = {"finalists": 1, "finalist_seeds": 1}
-PATIENCE = 240  # seconds that a study may take on a machine that does other things too
+PATIENCE = 480  # seconds after which a test gives up; a study on a busy machine takes less
 DATA = {"source": "nasdaq", "features": "close_only", "test_size": 100}
 VALIDATION = {"folds": 2, "fold_size": 100, "window": "sliding", "train_size": 400, "seeds": 1}
 GRID = {
@@ -95,7 +95,7 @@ def kill(process, *, group=False, number=signal.SIGKILL):
     process.communicate(timeout=240)
 
 
-def until(condition, process=None, seconds=120.0, every=0.02):
+def until(condition, process=None, seconds=PATIENCE, every=0.02):
     """Wait until a condition holds or the process has ended; whether it holds."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

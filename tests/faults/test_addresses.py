@@ -200,7 +200,8 @@ def test_nobody_who_was_refused_left_anything(cluster, attempts):
 def test_with_the_token_all_of_them_get_in_from_another_address(cluster):
     for way, process in cluster.knock(TOKEN).items():
         code, said = ended(process)
-        if "Starting Ray client server failed" in said:  # Ray gives it some seconds, not enough on a busy machine
+        # Errors of Ray on a busy machine: the server starts too late, or psutil meets a process that has just ended.
+        if "Starting Ray client server failed" in said or "ZombieProcess" in said:
             again = cluster.begin("stranger", sys.executable, "-c", CLIENT.format(cluster.head), token=TOKEN)
             code, said = ended(again)
         assert code == 0, (way, said)

@@ -16,7 +16,7 @@ from search.results.event_log import read_log
 from search.results.folder.remote_sync import work_folder
 from stockrnn.io.storage import RemoteFolder, local_copy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def command(module, *arguments, code=0):

@@ -19,7 +19,7 @@ from search.results.event_log import read_log
 from search.terminal.progress import STOPPING
 from search.terminal.tty import ABORT_MESSAGE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 LONG = {  # trials long enough to be met while they run
     "space": {"sequence_length": [5]},
     "scheduler": {"max_epochs": 150, "grace_period": 150},

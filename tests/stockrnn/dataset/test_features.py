@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from stockrnn.dataset import features
 from stockrnn.dataset.config import FEATURE_SETS
 from stockrnn.dataset.features import (
     COLUMNS,
@@ -161,3 +162,12 @@ def test_a_change_is_a_log_return():
     found = log_change(np.array([100.0, 110.0, 99.0]))
     assert np.isnan(found[0])
     np.testing.assert_allclose(found[1:], [math.log(1.1), math.log(0.9)])
+
+
+def test_returns_are_in_per_cent():
+    assert features.relative_factor("KRW=X") == 100  # another series: its log return
+
+
+def test_a_volume_of_a_fraction_has_its_own_log():
+    found = features.finite_log(np.array([0.0, 0.5, 2.0]))
+    assert found == pytest.approx([features.LOG_OF_ZERO, math.log(0.5), math.log(2)])
