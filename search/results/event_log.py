@@ -85,6 +85,7 @@ class TrialLog:
             and Theil's U on validation.
         ended: the last end of each trial, interruptions included, in the order in which they happened; by trial id.
         statuses: of every trial: that of its end, or `running`.
+        stopping: trials whose last epoch ASHA answered with a stop; an end follows, unless the study was killed.
         time: of the last event.
 
     Raises:
@@ -96,6 +97,7 @@ class TrialLog:
         self.epochs: list[tuple[str, int, float | None, float | None]] = []  # plain tuples: named ones take longer
         self.ended: dict[str, TrialEnd] = {}
         self.statuses: dict[str, str] = {}
+        self.stopping: set[str] = set()
         self.time: str | None = None
         names = TrialEnd.__dataclass_fields__.keys()
         epochs, statuses, time = self.epochs, self.statuses, ""
@@ -106,6 +108,8 @@ class TrialLog:
             statuses[trial_id] = RUNNING
             if event == "epoch":
                 epochs.append((trial_id, line["epoch"], line.get("score"), line["scores"].get("val_theils_u")))
+                if line.get("stopped"):
+                    self.stopping.add(trial_id)
             elif event != "retry":
                 self.points[trial_id] = line["point"]
             if event in ("end", INTERRUPTED):
@@ -179,7 +183,8 @@ class Record:
         self._epochs[trial_id] = report["epoch"]
         line = {"event": "epoch", "trial_id": trial_id, "time": now()}
         keys = ("epoch", "score", "best_epoch", "scores", "loss", "seconds", "worker")
-        self._append(line | {key: report[key] for key in keys})
+        stopped = {"stopped": True} if report.get("stopped") else {}
+        self._append(line | {key: report[key] for key in keys} | stopped)
 
     def end(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:
         """Write the end of a trial with the scores of its last report."""

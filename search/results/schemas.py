@@ -114,6 +114,7 @@ class _Epoch(_Event):
     loss: NotRequired[Number | None]
     seconds: NotRequired[Seconds | None]
     worker: NotRequired[Count | None]
+    stopped: NotRequired[Literal[True]]
 
 
 @shape

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from search.common.disk import (
     disk_error_remedy,
     lost_lock_reason,
 )
+from search.cost.workload import training_sizes, trial_workload
 from search.report.writer import write_final_report
 from search.results.event_log import TRIAL_ID, Record, TrialEnd, now
 from search.results.folder.lock import locked
@@ -45,6 +46,7 @@ from search.tracking.dispatcher import Tracking
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.stopper import Stop, ignore_hangups
+from search.tune.virtual_order import VirtualOrder
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.evaluation.baselines import score_baselines
 from stockrnn.prices.series import Prices
@@ -143,6 +145,9 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         executor = stack.enter_context(options.executor(context)) if work.needs_executor else None
         # Ray installs signal handlers that abort the process: ours must replace them.
         stack.enter_context(stop.handle_signals(nohup=nohup))
+        if executor:
+            space = space.with_workers(executor.workers)
+            context = replace(context, space=space)
         with _disk_errors(options.folder):
             manifest = before.resumed(start_time, options.command, space, prices)
             if not manifest:
@@ -327,9 +332,19 @@ class _Study:
         )
         workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
         context.progress.show_waiting(f"{workers} to start")
-        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder)
+        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder, self._order())
         recorder.interrupt()
         self._searcher.close()
+
+    def _order(self) -> VirtualOrder:
+        """Return the virtual clock of the trials."""
+        space, log = self._context.space, self._work.before.log
+        assert space.resources.workers is not None
+        sizes = training_sizes(space, self._context.splits)
+        return VirtualOrder(
+            space.resources.workers, space.scheduler.rungs, lambda point: trial_workload(space, sizes, point).seconds,
+            len(self._work.before.ends) + self._searcher.remaining_trials, log,
+        )  # fmt: skip
 
     def _write_openings(self, openings: Openings) -> bool:
         """Write the openings of the test block durably; return whether that succeeded."""
