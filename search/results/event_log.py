@@ -5,6 +5,9 @@ trial whose worker died. Times are UTC in ISO 8601. Unknown numbers are null, ne
 """
 
 import errno
+import hashlib
+import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +31,7 @@ from stockrnn.io.files import FileError, open_nofollow, read_lines
 
 __all__ = [
     "INTERRUPTED", "RUNNING", "STATUSES", "TRIAL_ID", "UNSCORED", "Record", "TrialEnd", "TrialLog",
-    "cut_torn_line", "now", "read_events", "read_log",
+    "cut_torn_line", "digest", "now", "read_events", "read_log",
 ]  # fmt: skip
 
 INTERRUPTED, RUNNING = "interrupted", "running"
@@ -253,6 +256,18 @@ class Record:
         self._left = (os.fstat(self._file.fileno()).st_ino, before + len(content), *self._left[2:])
         if durable:
             os.fsync(self._file.fileno())
+
+
+def digest(ends: Iterable[TrialEnd]) -> str:
+    """Return the SHA-256 of points, statuses, epochs and scores, in the order of the ends; equal for equal searches."""
+    found = hashlib.sha256()
+    for end in ends:
+        scores = {
+            name: value if value is not None and math.isfinite(value) else None for name, value in end.scores.items()
+        }
+        facts = [end.trial_id, dict(end.point), end.status, end.epochs, end.best_epoch, scores]
+        found.update(json.dumps(facts, sort_keys=True).encode() + b"\n")
+    return found.hexdigest()
 
 
 def read_log(path: Path) -> TrialLog:

@@ -210,6 +210,7 @@ class _Manifest(TypedDict, total=False):
     command: Text | None
     host: Text | None
     platform: Text | None
+    processor: Text | None
     start: Moment | None
     end: Moment | None
     versions: dict[Word, Text | None] | None
@@ -227,6 +228,7 @@ class _Manifest(TypedDict, total=False):
     failure: Text | None
     failed_finalists: dict[Word, Text] | None
     proof: _Proof | None
+    trials_sha256: Word | None
     verdict: Text | None
 
 

@@ -18,7 +18,7 @@ from search.common.disk import (
 )
 from search.cost.workload import training_sizes, trial_workload
 from search.report.writer import write_final_report
-from search.results.event_log import TRIAL_ID, Record, TrialEnd, now
+from search.results.event_log import INTERRUPTED, TRIAL_ID, Record, TrialEnd, digest, now
 from search.results.folder.lock import locked
 from search.results.folder.remote_sync import Mirror
 from search.results.manifest import (
@@ -310,7 +310,7 @@ class _Study:
         )  # fmt: skip
         manifest = {
             **self._manifest, **final, "interrupted": context.stop.signalled, "failure": context.stop.reason,
-            "verdict": text,
+            "trials_sha256": digest(end for end in context.record.ends if end.status != INTERRUPTED), "verdict": text,
         }  # fmt: skip
         with self.writing():
             context.record.check()
