@@ -67,11 +67,9 @@ class Sleeper(tune.Trainable):
         }  # fmt: skip
 
     def _begin(self, config: dict[str, Any]) -> None:
-        from dataclasses import fields
+        from stockrnn.evaluation.scores import score_names
 
-        from stockrnn.evaluation.scores import Scores
-
-        self._names = [field.name for field in fields(Scores)]
+        self._names = score_names()
         self._epoch, self._began, self._level = 0, time.monotonic(), 1 + Random(config["trial_id"]).random()
 
 

@@ -17,6 +17,7 @@ from stockrnn.io.errors import UserError
 from stockrnn.io.files import line
 from stockrnn.io.storage import StorageError, local_copy
 from stockrnn.io.terminal import escape_unencodable
+from stockrnn.plugins import PluginError, check_plugins
 
 if TYPE_CHECKING:
     from stockrnn.dataset.config import DataConfig
@@ -29,6 +30,7 @@ __all__ = ["main"]
 
 DONE, WRONG_INPUT, INTERRUPTED = 0, 2, 130
 MAX_MANIFEST_BYTES = 4_000_000
+NETWORK_GROUPS = ("stockrnn.architectures", "stockrnn.features", "stockrnn.heads")  # of the plug-ins of a network
 RANK = r"[1-9][0-9]{0,8}"
 EXAMPLES = """\
 examples:
@@ -123,11 +125,12 @@ def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
     from stockrnn.prices.series import PriceError
 
     try:
+        _check_plugins(options.study, Path(study) / "manifest.json")
         forecaster = Forecaster.load(folder)
         results = _study_results(Path(study) / "manifest.json", forecaster.facts.trial_id)
         prices = prepare(_data_config(options, forecaster.facts.asked), _access(options))
         closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
-    except (ForecasterError, PriceError) as error:
+    except (ForecasterError, PluginError, PriceError) as error:
         raise _OptionError(str(error)) from None
     return _forecast_report(options, forecaster, prices, closes.tolist()) | results
 
@@ -155,6 +158,14 @@ def _folder(study: str, rank: str) -> Path:
         known = ", ".join(map(str, ranks))
         raise _OptionError(f"--rank {rank}: is not a rank of {study}; its ranks are {known}; choose one of them")
     return forecasters / rank
+
+
+def _check_plugins(study: str, path: Path) -> None:
+    """Raise PluginError if the study's finalists need a plug-in that is not installed; `path` is its manifest."""
+    manifest = read_json_object(path, MAX_MANIFEST_BYTES) if path.exists() else {}
+    plugins = manifest.get("plugins")
+    entries = plugins if isinstance(plugins, list) else []
+    check_plugins(study, [entry for entry in entries if _get(entry, "group") in NETWORK_GROUPS])
 
 
 def _access(options: argparse.Namespace) -> "Access":

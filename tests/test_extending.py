@@ -1,19 +1,24 @@
 """Follow docs/extending.md as a contributor: insert its blocks into a copy of the project, and run its commands."""
 
 import ast
+import contextlib
+import csv
 import http.server
 import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
+import tomllib
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from stockrnn.plugins import KINDS
 from stockrnn.prices.readers.table import read_shipped
 
 pytestmark = pytest.mark.slow
@@ -69,6 +74,7 @@ def test_the_page_extends_all_there_is_to_extend():
     files = [name for name, _ in BLOCKS]
     assert set(re.findall(r"^\| \w+ \| `([\w/]+\.py)`", PAGE, re.M)) | {
         "tests/stockrnn/dataset/test_features.py", "tests/stockrnn/networks/test_heads.py",
+        "tests/stockrnn/evaluation/test_metrics.py",
     } == set(files)  # fmt: skip
     for name, block in BLOCKS:
         dictionary = {target.value.id for node in ast.parse(block).body if isinstance(node, ast.Assign)
@@ -101,7 +107,7 @@ def test_the_imports_and_the_schema_of_the_extended_project_are_in_order(project
     )
     assert done.returncode == 0, done.stdout[-3000:]
     schema = (project / "search/space.schema.json").read_text(encoding="utf-8")
-    for name in ("weighted", "mgu", "upper_shadow", "momentum", "nsga", "quotes"):
+    for name in ("weighted", "mgu", "upper_shadow", "momentum", "nsga", "quotes", "val_median_error"):
         assert name in schema
 
 
@@ -109,7 +115,7 @@ def test_the_imports_and_the_schema_of_the_extended_project_are_in_order(project
     ("right", "wrong"),
     [
         ("weighted", "wieghted"), ("mgu", "mug"), ("upper_shadow", "uper_shadow"), ("momentum_5", "momentm_5"),
-        ("nsga", "nsag"),
+        ("nsga", "nsag"), ("val_median_error", "val_medain_error"),
     ],
 )  # fmt: skip
 def test_a_misspelt_name_is_told_with_the_right_one(project, quotes, right, wrong):
@@ -133,6 +139,33 @@ def test_a_study_with_all_of_them_runs_and_its_forecaster_forecasts(project, quo
     assert done.returncode == 0, done.stderr
     board = (project / "results/extended/leaderboard.csv").read_text(encoding="utf-8")
     assert {"mgu", "gru"} & set(re.findall(r"\b(mgu|gru)\b", board))
+    names, *rows = csv.reader(board.splitlines())
+    (own,) = (dict(zip(names, row, strict=True)) for row in rows if "ma5" in row)
+    assert own["status"] == "baseline"
+    assert all(float(own[name]) > 0 for name in ("val_median_error", "test_median_error", "test_theils_u"))
+    ranked = [float(row[names.index("val_median_error")]) for row in rows]
+    assert ranked == sorted(ranked)
     done = python(project, "-m stockrnn.forecast results/extended", QUOTES_URL=quotes)
     assert done.returncode == 0, done.stderr
     assert "persistence" in done.stdout
+
+
+def test_the_example_reads_prices_from_a_database(tmp_path, monkeypatch):
+    (example,) = re.findall(r"^```python\n(import sqlite3\n.*?)^```$", PAGE, re.S | re.M)
+    monkeypatch.chdir(tmp_path)
+    series = read_shipped("nasdaq")
+    rows = [(str(day), *row, "KOSPI") for day, row in zip(series.dates, series.values.tolist(), strict=True)]
+    with contextlib.closing(sqlite3.connect("market.db")) as database:
+        database.execute("CREATE TABLE daily (day, open, high, low, close, volume, symbol)")
+        database.executemany("INSERT INTO daily VALUES (?, ?, ?, ?, ?, ?, ?)", rows[-1500:])
+        database.commit()
+    names = {}
+    exec(example, names)
+    assert (tmp_path / "results/kospi/report.html").exists()
+    assert names["forecast"]["last_close"].item() == series.column("close")[-1]
+
+
+def test_the_groups_of_entry_points_are_all_there_are():
+    assert set(re.findall(r"^\| `((?:stockrnn|search)\.\w+)` \|", PAGE, re.M)) == set(KINDS)
+    points = tomllib.loads(re.search(r"^```toml\n(.*?)^```$", PAGE, re.S | re.M)[1])["project"]["entry-points"]
+    assert set(points) <= set(KINDS)

@@ -33,18 +33,14 @@ def study_html(study: StudyData, place: str) -> str:
 
 
 def _table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    heads = "".join(f'<th title="{_text(find_column(name).description)}">{_head(name)}</th>' for name in names)
+    heads = "".join(
+        f'<th title="{_text(find_column(name).description)}">{_text(find_column(name).label)}</th>' for name in names
+    )
     body = "".join(
         "<tr>" + "".join(f"<td>{_text(format_cell(name, row.get(name)))}</td>" for name in names) + "</tr>"
         for row in rows
     )
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _head(name: str) -> str:
-    column = find_column(name)
-    part = {"Validation": "validation ", "Test set": "test "}.get(column.group, "")
-    return _text(part + column.label)
 
 
 def _text(text: str) -> str:

@@ -55,6 +55,7 @@ class RunOptions:
         insecure: join a cluster that other machines can reach and that requires no token.
         niceness: of the training processes on this machine, 0 to 19.
         in_process: run the trials in this process, without Ray.
+        fit: reduce the sizes of the folds and the test block where a series is too short for them.
         access: how prices are downloaded and cached.
     """
 
@@ -69,6 +70,7 @@ class RunOptions:
     insecure: bool = False
     niceness: int = NICENESS
     in_process: bool = False
+    fit: bool = False
     access: Access = field(default_factory=Access)
     dry_run: bool = False
     json_schema: bool = False
@@ -101,8 +103,8 @@ def read_options(arguments: Sequence[str] | None = None) -> RunOptions:
     return RunOptions(
         space=given.space, overrides=_overrides(given), output=given.output, resume=given.resume, force=given.force,
         reopen_test=given.reopen_test, time_budget=_seconds(given.time_budget, "--time-budget"),
-        address=given.address, insecure=given.insecure,
-        niceness=int(niceness), in_process=given.in_process, access=access, dry_run=given.dry_run, quiet=given.quiet,
+        address=given.address, insecure=given.insecure, niceness=int(niceness), in_process=given.in_process,
+        fit=given.fit, access=access, dry_run=given.dry_run, quiet=given.quiet,
     )  # fmt: skip
 
 
@@ -121,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--num-samples", metavar="N", help="number of trials in total (search.num_samples)")
     add("--time-budget", metavar="TIME", help="stop the search this long after its first trial starts: 90s, 10m, 2h")
+    add(
+        "--fit", action="store_true",
+        help="use smaller folds, test set and windows where a series is too short for those of the space",
+    )  # fmt: skip
     add("--workers", metavar="N", help="number of trials that run side by side (resources.workers)")
     add(
         "--gpus-per-trial", metavar="SHARE",
@@ -175,6 +181,8 @@ def _check_conflicts(given: argparse.Namespace) -> None:
         raise OptionError(
             f"--resume {given.resume}: conflicts with --output and --name; a study keeps its folder; remove them"
         )
+    if given.resume and given.fit:
+        raise OptionError(f"--resume {given.resume}: conflicts with --fit; a study keeps its sizes; remove --fit")
     if given.niceness is not None and given.address not in (None, "local"):
         raise OptionError("--niceness: conflicts with --address; a cluster sets its own; remove it")
     if given.in_process:

@@ -11,7 +11,7 @@ from search.cli.dry_run import plan
 from search.cli.options import OptionError, RunOptions
 from search.common.errors import UserError
 from search.common.messages import one_line
-from search.space.space import Space, load_space
+from search.space.space import Space, format_settings, load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.walk_forward import WalkForward
@@ -56,13 +56,19 @@ def prepare_study(
     """
     prices = prepare(space.data, access or options.access, given)
     fitting = space.adapted_to(prices)
+    settings = fitting.fitting_settings(prices) if options.fit else []
+    fitting = fitting.with_settings(settings)
     study = PreparedStudy(
         space=fitting, prices=prices, splits=fitting.split(prices), place=join_path(options.output, space.name)
     )
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
-        if fitting != space:
+        if settings:
+            print(
+                f"{prices.source}: {len(prices)} sessions, so --fit adds {format_settings(settings)}", file=sys.stderr
+            )
+        if fitting.data.features != space.data.features:
             print(f"{prices.source}: no usable volume, so the features are ohlc", file=sys.stderr)
     if options.dry_run:
         print(study.plan())

@@ -8,7 +8,7 @@ from search.space.parameters import FIELDS
 from search.space.space import Space
 from stockrnn.evaluation.scores import METRICS
 
-__all__ = ["COLUMNS", "FIRST", "LAST", "Column", "find_column", "format_number", "list_columns"]
+__all__ = ["COLUMNS", "FIRST", "LAST", "OWN_TEST_METRICS", "Column", "find_column", "format_number", "list_columns"]
 
 RIVALS = {"val_theils_u": 1.0, "val_worst_fold": 1.0, "test_theils_u": 1.0}  # of persistence
 Format = Literal["text", "number", "score", "percent"]
@@ -58,15 +58,19 @@ def _parameter(name: str, meaning: str, unit: str = "", format: Format = "number
 
 
 def _validation(name: str, label: str, unit: str, meaning: str) -> Column:
-    better = METRICS.get(name)
+    metric = METRICS.get(name)
     return Column(
         name=name, label=label, group="Validation", meaning=meaning, unit=unit, format=_score_format(unit),
-        better="max" if better == "max" else "min" if better else None, rival=RIVALS.get(name),
+        better=metric.better if metric else None, rival=RIVALS.get(name),
     )  # fmt: skip
 
 
 def _other_score(name: str) -> Column:
-    return _validation(name, name.removeprefix("val_").replace("_", " "), "", "score of validation")
+    return _validation(name, _label(name), "", "score of validation")
+
+
+def _label(name: str) -> str:
+    return name.removeprefix("val_").removeprefix("test_").replace("_", " ")
 
 
 def _training(name: str, label: str, unit: str, meaning: str, format: Format = "number") -> Column:
@@ -178,8 +182,18 @@ TRAINING_AND_TEST = (
         "seeds_sd", "seeds sd", "ratio", "standard deviation of U on the test set over the seeds of the finalist"
     ),
 )  # fmt: skip
-OWN_METRICS = tuple(_other_score(name) for name in METRICS if name not in {column.name for column in VALIDATION})
-LAST = (*VALIDATION, *OWN_METRICS, *TRAINING_AND_TEST)
+OWN_METRICS = {name: metric for name, metric in METRICS.items() if name not in [column.name for column in VALIDATION]}
+OWN_TEST_METRICS = {  # the same metrics on the test set
+    f"test_{name.removeprefix('val_')}": metric
+    for name, metric in OWN_METRICS.items()
+    if f"test_{name.removeprefix('val_')}" not in [column.name for column in TRAINING_AND_TEST]
+}
+LAST = (
+    *VALIDATION,
+    *(_validation(name, _label(name), metric.unit, metric.meaning) for name, metric in OWN_METRICS.items()),
+    *TRAINING_AND_TEST,
+    *(_test(name, _label(name), each.unit, each.meaning, each.better) for name, each in OWN_TEST_METRICS.items()),
+)
 STUDIES = (  # of the list of studies, beside Theil's U of the best trial
     _study("study", "name of the folder"),
     _study("start", "date and time of the start"),
@@ -205,7 +219,7 @@ def find_column(name: str) -> Column:
     if name.startswith("val_"):  # of another version
         return _other_score(name)
     if name.startswith("test_"):
-        return _test(name, name.removeprefix("test_").replace("_", " "), "", "score of the test set")
+        return _test(name, _label(name), "", "score of the test set")
     description = FIELDS[name].model_fields[name].description if name in FIELDS else None
     return _parameter(name, description or "parameter of the space")
 

@@ -16,6 +16,7 @@ import yaml
 from search.results.folder.lock import locked
 from search.results.schemas import MANIFEST, MAX_MANIFEST_BYTES, to_json
 from search.space.parameters import FIELDS
+from search.space.plugins import used_plugins
 from search.space.space import Space
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.io.files import fsync_path, write_atomic
@@ -69,6 +70,7 @@ def start_manifest(
         "start": start,
         "end": None,
         "versions": read_versions(),
+        "plugins": [asdict(plugin) for plugin in used_plugins(space)],
         "seed": space.seed,
         "space": yaml.safe_load(space.as_yaml()),
         "defaults": defaults,

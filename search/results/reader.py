@@ -205,7 +205,7 @@ class StudyData:
     @property
     def lower_is_better(self) -> bool:
         """Whether the best trial has the smallest score."""
-        return METRICS.get(self.metric, "min") == "min"
+        return self.metric not in METRICS or METRICS[self.metric].better == "min"
 
     @property
     def rungs(self) -> list[int]:

@@ -2,8 +2,8 @@
 
 import itertools
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from search.results.manifest import read_versions
 from search.results.ranking import ENSEMBLE
 from search.results.reader import read_study
 from search.results.schemas import NEEDED
+from search.space.plugins import used_plugins
 from search.space.space import Space
 from stockrnn.evaluation.baselines import BASELINES
+from stockrnn.plugins import KINDS
 from stockrnn.prices.series import Prices
 
 __all__ = ["ResumeState", "list_changes", "read_resume_state"]
@@ -66,6 +68,7 @@ class ResumeState:
         return {
             **self.manifest, "test_openings": self.manifest.get("test_openings") or [],
             "end": None, "seed": space.seed, "versions": read_versions(),
+            "plugins": [asdict(plugin) for plugin in used_plugins(space)],
             "space": yaml.safe_load(space.as_yaml()), "resumes": [*(self.manifest.get("resumes") or []), resume],
         }  # fmt: skip
 
@@ -119,10 +122,11 @@ def list_changes(manifest: Mapping[str, Any], space: Space, prices: Prices) -> l
     data = manifest.get("data") or {}
     if data.get("sha256") != prices.sha256:
         lines.append(f"the prices differ: {prices.source}, {len(prices)} sessions to {prices.dates[-1]}")
-    before, here = manifest.get("versions") or {}, read_versions()
+    before = (manifest.get("versions") or {}) | _plugin_versions(manifest.get("plugins") or [])
+    here = read_versions() | _plugin_versions(map(asdict, used_plugins(space)))
     return lines + [
         f"{name} is {here.get(name)}, and was {before.get(name)}"
-        for name in COMPARED_VERSIONS
+        for name in (*COMPARED_VERSIONS, *sorted({*before, *here} - {*COMPARED_VERSIONS}))
         if _minor(before.get(name)) != _minor(here.get(name))
     ]
 
@@ -141,3 +145,8 @@ def _format_value(values: Mapping[str, Any], key: str) -> str:
 
 def _minor(version: str | None) -> str:
     return ".".join((version or "").split("+")[0].split(".")[:2])
+
+
+def _plugin_versions(plugins: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
+    """Return the versions of plug-ins by a name that says what each of them is."""
+    return {f"{KINDS.get(str(one.get('group')), 'entry')} {one.get('name')}": one.get("version") for one in plugins}

@@ -15,7 +15,9 @@ from typing_extensions import TypedDict
 
 from search.common.errors import DamagedError
 from search.common.messages import explain, one_line, shorten
+from search.space.plugins import ENTRIES
 from stockrnn.io.files import parse_json, read_bytes
+from stockrnn.plugins import check_plugins
 
 __all__ = [
     "EVENTS",
@@ -197,6 +199,14 @@ class _Proof(TypedDict, total=False):
 
 
 @shape
+class _Plugin(TypedDict, total=False):
+    group: Word | None
+    name: Word | None
+    package: Word | None
+    version: Word | None
+
+
+@shape
 class _Resume(TypedDict, total=False):
     time: Moment | None
     command: Text | None
@@ -214,6 +224,7 @@ class _Manifest(TypedDict, total=False):
     start: Moment | None
     end: Moment | None
     versions: dict[Word, Text | None] | None
+    plugins: Annotated[list[_Plugin], Field(max_length=1000)] | None
     seed: int | None
     space: dict[Word, Any] | None
     defaults: dict[Name, Value] | None
@@ -267,6 +278,7 @@ def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
 
     Raises:
         DamagedError: there is no such file, it is damaged, or a needed key is missing.
+        PluginError: the study uses a plug-in that is not installed.
     """
     try:
         content = read_bytes(path, MAX_MANIFEST_BYTES)
@@ -286,6 +298,8 @@ def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
         raise DamagedError(
             f"{one_line(str(path))}: is no study's manifest: {error}; it is as search.run wrote it; {AGAIN}"
         ) from None
+    assert ENTRIES  # its module has loaded all plug-ins
+    check_plugins(str(path.parent), found.get("plugins") or [])
     return found
 
 

@@ -100,7 +100,7 @@ class _Parser:
         if data and not self._has_prices:
             data = self._expand_sources(data) if data.sources else data
             self._check_source(data)
-        if search and (better := METRICS[search.metric]) != (search.mode or better):
+        if search and (better := METRICS[search.metric].better) != (search.mode or better):
             self._add_problem(
                 ("search", "mode"),
                 f"{search.mode} is the wrong direction; {'lower' if better == 'min' else 'higher'} values of "
@@ -293,7 +293,7 @@ class _Parser:
         default = max_trials
         if search.sampler != "grid":  # not more trials than points
             default = max(min(DEFAULT_SAMPLES, size or DEFAULT_SAMPLES), len(points))
-        update = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric]}
+        update = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric].better}
         return search.model_copy(update=update)
 
     def _parse_point(self, index: int, raw: dict[str, object], parameters: tuple[Parameter, ...]) -> Point:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.space.parameters import Parameter, grid_size
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # nothing else of this project is imported, so that the modules of plug-ins can import this one
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+
+    from search.space.parameters import Parameter
 
 __all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "find_conflicts", "make_distribution"]
 
@@ -102,8 +102,10 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
-def find_conflicts(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[str]:
+def find_conflicts(sampler: str, parameters: "tuple[Parameter, ...]") -> Iterator[str]:
     """Yield the reasons why a sampler cannot search these parameters, each as `problem; rule; fix`."""
+    from search.space.parameters import grid_size
+
     properties, varying = SAMPLERS[sampler], [parameter for parameter in parameters if parameter.varies]
     infinite = ", ".join(parameter.name for parameter in parameters if parameter.size is None)
     choices = ", ".join(parameter.name for parameter in varying if parameter.kind == "choice")
@@ -127,7 +129,7 @@ def find_conflicts(sampler: str, parameters: tuple[Parameter, ...]) -> Iterator[
         )
 
 
-def make_distribution(parameter: Parameter) -> "BaseDistribution":
+def make_distribution(parameter: "Parameter") -> "BaseDistribution":
     """Return Optuna's distribution of a parameter."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

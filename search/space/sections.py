@@ -8,9 +8,11 @@ from pydantic import BeforeValidator, Field, field_serializer, field_validator, 
 
 from search.common.credentials import check_mlflow_address, strip_credentials
 from search.common.messages import format_value
-from search.space.samplers import MAX_TRIALS, SAMPLERS
+from search.space.samplers import MAX_TRIALS, SAMPLERS, Sampler
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, ValidationConfig
+from stockrnn.evaluation.scores import METRICS
+from stockrnn.plugins import load_plugins
 
 __all__ = [
     "AUTO", "NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig",
@@ -24,9 +26,13 @@ MIN_SHARE = 0.01  # of a CPU core or of a GPU
 MAX_ENTRIES = 8  # of resources.when
 
 
+SAMPLERS |= load_plugins("search.samplers", SAMPLERS, lambda entry: isinstance(entry, Sampler))
+
 if TYPE_CHECKING:
     SamplerName: TypeAlias = str
+    MetricName: TypeAlias = str
 else:
+    MetricName = Literal[tuple(METRICS)]
     SamplerName = Literal[tuple(SAMPLERS)]
 
 
@@ -46,7 +52,7 @@ class SearchConfig(Configuration):
         f"null: {DEFAULT_SAMPLES}, or all points of a smaller space or of a grid. No point is tried twice, so the "
         "search of a finite space ends when all its points have been tried",
     )
-    metric: Literal["val_theils_u", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy"] = Field(
+    metric: MetricName = Field(
         "val_theils_u", description="score that ranks the trials and selects the best epoch of each"
     )
     mode: Literal["min", "max"] | None = Field(

@@ -1,7 +1,9 @@
 """Load a space file as a `Space`: the configuration of a study, with its parameters and folds."""
 
+import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -14,14 +16,14 @@ from search.space.resources import ResourceRules
 from search.space.yaml_reader import Key, yaml_text
 from stockrnn.dataset.config import FEATURE_SETS, WindowConfig, features_label, parse_features
 from stockrnn.dataset.features import columns_needed, missing_columns, warm_up
-from stockrnn.dataset.walk_forward import FoldError, WalkForward, walk_forward
+from stockrnn.dataset.walk_forward import FoldError, FoldSizes, WalkForward, fit_sizes, walk_forward
 from stockrnn.evaluation.scores import METRICS
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.prices.cleaning import unusable_volume_reason
 from stockrnn.prices.series import Prices
 from stockrnn.training.config import TrainingConfig
 
-__all__ = ["Space", "SpaceError", "load_space"]
+__all__ = ["Space", "SpaceError", "format_settings", "load_space"]
 
 MAX_NAME_LENGTH = 100  # characters
 
@@ -55,7 +57,7 @@ class Space(Contents):
     @property
     def mode(self) -> str:
         """`min` if lower scores are better, otherwise `max`."""
-        return METRICS[self.search.metric]
+        return METRICS[self.search.metric].better
 
     @property
     def initial(self) -> tuple[dict[str, Value], ...]:
@@ -174,37 +176,115 @@ class Space(Contents):
         """
         self._check_columns(prices)
         try:
-            self._walk_forward(prices, max_sequence_length=1)
-        except FoldError as error:
-            if error.needed <= len(prices):
-                raise self.error(("validation", "train_size"), f"{error}; write {error.needed} or more") from None
+            return self._walk_forward(len(prices), self._sizes, self.max_warm_up)
+        except FoldError:
+            key, problem = self._explain_shortage(prices)
+        if settings := self.fitting_settings(prices):
+            fix = f"use a longer series, or add --fit, which does the same as {format_settings(settings)}"
+        else:
+            fix = "no smaller sizes fit either; use a longer series, or features that need fewer earlier sessions"
+        raise self.error(key, f"{problem}; {fix}")
+
+    def _explain_shortage(self, prices: Prices) -> tuple[Key, str]:
+        """Return the key that is most to blame if a series is too short, and the problem."""
+        sizes, sessions = self._sizes, len(prices)
+
+        def problem(warm_up: int = 0, **changes: Any) -> FoldError | None:
+            try:
+                self._walk_forward(sessions, replace(sizes, **changes), warm_up)
+            except FoldError as error:
+                return error
+            return None
+
+        if error := problem(longest_sequence=1):
             blocks: dict[Key, int] = {
-                ("validation", "folds"): self.validation.folds * self.validation.fold_size,
-                ("validation", "train_size"): self.validation.train_size or 0,
-                ("data", "test_size"): self.data.test_size,
-            }
-            raise self.error(
-                max(blocks, key=lambda key: blocks[key]),
-                f"{prices.source}: {error}; use a longer series, or a smaller train_size, fold_size or test_size, or "
-                "fewer folds",
-            ) from None
-        try:
-            self._walk_forward(prices, max_sequence_length=self.max_sequence_length)
-        except FoldError as error:
-            raise self.error(
-                ("space", "sequence_length"),
-                f"{self.max_sequence_length} does not fit into the training part of the first fold; {error}; "
-                "use a smaller sequence_length, or fewer sessions for the folds and the test set",
-            ) from None
-        try:
-            return self._walk_forward(prices, max_sequence_length=self.max_sequence_length, warm_up=self.max_warm_up)
-        except FoldError as error:
-            raise self.error(
-                self._features_key,
-                f"{self._longest_warm_up_input} has no value on the first {self.max_warm_up} sessions, which leaves "
-                f"no window for the training part of the first fold; {error}; use features that need fewer earlier "
-                "sessions, or a longer series",
-            ) from None
+                ("validation", "folds"): sizes.folds * sizes.fold_size, ("data", "test_size"): sizes.test_size,
+                ("validation", "train_size"): sizes.train_size or 0,
+            }  # fmt: skip
+            key = max(blocks, key=lambda key: blocks[key])
+            if not problem(self.max_warm_up, train_size=None):
+                key = ("validation", "train_size")
+            whole = problem(self.max_warm_up)
+            return key, f"{prices.source}: {whole if whole and whole.needed > sessions else error}"
+        if error := problem():
+            if sizes.train_size is not None and not problem(self.max_warm_up, train_size=None):
+                return ("validation", "train_size"), f"{prices.source}: {error}"
+            return ("space", "sequence_length"), (
+                f"{sizes.longest_sequence} does not fit into the training part of the first fold; {prices.source}: "
+                f"{error}"
+            )
+        return self._features_key, (
+            f"{self._longest_warm_up_input} has no value on the first {self.max_warm_up} sessions, which leaves "
+            f"no window for the training part of the first fold; {prices.source}: {problem(self.max_warm_up)}"
+        )
+
+    def fitting_settings(self, prices: Prices) -> list[tuple[str, str]]:
+        """Return the settings, as (dotted key, YAML text), with which the folds fit a series that is too short.
+
+        The list is empty if the series is long enough, or if no settings fit.
+        """
+        sessions = len(prices)
+        with suppress(FoldError):
+            self._walk_forward(sessions, self._sizes, self.max_warm_up)
+            return []
+        for sizes in fit_sizes(sessions, self._sizes, horizon=self.data.horizon, warm_up=self.max_warm_up):
+            settings = self._settings(sizes)
+            try:
+                changed = self.with_settings(settings)
+                changed._walk_forward(sessions, changed._sizes, changed.max_warm_up)
+            except (SpaceError, FoldError):  # for example, an initial point has a longer window
+                continue
+            return settings
+        return []
+
+    def with_settings(self, settings: Sequence[tuple[str, str]]) -> "Space":
+        """Return this space with some settings of folds, test set and windows changed.
+
+        Raises:
+            SpaceError: another part of the space contradicts them.
+        """
+        if not settings:
+            return self
+        document = copy.deepcopy(self.document)
+        for name, text in settings:
+            document.override(name, text)
+        changed = parse_document(document)
+        return replace(
+            self, data=self.data.model_copy(update={"test_size": changed.data.test_size}), search=changed.search,
+            validation=changed.validation, parameters=changed.parameters, document=document,
+        )  # fmt: skip
+
+    @property
+    def _sizes(self) -> FoldSizes:
+        validation = self.validation
+        return FoldSizes(
+            folds=validation.folds, fold_size=validation.fold_size, test_size=self.data.test_size,
+            train_size=validation.train_size, longest_sequence=self.max_sequence_length,
+        )  # fmt: skip
+
+    def _settings(self, sizes: FoldSizes) -> list[tuple[str, str]]:
+        """Return the settings that change the sizes of this space to others."""
+        names = {"folds": "validation", "fold_size": "validation", "train_size": "validation", "test_size": "data"}
+        found = [
+            (f"{section}.{name}", str(getattr(sizes, name)))
+            for name, section in names.items()
+            if getattr(sizes, name) != getattr(self._sizes, name)
+        ]
+        if sizes.longest_sequence != self._sizes.longest_sequence:
+            domain = self._shorten_windows(sizes.longest_sequence)
+            found.append(("space.sequence_length", yaml_text({"space": {"x": domain}}).partition("x: ")[2].strip()))
+        return found
+
+    def _shorten_windows(self, longest: int) -> Any:
+        """Return the domain of `sequence_length` without longer windows, as plain data for a space file."""
+        known = next((one for one in self.parameters if one.name == "sequence_length"), None)
+        values = [value for value in (known and known.all_values()) or () if int(value or 0) <= longest]
+        default = WindowConfig.model_fields["sequence_length"].default
+        if known is None or not values or (known.when and default > longest):
+            return longest
+        if known.kind == "int" and len(values) > 1:
+            return replace(known, high=int(values[-1] or 0)).as_yaml()
+        return replace(known, kind="choice" if len(values) > 1 else "constant", values=tuple(values)).as_yaml()
 
     def _check_columns(self, prices: Prices) -> None:
         fix = "use features that do not need it, such as the sets ohlc, returns and technical"
@@ -224,13 +304,8 @@ class Space(Contents):
         is_parameter = any(parameter.name == "features" for parameter in self.parameters)
         return ("space", "features") if is_parameter else ("data", "features")
 
-    def _walk_forward(self, prices: Prices, *, max_sequence_length: int, warm_up: int = 0) -> WalkForward:
-        validation, data = self.validation, self.data
-        return walk_forward(
-            len(prices), folds=validation.folds, fold_size=validation.fold_size, test_size=data.test_size,
-            horizon=data.horizon, train_size=validation.train_size, longest_sequence=max_sequence_length,
-            warm_up=warm_up,
-        )  # fmt: skip
+    def _walk_forward(self, sessions: int, sizes: FoldSizes, warm_up: int) -> WalkForward:
+        return walk_forward(sessions, horizon=self.data.horizon, warm_up=warm_up, **vars(sizes))
 
     def as_yaml(self) -> str:
         """Return the space with all defaults as YAML; `load_space` reads it into an equal space."""
@@ -248,6 +323,12 @@ class Space(Contents):
                 "seed": self.seed,
             }
         )
+
+
+def format_settings(settings: Sequence[tuple[str, str]]) -> str:
+    """Return settings as options that can be pasted into a shell."""
+    pairs = [f"{name}={value}" for name, value in settings]
+    return " ".join(f"--set {pair}" if re.fullmatch(r"[\w.=]+", pair) else f'--set "{pair}"' for pair in pairs)
 
 
 def load_space(path: str, overrides: Sequence[tuple[str, str, str]] = (), *, has_prices: bool = False) -> Space:

@@ -117,10 +117,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
             damaged, or the executor cannot start; nothing was started then.
     """
     start, start_time = time.monotonic(), now()
-    baselines = {
-        name: scores.as_dict()
-        for name, scores in score_baselines(prices.column("close"), splits.folds, space.data.horizon).items()
-    }
+    baselines = score_baselines(prices.column("close"), splits.folds, space.data.horizon)
     mirror = options.mirror
     with ExitStack() as stack:
         spare = SpareHandles(SPARE_HANDLES)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from search.results.columns import OWN_TEST_METRICS
 from search.results.ranking import ENSEMBLE
 from search.study.finalists import RefittedFinalist, validation_days
 from stockrnn.dataset.walk_forward import Fold, WalkForward
@@ -62,7 +63,7 @@ def score_test_block(
     if len(refitted) > 1:
         forecasts[ENSEMBLE] = np.mean([*forecasts.values()], axis=0)
         together = np.stack([*earlier_forecasts.values()])
-        ensemble = score(_by_fold(together, splits.folds), closes, splits.folds, horizon).as_dict()
+        ensemble = score(_by_fold(together, splits.folds), closes, splits.folds, horizon)
         earlier_forecasts[ENSEMBLE] = together.mean(axis=0)
     for name, baseline in BASELINES.items():
 
@@ -128,6 +129,7 @@ def _columns(
         "test_lag_correlation": metrics.lag_correlation(forecast, previous, earlier),
         "test_dm_p": forecast_tests.diebold_mariano((forecast - actual) ** 2, (previous - actual) ** 2, horizon),
         "test_cw_p": forecast_tests.clark_west(forecast, actual, previous, horizon),
+        **{name: metric.value(forecast, actual, previous) for name, metric in OWN_TEST_METRICS.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""Show the progress of a study: a live view in a terminal, plain lines elsewhere."""
+"""Show the progress of a study: a live view in a terminal or a notebook, plain lines elsewhere."""
 
 import sys
 import time
@@ -16,6 +16,7 @@ from search.common.messages import one_line
 from search.cost.stalls import StallWatch
 from search.results.event_log import STATUSES, Record, TrialEnd
 from search.space.space import Space
+from search.terminal.notebook import NotebookView, in_notebook
 from search.terminal.tty import FailSafeStream
 
 __all__ = ["Progress"]
@@ -56,12 +57,15 @@ class Progress:
         self._ended_before = len(record.ends)  # before a resumed study continues
         self._quiet = quiet
         self._stopping = False
-        self._live: Live | None = None
+        self._live: Live | NotebookView | None = None
         self._interval = MIN_REFRESH
 
     def __enter__(self) -> "Progress":
-        if not self._quiet and self._console.is_terminal:
+        if not self._quiet and in_notebook():
+            self._live = NotebookView(self._space.num_samples)
+        elif not self._quiet and self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        if self._live is not None:
             self._live.start()
             self.refresh(force=True)
         return self
@@ -71,6 +75,9 @@ class Progress:
 
     def close(self) -> None:
         """Close the live view."""
+        if isinstance(self._live, NotebookView):  # what is shown last stays there
+            self._live.count(len(self._record.ends))
+            self._live.update(Text(f"{self._space.name}: {self._trials()}, {self._time()}"))
         if self._live is not None:
             self._live.stop()
 
@@ -105,6 +112,8 @@ class Progress:
             return
         self._last_update = time.monotonic()
         if self._live is not None:
+            if isinstance(self._live, NotebookView):
+                self._live.count(len(self._record.ends))
             self._live.update(Text("\n".join(self._lines()), no_wrap=True, overflow="ellipsis"), refresh=True)
             cost = time.monotonic() - self._last_update
             self._interval = min(max(MIN_REFRESH, REFRESH_FACTOR * cost), MAX_REFRESH)

@@ -3,12 +3,12 @@
 import math
 import time
 from collections.abc import Callable, Collection
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stockrnn.evaluation.scores import Scores
+from stockrnn.evaluation.scores import Scores, score_names
 from stockrnn.io.files import FileError, line
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
@@ -139,8 +139,8 @@ class CheckpointPolicy:
 
 
 def _to_scores(numbers: np.ndarray) -> Scores:
-    return Scores(**{field.name: float(number) for field, number in zip(fields(Scores), numbers, strict=True)})
+    return dict(zip(score_names(), numbers.tolist(), strict=True))
 
 
 def _to_array(scores: Scores | None) -> np.ndarray:
-    return np.array(astuple(scores) if scores else [math.nan] * len(fields(Scores)), dtype=np.float64)
+    return np.array([(scores or {}).get(name, math.nan) for name in score_names()], dtype=np.float64)

@@ -135,11 +135,11 @@ def train_trial(
             "epoch": progress.epoch,
             "status": status,
             "done": status != "running",
-            "score": getattr(progress.best, space.search.metric) if progress.best else math.nan,
+            "score": progress.best[space.search.metric] if progress.best else math.nan,
             "best_epoch": progress.best_epoch,
-            "best": progress.best.as_dict() if progress.best else {},
+            "best": progress.best or {},
             "forecast": progress.forecast if report_forecast else None,
-            "scores": progress.scores.as_dict() if progress.scores else {},
+            "scores": progress.scores or {},
             "loss": progress.loss,
             "form": training.members.mode,
             "parameters": training.members.parameters.shape[1],
@@ -176,8 +176,8 @@ def _train_epoch(training: "Trainer", windows: "Windows", progress: TrialProgres
     scores = score(epoch.forecasts, windows.closes, windows.folds, space.data.horizon) if epoch.finite else None
     scores = scores if scores and _fit_in_files(scores, epoch.forecasts) else None  # huge numbers count as diverged
     progress = replace(progress, epoch=epoch.number, scores=scores, loss=float(np.mean(epoch.losses)))
-    best = getattr(progress.best, metric) if progress.best else None
-    if not scores or not _is_better(getattr(scores, metric), best, space.mode):
+    best = progress.best[metric] if progress.best else None
+    if not scores or not _is_better(scores[metric], best, space.mode):
         return progress
     forecast = np.concatenate([fold.mean(axis=0) for fold in epoch.forecasts]).astype(np.float32)
     return replace(progress, best=scores, best_epoch=epoch.number, forecast=forecast)
@@ -187,7 +187,7 @@ def _fit_in_files(scores: Scores, forecasts: Sequence[np.ndarray]) -> bool:
     """Return whether a study's files can hold the scores, and the forecasts as float32; a score may be NaN."""
     with np.errstate(over="ignore"):
         finite = all(np.isfinite(fold.mean(axis=0).astype(np.float32)).all() for fold in forecasts)
-    return finite and all(math.isnan(value) or is_storable(value) for value in scores.as_dict().values())
+    return finite and all(math.isnan(value) or is_storable(value) for value in scores.values())
 
 
 def _status(progress: TrialProgress, space: Space) -> str:

@@ -14,8 +14,11 @@ from stockrnn.dataset.features import (
     MAX_ROLLING_SESSIONS,
     MIN_ROLLING_SESSIONS,
     ROLLING,
+    Feature,
+    RollingFeature,
     parse_rolling,
 )
+from stockrnn.plugins import load_plugins
 from stockrnn.prices.config import MAX_TICKER_LENGTH, SOURCE_RULE, SourceConfig
 from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
 
@@ -29,6 +32,14 @@ __all__ = [
     "features_label",
     "parse_features",
 ]
+
+for _name, _entry in load_plugins(
+    "stockrnn.features", (*COLUMNS, *DERIVED, *ROLLING), lambda entry: isinstance(entry, Feature | RollingFeature)
+).items():
+    if isinstance(_entry, Feature):
+        DERIVED[_name] = _entry
+    else:
+        ROLLING[_name] = _entry
 
 DAY_OF_WEEK = ("weekday_sin", "weekday_cos")
 

@@ -13,11 +13,15 @@ validation target from the first test target. Thus everything that is fitted or 
 the next block's first forecast is made. With horizon 1 there is no gap.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from stockrnn.io.errors import UserError
 
-__all__ = ["Fold", "FoldError", "WalkForward", "walk_forward"]
+__all__ = ["Fold", "FoldError", "FoldSizes", "WalkForward", "fit_sizes", "walk_forward"]
+
+MIN_FOLD_SIZE = 20  # sessions; `fit_sizes` proposes fewer folds before it proposes smaller ones
+MIN_BLOCKS = (40, 10, 1)  # sessions of all folds, and of the test block; 40 are enough for most tests
 
 
 class FoldError(UserError):
@@ -26,6 +30,17 @@ class FoldError(UserError):
     def __init__(self, message: str, needed: int) -> None:
         super().__init__(message)
         self.needed = needed
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSizes:
+    """Sizes of folds, test block and longest window, in sessions; see `walk_forward`."""
+
+    folds: int
+    fold_size: int
+    test_size: int
+    train_size: int | None
+    longest_sequence: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,3 +118,52 @@ def walk_forward(
         result.append(Fold(train=train, validation=range(start, start + fold_size)))
     before = range(0 if train_size is None else test_start - gap - train_size, test_start - gap)
     return WalkForward(folds=tuple(result), test=range(test_start, sessions), before_test=before)
+
+
+def fit_sizes(sessions: int, wanted: FoldSizes, *, horizon: int = 1, warm_up: int = 0) -> Iterator[FoldSizes]:
+    """Yield sizes that fit a series which is too short for the wanted ones, the best first.
+
+    At least half of the series is for training if possible, and folds and test block keep their ratio. The window
+    becomes shorter only if there is no room for it. A sliding training part that is too small for the window grows.
+
+    Args:
+        sessions: length of the series.
+        wanted: the sizes.
+        horizon, warm_up: see `walk_forward`.
+    """
+    usable = sessions - 2 * (horizon - 1)
+    blocks = wanted.folds * wanted.fold_size
+
+    def fit_training(sizes: FoldSizes) -> FoldSizes:
+        """Change a sliding training part as little as possible."""
+        if sizes.train_size is None:
+            return sizes
+        room = usable - sizes.folds * sizes.fold_size - sizes.test_size
+        return replace(sizes, train_size=min(max(sizes.train_size, sizes.longest_sequence + horizon), room))
+
+    left = usable - blocks - wanted.test_size
+    longest = min(wanted.longest_sequence, left - warm_up - horizon - MIN_FOLD_SIZE)
+    if longest == wanted.longest_sequence and left >= usable // 4:
+        yield fit_training(wanted)
+    elif longest >= 1 and left >= usable // 2:
+        yield fit_training(replace(wanted, longest_sequence=longest))
+    for fewest in MIN_BLOCKS:
+        least_test, least_validation = min(wanted.test_size, fewest), min(blocks, max(fewest, 2))
+        spare = warm_up + horizon + fewest // 2  # of the training part, beside the first window
+        longest = usable - least_test - least_validation - spare
+        for sequence in dict.fromkeys((wanted.longest_sequence, min(wanted.longest_sequence, longest))):
+            if not 1 <= sequence <= longest:
+                continue
+            room = min(max(usable // 2, usable - blocks - wanted.test_size), usable - least_test - least_validation)
+            left = usable - max(sequence + spare, room)
+            share = left * wanted.test_size // (blocks + wanted.test_size)
+            test_size = min(wanted.test_size, max(least_test, min(share, left - least_validation)))
+            validation = min(blocks, left - test_size)
+            folds = wanted.folds
+            if validation // folds < min(wanted.fold_size, MIN_FOLD_SIZE):
+                folds = max(1, validation // min(wanted.fold_size, MIN_FOLD_SIZE))
+            sizes = FoldSizes(
+                folds=folds, fold_size=min(wanted.fold_size, validation // folds), test_size=test_size,
+                train_size=wanted.train_size, longest_sequence=sequence,
+            )  # fmt: skip
+            yield fit_training(sizes)

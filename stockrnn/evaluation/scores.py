@@ -1,48 +1,57 @@
-"""Score a trial or a baseline on the validation blocks of all folds, by the mean forecast over seeds."""
+"""Score a trial or a baseline on the validation blocks of all folds, by the mean forecast over seeds.
+
+To add a metric that a study can rank by, add an entry to METRICS: spaces, their schema and error messages, and the
+leaderboard read this dictionary.
+"""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from stockrnn.dataset.walk_forward import Fold
 from stockrnn.evaluation.metrics import direction_accuracy, mae, rmse, theils_u
 
-__all__ = ["METRICS", "Scores", "score"]
+__all__ = ["METRICS", "SPREAD", "Metric", "Scores", "score", "score_names"]
 
-METRICS = {  # scores that a study can rank by, and whether lower or higher is better
-    "val_theils_u": "min",
-    "val_worst_fold": "min",
-    "val_rmse": "min",
-    "val_mae": "min",
-    "val_direction_accuracy": "max",
-}
+SPREAD = "val_theils_u_sd"  # standard deviation of Theil's U over single members (each fold, each seed)
+Scores = dict[str, float]  # by name; NaN for an undefined score
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Validation scores.
+class Metric:
+    """A score on validation that a study can rank by. Its name begins with `val_`.
 
     Attributes:
-        val_theils_u: RMSE over that of persistence, on the days of all folds together.
-        val_theils_u_sd: standard deviation of Theil's U over single members (each fold, each seed).
-        val_worst_fold: largest Theil's U of a fold. This and the standard deviation leave out folds without a Theil's
-            U, in which the price never changes.
-        val_rmse, val_mae: in price points, on the days of all folds together.
-        val_direction_accuracy: share of days with a correctly forecast direction; NaN for persistence.
+        value: function of `forecast`, `actual` and `previous`, each (days,) in price points (see `metrics`); it returns
+            NaN if the score is undefined.
+        better: whether lower (min) or higher (max) scores are better.
+        over: the days of all folds together; or the worst fold: the worst of the folds' scores, without undefined ones.
+        meaning, unit: description for the leaderboard.
     """
 
-    val_theils_u: float
-    val_theils_u_sd: float
-    val_worst_fold: float
-    val_rmse: float
-    val_mae: float
-    val_direction_accuracy: float
+    value: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+    better: Literal["min", "max"] = "min"
+    over: Literal["days", "worst fold"] = "days"
+    meaning: str = "score of validation"
+    unit: str = ""
 
-    def as_dict(self) -> dict[str, float]:
-        """Return the scores by name."""
-        return asdict(self)
+
+METRICS: dict[str, Metric] = {  # search/results/columns.py describes them
+    "val_theils_u": Metric(value=theils_u),
+    "val_worst_fold": Metric(value=theils_u, over="worst fold"),
+    "val_rmse": Metric(value=lambda forecast, actual, previous: rmse(forecast, actual)),
+    "val_mae": Metric(value=lambda forecast, actual, previous: mae(forecast, actual)),
+    "val_direction_accuracy": Metric(value=direction_accuracy, better="max"),
+}
+
+
+def score_names() -> tuple[str, ...]:
+    """Return the names of all scores, in the order of checkpoints: the metrics, and the spread of Theil's U."""
+    first, *others = METRICS
+    return (first, SPREAD, *others)
 
 
 def score(forecasts: Sequence[np.ndarray], closes: np.ndarray, folds: Sequence[Fold], horizon: int) -> Scores:
@@ -62,21 +71,21 @@ def _score(forecasts: Sequence[np.ndarray], closes: np.ndarray, folds: Sequence[
     averages = [fold.mean(axis=0) for fold in forecasts]
     actuals = [closes[fold.validation.start : fold.validation.stop] for fold in folds]
     previous = [closes[fold.validation.start - horizon : fold.validation.stop - horizon] for fold in folds]
-    by_fold = [theils_u(*days) for days in zip(averages, actuals, previous, strict=True)]
+    by_fold = [*zip(averages, actuals, previous, strict=True)]
+    together = [np.concatenate(days) for days in (averages, actuals, previous)]
+    scores: Scores = {}
+    for name, metric in METRICS.items():
+        if metric.over == "days":
+            scores[name] = metric.value(*together)
+        else:
+            worst = max if metric.better == "min" else min
+            scores[name] = worst(_drop_nan([metric.value(*days) for days in by_fold]))
     by_member = [
         theils_u(one, actual, before)
         for seeds, actual, before in zip(forecasts, actuals, previous, strict=True)
         for one in seeds
     ]
-    forecast, actual, before = (np.concatenate(days) for days in (averages, actuals, previous))
-    return Scores(
-        val_theils_u=theils_u(forecast, actual, before),
-        val_theils_u_sd=float(np.std(_drop_nan(by_member))),
-        val_worst_fold=max(_drop_nan(by_fold)),
-        val_rmse=rmse(forecast, actual),
-        val_mae=mae(forecast, actual),
-        val_direction_accuracy=direction_accuracy(forecast, actual, before),
-    )
+    return scores | {SPREAD: float(np.std(_drop_nan(by_member)))}
 
 
 def _drop_nan(values: list[float]) -> list[float]:

@@ -8,10 +8,14 @@ from pydantic import Field
 from stockrnn.configuration import Configuration
 from stockrnn.networks.cells import ARCHITECTURES, Architecture
 from stockrnn.networks.heads import HEADS, Head
+from stockrnn.plugins import load_plugins
 
 __all__ = [
     "NetworkConfig",
 ]
+
+ARCHITECTURES |= load_plugins("stockrnn.architectures", ARCHITECTURES, lambda entry: isinstance(entry, Architecture))
+HEADS |= load_plugins("stockrnn.heads", HEADS, lambda entry: isinstance(entry, Head))
 
 if TYPE_CHECKING:
     ArchitectureName: TypeAlias = str

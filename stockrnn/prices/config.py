@@ -3,7 +3,8 @@
 from pydantic import Field
 
 from stockrnn.configuration import Configuration, Day
-from stockrnn.prices.sources import SOURCES, sources_with_tickers
+from stockrnn.plugins import load_plugins
+from stockrnn.prices.sources import SOURCES, Source, sources_with_tickers
 
 __all__ = [
     "MAX_TICKER_LENGTH",
@@ -14,6 +15,7 @@ __all__ = [
 MAX_TICKER_LENGTH = 30
 
 
+SOURCES |= load_plugins("stockrnn.sources", SOURCES, lambda entry: isinstance(entry, Source))
 SOURCE_RULE = f"{', '.join(SOURCES)}, or the path of a CSV or Parquet file"
 
 

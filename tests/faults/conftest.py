@@ -26,8 +26,7 @@ def finished(tmp_path_factory):
     space = load_space(str(place / "s.yaml"))
     prices = prepare(space.data)
     splits = space.split(prices)
-    baselines = score_baselines(prices.column("close"), splits.folds, space.data.horizon)
-    scores = {name: found.as_dict() for name, found in baselines.items()}
+    scores = score_baselines(prices.column("close"), splits.folds, space.data.horizon)
     folder = place / "s"
     with make_folder(
         folder, space, prices, start_manifest(space, prices, splits, "", "2026-01-01T00:00:00+00:00", scores)

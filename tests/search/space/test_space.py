@@ -1,10 +1,14 @@
 """Check that each error of a space file is one line with location, key, problem and fix."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from search.run import main
 from search.space.space import Space, SpaceError, load_space
@@ -182,22 +186,24 @@ ADDED = [
     ("a missing source", "data: {source: my/prices.csv}", 4, "data.source", "no such file | check the path"),
     ("a folder as source", "data: {source: /}", 4, "data.source", "is a folder | the path of a file"),
     ("a window longer than the training part", "  sequence_length: [5, 5000]", 4, "space.sequence_length",
-     "5000 does not fit | need 6001 | use a smaller"),
+     "5000 does not fit | need 6001 | use a longer series | which does the same as --set space.sequence_length=5"),
     ("a long window in a short training part",
-     "  sequence_length: {int: [5, 300]}\nvalidation: {window: sliding, train_size: 200}", 4,
-     "space.sequence_length",
-     "300 does not fit | at least 301 are needed"),
-    ("a default window in a short training part", "validation: {window: sliding, train_size: 20}", 2,
-     "space.sequence_length", "20 does not fit | at least 21 are needed"),
+     "  sequence_length: {int: [5, 300]}\nvalidation: {window: sliding, train_size: 200}", 5,
+     "validation.train_size",
+     "a window of 300 sessions | at least 301 are needed | --set validation.train_size=301"),
+    ("a default window in a short training part", "validation: {window: sliding, train_size: 20}", 4,
+     "validation.train_size", "a window of 20 sessions | at least 21 are needed | --set validation.train_size=21"),
+    ("a long window after long folds", "  sequence_length: 4100", 4, "space.sequence_length",
+     "4100 does not fit | need 5101 | 5031 sessions are too few | --set space.sequence_length=4010"),
     ("too few rows for the folds", "validation:\n  folds: 30\n  fold_size: 250", 5, "validation.folds",
-     "5031 sessions are too few | need 7752 | longer series"),
+     "5031 sessions are too few | need 7771 | longer series"),
     ("too few rows for the test block", "data:\n  test_size: 5000", 5, "data.test_size",
-     "too few | need 5752"),
+     "too few | need 5771"),
     ("too few rows for the training part", "validation: {window: sliding,\n  train_size: 4500}", 5,
      "validation.train_size", "too few | need 5500"),
     ("a training part shorter than the horizon",
      "data: {horizon: 9}\nvalidation:\n  window: sliding\n  train_size: 5", 7, "validation.train_size",
-     "write 10 or more"),
+     "at least 10 are needed | --set validation.train_size="),
     ("sliding without train_size", "validation:\n  folds: 2\n  window: sliding", 6, "validation.window",
      "sliding needs train_size"),
     ("train_size without sliding", "validation:\n  folds: 2\n  train_size: 900", 6, "validation.train_size",
@@ -593,6 +599,84 @@ def test_a_sliding_part_can_be_shorter_than_the_warm_up(tmp_path: Path) -> None:
     assert splits.folds[0].train == range(46, 56)  # windows start at session 50
     with pytest.raises(SpaceError, match="volatility_50 has no value on the first 50 sessions"):
         read.split(prices_of(50 + 5 + 2 * 10 + 20))
+
+
+@st.composite
+def short_studies(draw: st.DrawFn) -> tuple[dict, int]:
+    """A space and the length of a series, which is often too short for it."""
+    longest = draw(st.integers(1, 120))
+    windows = [
+        None, longest, [1, longest + 1], {"int": [1, longest + 4]}, {"int": [2, 130], "log": True},
+        {"int": [5, 95], "step": 15}, {"choice": [30, 60], "when": {"architecture": ["gru"]}},
+    ]  # fmt: skip
+    space = {"architecture": ["rnn", "gru"], "sequence_length": draw(st.sampled_from(windows))}
+    if space["sequence_length"] is None:
+        del space["sequence_length"]
+    if draw(st.booleans()):
+        space["features"] = draw(st.sampled_from(["ohlc", "technical", [["close", "volatility_200"], "returns"]]))
+    validation: dict = {"folds": draw(st.integers(1, 12)), "fold_size": draw(st.integers(2, 300)), "seeds": 1}
+    if draw(st.booleans()):
+        validation |= {"window": "sliding", "train_size": draw(st.integers(2, 900))}
+    data = {"test_size": draw(st.integers(1, 300)), "horizon": draw(st.sampled_from([1, 1, 5, 60]))}
+    search = {}
+    if windows[-1] in space.values() and draw(st.booleans()):
+        search = {"initial": [{"architecture": "gru", "sequence_length": 60}]}
+    return {"data": data, "validation": validation, "space": space, "search": search}, draw(st.integers(3, 1200))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(study=short_studies())
+def test_a_series_that_is_too_short_gets_settings_that_fit_it(tmp_path: Path, study: tuple[dict, int]) -> None:
+    """The line of the message is typed as it is, into a shell. Where there is none, the smallest study does not fit."""
+    contents, sessions = study
+    path, prices = tmp_path / "space.yaml", prices_of(sessions)
+    path.write_text(yaml.safe_dump(contents, sort_keys=False), encoding="utf-8")
+    space = load_space(str(path))
+    try:
+        space.split(prices)
+    except SpaceError as error:
+        (problem,) = error.problems
+    else:
+        assert space.fitting_settings(prices) == []
+        return
+    _, found, line = problem.partition("; use a longer series, or add --fit, which does the same as ")
+    if not found:
+        assert "; no smaller sizes fit either; " in problem
+        minimum = space.max_warm_up + 1 + 2 * (space.data.horizon - 1) + space.data.horizon + 2 + 1
+        assert sessions < minimum or contents["search"]  # the initial point needs its long window
+        return
+    words = shlex.split(line)
+    assert words[::2] == ["--set"] * (len(words) // 2)
+    overrides = [(*word.split("=", 1), f"--set {word}") for word in words[1::2]]
+    typed = load_space(str(path), overrides)
+    splits = typed.split(prices)
+    fitted = space.with_settings(space.fitting_settings(prices))
+    assert typed == fitted
+    assert fitted.split(prices) == splits
+    assert load_space(str(path)) == space  # itself unchanged
+    if "space.sequence_length" not in line and sessions > 500 and space.data.horizon < 60:
+        assert len(splits.test) >= min(40, space.data.test_size)
+        assert len(splits.folds[0].train) >= min(sessions // 4, space.validation.train_size or sessions)
+
+
+@pytest.mark.parametrize(
+    ("validation", "problem", "line"),
+    [
+        ("{folds: 3, fold_size: 40, window: sliding, train_size: 300}", "validation.train_size: market.csv: 431 sess",
+         "--set validation.train_size=225"),
+        ("{folds: 3, fold_size: 40, window: sliding, train_size: 15}", "validation.train_size: market.csv: a window of",
+         "--set validation.train_size=21"),
+        ("{folds: 3, fold_size: 200}", "validation.folds: market.csv: 431 sessions are too few",
+         "--set validation.fold_size=58 --set data.test_size=40"),
+    ],
+)  # fmt: skip
+def test_what_makes_a_series_too_short_is_named(tmp_path: Path, validation: str, problem: str, line: str) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE + f"data: {{test_size: 86}}\nvalidation: {validation}\n", encoding="utf-8")
+    with pytest.raises(SpaceError) as caught:
+        load_space(str(path)).split(prices_of(431))
+    assert problem in str(caught.value)
+    assert str(caught.value).endswith(f"which does the same as {line}")
 
 
 @pytest.mark.parametrize(

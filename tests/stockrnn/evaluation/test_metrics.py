@@ -19,7 +19,7 @@ from stockrnn.evaluation.metrics import (
     rmse,
     theils_u,
 )
-from stockrnn.evaluation.scores import METRICS, Scores, score
+from stockrnn.evaluation.scores import METRICS, SPREAD, score
 
 CLOSES = np.array([10.0, 11.0, 9.0, 9.0, 12.0])
 PREVIOUS, ACTUAL = CLOSES[:-1], CLOSES[1:]
@@ -211,24 +211,24 @@ def test_a_score_is_that_of_the_mean_over_seeds_and_all_folds():
     forecasts = [np.array([[11.0, 13.0], [13.0, 11.0]]), np.array([[12.0, 14.0], [14.0, 14.0]])]
     scores = score(forecasts, SERIES, FOLDS, 1)
     # Errors of the mean 1, -1 | 1, -1; of persistence -1, -2 | 1, -3.
-    assert scores.val_rmse == pytest.approx(1)
-    assert scores.val_mae == pytest.approx(1)
-    assert scores.val_theils_u == pytest.approx(math.sqrt(4 / 15))
-    assert scores.val_worst_fold == pytest.approx(math.sqrt(2 / 5))
+    assert scores["val_rmse"] == pytest.approx(1)
+    assert scores["val_mae"] == pytest.approx(1)
+    assert scores["val_theils_u"] == pytest.approx(math.sqrt(4 / 15))
+    assert scores["val_worst_fold"] == pytest.approx(math.sqrt(2 / 5))
     # Member by member: errors 0, 0 | 2, -2 and 0, -1 | 2, -1.
     members = [0, math.sqrt(8 / 5), math.sqrt(1 / 10), math.sqrt(5 / 10)]
-    assert scores.val_theils_u_sd == pytest.approx(np.std(members))
+    assert scores["val_theils_u_sd"] == pytest.approx(np.std(members))
     # From 10, 11 | 13, 12 the forecasts go up, up | level, up; the price goes up, up | down, up.
-    assert scores.val_direction_accuracy == pytest.approx(3 / 4)
+    assert scores["val_direction_accuracy"] == pytest.approx(3 / 4)
 
 
 def test_a_score_ahead_is_held_against_persistence_over_the_same_horizon():
     fold = Fold(train=range(3), validation=range(4, 6))
     scores = score([np.array([[12.0, 15.0]])], SERIES, [fold], 2)
-    assert scores.val_theils_u == 0
+    assert scores["val_theils_u"] == 0
     persistence = score([SERIES[None, 2:4]], SERIES, [fold], 2)
-    assert persistence.val_theils_u == 1
-    assert persistence.val_rmse == pytest.approx(math.sqrt((1 + 4) / 2))
+    assert persistence["val_theils_u"] == 1
+    assert persistence["val_rmse"] == pytest.approx(math.sqrt((1 + 4) / 2))
 
 
 @pytest.mark.parametrize("flat_fold", [0, 1])
@@ -240,15 +240,40 @@ def test_a_fold_that_never_moves_has_no_part_in_the_worst_fold(flat_fold):
     scores = score(forecasts, series, FOLDS, 1)
     moving = 1 - flat_fold
     alone = score([forecasts[moving]], series, [FOLDS[moving]], 1)
-    assert scores.val_worst_fold == alone.val_worst_fold
-    assert scores.val_theils_u_sd == 0
+    assert scores["val_worst_fold"] == alone["val_worst_fold"]
+    assert scores["val_theils_u_sd"] == 0
 
 
 def test_a_forecast_that_explodes_scores_infinity_without_a_warning():
     forecasts = [np.array([[1e300, 11.0], [1e308, 11.0]]), np.array([[np.inf, 14.0], [14.0, 14.0]])]
-    assert score(forecasts, SERIES, FOLDS, 1).val_theils_u == math.inf
+    assert score(forecasts, SERIES, FOLDS, 1)["val_theils_u"] == math.inf
 
 
 def test_every_metric_is_a_score():
-    assert set(METRICS) <= set(Scores.__dataclass_fields__)
-    assert set(METRICS.values()) == {"min", "max"}
+    scores = score([SERIES[None, fold.validation.start : fold.validation.stop] for fold in FOLDS], SERIES, FOLDS, 1)
+    assert set(scores) == {*METRICS, SPREAD}
+    assert {metric.better for metric in METRICS.values()} == {"min", "max"}
+
+
+def plain_theils_u(days):
+    forecast, actual, previous = zip(*days, strict=True)
+    return slow_rmse(forecast, actual) / slow_rmse(previous, actual)
+
+
+PLAIN = {  # of (forecast, actual, previous) of each day
+    "val_theils_u": plain_theils_u,
+    "val_worst_fold": plain_theils_u,
+    "val_rmse": lambda days: slow_rmse(*list(zip(*days, strict=True))[:2]),
+    "val_mae": lambda days: slow_mae(*list(zip(*days, strict=True))[:2]),
+    "val_direction_accuracy": lambda days: slow_direction(*zip(*days, strict=True)),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_of_a_fold_equals_the_plain_one(name):
+    generator = np.random.default_rng(0)
+    series = 100 * np.exp(np.cumsum(generator.normal(0, 0.01, 40)))
+    fold = Fold(train=range(20), validation=range(20, 40))
+    forecast = series[20:] * np.exp(generator.normal(0, 0.005, 20))
+    days = [*zip(forecast.tolist(), series[20:].tolist(), series[19:39].tolist(), strict=True)]
+    assert score([forecast[None]], series, [fold], 1)[name] == pytest.approx(PLAIN[name](days))
