@@ -5,7 +5,7 @@ BIN ?= .venv/bin
 PIP_OPTIONS ?= -c constraints.txt
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup check test nightly docs bench
+.PHONY: setup check test coverage nightly docs bench
 
 setup:
 	$(PYTHON) -m venv .venv
@@ -19,11 +19,15 @@ check: docs
 	$(BIN)/lint-imports
 
 test:
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest
 
-nightly: # the attacks of tests/faults with about ten times their usual counts
-	STOCKRNN_KILLS=20 STOCKRNN_SLEEPERS=10 STOCKRNN_EXAMPLES=2000 STOCKRNN_TRIALS=2000 STOCKRNN_FLIPS=1500 \
-	$(BIN)/python -m pytest tests/faults
+coverage: # the same tests; branch coverage below the floors is an error
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report --include='stockrnn/*' --fail-under=95
+	$(BIN)/coverage report --include='search/*' --fail-under=92
+
+nightly:
+	$(BIN)/python -m pytest -m nightly
 
 docs: # dead links and anchors are errors; --quiet would hide them
 	$(BIN)/mkdocs build --strict

@@ -1,21 +1,65 @@
-"""Fixtures of all tests: a context for studies, a local Yahoo server, and an S3 server with a bucket."""
+"""Tiers and fixtures of all tests: a running Ray, a context for studies, a local Yahoo server, an S3 server."""
 
+import os
+import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from functools import partial
 
 import pytest
+import tiers
 import torch
 
 torch.set_num_threads(1)  # the networks are small: more threads only get in each other's way
+CPUS = 3  # of the Ray that tests share; its GPU does not exist
 
 
-def pytest_collection_modifyitems(items):
-    """Files that start Ray come first: the short ones fill the gaps at the end, when processes share the tests."""
+def pytest_configure(config):
+    if re.search(r"(?<!not )nightly", config.option.markexpr):
+        os.environ[tiers.NIGHTLY] = "1"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Select the tier; put the tests that start Ray first, because the others fill the gaps at the end."""
+    if tiers.NIGHTLY in os.environ:
+        for item in items:
+            if item.get_closest_marker("campaign"):
+                item.add_marker("nightly")
+    else:
+        nightly = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=nightly)
+        items[:] = [item for item in items if item not in set(nightly)]
     slow = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session")
+def _shared_ray():
+    """A Ray that the tests of this process share: it starts with the first of them."""
+    import ray
+
+    from search.cluster.ray_session import connect_ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "init", partial(ray.init, num_cpus=CPUS, num_gpus=1))
+        session = connect_ray(None)
+        session.__enter__()
+    yield
+    session.__exit__(None, None, None)
+
+
+@pytest.fixture
+def local_ray(_shared_ray, request):
+    """Connect this process to the shared Ray; workers receive the functions and classes of the test's module."""
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(request.module)  # workers cannot import a test
+    yield
+    ray.cloudpickle.unregister_pickle_by_value(request.module)
 
 
 @pytest.fixture
@@ -40,10 +84,17 @@ def study_context(tmp_path):
 
 
 @pytest.fixture
-def yahoo(tmp_path_factory, monkeypatch):
-    """Yahoo Finance on loopback: this process and those it starts reach no other while the test lasts."""
-    from yahoo_server import Yahoo
+def download_process():
+    """Let this process download in new processes, as it does for a user, and not in forks of a prepared one."""
 
+
+@pytest.fixture
+def yahoo(request, tmp_path_factory, monkeypatch):
+    """Yahoo Finance on loopback: this process and those it starts reach no other while the test lasts."""
+    from yahoo_server import Yahoo, fork_downloads
+
+    if "download_process" not in request.fixturenames:
+        fork_downloads(monkeypatch)
     with Yahoo(tmp_path_factory.mktemp("yahoo")) as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)

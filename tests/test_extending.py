@@ -91,9 +91,10 @@ def test_the_blocks_are_in_the_style_of_the_house(project):
         assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("command", CHECKS)
 def test_the_checks_that_a_contributor_is_told_to_run_pass(project, command):
-    done = python(project, f"{command} -q -p no:cacheprovider --timeout=250")
+    done = python(project, f"{command} -n 0 -q -p no:cacheprovider --timeout=250")
     assert done.returncode == 0, done.stdout[-3000:]
     named = re.search(r"-k \"?([\w-]+)", command)[1]
     assert named in PAGE
@@ -101,6 +102,7 @@ def test_the_checks_that_a_contributor_is_told_to_run_pass(project, command):
     assert "skipped" not in done.stdout or "GPU" in done.stdout
 
 
+@pytest.mark.nightly
 def test_the_imports_and_the_schema_of_the_extended_project_are_in_order(project):
     done = python(
         project, "-m pytest -q -p no:cacheprovider tests/test_imports.py tests/search/space/test_json_schema.py"

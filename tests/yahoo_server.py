@@ -4,25 +4,34 @@ Environment variables (`Yahoo.environment`) direct the real yfinance to it, so t
 """
 
 import json
+import multiprocessing
+import os
 import socket
 import ssl
 import struct
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, repeat
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-__all__ = ["CLOSED", "FAULTS", "Yahoo"]
+from stockrnn.prices.yahoo import client, fetch_process
+
+__all__ = ["CLOSED", "FAULTS", "Yahoo", "fork_downloads"]
 
 HOSTS = ["*.yahoo.com", "*.finance.yahoo.com", "yahoo.com"]
 CHART = "/v8/finance/chart/"
@@ -147,6 +156,51 @@ class Yahoo:
             "dataGranularity": "1d", "range": "",
             "validRanges": ["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"],
         }  # fmt: skip
+
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["yfinance", "curl_cffi.requests"])
+
+
+def fork_downloads(patch: pytest.MonkeyPatch, *, pauses: bool = True) -> None:
+    """Download in forks of a process that has imported yfinance, which takes a tenth of a new process's time.
+
+    Args:
+        patch: where the change is made.
+        pauses: whether downloads pause before a retry.
+    """
+    names = {name: getattr(subprocess, name) for name in ("DEVNULL", "TimeoutExpired")}
+    patch.setattr(client, "subprocess", SimpleNamespace(run=partial(_run, pauses), **names))
+
+
+def _run(pauses: bool, command: list[str], *, timeout: float, **_: object) -> subprocess.CompletedProcess:
+    receiver, sender = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=_fetch, args=(command[-1], dict(os.environ), pauses, sender))
+    process.start()
+    sender.close()
+    output = b""
+    with receiver:
+        try:
+            while True:
+                if not receiver.poll(timeout):
+                    raise subprocess.TimeoutExpired(command, timeout, output)
+                output += receiver.recv_bytes()
+        except EOFError:
+            pass
+        finally:
+            process.kill()
+            process.join()
+            process.close()
+    return subprocess.CompletedProcess(command, 0, output, b"")
+
+
+def _fetch(
+    request: str, environment: dict[str, str], pauses: bool, sender: multiprocessing.connection.Connection
+) -> None:
+    os.environ.update(environment)
+    if not pauses:
+        time.sleep = lambda seconds: None
+    fetch_process.fetch(json.loads(request), lambda answer: sender.send_bytes(json.dumps(answer).encode() + b"\n"))
 
 
 def _chart(result: list | None, error: dict | None = None) -> dict:

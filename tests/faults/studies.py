@@ -1,4 +1,4 @@
-"""Start studies as processes, kill them, and check the results folder afterwards."""
+"""Start studies, also as processes to be killed, and check the results folder afterwards."""
 
 import contextlib
 import csv
@@ -13,11 +13,13 @@ from pathlib import Path
 
 import optuna
 import yaml
+from commands import call
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from search.results.event_log import TrialLog, read_events
 from search.results.predictions import read_predictions
+from search.run import main
 
 ROOT = Path(__file__).parents[2]
 FINALIST = {"finalists": 1, "finalist_seeds": 1}
@@ -78,7 +80,12 @@ def finish(process, code=0):
 
 
 def run(*arguments, code=0, **options):
-    return finish(begin(*arguments, **options), code)
+    """Run a study until it ends; return what it printed. Without options, it runs in this process."""
+    if options:
+        return finish(begin(*arguments, **options), code)
+    done = call(main, *arguments, "--in-process")
+    assert done.returncode == code, done
+    return done.stdout, done.stderr
 
 
 def kill(process, *, group=False, number=signal.SIGKILL):

@@ -13,7 +13,7 @@ import pytest
 import studies
 from studies import FINALIST, GRID, until
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.nightly, pytest.mark.timeout(600)]
 TOKEN, WRONG = "5a3c" * 16, "2e71" * 16
 PATIENCE = 240  # seconds in which whoever is refused must be
 TRIALS = 6

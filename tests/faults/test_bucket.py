@@ -34,6 +34,7 @@ def ended(url):
     return storage.read_required("trials.jsonl").count(b'"event": "end"')
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_a_study_whose_machine_vanishes_goes_on_from_the_bucket_on_another(bucket, tmp_path):
     straight = tmp_path / "straight"

@@ -2,15 +2,12 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 from ray import tune
 
-from search.cluster.ray_session import connect_ray
 from search.space.space import load_space
 from search.tune.asha import FiniteASHA
 from search.tune.callback import failure_message
@@ -35,7 +32,7 @@ POINTS = {
 HURT = "00001"
 DISK = "OSError: [Errno 5] Input/output error"
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 
 class Listed(tune.search.Searcher):
@@ -116,15 +113,6 @@ def failing():
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    here = sys.modules[__name__]
-    ray.cloudpickle.register_pickle_by_value(here)  # workers cannot import a test
-    with connect_ray(None):
-        yield
-    ray.cloudpickle.unregister_pickle_by_value(here)
-
-
-@pytest.fixture(scope="module")
 def space(tmp_path_factory):
     path = tmp_path_factory.mktemp("space") / "faults.yaml"
     path.write_text(SPACE)
@@ -181,7 +169,7 @@ def assert_others_undisturbed(watching, undisturbed):
         assert_as_undisturbed(watching.reports[name], undisturbed[name])
 
 
-def test_a_killed_workers_trial_goes_on_from_its_checkpoint(cluster, space, prices, undisturbed, tmp_path):
+def test_a_killed_workers_trial_goes_on_from_its_checkpoint(space, prices, undisturbed, tmp_path):
     watching = Watching(kill_at=(4, 7))
     searcher = searched(TrialTrainable, watching, space, prices, tmp_path)
     told = watching.reports[HURT]
@@ -198,7 +186,7 @@ def test_a_killed_workers_trial_goes_on_from_its_checkpoint(cluster, space, pric
     assert sorted(searcher.told) == [(name, False) for name in POINTS]
 
 
-def test_a_trial_whose_files_fail_once_goes_on_with_another_worker(cluster, space, prices, undisturbed, tmp_path):
+def test_a_trial_whose_files_fail_once_goes_on_with_another_worker(space, prices, undisturbed, tmp_path):
     watching = Watching()
     searcher = searched(FailingFiles, watching, space, prices, tmp_path)
     told = watching.reports[HURT]
@@ -211,7 +199,7 @@ def test_a_trial_whose_files_fail_once_goes_on_with_another_worker(cluster, spac
     assert sorted(searcher.told) == [(name, False) for name in POINTS]
 
 
-def test_a_trial_that_fails_again_and_again_ends_alone_with_its_cause(cluster, space, prices, undisturbed, tmp_path):
+def test_a_trial_that_fails_again_and_again_ends_alone_with_its_cause(space, prices, undisturbed, tmp_path):
     watching = Watching()
     searcher = searched(AlwaysFailingFiles, watching, space, prices, tmp_path, max_failures=1)
     assert watching.recovered == [(HURT, DISK)]

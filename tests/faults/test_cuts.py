@@ -1,12 +1,12 @@
 """Cut the files of a killed study at every byte, or flip bytes: the study continues, or names the damage."""
 
-import os
 import random
 import shutil
 
 import pytest
 import studies
 from studies import GRID, until
+from tiers import count
 
 from search.common.errors import DamagedError
 from search.results.event_log import Record, TrialLog
@@ -17,9 +17,9 @@ from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from stockrnn.prices.snapshot import read_prices
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-FLIPS = int(os.environ.get("STOCKRNN_FLIPS", "150"))
-STEP = int(os.environ.get("STOCKRNN_CUT_STEP", "23"))  # bytes between two cuts; 1: every byte
+pytestmark = [pytest.mark.slow, pytest.mark.campaign, pytest.mark.timeout(900)]
+FLIPS = count("FLIPS", 40)
+STEP = max(1, 230 // count("CUTS", 10))  # bytes between two cuts
 
 
 @pytest.fixture(scope="module")

@@ -147,6 +147,7 @@ def test_a_study_without_file_handles_left_ends_in_one_line(tmp_path):
     assert len(read_log(folder / "trials.jsonl").ends) >= 2
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_256_file_handles_are_enough(tmp_path):
     path = studies.write(tmp_path, GRID, search={"finalists": 1, "finalist_seeds": 1})

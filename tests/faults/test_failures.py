@@ -6,10 +6,9 @@ from studies import GRID
 
 from search.results.event_log import read_log
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.nightly, pytest.mark.timeout(300)]
 
 
-@pytest.mark.ray
 def test_workers_without_a_working_pytorch_stop_the_study_with_the_cause(tmp_path):
     """The driver does without PyTorch, so only the workers meet an installation that is broken."""
     broken = tmp_path / "packages" / "torch"

@@ -22,6 +22,7 @@ import pytest
 import torch
 import yaml
 from test_fuzz_space import HOSTILE, at, places
+from tiers import count
 
 from search import leaderboard, run
 from search.common.errors import UserError
@@ -43,9 +44,9 @@ from stockrnn.prices.loading import load
 from stockrnn.prices.snapshot import read_prices
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 
-EXAMPLES = int(os.environ.get("STOCKRNN_EXAMPLES", "200"))
+EXAMPLES = count("EXAMPLES", 100)
 SEED = int(os.environ.get("STOCKRNN_SEED", "0"))
 MAX_CPU_SECONDS = 60.0  # for one input
 SPACE = {

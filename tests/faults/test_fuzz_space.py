@@ -7,7 +7,6 @@ import contextlib
 import copy
 import io
 import json
-import os
 import random
 import shutil
 import time
@@ -19,6 +18,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiers import count, is_nightly
 
 from search.common.errors import DamagedError
 from search.leaderboard import main
@@ -28,9 +28,9 @@ from search.results.reader import read_study
 from search.space.document import MAX_PROBLEMS, SpaceError
 from search.space.space import load_space
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 
-EXAMPLES = int(os.environ.get("STOCKRNN_EXAMPLES", "1000"))
+EXAMPLES = count("EXAMPLES", 500)
 MAX_CPU_SECONDS = 20.0  # for one input; usually a hundredth of a second
 SPACES = sorted((Path(__file__).parents[2] / "spaces").glob("*.yaml"))
 TEXTS = [path.read_text(encoding="utf-8") for path in SPACES]
@@ -186,7 +186,7 @@ def quick(act: Callable[[], Any]) -> Any:
 
 def fuzzed(examples: int) -> Callable:
     return settings(
-        max_examples=examples, deadline=None, database=None, derandomize=EXAMPLES <= 1000,
+        max_examples=examples, deadline=None, database=None, derandomize=not is_nightly(),
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )  # fmt: skip
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import studies
 from studies import GRID, until
+from tiers import count
 
 from search.results.event_log import read_log
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-KILLS = int(os.environ.get("STOCKRNN_WORKERS", "3"))
+KILLS = count("WORKERS", 1)
 SLOW = {"scheduler": {"max_epochs": 20, "grace_period": 20}}
 
 
@@ -24,13 +25,14 @@ def retries(folder):
     return [event for event in studies.events(folder) if event["event"] == "retry"]
 
 
+@pytest.mark.campaign
 def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_path):
     straight, hurt = tmp_path / "straight", tmp_path / "hurt"
     epochs = 15 + 5 * KILLS
     path = studies.write(
         tmp_path, GRID, scheduler={"max_epochs": epochs, "grace_period": epochs}, search={"max_failures": 100}
     )
-    studies.run(path, "--output", straight, "--quiet", ray=True)
+    studies.run(path, "--output", straight, "--quiet")
     rng = random.Random(0)
     process = studies.begin(path, "--output", hurt, "--quiet", ray=True)
     folder, killed = hurt / "grid", 0
@@ -77,6 +79,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.nightly
 def test_a_worker_that_dies_while_it_is_made_ready_for_the_next_trial_is_replaced(tmp_path):
     """Tune itself would wait for it for ever, and never start that trial."""
     mark, path = tmp_path / "died", studies.write(tmp_path, GRID)
@@ -94,6 +97,7 @@ def test_a_worker_that_dies_while_it_is_made_ready_for_the_next_trial_is_replace
     assert [event["message"] for event in retries(tmp_path / "grid")] == ["its worker died"]
 
 
+@pytest.mark.nightly
 def test_a_trial_whose_workers_keep_dying_fails_alone(tmp_path):
     path = studies.write(tmp_path, GRID, **SLOW, search={"max_failures": 1})
     process = studies.begin(path, "--output", tmp_path, ray=True)
@@ -125,6 +129,7 @@ def memory():
     return 1024 * (total - int(kilobytes["MemAvailable:"])), 1024 * total
 
 
+@pytest.mark.nightly
 def test_a_trial_that_eats_all_memory_fails_alone_and_says_so(tmp_path):
     """Of four networks one needs gigabytes; Ray may use only a little more than what is in use now."""
     used, total = memory()

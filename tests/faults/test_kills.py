@@ -10,9 +10,10 @@ import time
 import pytest
 import studies
 from studies import ASHA, FINALIST, GRID, until
+from tiers import count
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
-STUDIES = int(os.environ.get("STOCKRNN_KILLS", "2"))
+STUDIES = count("KILLS", 2)
 FIRST = int(os.environ.get("STOCKRNN_KILLS_FROM", "0"))
 TRIALS = {"grid": 12, "asha": 14}
 DIES = 30.0  # seconds within which the processes of a killed driver must be gone
@@ -49,6 +50,7 @@ def wait(process, folder, trials, rng):
     return moment
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + STUDIES))
 def test_a_killed_study_goes_on_and_loses_nothing(undisturbed, tmp_path, seed):
     rng, on_ray = random.Random(seed), seed % 2 == 0
@@ -79,6 +81,7 @@ def test_a_killed_study_goes_on_and_loses_nothing(undisturbed, tmp_path, seed):
     print(f"seed {seed}: {space['name']}, killed {len(moments)} ({'; '.join(moments)}), resumed {resumes}, {ends} ends")
 
 
+@pytest.mark.nightly
 def test_the_processes_of_a_killed_driver_die_by_themselves(tmp_path):
     process = studies.begin(studies.write(tmp_path, GRID), "--output", tmp_path, "--quiet", ray=True)
     until(lambda: studies.ended(tmp_path / "grid") >= 1, process)

@@ -14,7 +14,7 @@ from search.space.space import load_space
 from search.tune.trial import train_trial
 from stockrnn.prices.snapshot import read_prices
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.nightly, pytest.mark.timeout(600)]
 # Trials of many seconds and many rungs: at each a trial that goes on may write a checkpoint, if it is five seconds old.
 # The first that comes to a rung always goes on.
 LONG = {

@@ -9,7 +9,7 @@ import pytest
 import studies
 from studies import GRID
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.nightly, pytest.mark.timeout(300)]
 
 
 @contextlib.contextmanager

@@ -26,12 +26,10 @@ LONG = {  # trials long enough to be met while they run
 }
 
 
-@pytest.mark.ray
 def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
     process = studies.begin(
         studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--quiet",
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup themselves
-        ray=True,
     )  # fmt: skip
     folder = tmp_path / "grid"
     until(lambda: studies.ended(folder) >= 2, process)
@@ -45,13 +43,14 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
     assert not studies.manifest(folder)["test_openings"]
     assert all(trial.state.is_finished() for trial in studies.journal(folder))
 
-    out, _ = studies.run("--resume", folder, "--quiet", ray=True)
+    out, _ = studies.run("--resume", folder, "--quiet")
     studies.assert_whole(folder, 4)
     assert f"4 trials ({len(before)} before the resume)" in out
     after = {end.trial_id: end.scores for end in read_log(folder / "trials.jsonl").ends}
     assert before.items() <= after.items()
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_it_at_once(tmp_path, number):
@@ -100,7 +99,8 @@ def shown(ours):
 
 
 @pytest.mark.parametrize(
-    ("after", "options"), [pytest.param(0, (), marks=pytest.mark.ray), pytest.param(2, ("--in-process",))]
+    ("after", "options"),
+    [pytest.param(0, (), marks=[pytest.mark.ray, pytest.mark.nightly]), pytest.param(2, ("--in-process",))],
 )
 def test_a_terminal_that_is_closed_does_not_end_a_study(tmp_path, after, options):
     process, ours = in_a_terminal(studies.write(tmp_path, GRID), "--output", tmp_path, *options)
@@ -147,10 +147,10 @@ def test_a_reader_that_goes_away_ends_no_study(tmp_path):
 
 
 def test_a_folder_has_one_writer_and_the_lock_of_a_dead_one_is_no_lock(tmp_path):
-    longer = {**LONG, "scheduler": {"max_epochs": 400, "grace_period": 400}}  # it still runs when the other has started
-    process = studies.begin(studies.write(tmp_path, GRID, **longer), "--output", tmp_path, "--quiet")
+    process = studies.begin(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path, "--quiet")
     folder = tmp_path / "grid"
     until(lambda: studies.ended(folder) >= 1, process)
+    process.send_signal(signal.SIGSTOP)  # it is alive, and does not end before the other one starts
     _, err = studies.run("--resume", folder, "--quiet", code=2)
     assert f"{folder}: is written by process {process.pid} on " in err
     assert len(err.splitlines()) == 1

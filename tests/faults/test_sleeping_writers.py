@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import studies
 from studies import FINALIST, GRID, PATIENCE, until
+from tiers import count
 
 from search.common.disk import LostLockError
 from search.results.event_log import Record, read_events
@@ -27,7 +28,7 @@ from stockrnn.io.conditional import LOCK_NAME, ChangedError, ConditionalFolder
 from stockrnn.io.storage import RemoteFolder, StorageError, join_path, local_copy
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
-SEEDS = range(int(os.environ.get("STOCKRNN_SLEEPERS", "1")))
+SEEDS = range(count("SLEEPERS", 1))
 LINES = b'{"event": "start"}\n', b'{"event": "epoch"}\n', b'{"event": "end"}\n'
 
 
@@ -618,6 +619,7 @@ def last_line(process, url):
     return line
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", SEEDS)
@@ -661,12 +663,14 @@ def work_folder_of(url, cache):
         return work_folder(url)
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_study_in_a_folder_that_another_one_took_meanwhile_ends_in_one_line(tmp_path, writer):
     path, folder = studies.write(tmp_path, GRID, scheduler={"max_epochs": 400}), tmp_path / "grid"
-    sleeper = writer(tmp_path / "cache", path, "--output", tmp_path)
-    until(lambda: studies.ended(folder) >= 1, sleeper)
+    # One trial at a time, so that no forecast is being written while the next trial trains.
+    sleeper = writer(tmp_path / "cache", path, "--output", tmp_path, "--max-concurrent", "1")
+    until(lambda: "00000" in (studies.leaderboard(folder) if (folder / "leaderboard.csv").exists() else ()), sleeper)
     send(sleeper, signal.SIGSTOP)
     (folder / "lock").unlink()
     with locked(folder):

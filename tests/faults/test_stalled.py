@@ -15,7 +15,6 @@ from studies import GRID, until
 import search.cost.stalls
 import search.study.refit
 from search.cluster.demands import ResourceDemands
-from search.cluster.ray_session import connect_ray
 from search.results.event_log import read_log
 from search.space.space import load_space
 from search.study.finalists import Finalist
@@ -110,6 +109,7 @@ def test_a_worker_that_is_stopped_for_ever_is_killed_and_its_trial_goes_on(tmp_p
     assert "no progress for 5 s; the trial continues with another worker" in err
 
 
+@pytest.mark.nightly
 def test_a_worker_that_hangs_at_whatever_it_does_is_replaced(tmp_path):
     """While it starts, while it is made ready for the next trial, before its first report and after it."""
     places, marks = ("start", "reset", "first", "later"), tmp_path / "marks"
@@ -125,6 +125,7 @@ def test_a_worker_that_hangs_at_whatever_it_does_is_replaced(tmp_path):
     assert {f"no progress for {seconds} s" for seconds in (5, 10, 30)} == set(messages)
 
 
+@pytest.mark.nightly
 def test_a_trial_that_hangs_whenever_it_is_tried_fails_alone(tmp_path):
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -137,6 +138,8 @@ def test_a_trial_that_hangs_whenever_it_is_tried_fails_alone(tmp_path):
     assert len(list(marks.iterdir())) == 2
 
 
+@pytest.mark.nightly
+@pytest.mark.usefixtures("local_ray")
 def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, monkeypatch, study_context):
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -161,10 +164,9 @@ def test_finalists_that_hang_or_die_are_trained_again_and_fail_alone(tmp_path, m
     finalists = [Finalist(rank=rank, trial_id=f"{rank:05d}", point=point, epochs=1, seeds=1) for rank in (1, 2, 3, 4)]
     validation = {finalist.trial_id: np.full(200, 2000.0) for finalist in finalists}
     said = []
-    with connect_ray(None):
-        needs = ResourceDemands(space, splits, len(prices), None)
-        context = study_context(space, prices, say=said.append)
-        refitted, failed = search.study.refit.refit_finalists(context, finalists, needs.at, validation)
+    needs = ResourceDemands(space, splits, len(prices), None)
+    context = study_context(space, prices, say=said.append)
+    refitted, failed = search.study.refit.refit_finalists(context, finalists, needs.at, validation)
     assert [one.finalist.trial_id for one in refitted] == ["00002", "00003", "00004"]
     assert failed == {"00001": "no progress for 25 s (2 times)"}
     assert sorted(said) == [

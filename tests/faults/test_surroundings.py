@@ -1,11 +1,9 @@
 """Run studies in unusual conditions: two at once, a read-only home, a moved folder, a changed clock, many trials."""
 
-import os
 import shutil
 import signal
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 import studies
 from studies import FINALIST, GRID, until
 from test_disk import disk, fill
+from tiers import count
 
 from search.results.event_log import read_log
 
@@ -42,22 +41,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 """  # the wall clock plus the seconds in a file, for all processes that load it
 
 
-def limited(*limits, arguments):
-    """A study whose processes all have these limits of the shell's `ulimit`."""
-    code = f'ulimit {" ".join(limits)}; exec "$0" -m search.run "$@"'
-    return subprocess.run(
-        ["bash", "-c", code, sys.executable, *map(str, arguments)], cwd=studies.ROOT, capture_output=True, text=True,
-        timeout=studies.PATIENCE,
-    )  # fmt: skip
-
-
-@pytest.mark.ray
-def test_256_open_files_are_enough(tmp_path):
-    done = limited("-n", "256", arguments=[studies.write(tmp_path, SMALL), "--output", tmp_path, "--quiet"])
-    assert done.returncode == 0, done.stderr
-    studies.assert_whole(tmp_path / "grid", TRIALS)
-
-
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_two_studies_at_once_do_not_meet(tmp_path):
     """Each with a Ray of its own; neither sees the other's workers, token or folder."""
@@ -72,6 +56,7 @@ def test_two_studies_at_once_do_not_meet(tmp_path):
     studies.assert_equal(studies.leaderboard(tmp_path / "one"), studies.leaderboard(tmp_path / "two"))
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_a_home_that_cannot_be_written_is_one_line_and_with_a_token_no_obstacle(tmp_path):
     """Root may write anywhere, so it is a disk that is read-only."""
@@ -99,18 +84,20 @@ def test_a_study_that_was_moved_goes_on_where_it_is(tmp_path):
     assert not (tmp_path / "grid").exists()
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_a_driver_that_was_stopped_for_a_while_goes_on(tmp_path):
     longer = {"scheduler": {"max_epochs": 60, "grace_period": 60}}
     process = studies.begin(studies.write(tmp_path, SMALL, **longer), "--output", tmp_path, "--quiet", ray=True)
     until(lambda: studies.ended(tmp_path / "grid") >= 1, process)
     process.send_signal(signal.SIGSTOP)  # the driver alone, as by Ctrl-Z; Ray goes on meanwhile
-    time.sleep(float(os.environ.get("STOCKRNN_STOPPED", "15")))
+    time.sleep(count("STOPPED", 15))
     process.send_signal(signal.SIGCONT)
     studies.finish(process)
     studies.assert_whole(tmp_path / "grid", TRIALS)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 @pytest.mark.ray
 def test_a_clock_that_is_set_back_does_no_harm(tmp_path):
@@ -154,19 +141,20 @@ def test_a_disk_that_fills_among_the_finalists_ends_a_study_in_one_line_and_it_g
         assert "Traceback" not in out
 
 
+@pytest.mark.nightly
 @pytest.mark.ray
 def test_2000_trials_in_a_row(tmp_path):
     """A grid of one-epoch trials: every one ends, and the last is begun as soon as the first (see benchmarks.scale)."""
-    count = int(os.environ.get("STOCKRNN_TRIALS", "200"))
+    trials = count("TRIALS", 200)
     space = {
         **GRID,
         "validation": {"folds": 1, "fold_size": 20, "window": "sliding", "train_size": 40, "seeds": 1},
         "space": {"architecture": ["rnn"], "hidden_size": [2], "learning_rate": {"float": [0.001, 0.1]}},
-        "search": {"sampler": "random", "num_samples": count, "finalists": 0},
+        "search": {"sampler": "random", "num_samples": trials, "finalists": 0},
         "scheduler": {"max_epochs": 1, "grace_period": 1},
     }
     path = studies.write(tmp_path, space)
     studies.run(path, "--output", tmp_path, "--quiet", ray=True)
     ends = read_log(tmp_path / "grid" / "trials.jsonl").ends
-    assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(count)]
+    assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(trials)]
     assert {end.status for end in ends} == {"complete"}

@@ -1,17 +1,15 @@
 """Search markets by their tickers through the command line, with a local Yahoo server."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import call
+
+from search.run import main
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
 LAST = "2026-11-20"
 
 
@@ -36,10 +34,7 @@ def search(space_file, tmp_path):
 
     def run(*options, space=(str(path),), output=True):
         where = ["--output", str(tmp_path / "out")] if output else []
-        return subprocess.run(
-            [sys.executable, "-m", "search.run", *space, *where, "--cache", str(tmp_path / "cache"), *options],
-            cwd=ROOT, capture_output=True, text=True, timeout=240, check=False, env=dict(os.environ),
-        )  # fmt: skip
+        return call(main, *space, *where, "--cache", tmp_path / "cache", "--in-process", *options)
 
     return run
 
@@ -49,7 +44,7 @@ def manifest(folder):
 
 
 def test_a_ticker_is_downloaded_once_and_a_resumed_study_uses_the_same_prices(markets, search, tmp_path):
-    first = search("--ticker", "^KS11", "--in-process")
+    first = search("--ticker", "^KS11")
     assert first.returncode == 0, first.stderr
     folder = tmp_path / "out" / "small"
     data = manifest(folder)["data"]
@@ -58,7 +53,7 @@ def test_a_ticker_is_downloaded_once_and_a_resumed_study_uses_the_same_prices(ma
     requests = len(markets.chart_requests)
 
     markets.list("^KS11", 400, LAST, factor=0.5)  # a dividend changes the whole adjusted history
-    again = search("--resume", str(folder), "--num-samples", "3", "--in-process", space=(), output=False)
+    again = search("--resume", str(folder), "--num-samples", "3", space=(), output=False)
     assert again.returncode == 0, again.stderr
     assert len(markets.chart_requests) == requests  # no further requests
     resumed = manifest(folder)
@@ -68,7 +63,6 @@ def test_a_ticker_is_downloaded_once_and_a_resumed_study_uses_the_same_prices(ma
     assert len(resumed["test_openings"]) == 1  # opened once, although a trial was added
 
 
-@pytest.mark.ray
 def test_several_tickers_become_several_studies_and_one_comparison(markets, search, tmp_path):
     result = search("--set", "data.tickers=['^KS11', '^GSPC']", "--set", "data.also=['KRW=X']", "--quiet")
     assert result.returncode == 0, result.stderr
@@ -103,7 +97,7 @@ def test_several_tickers_become_several_studies_and_one_comparison(markets, sear
 )
 def test_a_failure_is_an_error_of_one_line_and_leaves_no_folder(markets, search, tmp_path, fault, options, message):
     markets.fail(fault)
-    result = search(*options, "--download-limit", "12s")
+    result = search(*options, "--download-limit", "4s")
     assert result.returncode == 2, result.stdout + result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert re.search(message, result.stderr), result.stderr
@@ -116,7 +110,7 @@ def test_a_market_without_volume_is_searched_without_it(markets, search, tmp_pat
     named = search("--ticker", "KRW=X", "--set", "data.features=ohlcv")
     assert named.returncode == 2
     assert "volume" in named.stderr
-    result = search("--ticker", "KRW=X", "--in-process")
+    result = search("--ticker", "KRW=X")
     assert result.returncode == 0, result.stderr
     assert "no usable volume, so the features are ohlc" in result.stderr
     space = (tmp_path / "out" / "small" / "space.yaml").read_text(encoding="utf-8")

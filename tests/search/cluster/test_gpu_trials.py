@@ -4,7 +4,6 @@ Ray assigns its resources as always, but PyTorch finds no GPU.
 """
 
 import json
-import sys
 import threading
 import time
 from functools import partial
@@ -18,7 +17,6 @@ from ray import tune
 from search.cluster.autoscaler import read_node_types
 from search.cluster.demands import ResourceDemands
 from search.cluster.gpus import query_gpu_memory
-from search.cluster.ray_session import connect_ray
 from search.cost.stalls import StallLimits, StallWatch
 from search.run import main
 from search.study.finalists import Finalist
@@ -38,6 +36,7 @@ FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capaci
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.usefixtures("local_ray"),
     pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU, on which one is counted"),
 ]
 
@@ -91,18 +90,6 @@ class Watching(tune.Callback):
         self.recovered.append((trial.config["trial_id"], failure_message(trial)))
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A Ray with three CPUs, and one GPU that does not exist."""
-    here = sys.modules[__name__]
-    ray.cloudpickle.register_pickle_by_value(here)  # workers cannot import a test
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray, "init", partial(ray.init, num_cpus=3, num_gpus=1))
-        with connect_ray(None):
-            yield
-    ray.cloudpickle.unregister_pickle_by_value(here)
-
-
 @pytest.fixture
 def mixed(small_space):
     return small_space(
@@ -142,9 +129,7 @@ def searched(trainable, sizes, space, prices, folder, max_failures=0):
     return watching
 
 
-def test_trials_on_cpus_and_on_gpus_run_side_by_side_and_a_share_that_is_too_small_grows(
-    cluster, mixed, prices, tmp_path
-):
+def test_trials_on_cpus_and_on_gpus_run_side_by_side_and_a_share_that_is_too_small_grows(mixed, prices, tmp_path):
     sizes = [LARGE, SMALL, LARGE, SMALL, SMALL]
     held: list[dict] = []
     done = threading.Event()
@@ -172,14 +157,14 @@ def test_trials_on_cpus_and_on_gpus_run_side_by_side_and_a_share_that_is_too_sma
     assert any(len({"GPU" in bundle for bundle in groups}) == 2 for groups in held)  # both at one moment
 
 
-def test_a_trial_for_which_the_whole_gpu_is_too_small_fails_and_says_so(cluster, mixed, prices, tmp_path):
+def test_a_trial_for_which_the_whole_gpu_is_too_small_fails_and_says_so(mixed, prices, tmp_path):
     watching = searched(Insatiable, [LARGE], mixed, prices, tmp_path)
     assert watching.given["00000"] == [0.25, 0.5, 1.0]
     assert watching.results["00000"]["status"] == "failed"
     assert watching.results["00000"]["message"] == f"OutOfMemoryError: {FULL}"
 
 
-def test_a_study_goes_on_where_pytorch_sees_no_gpu_and_names_what_failed(cluster, space_file, tmp_path, capsys):
+def test_a_study_goes_on_where_pytorch_sees_no_gpu_and_names_what_failed(space_file, tmp_path, capsys):
     space = space_file(
         space={"architecture": ["gru"], "hidden_size": [SMALL, 5, 6, 7, LARGE], "sequence_length": 3},
         search={"sampler": "grid", "num_samples": None, "finalists": 1}, resources={"when": WHEN},
@@ -194,7 +179,7 @@ def test_a_study_goes_on_where_pytorch_sees_no_gpu_and_names_what_failed(cluster
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_five_trials_alike_that_find_no_gpu_end_the_study_with_that_message(cluster, space_file, tmp_path, capsys):
+def test_five_trials_alike_that_find_no_gpu_end_the_study_with_that_message(space_file, tmp_path, capsys):
     assert main([str(space_file()), "--output", str(tmp_path), "--quiet", "--gpus-per-trial", "0.25"]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith(
@@ -202,7 +187,7 @@ def test_five_trials_alike_that_find_no_gpu_end_the_study_with_that_message(clus
     )
 
 
-def test_auto_trains_on_the_cpu_where_pytorch_sees_no_gpu_and_says_so_once(cluster, space_file, tmp_path, capsys):
+def test_auto_trains_on_the_cpu_where_pytorch_sees_no_gpu_and_says_so_once(space_file, tmp_path, capsys):
     space = space_file(search={"num_samples": 2, "finalists": 1})
     assert main([str(space), "--output", str(tmp_path), "--gpus-per-trial", "auto"]) == 0
     said = capsys.readouterr().err
@@ -210,7 +195,7 @@ def test_auto_trains_on_the_cpu_where_pytorch_sees_no_gpu_and_says_so_once(clust
     assert "2 complete" in said
 
 
-def test_a_gpu_that_is_only_counted_has_no_memory(cluster):
+def test_a_gpu_that_is_only_counted_has_no_memory():
     assert query_gpu_memory() is None
 
 
@@ -233,7 +218,7 @@ def test_a_gpu_that_is_only_counted_has_no_memory(cluster):
         (None, None),
     ],
 )  # fmt: skip
-def test_what_an_autoscaler_may_start_is_known_on_its_head(cluster, tmp_path, monkeypatch, content, machines):
+def test_what_an_autoscaler_may_start_is_known_on_its_head(tmp_path, monkeypatch, content, machines):
     monkeypatch.setenv("HOME", str(tmp_path))
     if content is not None:
         text = content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
@@ -242,7 +227,7 @@ def test_what_an_autoscaler_may_start_is_known_on_its_head(cluster, tmp_path, mo
 
 
 @pytest.mark.parametrize("key", ["resources.gpu", "resources.when"])
-def test_more_than_there_is_is_refused_with_its_key(cluster, space_file, tmp_path, capsys, key):
+def test_more_than_there_is_is_refused_with_its_key(space_file, tmp_path, capsys, key):
     entry = '[{"if": {"hidden_size": 8}, "cpu": 4, "gpu": 1}]'
     options = ["--set", f"resources.when={entry}"] if key == "resources.when" else ["--set", "resources.cpu=4"]
     assert main([str(space_file()), "--output", str(tmp_path), "--quiet", *options]) == 2
@@ -251,7 +236,7 @@ def test_more_than_there_is_is_refused_with_its_key(cluster, space_file, tmp_pat
     assert not (tmp_path / "small").exists()
 
 
-def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(cluster, mixed, prices, study_context):
+def test_a_finalist_that_finds_no_gpu_is_named_and_one_on_the_cpu_is_trained(mixed, prices, study_context):
     splits = mixed.split(prices)
     needs = ResourceDemands(mixed, splits, len(prices), None)
     finalists = [

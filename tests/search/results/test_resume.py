@@ -10,9 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from commands import call
 
 from search.results.event_log import read_log
 from search.results.resume import list_changes, read_resume_state
+from search.run import main
 from search.space.space import load_space
 from stockrnn.prices.snapshot import read_prices
 
@@ -28,12 +30,12 @@ SPACE = {
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def run(*arguments, code=0, env=None, ray=False):
-    where = () if ray else ("--in-process",)
-    done = subprocess.run(
-        [sys.executable, "-m", "search.run", *map(str, arguments), *where], cwd=ROOT, capture_output=True, text=True,
-        timeout=240, check=False, env=env,
-    )  # fmt: skip
+def run(*arguments, code=0, ray=False):
+    if ray:
+        command = [sys.executable, "-m", "search.run", *map(str, arguments)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    else:
+        done = call(main, *arguments, "--in-process")
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

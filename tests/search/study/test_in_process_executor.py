@@ -69,6 +69,7 @@ def formula(space, prices, folds, point, checkpoints=None, **options):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_study_is_the_same_as_on_ray_with_one_worker(small_space, tmp_path, sampler):
     space = small_space(

@@ -1,4 +1,4 @@
-"""Run whole studies through the command line, with a real Ray and a real journal."""
+"""Run whole studies through the command line, with a real journal: on Ray, or where Ray is no subject, without it."""
 
 import contextlib
 import csv
@@ -21,14 +21,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from search.cluster.demands import ResourceDemands
-from search.cluster.ray_session import connect_ray
 from search.results.event_log import read_log
+from search.run import main
 from search.study.finalists import Finalist
 from search.study.refit import refit_finalists
+from stockrnn import forecast
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 
-pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parents[3]
 COLUMNS = ["rank", "trial_id", "status", "architecture", "head", "hidden_size", "num_layers", "sequence_length"]
 
@@ -41,6 +41,11 @@ def run(space, output, *options):
     return subprocess.run(
         command(space, output, *options), cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
     )
+
+
+def search(space, output, *options):
+    """Run a study in this process, with this process's Ray unless the options say otherwise; return the exit code."""
+    return main([str(space), "--output", str(output), "--quiet", *options])
 
 
 def events(folder, kind):
@@ -58,7 +63,8 @@ def journal(folder):
     return optuna.load_study(study_name="small", storage=storage).trials
 
 
-def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp_path):
+@pytest.mark.ray
+def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp_path, capsys):
     result = run(space_file(scheduler={"max_epochs": 9, "grace_period": 1, "patience": 3}), tmp_path)
     assert result.returncode == 0, result.stderr
     folder = tmp_path / "small"
@@ -117,24 +123,16 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
                 rmse = ((own["forecast"] - own["actual"]) ** 2).mean() ** 0.5
                 assert float(row[column]) == pytest.approx(rmse, rel=1e-4)
 
-    forecasts = [
-        subprocess.run(
-            [sys.executable, "-m", "stockrnn.forecast", str(folder), "--rank", rank, "--json"],
-            cwd=ROOT, capture_output=True, text=True, timeout=240, check=True,
-        ).stdout
-        for rank in ("1", "2")
-    ]  # fmt: skip
-    assert [json.loads(text)["forecaster"]["trial_id"] for text in forecasts] == [
-        one["trial_id"] for one in opening["finalists"]
-    ]
+    for rank, finalist in enumerate(opening["finalists"], start=1):
+        assert forecast.main([str(folder), "--rank", str(rank), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["forecaster"]["trial_id"] == finalist["trial_id"]
 
     left = {path.name for path in (folder / "ray").rglob("*") if path.is_file()}
     assert left <= {"tuner.pkl", ".validate_storage_marker"}  # of Tune's snapshots none, which nobody reads
 
-    again = run(space_file(), tmp_path, "--quiet")
-    assert again.returncode == 2
-    assert "exists" in again.stderr
-    assert len(again.stderr.splitlines()) == 1
+    assert search(space_file(), tmp_path) == 2
+    [again] = capsys.readouterr().err.splitlines()
+    assert "exists" in again
 
 
 def test_no_price_of_the_test_block_reaches_anything_but_the_test_columns(space_file, tmp_path):
@@ -153,8 +151,7 @@ def test_no_price_of_the_test_block_reaches_anything_but_the_test_columns(space_
             space={"architecture": ["rnn", "gru"], "scaling": ["minmax", "relative"], "hidden_size": 4},
             search={"num_samples": 4, "sampler": "grid"},
         )
-        result = run(space, tmp_path, "--name", name, "--max-concurrent", "1", "--quiet")
-        assert result.returncode == 0, result.stderr
+        assert search(space, tmp_path, "--name", name, "--in-process") == 0
         folder = tmp_path / name
         rows = [
             {key: value for key, value in row.items() if not key.startswith("test_") and key not in
@@ -178,6 +175,8 @@ def test_no_price_of_the_test_block_reaches_anything_but_the_test_columns(space_
     assert tested != other[5]
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
 def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, study_context):
     """One gets validation forecasts of too few days, from which its intervals cannot be read."""
     space = small_space()
@@ -187,18 +186,17 @@ def test_a_finalist_that_fails_is_named_and_the_others_go_on(small_space, study_
         Finalist(rank=rank, trial_id=f"{rank:05d}", point={"architecture": "rnn", "hidden_size": 4}, epochs=1, seeds=1)
         for rank in (1, 2)
     ]
-    with connect_ray(None):
-        needs = ResourceDemands(space, splits, len(prices), None)
-        validation = {"00001": np.ones(3), "00002": np.full(60, 2000.0)}
-        refitted, failed = refit_finalists(study_context(space, prices), finalists, needs.at, validation)
+    needs = ResourceDemands(space, splits, len(prices), None)
+    validation = {"00001": np.ones(3), "00002": np.full(60, 2000.0)}
+    refitted, failed = refit_finalists(study_context(space, prices), finalists, needs.at, validation)
     assert [one.finalist.trial_id for one in refitted] == ["00002"]
     assert list(failed) == ["00001"]
     assert failed["00001"].startswith("ValueError: forecast and actual have shapes (3,) and (60,)")
 
 
 def test_a_test_block_of_few_days_leaves_columns_empty_and_says_why(space_file, tmp_path):
-    result = run(space_file(data={"test_size": 5}, search={"num_samples": 1, "finalists": 1}), tmp_path)
-    assert result.returncode == 0, result.stderr
+    space = space_file(data={"test_size": 5}, search={"num_samples": 1, "finalists": 1})
+    assert search(space, tmp_path, "--in-process") == 0
     [tested] = [row for row in leaderboard(tmp_path / "small") if row["test_rmse"] and row["status"] == "complete"]
     assert (tested["test_dm_p"], tested["in_mcs"]) == ("", "")
     manifest = json.loads((tmp_path / "small" / "manifest.json").read_text(encoding="utf-8"))
@@ -207,15 +205,16 @@ def test_a_test_block_of_few_days_leaves_columns_empty_and_says_why(space_file, 
     assert manifest["proof"]["test_spa_p"] is None
 
 
-def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path):
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path, capsys):
     space = space_file(  # long enough that the second worker gets a share
         search={"finalists": 0}, validation={"train_size": 1200}, scheduler={"max_epochs": 30, "grace_period": 30}
     )
     scores = []
     for workers in ("1", "2"):
-        result = run(space, tmp_path, "--max-concurrent", workers, "--name", f"with{workers}", "--quiet")
-        assert result.returncode == 0, result.stderr
-        assert result.stderr == ""
+        assert search(space, tmp_path, "--max-concurrent", workers, "--name", f"with{workers}") == 0
+        assert capsys.readouterr().err == ""
         folder = tmp_path / f"with{workers}"
         assert len({report["worker"] for report in events(folder, "epoch")}) == int(workers)
         scores.append({(report["trial_id"], report["epoch"]): report["scores"] for report in events(folder, "epoch")})
@@ -226,10 +225,8 @@ def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path):
 
 def test_a_study_in_which_everything_diverges_ends_with_code_0(space_file, tmp_path):
     space = {"architecture": "rnn", "optimizer": "sgd", "learning_rate": 10.0, "output_init": "uniform"}
-    result = run(
-        space_file(space=space, search={"num_samples": 2}, scheduler={"max_epochs": 200, "grace_period": 200}), tmp_path
-    )
-    assert result.returncode == 0, result.stderr
+    path = space_file(space=space, search={"num_samples": 2}, scheduler={"max_epochs": 200, "grace_period": 200})
+    assert search(path, tmp_path, "--in-process") == 0
     ends = read_log(tmp_path / "small" / "trials.jsonl").ends
     assert [(end.status, end.scores) for end in ends] == [("diverged", {}), ("diverged", {})]
     assert (tmp_path / "small" / "report.html").exists()
@@ -242,7 +239,9 @@ def test_a_study_in_which_everything_diverges_ends_with_code_0(space_file, tmp_p
     assert {trial.state for trial in journal(tmp_path / "small")} == {TrialState.PRUNED}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.nightly
+@pytest.mark.ray
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_file, tmp_path, number):
     space = space_file(search={"num_samples": 500}, scheduler={"max_epochs": 20, "grace_period": 20})
     process = subprocess.Popen(
@@ -290,6 +289,8 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.nightly
+@pytest.mark.ray
 def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file, tmp_path):
     """It counts from the first trial's start: workers that start longer than the budget do not use it up."""
     space = space_file(search={"num_samples": 5000}, scheduler={"max_epochs": 20, "grace_period": 20})
@@ -306,7 +307,7 @@ def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file
 def test_a_terminal_shows_one_live_view_and_keeps_only_the_result(space_file, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        command(space_file(), tmp_path), cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True,
+        command(space_file(), tmp_path, "--in-process"), cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True,
         env={**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"},
     )  # fmt: skip
     os.close(theirs)
@@ -324,12 +325,11 @@ def test_a_terminal_shows_one_live_view_and_keeps_only_the_result(space_file, tm
     assert "On validation" in stdout
 
 
-def test_a_trial_that_asks_for_more_than_there_is_is_refused_and_leaves_no_folder(space_file, tmp_path):
-    path = space_file(resources={"cpu": 999})
-    result = run(path, tmp_path / "results")
-    assert result.returncode == 2
-    noted, line = result.stderr.splitlines()
-    assert noted.startswith("nasdaq: Volume")
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_trial_that_asks_for_more_than_there_is_is_refused_and_leaves_no_folder(space_file, tmp_path, capsys):
+    assert search(space_file(resources={"cpu": 999}), tmp_path / "results") == 2
+    [line] = capsys.readouterr().err.splitlines()
     assert "resources.cpu: 999 per trial" in line
     assert not (tmp_path / "results" / "small").exists()
 

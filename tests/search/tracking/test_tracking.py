@@ -448,7 +448,9 @@ SHORT: dict[str, Any] = {"search": {"finalists": 0, "num_samples": 4}}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["down", "dies", "hangs"])
+@pytest.mark.parametrize(
+    "what", ["down", pytest.param("dies", marks=pytest.mark.nightly), pytest.param("hangs", marks=pytest.mark.nightly)]
+)
 def test_a_tracker_that_fails_does_not_stop_or_slow_a_study(
     space_file: Callable[..., Path], tmp_path: Path, what: str, tables: Path
 ) -> None:

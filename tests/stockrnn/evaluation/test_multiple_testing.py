@@ -9,6 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from tiers import count
 
 from stockrnn.evaluation import multiple_testing
 from stockrnn.evaluation.multiple_testing import UndefinedTestError, backtest_overfitting, model_confidence_set, spa
@@ -366,8 +367,8 @@ def test_importing_the_module_is_cheap():
     assert found.stdout.strip() == ""
 
 
-# Simulated searches, 200 of each kind. The share of 200 draws at 5 % has a standard deviation of 1.5 points.
-STUDIES = 200
+# Simulated searches of each kind. The share of 200 draws at 5 % has a standard deviation of 1.5 points.
+STUDIES = count("STUDIES", 60)
 
 
 @pytest.fixture
@@ -376,6 +377,7 @@ def quicker(monkeypatch):
     monkeypatch.setattr(multiple_testing, "REPLICATIONS", 200)
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("quicker")
 def test_a_search_among_noise_is_not_significant():
     studies = [search(seed) for seed in range(STUDIES)]
@@ -383,6 +385,7 @@ def test_a_search_among_noise_is_not_significant():
     assert 0.45 < statistics.fmean(backtest_overfitting(losses) for losses, _ in studies) < 0.55
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("quicker")
 def test_the_rejection_rate_among_forecasts_as_good_as_persistence():
     studies = [equally_good(seed) for seed in range(STUDIES)]
@@ -396,6 +399,7 @@ def test_the_rejection_rate_among_forecasts_as_good_as_persistence():
     assert statistics.fmean(model_confidence_set(losses)[0] for losses, _ in studies) >= 0.9
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("quicker")
 def test_a_trial_that_knows_a_twentieth_of_the_variance_is_found():
     studies = [search(seed, signal=0.05) for seed in range(STUDIES)]
@@ -406,6 +410,7 @@ def test_a_trial_that_knows_a_twentieth_of_the_variance_is_found():
     assert statistics.fmean(found.sum() for found in sets) < 20
 
 
+@pytest.mark.campaign
 @pytest.mark.usefixtures("quicker")
 def test_overlapping_errors_do_not_fool_the_test():
     # Twenty sessions ahead: sums of twenty neighbouring returns, forecast as well as persistence does.

@@ -8,7 +8,6 @@ import csv
 import gzip
 import io
 import math
-import os
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -17,15 +16,16 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiers import count, is_nightly
 
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.config import SourceConfig
 from stockrnn.prices.loading import load
 from stockrnn.prices.series import PriceError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 
-EXAMPLES = int(os.environ.get("STOCKRNN_EXAMPLES", "2000"))
+EXAMPLES = count("EXAMPLES", 400)
 NAMES = ["Date", "Open", "High", "Low", "Close", "Volume"]
 KOREAN = ["일자", "시가", "고가", "저가", "종가", "거래량"]
 GERMAN = str.maketrans(",.", ".,")
@@ -200,7 +200,7 @@ def path(tmp_path_factory):
 
 @pytest.mark.timeout(3600)
 @settings(
-    deadline=None, max_examples=EXAMPLES, database=None,
+    deadline=None, max_examples=EXAMPLES, database=None, derandomize=not is_nightly(),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @given(file=files())

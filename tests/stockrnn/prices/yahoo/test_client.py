@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from yahoo_server import Yahoo
+from yahoo_server import Yahoo, fork_downloads
 
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.config import SourceConfig
@@ -49,6 +49,7 @@ def expect_one_line(text):
     assert len(text) < 450
 
 
+@pytest.mark.usefixtures("download_process")
 def test_a_series_equals_yahoos(market, capfd):
     before = datetime.now(UTC).replace(microsecond=0)
     prices = fetch(adjust=False)
@@ -155,14 +156,13 @@ PERMANENT = {
 
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory):
-    """Return a server with a ticker for each failure, and the outcome of each: prices, or the text of an error.
+    """Return a server that had a ticker for each failure, and the outcome of each: prices, or the text of an error.
 
     Downloads do not pause before a retry, so that no time limit ends the retries.
     """
-    folder = tmp_path_factory.mktemp("failing")
-    (folder / "sitecustomize.py").write_text("import time\ntime.sleep = lambda seconds: None\n")
-    with Yahoo(folder) as server, pytest.MonkeyPatch.context() as patch:
-        for name, value in (server.environment | {"PYTHONPATH": str(folder)}).items():
+    with Yahoo(tmp_path_factory.mktemp("failing")) as server, pytest.MonkeyPatch.context() as patch:
+        fork_downloads(patch, pauses=False)
+        for name, value in server.environment.items():
             patch.setenv(name, value)
         for fault, times in TEMPORARY.items():
             server.list(f"TEMPORARY-{fault.upper()}", 60, LAST)
@@ -179,7 +179,8 @@ def failing(tmp_path_factory):
 
         symbols = [*(f"PERMANENT-{fault}" for fault in PERMANENT), *(f"TEMPORARY-{fault}" for fault in TEMPORARY)]
         with ThreadPoolExecutor(3) as threads:
-            yield server, dict(zip(symbols, threads.map(outcome, symbols), strict=True))
+            outcomes = dict(zip(symbols, threads.map(outcome, symbols), strict=True))
+    return server, outcomes
 
 
 @pytest.mark.parametrize("fault", TEMPORARY)
@@ -236,6 +237,7 @@ def test_a_refused_connection_is_an_error_of_one_line(market, monkeypatch):
     assert "check the network" in text
 
 
+@pytest.mark.usefixtures("download_process")
 @pytest.mark.parametrize("fault", ["slow", "black hole"])
 def test_the_time_limit_holds_if_yahoo_does_not_answer(fault, market):
     """The text has the seconds until the process was killed; a request that timed out would have an error's name."""
@@ -244,6 +246,7 @@ def test_the_time_limit_holds_if_yahoo_does_not_answer(fault, market):
     assert len(market.chart_requests) <= 1
 
 
+@pytest.mark.usefixtures("download_process")
 def test_a_failure_before_the_time_limit_is_the_one_reported(market, monkeypatch):
     """The time limit expires when the second request has arrived, which is never answered."""
     market.fail("html", times=1, then="slow")
@@ -346,6 +349,7 @@ def test_a_download_imports_neither_yfinance_nor_pandas(market, tmp_path):
     assert (found.stdout.strip(), found.stderr) == ("", "")
 
 
+@pytest.mark.usefixtures("download_process")
 def test_files_of_the_user_do_not_shadow_modules(market, tmp_path, monkeypatch):
     for name in ("random", "json", "yfinance", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('shadowed')")
@@ -353,6 +357,7 @@ def test_files_of_the_user_do_not_shadow_modules(market, tmp_path, monkeypatch):
     assert len(fetch()) == 60
 
 
+@pytest.mark.usefixtures("download_process")
 def test_a_download_leaves_no_files(market, tmp_path, monkeypatch):
     for name in ("TMPDIR", "XDG_CACHE_HOME", "HOME"):
         (tmp_path / name).mkdir()
@@ -364,6 +369,7 @@ def test_a_download_leaves_no_files(market, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.usefixtures("download_process")
 def test_a_broken_yfinance_is_an_error_of_one_line(market, tmp_path, monkeypatch):
     (tmp_path / "yfinance.py").write_text("raise RuntimeError('broken on purpose')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
