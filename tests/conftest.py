@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from functools import partial
 
 import pytest
 import tiers
@@ -45,7 +44,8 @@ def _shared_ray():
     from search.cluster.ray_session import connect_ray
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray, "init", partial(ray.init, num_cpus=CPUS, num_gpus=1))
+        init = ray.init
+        patch.setattr(ray, "init", lambda **options: init(**options | {"num_cpus": CPUS, "num_gpus": 1}))
         session = connect_ray(None)
         session.__enter__()
     yield

@@ -158,7 +158,7 @@ def attempts(knocks):
 @pytest.mark.usefixtures("knocks")  # which go on meanwhile
 def test_a_study_runs_over_machines_with_addresses_of_their_own_one_of_which_comes_late(cluster):
     folder = cluster.folder / "results" / "wide"
-    process = cluster.study("head", "results", TOKEN, "--max-concurrent", "2")
+    process = cluster.study("head", "results", TOKEN, "--workers", "2")
     until(lambda: studies.workers(folder), process)
     machine = cluster.join("worker")
     until(lambda: "Ray runtime started" in machine.said.read_text(), process)

@@ -213,7 +213,7 @@ def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path, cap
     )
     scores = []
     for workers in ("1", "2"):
-        assert search(space, tmp_path, "--max-concurrent", workers, "--name", f"with{workers}") == 0
+        assert search(space, tmp_path, "--workers", workers, "--name", f"with{workers}") == 0
         assert capsys.readouterr().err == ""
         folder = tmp_path / f"with{workers}"
         assert len({report["worker"] for report in events(folder, "epoch")}) == int(workers)
@@ -224,7 +224,7 @@ def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path, cap
 
 
 def test_a_study_in_which_everything_diverges_ends_with_code_0(space_file, tmp_path):
-    space = {"architecture": "rnn", "optimizer": "sgd", "learning_rate": 10.0, "output_init": "uniform"}
+    space = {"architecture": "rnn", "optimizer": "sgd", "learning_rate": [10.0, 20.0], "output_init": "uniform"}
     path = space_file(space=space, search={"num_samples": 2}, scheduler={"max_epochs": 200, "grace_period": 200})
     assert search(path, tmp_path, "--in-process") == 0
     ends = read_log(tmp_path / "small" / "trials.jsonl").ends
