@@ -14,6 +14,7 @@ from search.common.messages import one_line
 from search.space.space import Space, format_settings, load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
+from stockrnn.dataset.config import features_label
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.io.storage import RemoteFolder, is_url, join_path
 from stockrnn.prices.request import Access
@@ -69,7 +70,9 @@ def prepare_study(
                 f"{prices.source}: {len(prices)} sessions, so --fit adds {format_settings(settings)}", file=sys.stderr
             )
         if fitting.data.features != space.data.features:
-            print(f"{prices.source}: no usable volume, so the features are ohlc", file=sys.stderr)
+            used = features_label(fitting.data.features)
+            missing = ", ".join(name for name in space.data.features if name not in fitting.data.features)
+            print(one_line(f"{prices.source}: no usable {missing}, so the features are {used}"), file=sys.stderr)
     if options.dry_run:
         print(study.plan())
     _check_new(space, study.place)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from search.common.text import Text
 from search.results.columns import find_column, format_number
 from search.results.leaderboard import parse_number
 from search.results.ranking import BASELINE, ENSEMBLE, network
@@ -11,8 +12,11 @@ from search.results.reader import MAX_SHOWN_TRIALS
 __all__ = ["build_board", "compare_with_rival", "describe_network"]
 
 MAX_BASELINES = 100  # rows of baselines after the first MAX_SHOWN_TRIALS rows
-GROUPS = ("Trial", "Score", "Network", "Test set", "Validation", "Parameters", "Training")
-OWN_GROUPS = {"status": "Network", "network": "Network"}
+SCORE, NETWORK = Text("Score"), Text("Network")
+GROUPS = (
+    Text("Trial"), SCORE, NETWORK, Text("Test set"), Text("Validation"), Text("Parameters"), Text("Training"),
+)  # fmt: skip
+OWN_GROUPS = {"status": NETWORK, "network": NETWORK}
 
 
 def build_board(names: Sequence[str], rows: Sequence[Mapping[str, str]], metric: str) -> dict[str, Any]:
@@ -70,7 +74,7 @@ def _group(names: Sequence[str], metric: str) -> list[tuple[str, list[str]]]:
     """Return the columns by group. The scores that decide come first, so that a narrow screen shows them."""
     scores = dict.fromkeys((metric, "val_theils_u", "test_theils_u", "val_theils_u_sd"))
     groups: dict[str, list[str]] = {title: [] for title in GROUPS}
-    groups["Score"] += [name for name in scores if name in names]
+    groups[SCORE] += [name for name in scores if name in names]
     for name in names:
         if name not in scores:
             groups.setdefault(OWN_GROUPS.get(name) or find_column(name).group, []).append(name)

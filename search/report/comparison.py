@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from search.common.durations import format_duration
+from search.common.text import Text, translate
 from search.report.charts.learning_curves import draw_best_curves
 from search.report.html import write_page
 from search.report.summary import short_source
@@ -16,7 +17,7 @@ from search.results.reader import StudyData, read_study
 __all__ = ["write_comparison"]
 
 
-def write_comparison(folders: Sequence[Path], output: Path | None = None) -> Path:
+def write_comparison(folders: Sequence[Path], output: Path | None = None, language: str = "en") -> Path:
     """Write the page and return its path, by default `comparison.html` next to the first folder.
 
     Raises:
@@ -31,12 +32,13 @@ def write_comparison(folders: Sequence[Path], output: Path | None = None) -> Pat
         output or folders[0].resolve().parent / "comparison.html",
         "comparison.html.j2",
         [curves],
+        language,
         studies=[
-            {"name": name, "verdict": study.verdict, "running": not study.manifest.get("end")}
+            {"name": name, "verdict": study.describe_verdict(language), "running": not study.manifest.get("end")}
             for name, study in zip(names, studies, strict=True)
         ],
         rows=rows,
-        differences=_find_differences(studies),
+        differences=translate(_find_differences(studies), language),
         curves=curves,
     )
 
@@ -60,7 +62,7 @@ def _build_row(name: str, study: StudyData) -> dict[str, Any]:
     return {
         "rank": parse_number(best.get("val_theils_u", "")),
         "study": name,
-        "trials": f"{len(study.ends)} of {study.sections['search'].get('num_samples', '?')}",
+        "trials": Text("{n} of {all}", n=len(study.ends), all=study.sections["search"].get("num_samples", "?")),
         "best": best.get("trial_id", ""),
         "network": network(best) if best.get("architecture") else "",
         "val_theils_u": number("val_theils_u"),
@@ -76,10 +78,10 @@ def _build_row(name: str, study: StudyData) -> dict[str, Any]:
 def _find_differences(studies: Sequence[StudyData]) -> list[str]:
     """Return the settings in which the studies differ, which make their scores incomparable."""
     settings: dict[str, Callable[[StudyData], Any]] = {
-        "prices": lambda study: study.manifest["data"].get("sha256"),
-        "folds": lambda study: study.manifest["folds"],
-        "test set": lambda study: study.manifest["test"],
-        "horizon": lambda study: (study.sections.get("data") or {}).get("horizon"),
+        Text("prices"): lambda study: study.manifest["data"].get("sha256"),
+        Text("folds"): lambda study: study.manifest["folds"],
+        Text("test set"): lambda study: study.manifest["test"],
+        Text("horizon"): lambda study: (study.sections.get("data") or {}).get("horizon"),
     }
     return [
         name

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from search.common.text import Text, translate
 from search.report.charts.base import Chart, to_script_json
 from stockrnn.io.files import escape_invisible, write_atomic
 
@@ -21,13 +22,16 @@ __all__ = ["write_page"]
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_page(path: Path, template: str, charts: Sequence[Chart | None], **variables: Any) -> Path:
+def write_page(
+    path: Path, template: str, charts: Sequence[Chart | None], language: str = "en", **variables: Any
+) -> Path:
     """Render a template to a file, which is replaced atomically.
 
     Args:
         path: the file.
         template: its name in `templates/`.
         charts: the charts of the page; None for a chart without data.
+        language: of the page, one of `search.common.text.LANGUAGES`.
         variables: the variables of the template.
     """
     drawn = [chart for chart in charts if chart is not None]
@@ -35,8 +39,9 @@ def write_page(path: Path, template: str, charts: Sequence[Chart | None], **vari
     board = _read_template("board.js.j2")
     page = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=_show_invisible,
+        lstrip_blocks=True, finalize=lambda value: _show_invisible(_write(value, language)),
     )  # fmt: skip
+    page.globals["_"] = lambda template, **values: translate(Text(template, **values), language)
     page.filters["moment"] = _format_time
     html = page.get_template(template).render(
         style=Markup(_read_template("report.css.j2")),
@@ -44,7 +49,8 @@ def write_page(path: Path, template: str, charts: Sequence[Chart | None], **vari
         script=Markup(script),
         board_script=Markup(board),
         policy=_build_policy(board, library, script),
-        figures=to_script_json([chart.figure for chart in drawn]),
+        figures=to_script_json(translate([chart.figure for chart in drawn], language)),
+        language=language,
         **variables,
     )
     write_atomic(path, html.encode(errors="replace"))
@@ -53,6 +59,13 @@ def write_page(path: Path, template: str, charts: Sequence[Chart | None], **vari
 
 def _format_time(time: str | None) -> str:
     return f"{time[:19].replace('T', ' ')} UTC" if time else "?"
+
+
+def _write(value: Any, language: str) -> Any:
+    """Return a text, or sentences, in the language of the page."""
+    if isinstance(value, list | tuple) and all(isinstance(one, Text) for one in value):
+        return " ".join(translate(value, language))
+    return translate(value, language) if isinstance(value, Text) else value
 
 
 def _show_invisible(value: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+from search.common.text import Text
 from search.report.board import compare_with_rival, describe_network
 from search.results.leaderboard import parse_number
 from search.results.ranking import BASELINE, ENSEMBLE
@@ -24,6 +25,7 @@ __all__ = ["KeyFigure", "SignificanceTest", "find_docs", "list_key_figures", "li
 
 PATH = re.compile(r"([A-Za-z]:)?[\\/]|~")
 DOCS = Path(__file__).parents[2] / "docs"
+OVERFITTING = Text("probability of backtest overfitting")
 EVEN = 0.5  # the probability of backtest overfitting if all trials are equally good
 
 
@@ -36,7 +38,7 @@ class KeyFigure:
         notes: small lines below it.
     """
 
-    label: str
+    label: Text
     value: str
     sign: str = ""
     notes: Sequence[str] = ()
@@ -53,8 +55,8 @@ class SignificanceTest:
         good: whether the reading is good; None if the value is not known.
     """
 
-    name: str
-    question: str
+    name: Text
+    question: Text
     value: str
     reading: str
     good: bool | None = None
@@ -66,11 +68,14 @@ def list_key_figures(study: StudyData) -> list[KeyFigure]:
     figures = [
         KeyFigure(
             label=label, value=f"{float(row[name]):.4f}", sign=compare_with_rival(name, row[name]),
-            notes=(_compare(float(row[name])), f"{who} {row['trial_id']}, {describe_network(row)}".rstrip(", ")),
+            notes=(
+                _compare(float(row[name])),
+                Text("{who} {trial}", who=who, trial=f"{row['trial_id']}, {describe_network(row)}".rstrip(", ")),
+            ),
         )
         for label, name, who in (
-            ("Theil's U on validation", "val_theils_u", "best trial"),
-            ("Theil's U on the test set", "test_theils_u", "first finalist"),
+            (Text("Theil's U on validation"), "val_theils_u", Text("best trial")),
+            (Text("Theil's U on the test set"), "test_theils_u", Text("first finalist")),
         )
         if (row := next((row for row in trials if parse_number(row.get(name, "")) is not None), None))
     ]  # fmt: skip
@@ -84,34 +89,40 @@ def list_tests(study: StudyData) -> list[SignificanceTest]:
         return []
     row = next((row for row in study.csv_board[1] if row.get("trial_id") in study.finalists[:1]), {})
     reasons = proof.get("reasons") or {}
-    trials = proof.get("trials", "?")
-    first: list[tuple[str, str, float | None, str]] = [
+    first: list[tuple[Text, Text, float | None, str]] = [
         (name, question, parse_number(row[column]), "")
         for name, column, question in (
             (
-                "Diebold-Mariano", "test_dm_p",
-                "probability of such an advantage of the first finalist on the test set if it has none",
+                Text("Diebold-Mariano"), "test_dm_p",
+                Text("probability of such an advantage of the first finalist on the test set if it has none"),
             ),
             (
-                "Clark-West", "test_cw_p",
-                "the same, with a correction for the noise of a network that has to learn to forecast no change",
+                Text("Clark-West"), "test_cw_p",
+                Text("the same, with a correction for the noise of a network that has to learn to forecast no change"),
             ),
         )
         if row.get(column)
     ]  # fmt: skip
     study_tests = [
-        (name, question, proof.get(key), reasons.get(key, "not tested"))
+        (name, question, proof.get(key), reasons.get(key, Text("not tested")))
         for name, key, question in (
             (
-                "SPA p on the test set", "test_spa_p",
-                "Hansen's test of superior predictive ability: probability of such a good best finalist if none is "
-                "better than persistence",
+                Text("SPA p on the test set"), "test_spa_p",
+                Text(
+                    "Hansen's test of superior predictive ability: probability of such a good best finalist if none is "
+                    "better than persistence"
+                ),
             ),
-            ("SPA p on validation", "spa_p", f"the same for the best of {trials} trials on validation"),
             (
-                "probability of backtest overfitting", "pbo",
-                "how often the best trial on one half of the validation days is in the worse half of the trials on the "
-                "other days",
+                Text("SPA p on validation"), "spa_p",
+                Text("the same for the best of {n} trials on validation", n=proof.get("trials", "?")),
+            ),
+            (
+                OVERFITTING, "pbo",
+                Text(
+                    "how often the best trial on one half of the validation days is in the worse half of the trials on "
+                    "the other days"
+                ),
             ),
         )
     ]  # fmt: skip
@@ -129,22 +140,29 @@ def find_docs(folder: Path) -> str:
     return Path(os.path.relpath(DOCS, place)).as_posix() if DOCS.is_dir() and place.is_relative_to(root) else ""
 
 
-def _compare(score: float) -> str:
+def _compare(score: float) -> Text:
     if score == 1:
-        return "as good as persistence"
-    return f"error {100 * abs(score - 1):.2f} % {'smaller' if score < 1 else 'larger'} than that of persistence"
+        return Text("as good as persistence")
+    if score < 1:
+        return Text("error {size:.2f} % smaller than that of persistence", size=100 * (1 - score))
+    return Text("error {size:.2f} % larger than that of persistence", size=100 * (score - 1))
 
 
-def _read_test(name: str, question: str, value: float | None, reason: str) -> SignificanceTest:
+def _read_test(name: Text, question: Text, value: float | None, reason: str) -> SignificanceTest:
     if value is None:
-        return SignificanceTest(name=name, question=question, value="unknown", reading=reason)
-    limit, good = (EVEN, "no sign of overfitting") if "overfitting" in name else (LEVEL, "evidence of skill")
-    bad = "as bad as chance, or worse" if limit == EVEN else "no evidence: luck is possible"
-    is_good = value < limit if limit == EVEN else value <= limit
-    return SignificanceTest(
-        name=name, question=question, value="below 0.01" if value < 0.01 else f"{value:.2f}",
-        reading=f"{good if is_good else bad} ({'below' if limit == EVEN else 'up to'} {limit} is good)", good=is_good,
-    )  # fmt: skip
+        return SignificanceTest(name=name, question=question, value=Text("unknown"), reading=reason)
+    if name == OVERFITTING:
+        good = value < EVEN
+        reading = Text("as bad as chance, or worse (below {level} is good)", level=EVEN)
+        if good:
+            reading = Text("no sign of overfitting (below {level} is good)", level=EVEN)
+    else:
+        good = value <= LEVEL
+        reading = Text("no evidence: luck is possible (up to {level} is good)", level=LEVEL)
+        if good:
+            reading = Text("evidence of skill (up to {level} is good)", level=LEVEL)
+    text = Text("below 0.01") if value < 0.01 else f"{value:.2f}"
+    return SignificanceTest(name=name, question=question, value=text, reading=reading, good=good)
 
 
 def _forecast_next(study: StudyData) -> KeyFigure | None:
@@ -158,23 +176,26 @@ def _forecast_next(study: StudyData) -> KeyFigure | None:
         forecaster, (prices, _) = Forecaster.load(folder), read_prices(copy)
         return _describe_forecast(forecaster, prices)
     except UserError as error:
-        return KeyFigure(
-            label="Next forecast", value="none", notes=(str(error).replace(f"{study.folder}{os.sep}", ""),)
-        )
+        reason = str(error).replace(f"{study.folder}{os.sep}", "")
+        return KeyFigure(label=Text("Next forecast"), value=Text("none"), notes=(reason,))
 
 
 def _describe_forecast(forecaster: "Forecaster", prices: "Prices") -> KeyFigure:
     close, last = float(forecaster.forecast(prices, [len(prices) - 1]).mean()), float(prices.column("close")[-1])
     steps = forecaster.horizon
-    label = "Next session" if steps == 1 else f"In {steps} sessions"
+    label = Text("Next session") if steps == 1 else Text("In {n} sessions", n=steps)
     if not math.isfinite(close):
-        return KeyFigure(label=label, value="none", notes=("the forecast is not a finite price",))
-    notes = [f"close forecast by {forecaster.facts.trial_id}, {100 * (close / last - 1):+.2f} %"]
+        return KeyFigure(label=label, value=Text("none"), notes=(Text("the forecast is not a finite price"),))
+    notes = [
+        Text(
+            "close forecast by {trial}, {change:+.2f} %", trial=forecaster.facts.trial_id,
+            change=100 * (close / last - 1),
+        )
+    ]  # fmt: skip
     notes += [
-        f"{100 * interval.level:g} % interval {bounds[0]:,.2f} to {bounds[1]:,.2f}"
-        for interval in forecaster.intervals[:1]
-        if (bounds := interval.bounds(close))
+        Text("{level:g} % interval {low:,.2f} to {high:,.2f}", level=100 * one.level, low=bounds[0], high=bounds[1])
+        for one in forecaster.intervals[:1]
+        if (bounds := one.bounds(close))
     ]
-    return KeyFigure(
-        label=label, value=f"{close:,.2f}", notes=(*notes, f"last close {last:,.2f} on {prices.dates[-1]}")
-    )
+    notes.append(Text("last close {close:,.2f} on {day}", close=last, day=prices.dates[-1]))
+    return KeyFigure(label=label, value=f"{close:,.2f}", notes=notes)

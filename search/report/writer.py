@@ -13,6 +13,7 @@ from pathlib import Path
 from search.common.durations import format_duration
 from search.common.errors import UserError
 from search.common.messages import one_line
+from search.common.text import LANGUAGES, Text
 from search.report.board import build_board
 from search.report.charts.changes import draw_changes
 from search.report.charts.learning_curves import draw_learning_curves
@@ -31,7 +32,7 @@ from search.report.summary import find_docs, list_key_figures, list_tests, short
 from search.results.columns import find_column
 from search.results.folder.links import check_folder
 from search.results.reader import read_study
-from search.results.verdict import split_verdict
+from search.results.verdict import select_facts, split_verdict
 from search.space.document import SpaceError
 from stockrnn.io.storage import RemoteFolder, is_url, join_path, local_copy, parent_url
 from stockrnn.io.terminal import escape_unencodable
@@ -42,14 +43,22 @@ DONE, NO_REPORT = 0, 2
 MAX_MESSAGES = 100
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, language: str = "en") -> Path:
     """Write `report.html` into a results folder and return its path; an older report is replaced atomically.
+
+    Args:
+        folder: the study's.
+        language: of the page, one of `search.common.text.LANGUAGES`.
 
     Raises:
         UserError: the folder is not a study, or a file in it is damaged.
     """
     study = read_study(folder)
-    headline, facts = split_verdict(study.verdict)
+    headline: str
+    facts: str | list[Text]
+    headline, facts = split_verdict(study.verdict)  # in English it is that of the manifest, also of another version
+    if language != "en":
+        headline, facts = study.conclusion[0], select_facts(study.conclusion)
     forecasts, changes, advantage = draw_forecasts(study), draw_changes(study), draw_cumulative_advantage(study)
     curves, importance, slices = draw_learning_curves(study), draw_importance(study), draw_slices(study)
     coordinates, folds, spread = draw_parallel_coordinates(study), draw_folds(study), draw_spread(study)
@@ -59,6 +68,7 @@ def write_report(folder: Path) -> Path:
         folder / "report.html",
         "report.html.j2",
         [forecasts, changes, advantage, curves, importance, coordinates, *slices, folds, spread, workers],
+        language,
         headline=headline,
         facts=facts,
         tests=list_tests(study),
@@ -116,6 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="file of the comparison (default: comparison.html next to the first folder)",
     )
+    parser.add_argument(
+        "--language", choices=LANGUAGES, default="en", help="language of the page: English or Korean (default: en)"
+    )
     given = parser.parse_args(arguments)
     if given.output and len(given.places) == 1:
         parser.error("--output: needs several studies; the report of one study is report.html in its folder")
@@ -124,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folders = [stack.enter_context(local_copy(place)) for place in given.places]
             for folder in folders:
                 check_folder(folder)
-            print(_write(given.places, folders, given.output))
+            print(_write(given.places, folders, given.output, given.language))
         return DONE
     except SpaceError as error:
         print(f"{error.problems[0]}; no report was written", file=sys.stderr)
@@ -133,9 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return NO_REPORT
 
 
-def _write(places: Sequence[str], folders: Sequence[Path], output: Path | None) -> str:
+def _write(places: Sequence[str], folders: Sequence[Path], output: Path | None, language: str) -> str:
     """Write the page and return its path, or its URL if the first study has one."""
-    page = write_report(folders[0]) if len(places) == 1 else write_comparison(folders, output)
+    page = write_report(folders[0], language) if len(places) == 1 else write_comparison(folders, output, language)
     if output or not is_url(places[0]):
         return str(page)
     parent = places[0] if len(places) == 1 else parent_url(places[0])

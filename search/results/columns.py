@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from search.common.text import Text
 from search.space.parameters import FIELDS
 from search.space.space import Space
 from stockrnn.evaluation.scores import METRICS
@@ -38,10 +39,16 @@ class Column:
     rival: float | None = None
 
     @property
-    def description(self) -> str:
+    def description(self) -> Text:
         """The meaning, the unit, and which values are better."""
-        unit = f" ({self.unit}{', tables show per cent' if self.format == 'percent' else ''})" if self.unit else ""
-        return self.meaning + unit + {"min": "; lower is better", "max": "; higher is better", None: ""}[self.better]
+        what = Text(self.meaning)
+        if self.format == "percent":
+            what = Text("{meaning} ({unit}, tables show per cent)", meaning=what, unit=Text(self.unit))
+        elif self.unit:
+            what = Text("{meaning} ({unit})", meaning=what, unit=Text(self.unit))
+        if self.better == "min":
+            return Text("{what}; lower is better", what=what)
+        return Text("{what}; higher is better", what=what) if self.better else what
 
 
 def _trial(name: str, label: str, meaning: str, format: Format = "text") -> Column:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from search.common.errors import DamagedError
+from search.common.text import Text, translate
 from search.results.columns import list_columns
 from search.results.event_log import RUNNING, STATUSES, TrialEnd, TrialLog, read_log
 from search.results.leaderboard import parse_number, read_csv
@@ -23,7 +24,7 @@ from search.results.manifest import find_scored_opening
 from search.results.predictions import read_forecasts
 from search.results.ranking import Row, rank
 from search.results.schemas import read_manifest
-from search.results.verdict import VERDICT_COLUMNS, verdict
+from search.results.verdict import VERDICT_COLUMNS, conclude
 from search.space.document import SpaceDocument
 from search.space.parameters import Parameter
 from search.space.sections import SECTIONS
@@ -178,14 +179,20 @@ class StudyData:
     @cached_property
     def verdict(self) -> str:
         """The manifest's verdict, or that of the leaderboard so far."""
+        return str(self.manifest.get("verdict") or " ".join(self.conclusion))
+
+    @cached_property
+    def conclusion(self) -> list[Text]:
+        """The sentences of the verdict of the leaderboard so far."""
         rows = [
             {name: text if name in ("trial_id", "status") else parse_number(text) for name, text in row.items()}
             for row in self.csv_board[1]
         ]
-        return str(
-            self.manifest.get("verdict")
-            or verdict(rows, self.manifest.get("proof"), horizon=self.horizon, max_epochs=self.max_epochs)
-        )
+        return conclude(rows, self.manifest.get("proof"), horizon=self.horizon, max_epochs=self.max_epochs)
+
+    def describe_verdict(self, language: str) -> str:
+        """Return the verdict in a language; the manifest has it in English only."""
+        return self.verdict if language == "en" else " ".join(translate(self.conclusion, language))
 
     @property
     def horizon(self) -> int:

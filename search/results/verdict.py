@@ -4,9 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from search.common.text import Text
 from search.results.ranking import BASELINE, ENSEMBLE, Row
 
-__all__ = ["LEVEL", "VERDICT_COLUMNS", "baseline_label", "describe_rival", "split_verdict", "verdict"]
+__all__ = [
+    "LEVEL", "VERDICT_COLUMNS", "baseline_label", "conclude", "describe_rival", "select_facts", "split_verdict",
+    "verdict",
+]  # fmt: skip
 
 VERDICT_COLUMNS = {
     "best_epoch", "seeds_sd", "status", "test_coverage_80", "test_coverage_95", "test_cw_p", "test_dm_p", "test_rmse",
@@ -15,8 +19,8 @@ VERDICT_COLUMNS = {
 LEVEL = 0.05  # a larger p-value is not significant
 PERSISTENCE = "persistence"  # the rival
 LABELS = {"ar1": "AR(1)"}
-REFUSED = "Do not trade on this."
-COSTS = "Trading costs are not included, and the future may differ from the past."
+REFUSED = Text("Do not trade on this.")
+COSTS = Text("Trading costs are not included, and the future may differ from the past.")
 TESTS = "Significance tests:"
 NUM_BEST = 3  # trials that are examined for the last epoch
 COVERAGES = {"test_coverage_80": 0.80, "test_coverage_95": 0.95}
@@ -26,7 +30,17 @@ MIN_MISS = 0.06  # of a coverage that is far off; a 95 % interval with all days 
 def verdict(
     rows: Sequence[Row], proof: Mapping[str, Any] | None = None, *, horizon: int = 1, max_epochs: int | None = None
 ) -> str:
-    """Return the conclusion about the first finalist in one sentence, and then the facts behind it.
+    """Return the conclusion about the first finalist in one sentence, then the facts behind it, and the p-values.
+
+    See `conclude` for the arguments.
+    """
+    return " ".join(conclude(rows, proof, horizon=horizon, max_epochs=max_epochs))
+
+
+def conclude(
+    rows: Sequence[Row], proof: Mapping[str, Any] | None = None, *, horizon: int = 1, max_epochs: int | None = None
+) -> list[Text]:
+    """Return the sentences of the verdict: the conclusion first, the p-values last, if they are known.
 
     Args:
         rows: the leaderboard, best first.
@@ -36,20 +50,20 @@ def verdict(
     """
     trials = [row for row in rows if row["status"] not in (BASELINE, ENSEMBLE) and _known(row.get("val_theils_u"))]
     if not trials:
-        return "No trial has a score, so the study has no result."
+        return [Text("No trial has a score, so the study has no result.")]
     rival = describe_rival(horizon)
     finalists = [row for row in trials if _known(row.get("test_theils_u"))]
     facts = _judge_validation(rows, trials, rival)
     training = _judge_training(finalists or trials[:NUM_BEST], max_epochs)
     if finalists:
         conclusion, tested, p_values = _judge_test(rows, trials, finalists, proof or {}, rival)
-        return " ".join(filter(None, [*conclusion, *facts, *tested, training, p_values]))
-    headline = "Undecided: the test set has not been opened."
+        return [*conclusion, *facts, *tested, *training, *p_values]
+    headline = Text("Undecided: the test set has not been opened.")
     if any(_known(row.get("test_rmse")) for row in rows):
-        headline = "No result: the price never changes in the test set, so Theil's U is undefined."
+        headline = Text("No result: the price never changes in the test set, so Theil's U is undefined.")
     elif len(trials) > 1:
-        facts.append("The best of many trials is partly lucky.")
-    return " ".join(filter(None, [headline, *facts, training]))
+        facts.append(Text("The best of many trials is partly lucky."))
+    return [headline, *facts, *training]
 
 
 def split_verdict(text: str) -> tuple[str, str]:
@@ -58,9 +72,14 @@ def split_verdict(text: str) -> tuple[str, str]:
     return (f"{headline}." if facts else headline), facts.partition(TESTS)[0].strip()
 
 
-def describe_rival(horizon: int) -> str:
+def select_facts(sentences: Sequence[Text]) -> list[Text]:
+    """Return the sentences of a verdict after the conclusion, without the p-values."""
+    return [sentence for sentence in sentences[1:] if not sentence.startswith(TESTS)]
+
+
+def describe_rival(horizon: int) -> Text:
     """Return the forecast of persistence in words."""
-    return "'tomorrow equals today'" if horizon == 1 else f"'no change over {horizon} sessions'"
+    return Text("'tomorrow equals today'") if horizon == 1 else Text("'no change over {n} sessions'", n=horizon)
 
 
 def baseline_label(name: str) -> str:
@@ -68,115 +87,201 @@ def baseline_label(name: str) -> str:
     return LABELS.get(name, name)
 
 
-def _judge_validation(rows: Sequence[Row], trials: Sequence[Row], rival: str) -> list[str]:
+def _judge_validation(rows: Sequence[Row], trials: Sequence[Row], rival: Text) -> list[Text]:
     best = min(trials, key=lambda row: row["val_theils_u"])
     score, spread = best["val_theils_u"], _number(best, "val_theils_u_sd")
-    whose = f"the best of {len(trials)} trials" if len(trials) > 1 else "the only trial"
-    whose += f" ({best['trial_id']})"
+    who = Text("the only trial ({trial})", trial=best["trial_id"])
+    if len(trials) > 1:
+        who = Text("the best of {n} trials ({trial})", n=len(trials), trial=best["trial_id"])
     if score >= 1:
-        return [f"On validation nothing beats {rival}: {whose} has Theil's U {score:.4f}."]
+        return [
+            Text(
+                "On validation nothing beats {rival}: {who} has Theil's U {score:.4f}.", rival=rival, who=who,
+                score=score,
+            )
+        ]  # fmt: skip
+    said = Text(
+        "On validation {who} beats {rival}: Theil's U {score:.4f}, an error {size} smaller.",
+        who=who, rival=rival, score=score, size=_percent(score),
+    )  # fmt: skip
     if 1 - score <= spread:
-        said = f"On validation {whose} is practically equal to {rival}: Theil's U {score:.4f}, and its networks differ "
-        said += f"by {spread:.4f} (sd)."
-    else:
-        said = f"On validation {whose} beats {rival}: Theil's U {score:.4f}, an error {_percent(score)} smaller."
+        said = Text(
+            "On validation {who} is practically equal to {rival}: Theil's U {score:.4f}, and its networks differ by "
+            "{spread:.4f} (sd).",
+            who=who, rival=rival, score=score, spread=spread,
+        )  # fmt: skip
     rivals = [row for row in rows if row["status"] == BASELINE and _known(row.get("val_theils_u"))]
     other = min(rivals, key=lambda row: row["val_theils_u"], default=None)
     if other is None or other["val_theils_u"] > score:
         return [said]
     name = baseline_label(other["trial_id"])
-    return [said, f"The baseline {name} is as good without a network ({other['val_theils_u']:.4f})."]
+    also = Text(
+        "The baseline {name} is as good without a network ({score:.4f}).", name=name, score=other["val_theils_u"]
+    )
+    return [said, also]
 
 
 def _judge_test(
-    rows: Sequence[Row], trials: Sequence[Row], finalists: Sequence[Row], proof: Mapping[str, Any], rival: str
-) -> tuple[list[str], list[str], str]:
+    rows: Sequence[Row], trials: Sequence[Row], finalists: Sequence[Row], proof: Mapping[str, Any], rival: Text
+) -> tuple[list[Text], list[Text], list[Text]]:
     """Judge the finalist that is first on validation: the best of several on the test set would be partly lucky.
 
     Returns:
         The conclusion, the facts behind it, and the p-values.
     """
-    first, many = finalists[0], f" over {len(trials)} trials" if len(trials) > 1 else ""
+    first = finalists[0]
     score, ahead = first["test_theils_u"], first["test_theils_u"] < 1 and not _equal(first)
+    overall = Text("SPA p over {n} trials on validation", n=len(trials))
     p_values = {
-        "Diebold-Mariano p": first.get("test_dm_p"), "SPA p over the finalists": proof.get("test_spa_p"),
-        f"SPA p{many} on validation": proof.get("spa_p"),
+        Text("Diebold-Mariano p"): first.get("test_dm_p"), Text("SPA p over the finalists"): proof.get("test_spa_p"),
+        overall if len(trials) > 1 else Text("SPA p on validation"): proof.get("spa_p"),
     }  # fmt: skip
     proven = ahead and all(value is not None and value <= LEVEL for value in p_values.values())
-    without, other = _judge_baselines(rows, score, _number(first, "seeds_sd"))
-    error = _compare(first, rival) + (", unlikely to be luck" if proven else ", but this may be luck" if ahead else "")
-    headline = f"{'Evidence' if proven else 'No evidence'} of skill: test error {error}"
-    headline += f"; but {without}." if proven and without else "."
+    baseline = _judge_baselines(rows, score, _number(first, "seeds_sd"))
     facts = [_count_finalists(finalists, proof, rival)]
     if not ahead and _known(proof.get("spa_p")) and proof["spa_p"] <= LEVEL:
-        facts.append("Validation was significant, and the test set does not confirm it.")
-    if without:
-        facts.append(f"{without[0].upper()}{without[1:]} (Theil's U {other:.4f} on the test set).")
-    facts.append(_judge_intervals(first, proof.get("test_days")))
-    known = ", ".join(f"{name} {_p(value)}" for name, value in p_values.items() if value is not None and _known(value))
-    tests = f"{TESTS} {known} ({LEVEL} or less is evidence of skill)." if known else ""
-    return [headline, COSTS if proven else REFUSED], facts, tests
+        facts.append(Text("Validation was significant, and the test set does not confirm it."))
+    facts += [*baseline, *_judge_intervals(first, proof.get("test_days"))]
+    known = [
+        Text("{name} {p}", name=name, p=_p(value))
+        for name, value in p_values.items()
+        if value is not None and _known(value)
+    ]
+    headline = _write_headline(first, rival, ahead=ahead, proven=proven, baseline=bool(baseline))
+    return [headline, COSTS if proven else REFUSED], facts, _write_tests(known)
 
 
-def _compare(row: Row, rival: str) -> str:
+def _write_headline(row: Row, rival: Text, *, ahead: bool, proven: bool, baseline: bool) -> Text:
     score = row["test_theils_u"]
+    values: dict[str, Any] = {"size": _percent(score), "rival": rival}
+    if proven and baseline:
+        return Text(
+            "Evidence of skill: test error {size} smaller than {rival}, unlikely to be luck; but a baseline is as good "
+            "without a network.",
+            **values,
+        )
+    if proven:
+        return Text("Evidence of skill: test error {size} smaller than {rival}, unlikely to be luck.", **values)
+    if ahead:
+        return Text("No evidence of skill: test error {size} smaller than {rival}, but this may be luck.", **values)
     if score == 1:
-        return f"equal to {rival}"
-    difference = f"{_percent(score)} {'smaller' if score < 1 else 'larger'}"
+        return Text("No evidence of skill: test error equal to {rival}.", rival=rival)
+    if _equal(row) and score < 1:
+        return Text(
+            "No evidence of skill: test error practically equal to {rival} ({size} smaller, less than its seeds "
+            "differ).",
+            **values,
+        )
     if _equal(row):
-        return f"practically equal to {rival} ({difference}, less than its seeds differ)"
-    return f"{difference} than {rival}"
+        return Text(
+            "No evidence of skill: test error practically equal to {rival} ({size} larger, less than its seeds "
+            "differ).",
+            **values,
+        )
+    return Text("No evidence of skill: test error {size} larger than {rival}.", **values)
 
 
-def _count_finalists(finalists: Sequence[Row], proof: Mapping[str, Any], rival: str) -> str:
-    days = f"{proof['test_days']} unseen days" if proof.get("test_days") else "the test set"
+def _write_tests(p_values: Sequence[Text]) -> list[Text]:
+    """Return a sentence with the p-values, of which there are at most three."""
+    values: dict[str, Any] = dict(zip("abc", p_values, strict=False)) | {"level": LEVEL}
+    if not p_values:
+        return []
+    if len(p_values) == 1:
+        return [Text("Significance tests: {a} ({level} or less is evidence of skill).", **values)]
+    if len(p_values) == 2:
+        return [Text("Significance tests: {a}, {b} ({level} or less is evidence of skill).", **values)]
+    return [Text("Significance tests: {a}, {b}, {c} ({level} or less is evidence of skill).", **values)]
+
+
+def _count_finalists(finalists: Sequence[Row], proof: Mapping[str, Any], rival: Text) -> Text:
     beat = sum(row["test_theils_u"] < 1 and not _equal(row) for row in finalists)
     equal = sum(map(_equal, finalists))
-    verb = "beat" if beat > 1 else "beats"
+    values: dict[str, Any] = {
+        "trial": finalists[0]["trial_id"], "score": finalists[0]["test_theils_u"], "rival": rival, "beat": beat,
+        "equal": equal, "n": len(finalists),
+        "days": Text("{n} unseen days", n=proof["test_days"]) if proof.get("test_days") else Text("the test set"),
+    }  # fmt: skip
     if len(finalists) == 1:
-        who = f"the finalist ({finalists[0]['trial_id']})"
-        did = f"beats {rival}" if beat else f"is practically equal to {rival}" if equal else f"does not beat {rival}"
-        return f"On {days} {who} {did}: Theil's U {finalists[0]['test_theils_u']:.4f}."
-    who = f"{beat} of {len(finalists)} finalists {verb}" if beat else f"none of {len(finalists)} finalists beats"
-    also = f", {equal} {'are' if equal > 1 else 'is'} practically equal to it" if equal else ""
-    first = f"the first ({finalists[0]['trial_id']}) has Theil's U {finalists[0]['test_theils_u']:.4f}"
-    return f"On {days} {who} {rival}{also}; {first}."
+        if beat:
+            return Text("On {days} the finalist ({trial}) beats {rival}: Theil's U {score:.4f}.", **values)
+        if equal:
+            return Text(
+                "On {days} the finalist ({trial}) is practically equal to {rival}: Theil's U {score:.4f}.", **values
+            )
+        return Text("On {days} the finalist ({trial}) does not beat {rival}: Theil's U {score:.4f}.", **values)
+    who = Text("none of {n} finalists beats {rival}", **values)
+    if beat:
+        who = Text("{beat} of {n} finalists beats {rival}", **values)
+    if beat > 1:
+        who = Text("{beat} of {n} finalists beat {rival}", **values)
+    values["who"] = who
+    if equal == 1:
+        return Text(
+            "On {days} {who}, 1 is practically equal to it; the first ({trial}) has Theil's U {score:.4f}.", **values
+        )
+    if equal:
+        return Text(
+            "On {days} {who}, {equal} are practically equal to it; the first ({trial}) has Theil's U {score:.4f}.",
+            **values,
+        )
+    return Text("On {days} {who}; the first ({trial}) has Theil's U {score:.4f}.", **values)
 
 
-def _judge_baselines(rows: Sequence[Row], score: float, spread: float) -> tuple[str, float]:
-    """Return what the best baseline except persistence did on the test set, empty if it was worse, and its U."""
+def _judge_baselines(rows: Sequence[Row], score: float, spread: float) -> list[Text]:
+    """Return what the best baseline except persistence did on the test set; nothing if it was worse."""
     others = [
         row for row in rows
         if row["status"] == BASELINE and row["trial_id"] != PERSISTENCE and _known(row.get("test_theils_u"))
     ]  # fmt: skip
-    if not others:
-        return "", math.nan
-    best = min(others, key=lambda row: row["test_theils_u"])
-    name, other = baseline_label(best["trial_id"]), best["test_theils_u"]
-    if other < score - spread:
-        return f"{name} did better without a network", other
-    return (f"{name} is practically as good without a network" if other <= score + spread else ""), other
+    best = min(others, key=lambda row: row["test_theils_u"], default=None)
+    if best is None or best["test_theils_u"] > score + spread:
+        return []
+    name = baseline_label(best["trial_id"])
+    values: dict[str, Any] = {"name": f"{name[0].upper()}{name[1:]}", "score": best["test_theils_u"]}
+    if best["test_theils_u"] < score - spread:
+        return [Text("{name} did better without a network (Theil's U {score:.4f} on the test set).", **values)]
+    return [Text("{name} is practically as good without a network (Theil's U {score:.4f} on the test set).", **values)]
 
 
-def _judge_training(best: Sequence[Row], max_epochs: int | None) -> str:
+def _judge_training(best: Sequence[Row], max_epochs: int | None) -> list[Text]:
     late = sum(row.get("best_epoch") == max_epochs for row in best)
     if max_epochs is None or 2 * late <= len(best):
-        return ""
-    who = "The best trial was" if len(best) == 1 else f"{late} of the {len(best)} best trials were"
-    return f"{who} still improving at the last epoch ({max_epochs}): train longer (scheduler.max_epochs)."
+        return []
+    if len(best) == 1:
+        return [
+            Text(
+                "The best trial was still improving at the last epoch ({epoch}): train longer (scheduler.max_epochs).",
+                epoch=max_epochs,
+            )
+        ]
+    return [
+        Text(
+            "{late} of the {n} best trials were still improving at the last epoch ({epoch}): train longer "
+            "(scheduler.max_epochs).",
+            late=late, n=len(best), epoch=max_epochs,
+        )
+    ]  # fmt: skip
 
 
-def _judge_intervals(first: Row, days: int | None) -> str:
+def _judge_intervals(first: Row, days: int | None) -> list[Text]:
     """Return whether an interval was far too narrow or too wide: by half of what it leaves out, and beyond chance."""
     for column, level in COVERAGES.items():
         share = first.get(column)
         chance = 3 * math.sqrt(level * (1 - level) / days) if days else 0
-        if share is not None and _known(share) and abs(share - level) > max((1 - level) / 2, MIN_MISS, chance):
-            how = "narrow" if share < level else "wide"
-            return f"The {level:.0%} interval was far too {how}: {share:.0%} of the test days were in it.".replace(
-                "%", " %"
-            )
-    return ""
+        if share is None or not _known(share) or abs(share - level) <= max((1 - level) / 2, MIN_MISS, chance):
+            continue
+        values: dict[str, Any] = {"level": 100 * level, "share": 100 * share}
+        if share < level:
+            return [
+                Text(
+                    "The {level:.0f} % interval was far too narrow: {share:.0f} % of the test days were in it.",
+                    **values,
+                )
+            ]
+        return [
+            Text("The {level:.0f} % interval was far too wide: {share:.0f} % of the test days were in it.", **values)
+        ]
+    return []
 
 
 def _equal(row: Row) -> bool:
@@ -189,13 +294,13 @@ def _number(row: Row, name: str) -> float:
     return value if value is not None and _known(value) else 0.0
 
 
-def _percent(score: float) -> str:
+def _percent(score: float) -> Text:
     share = 100 * abs(score - 1)
-    return "less than 0.01 %" if 0 < share < 0.01 else f"{share:.2f} %"
+    return Text("less than 0.01 %") if 0 < share < 0.01 else Text("{share:.2f} %", share=share)
 
 
-def _p(value: float) -> str:
-    return "below 0.01" if value < 0.01 else f"{value:.2f}"
+def _p(value: float) -> Text:
+    return Text("below 0.01") if value < 0.01 else Text("{value:.2f}", value=value)
 
 
 def _known(value: float | None) -> bool:

@@ -95,7 +95,7 @@ VALUES = {  # for keys with rules that their type does not express
     "space.features": "the name of a set, or a list of features and sets",
 }
 DEFAULTS = {
-    "data.features": "`ohlcv`, or `ohlc` if the series has no usable volume",
+    "data.features": "`ohlcv`, without the columns that the series lacks, and without a volume that is not usable",
     "search.initial": "`[]`",
     "resources.when": "`[]`",
     "space.features": "the value of `data.features`",

@@ -19,7 +19,7 @@ from stockrnn.dataset.features import columns_needed, missing_columns, warm_up
 from stockrnn.dataset.walk_forward import FoldError, FoldSizes, WalkForward, fit_sizes, walk_forward
 from stockrnn.evaluation.scores import METRICS
 from stockrnn.networks.config import NetworkConfig
-from stockrnn.prices.cleaning import unusable_volume_reason
+from stockrnn.prices.cleaning import missing_column_reason, unusable_volume_reason
 from stockrnn.prices.series import Prices
 from stockrnn.training.config import TrainingConfig
 
@@ -96,12 +96,18 @@ class Space(Contents):
         return replace(self, resources=self.resources.model_copy(update={"workers": workers}))
 
     def adapted_to(self, prices: Prices) -> "Space":
-        """Return this space; without the default feature volume if the prices have no usable volume."""
+        """Return this space; without the default features that the prices do not have, or have no usable volume for."""
         is_parameter = any(parameter.name == "features" for parameter in self.parameters)
         is_given = is_parameter or "features" in (self.document.data.get("data") or {})
-        if is_given or unusable_volume_reason(prices) is None:
+        absent = {
+            name for name in FEATURE_SETS["ohlc"]
+            if name not in prices.columns and missing_column_reason(prices, name).startswith("there is no")
+        }  # fmt: skip
+        absent |= {"volume"} if unusable_volume_reason(prices) else set()
+        if is_given or not absent:
             return self
-        return replace(self, data=self.data.model_copy(update={"features": FEATURE_SETS["ohlc"]}))
+        features = tuple(name for name in FEATURE_SETS["ohlcv"] if name not in absent)
+        return replace(self, data=self.data.model_copy(update={"features": features}))
 
     def error(self, key: Key, text: str) -> SpaceError:
         """Return the error of a key that can be checked only with the prices or the machine."""
@@ -287,13 +293,11 @@ class Space(Contents):
         return replace(known, kind="choice" if len(values) > 1 else "constant", values=tuple(values)).as_yaml()
 
     def _check_columns(self, prices: Prices) -> None:
-        fix = "use features that do not need it, such as the sets ohlc, returns and technical"
+        fix = "use features that do not need it, such as the sets ohlc, returns, technical and close_only"
         for feature, columns in missing_columns(prices, self.features).items():
-            raise self.error(
-                self._features_key,
-                f"{feature} needs the column {columns[0]}, but {prices.source} has only {', '.join(prices.columns)}; "
-                f"{fix}",
-            )
+            reason = missing_column_reason(prices, columns[0])  # names the file if a value of it is wrong
+            reason = reason if reason.startswith(prices.source) else f"{prices.source}: {reason}"
+            raise self.error(self._features_key, f"{feature} needs the column {columns[0]}; {reason}; {fix}")
         unusable = unusable_volume_reason(prices)
         for feature in self.features:
             if unusable and "volume" in columns_needed(feature):

@@ -17,8 +17,13 @@ from stockrnn.prices.series import Finding, PriceError, Prices, count
 __all__ = ["align", "prepare"]
 
 MAX_CLOSE_AGE = 12  # calendar days; no market closes for holidays this long
-CHECKED_COLUMNS = ("close", "open", "high", "low")  # in the order of the error messages
-BAR_CHECKS = ("flat bars", "opens", "stale", "volume")  # findings about whole bars, irrelevant for closes
+BAR_CHECKS = (
+    "missing columns",
+    "flat bars",
+    "opens",
+    "stale",
+    "volume",
+)  # findings about bars, not closes
 MAX_END_GAP = 5  # calendar days; longer than a weekend with a holiday
 
 
@@ -91,8 +96,7 @@ def _last_known(prices: Prices, other: Prices, lag: int) -> np.ndarray:
 
 def _clean_closes(other: Prices) -> Prices:
     """Clean the closes of another series; its open, high, low and volume are not used and not checked."""
-    close = other.column("close")
-    bars = clean(replace(other, columns=CHECKED_COLUMNS, values=np.column_stack([close] * len(CHECKED_COLUMNS))))
+    bars = clean(replace(other, columns=("close",), values=other.column("close")[:, np.newaxis]))
     return replace(bars, findings=tuple(found for found in bars.findings if found.check not in BAR_CHECKS))
 
 

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from stockrnn.dataset.config import DataConfig, WindowConfig
-from stockrnn.dataset.features import missing_columns, warm_up
+from stockrnn.dataset.features import COLUMNS, missing_columns, warm_up
 from stockrnn.dataset.walk_forward import Fold
 from stockrnn.dataset.windows import Scaling, Windows
 from stockrnn.evaluation.conformal import Interval
@@ -39,6 +39,7 @@ from stockrnn.io.files import line, write_atomic
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.network import Network
 from stockrnn.networks.parameter_shapes import parameter_shapes
+from stockrnn.prices.cleaning import missing_column_reason
 from stockrnn.prices.series import Prices, Provenance
 
 if TYPE_CHECKING:
@@ -177,9 +178,10 @@ class Forecaster:
         missing = [name for names in missing_columns(prices, self.window.features).values() for name in names]
         missing += [name for name in self.window.others if name not in prices.columns]
         if missing:
+            reason = f" ({missing_column_reason(prices, missing[0])})" if missing[0] in COLUMNS else ""
             raise ForecasterError(
-                f"{prices.source}: {', '.join(dict.fromkeys(missing))}: missing; the inputs of this forecaster are "
-                f"{', '.join(self.window.inputs)}; add the column"
+                f"{prices.source}: {', '.join(dict.fromkeys(missing))}: missing{reason}; the inputs of this forecaster "
+                f"are {', '.join(self.window.inputs)}; add the column"
             )
         length = max(map(warm_up, self.window.inputs)) + self.window.sequence_length
         if len(prices) < length:

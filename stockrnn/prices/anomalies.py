@@ -10,8 +10,11 @@ import numpy as np
 from stockrnn.prices.repairs import first_dates
 from stockrnn.prices.series import PRICE_COLUMNS, Finding, Prices, count
 
-__all__ = ["contradictory_ranges", "unusable_volume_reason", "warnings_for"]
+__all__ = [
+    "UNUSABLE", "contradictory_ranges", "missing_column_reason", "unusable_volume_reason", "warnings_for",
+]  # fmt: skip
 
+UNUSABLE = "dropped the column {}, which no network can use: "  # text of a finding, followed by the reason
 MAX_FLAT_SHARE = 0.01  # of the sessions, with the same price all day
 MAX_REPEATED_OPEN_SHARE = 0.5
 MAX_ZERO_VOLUME_SHARE = 0.2
@@ -23,15 +26,17 @@ SPLIT_TOLERANCE = 0.03  # log units: a split day has its own return too
 MAX_GAP_DAYS = 12  # longer than Lunar New Year and Golden Week
 MIN_WEEKDAY_SHARE = 0.1  # of all sessions, for a day of the week on which the exchange opens
 MIN_WEEKDAY_SESSIONS = 10
-SATURDAY, SUNDAY = 5, 6
+MIN_WEEKDAYS = 4  # of a daily series; a weekly one has one
+MAX_CLOSED_SHARE = 0.002  # of all sessions, for a day of the week on which the exchange is closed
+MONDAY, FRIDAY, SATURDAY, SUNDAY = 0, 4, 5, 6
 MIN_SPACING_DAYS = 5  # between sessions of a series that is not daily
 
 
 def warnings_for(prices: Prices) -> list[Finding]:
     """Return the warnings of all checks below."""
     checks = (
-        _ranges, _stale, _flat, _opens, _no_volume, _zero_volume, _volume_units, _splits, _jumps, _gaps, _weekends,
-        _spacing, _newest,
+        _missing_prices, _ranges, _stale, _flat, _opens, _no_volume, _zero_volume, _volume_units, _splits, _jumps,
+        _gaps, _weekends, _week, _spacing, _newest,
     )  # fmt: skip
     found = (check(prices) for check in checks)
     return [finding for finding in found if finding is not None]
@@ -40,18 +45,30 @@ def warnings_for(prices: Prices) -> list[Finding]:
 def unusable_volume_reason(prices: Prices) -> str | None:
     """Return why the volume cannot be an input of a network; None if it can."""
     if "volume" not in prices.columns:
-        return "there is no Volume column"
+        return missing_column_reason(prices, "volume")
     zero = prices.column("volume") == 0
     if zero.mean() > MAX_ZERO_VOLUME_SHARE:
         return f"the volume is 0 on {zero.sum()} of {len(prices)} sessions; at most 20 % may be 0"
     return None
 
 
+def missing_column_reason(prices: Prices, name: str) -> str:
+    """Return why a series does not have a column: the value for which it was dropped, or that there was none."""
+    start = UNUSABLE.format(name.capitalize())
+    dropped = (finding.text.removeprefix(start) for finding in prices.findings if finding.text.startswith(start))
+    return next(dropped, f"there is no {name.capitalize()} column")
+
+
 def contradictory_ranges(prices: Prices) -> np.ndarray:
     """Return whether the high is below open or close, or the low above: bool, shape (sessions,)."""
-    opens, highs, lows, closes = (prices.column(name) for name in PRICE_COLUMNS)
-    tolerance = 1e-6 * closes  # files round to different digits
-    bad: np.ndarray = (highs < np.maximum(opens, closes) - tolerance) | (lows > np.minimum(opens, closes) + tolerance)
+    columns = {name: prices.column(name) for name in PRICE_COLUMNS if name in prices.columns}
+    tolerance = 1e-6 * columns["close"]  # files round to different digits
+    middle = np.array([columns[name] for name in ("open", "close") if name in columns])
+    bad = np.zeros(len(prices), dtype=bool)
+    if "high" in columns:
+        bad |= columns["high"] < middle.max(axis=0) - tolerance
+    if "low" in columns:
+        bad |= columns["low"] > middle.min(axis=0) + tolerance
     return bad
 
 
@@ -67,6 +84,15 @@ def _warning(prices: Prices, check: str, text: str, selected: np.ndarray, conseq
     return Finding(check=check, severity="warning", text=text, rows=rows, dates=dates)
 
 
+def _missing_prices(prices: Prices) -> Finding | None:
+    missing = [
+        name.capitalize() for name in PRICE_COLUMNS
+        if name not in prices.columns and missing_column_reason(prices, name).startswith("there is no")
+    ]  # fmt: skip
+    text = f"there is no column {' or '.join(missing)}; features that need it cannot be used"
+    return Finding(check="missing columns", severity="warning", text=text) if missing else None
+
+
 def _ranges(prices: Prices) -> Finding | None:
     text = "High or Low contradicts Open or Close on {sessions}, not changed"
     return _warning(prices, "range", text, contradictory_ranges(prices))
@@ -78,6 +104,8 @@ def _stale(prices: Prices) -> Finding | None:
 
 
 def _flat(prices: Prices) -> Finding | None:
+    if not {*PRICE_COLUMNS} <= {*prices.columns}:
+        return None
     quotes = np.column_stack([prices.column(name) for name in PRICE_COLUMNS])
     flat = (quotes == quotes[:, :1]).all(axis=1)
     if flat.mean() <= MAX_FLAT_SHARE:
@@ -86,18 +114,20 @@ def _flat(prices: Prices) -> Finding | None:
 
 
 def _opens(prices: Prices) -> Finding | None:
+    if len(prices) < 2 or "open" not in prices.columns:
+        return None
     repeated = np.r_[False, prices.column("open")[1:] == prices.column("close")[:-1]]
-    if len(prices) < 2 or repeated[1:].mean() <= MAX_REPEATED_OPEN_SHARE:
+    if repeated[1:].mean() <= MAX_REPEATED_OPEN_SHARE:
         return None
     text = "Open equals the previous Close on {sessions}"
     return _warning(prices, "opens", text, repeated, "the feature open carries no information there")
 
 
 def _no_volume(prices: Prices) -> Finding | None:
-    if "volume" in prices.columns:
+    reason = unusable_volume_reason(prices)
+    if "volume" in prices.columns or reason != "there is no Volume column":
         return None
-    text = "there is no Volume column; the volume cannot be a feature"
-    return Finding(check="volume", severity="warning", text=text)
+    return Finding(check="volume", severity="warning", text=f"{reason}; the volume cannot be a feature")
 
 
 def _zero_volume(prices: Prices) -> Finding | None:
@@ -161,13 +191,34 @@ def _gaps(prices: Prices) -> Finding | None:
 
 
 def _weekends(prices: Prices) -> Finding | None:
-    weekday = (prices.dates.astype("datetime64[D]").astype(int) + 3) % 7
+    weekday = _weekdays(prices)
     unexpected = np.zeros(len(prices), dtype=bool)
     for day in (SATURDAY, SUNDAY):
         on_day = weekday == day
         if not _is_trading_weekday(on_day):
             unexpected |= on_day
     return _warning(prices, "weekend", "{sessions} on a weekend, when this exchange is closed", unexpected)
+
+
+def _week(prices: Prices) -> Finding | None:
+    """Warn of weeks from Sunday to Thursday or from Tuesday to Saturday, as in dates that are a day early or late."""
+    shares = np.bincount(_weekdays(prices), minlength=7) / len(prices)
+    if (shares >= MIN_WEEKDAY_SHARE).sum() < MIN_WEEKDAYS:
+        return None
+    for first, last, shift, places in (
+        (SUNDAY, FRIDAY, "early", "Tel Aviv and Riyadh"), (SATURDAY, MONDAY, "late", "no exchange"),
+    ):  # fmt: skip
+        if shares[first] >= MIN_WEEKDAY_SHARE and shares[last] <= MAX_CLOSED_SHARE:
+            days = "Sunday to Thursday" if first == SUNDAY else "Tuesday to Saturday"
+            text = f"sessions are from {days}, as in {places}; elsewhere, the dates are a day {shift}"
+            return Finding(check="week", severity="warning", text=text, rows=len(prices))
+    return None
+
+
+def _weekdays(prices: Prices) -> np.ndarray:
+    """Return the day of the week of each session, 0 for Monday, shape (sessions,)."""
+    weekdays: np.ndarray = (prices.dates.astype("datetime64[D]").astype(int) + 3) % 7
+    return weekdays
 
 
 def _is_trading_weekday(on_day: np.ndarray) -> bool:

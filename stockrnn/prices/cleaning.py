@@ -1,20 +1,28 @@
 """Clean and check a daily series before training.
 
 `clean` makes the repairs that need no guess (`repairs`), raises an error for what cannot be right, and adds warnings
-for what the user should check (`anomalies`).
+for what the user should check (`anomalies`). A column other than the close with a wrong value is dropped, so that only
+a study whose networks need it is refused.
 """
 
 from datetime import UTC, datetime
 
 import numpy as np
 
-from stockrnn.prices.anomalies import contradictory_ranges, unusable_volume_reason, warnings_for
-from stockrnn.prices.repairs import repair
-from stockrnn.prices.series import PriceError, Prices, count
+from stockrnn.prices.anomalies import (
+    UNUSABLE,
+    contradictory_ranges,
+    missing_column_reason,
+    unusable_volume_reason,
+    warnings_for,
+)  # fmt: skip
+from stockrnn.prices.repairs import first_dates, repair
+from stockrnn.prices.series import Finding, PriceError, Prices, count
 
-__all__ = ["clean", "unusable_volume_reason"]
+__all__ = ["clean", "missing_column_reason", "unusable_volume_reason"]
 
 MAX_CONTRADICTORY_SHARE = 0.01  # of the sessions, where the high or low contradicts open and close
+MIN_MISLABELLED_SHARE = 0.1  # of the sessions, with such contradictions if columns have each other's names
 MIN_RELATIVE_RANGE = 1e-6  # highest minus lowest close, as a share of the first close
 MIN_PRICE, MAX_PRICE, MAX_VOLUME = 1e-12, 1e15, 1e18  # beyond these, arithmetic overflows
 MIN_DATE = np.datetime64("1700-01-01")
@@ -24,13 +32,14 @@ def clean(prices: Prices) -> Prices:
     """Return the series sorted, without duplicates, and checked. Cleaning it again changes nothing.
 
     Raises:
-        PriceError: a price is missing, infinite, not above 0 or absurdly large; a volume is missing, infinite or
-            negative; dates conflict or lie in the future; highs and lows contradict open and close on more than 1 %
-            of the sessions; the close never changes.
+        PriceError: a close is missing, infinite, not above 0 or absurdly large; dates conflict or lie in the future;
+            highs or lows contradict open and close on more than 10 % of the sessions; the close never changes.
     """
     prices = repair(prices)
-    for check in (_check_dates, _check_numbers, _check_movement, _check_ranges):
-        check(prices)
+    _check_dates(prices)
+    prices = _drop_wrong_columns(prices)
+    _check_movement(prices)
+    prices = _drop_contradictory_columns(prices)
     return prices.with_findings(*(found for found in warnings_for(prices) if found not in prices.findings))
 
 
@@ -46,8 +55,10 @@ def _check_dates(prices: Prices) -> None:
         )
 
 
-def _check_numbers(prices: Prices) -> None:
-    for name in prices.columns:
+def _drop_wrong_columns(prices: Prices) -> Prices:
+    """Drop the columns with a value that is not a price or volume. If it is the close, raise PriceError."""
+    clean = prices
+    for name in sorted(prices.columns, key=lambda name: name != "close"):
         column = prices.column(name)
         if name == "volume":
             low, high, rule = 0.0, MAX_VOLUME, "a volume is a finite number, 0 or more"
@@ -59,11 +70,23 @@ def _check_numbers(prices: Prices) -> None:
             value = column[position]
             shown = "missing" if np.isnan(value) else f"{value:g}"
             out_of_bounds = np.isfinite(value) and value > 0
-            raise PriceError(
+            problem = (
                 f"{prices.location(position)}: {name.capitalize()}: {shown} on {prices.dates[position]}; "
                 f"{rule}{f', from {low:g} to {high:g}' if out_of_bounds else ''}; "
                 f"correct or delete the row ({count(bad.sum(), 'such row')})"
             )
+            if name == "close":
+                raise PriceError(problem)
+            clean = _drop(clean, name, problem, bad)
+    return clean
+
+
+def _drop(prices: Prices, name: str, problem: str, bad: np.ndarray) -> Prices:
+    finding = Finding(
+        check="unusable column", severity="repair", text=f"{UNUSABLE.format(name.capitalize())}{problem}",
+        rows=int(bad.sum()), dates=first_dates(prices, bad),
+    )  # fmt: skip
+    return prices.without(name).with_findings(finding)
 
 
 def _check_movement(prices: Prices) -> None:
@@ -75,11 +98,20 @@ def _check_movement(prices: Prices) -> None:
         )
 
 
-def _check_ranges(prices: Prices) -> None:
-    bad = contradictory_ranges(prices)
-    if bad.mean() > MAX_CONTRADICTORY_SHARE:
+def _drop_contradictory_columns(prices: Prices) -> Prices:
+    """Drop a high or low that contradicts open and close too often. If columns seem mislabelled, raise PriceError."""
+    for name in ("high", "low"):
+        if name not in prices.columns:
+            continue
+        bad = contradictory_ranges(prices.without("low" if name == "high" else "high"))
+        if bad.mean() <= MAX_CONTRADICTORY_SHARE:
+            continue
         position = int(bad.argmax())
-        raise PriceError(
-            f"{prices.location(position)}: High, Low: contradict Open and Close on {bad.sum()} of {len(prices)} "
-            f"sessions, first on {prices.dates[position]}; at most 1 % of the sessions may; check the column names"
+        problem = (
+            f"{prices.location(position)}: {name.capitalize()}: contradicts Open and Close on {bad.sum()} of "
+            f"{len(prices)} sessions, first on {prices.dates[position]}; at most 1 % of the sessions may; "
         )
+        if bad.mean() > MIN_MISLABELLED_SHARE:
+            raise PriceError(f"{problem}check the column names")
+        prices = _drop(prices, name, f"{problem}correct these rows", bad)
+    return prices

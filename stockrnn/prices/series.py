@@ -92,6 +92,11 @@ class Prices:
         lines = self.lines[selected] if len(self.lines) else self.lines
         return replace(self, dates=self.dates[selected], values=self.values[selected], lines=lines)
 
+    def without(self, name: str) -> "Prices":
+        """Return the series without a column, if it has it."""
+        names = tuple(each for each in self.columns if each != name)
+        return replace(self, columns=names, values=np.column_stack([self.column(each) for each in names]))
+
     def location(self, position: int) -> str:
         """Return `SOURCE:LINE` of a session, or `SOURCE` if there are no line numbers."""
         return f"{self.source}:{self.lines[position]}" if len(self.lines) else self.source

@@ -482,7 +482,7 @@ def test_prices_that_cannot_be_used(capsys, saved, nasdaq, tmp_path):
     assert refused(capsys, saved, "--prices", short).startswith(f"{short}: 4 sessions are too few; ")
     bare = as_csv(nasdaq, tmp_path / "bare.csv", columns=("Open", "High", "Low", "Close"))
     assert refused(capsys, saved, "--prices", bare).startswith(
-        f"{bare}: volume: missing; the inputs of this forecaster are "
+        f"{bare}: volume: missing (there is no Volume column); the inputs of this forecaster are "
     )
     holes = replace(nasdaq, values=nasdaq.values.copy())
     holes.values[7, 3] = math.nan

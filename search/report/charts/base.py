@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from markupsafe import Markup
 
+from search.common.text import Text
 from search.results.reader import MAX_SHOWN_TRIALS
 from search.results.schemas import to_plain
 from stockrnn.io.files import escape_invisible
@@ -31,7 +32,7 @@ SYMBOLS = {
 HUES = ("var(--complete)", "var(--diverged)", "var(--running)", "var(--failed)", "var(--interrupted)")
 DASHES = ("solid", "dash", "dashdot", "longdash", "dot")
 RECENT_DAYS = 60  # in the first view of the test set
-FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Apple SD Gothic Neo", "Malgun Gothic", sans-serif'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Chart:
 
     Attributes:
         title: the accessible name.
-        text: the caption, which is also the accessible description.
+        text: the sentences of the caption, which is also the accessible description.
         narrow: layout values for a narrow screen, by dotted path.
         views: ranges of the x axis, by the label of the button that selects them.
         head, rows: the numbers of the figure as a table.
@@ -48,7 +49,7 @@ class Chart:
 
     id: str
     title: str
-    text: str
+    text: Sequence[Text]
     data: Sequence[Mapping[str, Any]]
     layout: Mapping[str, Any]
     height: int = 380
@@ -89,8 +90,8 @@ def build_layout(**changes: Any) -> dict[str, Any]:
 
 
 def build_axis(title: str = "", **changes: Any) -> dict[str, Any]:
-    """Return an axis with an escaped title."""
-    named = {"title": {"text": escape(title), "standoff": 8}} if title else {}
+    """Return an axis with a title, which is one of this package."""
+    named = {"title": {"text": title, "standoff": 8}} if title else {}
     return {
         "gridcolor": "var(--line)", "linecolor": "var(--line)", "zeroline": False, "automargin": True, "showline": True,
         "exponentformat": "power",
@@ -98,7 +99,7 @@ def build_axis(title: str = "", **changes: Any) -> dict[str, Any]:
 
 
 def build_vertical_line(
-    x: Any, text: str, color: str = "var(--soft)", dash: str = "dot"
+    x: Any, text: Text, color: str = "var(--soft)", dash: str = "dot"
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a line over the whole height: its shape, and its label at the top."""
     line = {
@@ -106,7 +107,7 @@ def build_vertical_line(
         "line": {"color": color, "width": 1, "dash": dash},
     }  # fmt: skip
     label = {
-        "x": x, "y": 1, "yref": "paper", "yanchor": "top", "xanchor": "left", "text": escape(text), "showarrow": False,
+        "x": x, "y": 1, "yref": "paper", "yanchor": "top", "xanchor": "left", "text": text, "showarrow": False,
         "font": {"color": color, "size": 11}, "xshift": 2,
     }  # fmt: skip
     return line, label
@@ -136,8 +137,11 @@ def recent_views(dates: Sequence[str]) -> dict[str, list[str]]:
     Args:
         dates: in order, not empty.
     """
-    whole = {"Whole test set": [dates[0], dates[-1]]}
-    return {f"Last {RECENT_DAYS} days": [dates[-RECENT_DAYS], dates[-1]]} | whole if len(dates) > RECENT_DAYS else whole
+    whole: dict[str, list[str]] = {Text("Whole test set"): [dates[0], dates[-1]]}
+    last: dict[str, list[str]] = {
+        Text("Last {n} days", n=RECENT_DAYS): [dates[-min(RECENT_DAYS, len(dates))], dates[-1]]
+    }
+    return last | whole if len(dates) > RECENT_DAYS else whole
 
 
 def select_evenly(items: Sequence[Item]) -> Sequence[Item]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from search.common.text import Text
 from search.report.charts.base import Chart, build_axis, build_layout, escape, recent_views
 from search.results.reader import StudyData
 
@@ -24,17 +25,18 @@ def draw_changes(study: StudyData) -> Chart | None:
     views = recent_views(days.dates)
     closer = float(np.mean(excess < 0))
     bars = [
-        ("closer than persistence", excess < 0, "var(--complete)", ""),
-        ("further off than persistence", excess >= 0, "var(--diverged)", "/"),
+        (Text("closer than persistence"), excess < 0, "var(--complete)", ""),
+        (Text("further off than persistence"), excess >= 0, "var(--diverged)", "/"),
     ]
     data: list[dict[str, Any]] = [
         {
-            "type": "scatter", "mode": "lines", "name": "actual change", "x": days.dates, "y": actual.tolist(),
+            "type": "scatter", "mode": "lines", "name": Text("actual change"), "x": days.dates, "y": actual.tolist(),
             "line": {"color": "var(--stopped)", "width": 1.2}, "hovertemplate": "%{y:+.2f} %",
         },
         {
-            "type": "scatter", "mode": "lines", "name": f"forecast change of {escape(first)}", "x": days.dates,
-            "y": forecast.tolist(), "line": {"color": "var(--complete)", "width": 2.2}, "hovertemplate": "%{y:+.3f} %",
+            "type": "scatter", "mode": "lines", "x": days.dates,
+            "name": Text("forecast change of {trial}", trial=escape(first)), "y": forecast.tolist(),
+            "line": {"color": "var(--complete)", "width": 2.2}, "hovertemplate": "%{y:+.3f} %",
         },
         *(
             {
@@ -51,19 +53,29 @@ def draw_changes(study: StudyData) -> Chart | None:
     }  # fmt: skip
     return Chart(
         id="chart-changes",
-        title="Test set: forecast change, actual change, and error compared with persistence",
-        text=f"Above: the change that {first} forecast, and the change that followed; persistence is the dotted line "
-        f"at zero. The forecast change has a mean size of {np.mean(np.abs(forecast)):.2f} %, the actual change "
-        f"{np.mean(np.abs(actual)):.2f} %{_describe_correlation(forecast, actual)}. Below: the absolute error minus "
-        f"that of persistence. The forecast was closer on {100 * closer:.0f} % of the {len(days.dates)} days.",
+        title=Text("Test set: forecast change, actual change, and error compared with persistence"),
+        text=[
+            Text(
+                "Above: the change that {trial} forecast, and the change that followed; persistence is the dotted line "
+                "at zero.",
+                trial=first,
+            ),
+            Text(
+                "The forecast change has a mean size of {forecast:.2f} %, the actual change {actual:.2f} %.",
+                forecast=np.mean(np.abs(forecast)), actual=np.mean(np.abs(actual)),
+            ),
+            *_describe_correlation(forecast, actual),
+            Text("Below: the absolute error minus that of persistence."),
+            Text("The forecast was closer on {share:.0f} % of the {n} days.", share=100 * closer, n=len(days.dates)),
+        ],
         data=data,
         layout=build_layout(
             hovermode="x unified", barmode="overlay", bargap=0.1,
             xaxis=build_axis(
                 range=[*next(iter(views.values()))], hoverformat="%Y-%m-%d", tickformat="%b %-d<br>%Y", anchor="y2",
             ),
-            yaxis=build_axis("change", ticksuffix=" %", domain=[0.44, 1]),
-            yaxis2=build_axis("error difference", ticksuffix=" %", domain=[0, 0.36], fixedrange=True),
+            yaxis=build_axis(Text("change"), ticksuffix=" %", domain=[0.44, 1]),
+            yaxis2=build_axis(Text("error difference"), ticksuffix=" %", domain=[0, 0.36], fixedrange=True),
             shapes=[zero, {**zero, "yref": "y2"}],
         ),
         height=480, narrow={"margin.l": 48, "margin.r": 10, "margin.t": 84},
@@ -71,8 +83,8 @@ def draw_changes(study: StudyData) -> Chart | None:
     )  # fmt: skip
 
 
-def _describe_correlation(forecast: np.ndarray, actual: np.ndarray) -> str:
-    """Return the correlation of the changes as a clause; empty if one of them does not vary."""
+def _describe_correlation(forecast: np.ndarray, actual: np.ndarray) -> list[Text]:
+    """Return the correlation of the changes in a sentence; nothing if one of them does not vary."""
     if not (np.isfinite(forecast).all() and np.ptp(forecast) > 1e-9 and np.ptp(actual) > 1e-9):
-        return ""
-    return f"; their correlation is {np.corrcoef(forecast, actual)[0, 1]:+.2f}"
+        return []
+    return [Text("Their correlation is {value:+.2f}.", value=np.corrcoef(forecast, actual)[0, 1])]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.common.messages import format_epochs
+from search.common.text import Text
 from search.report.charts.base import (
     DASHES,
     HUES,
@@ -19,13 +19,15 @@ from search.report.charts.base import (
 )
 from search.results.event_log import RUNNING
 from search.results.reader import StudyData
+from search.results.verdict import describe_rival
 
 __all__ = ["draw_best_curves", "draw_learning_curves"]
 
 DRAWING_ORDER = ("stopped", "interrupted", "failed", "diverged", RUNNING, "complete")  # the last lies on top
 DASH = {"diverged": "6px,3px", "failed": "2px,3px", "interrupted": "8px,3px,2px,3px"}
 HEIGHT, LABEL_HEIGHT = 440, 15  # pixels
-SCORE = "Theil's U"
+SCORE = Text("Theil's U")
+HOVER = "%{customdata}<br>%{x}: %{y:.4f}<extra></extra>"
 MAX_POINTS = 100_000  # epochs of all curves together
 Curves = Mapping[str, Mapping[int, float]]
 
@@ -45,14 +47,19 @@ def draw_learning_curves(study: StudyData) -> Chart | None:
         own = [trial_id for trial_id in trials if study.log.statuses[trial_id] == status]
         if own:
             data += _draw_lines(status, {trial_id: trials[trial_id] for trial_id in own}, high, many=len(trials) > 40)
-    data.append(_draw_line(trials[best], f"best: {best}", best, color="var(--ink)", width=2.5, dash="solid"))
+    data.append(
+        _draw_line(
+            trials[best], Text("best: {trial}", trial=escape(best)), best, color="var(--ink)", width=2.5, dash="solid"
+        )
+    )
     if above := [trial_id for trial_id, values in trials.items() if values[max(values)] > high]:
         data.append(
             {
-                "type": "scatter", "mode": "markers", "name": "last epoch above the axis", "hoverinfo": "text",
+                "type": "scatter", "mode": "markers", "name": Text("last epoch above the axis"), "hoverinfo": "text",
                 "x": [max(trials[trial_id]) for trial_id in above], "y": [high - 0.01 * (high - low)] * len(above),
                 "hovertext": [
-                    f"{escape(trial_id)}, last epoch: {_last_score(trials[trial_id]):.4g}" for trial_id in above
+                    Text("{trial}, last epoch: {score:.4g}", trial=escape(name), score=_last_score(trials[name]))
+                    for name in above
                 ],
                 "marker": {"symbol": "triangle-up", "size": 8, "color": "var(--soft)"},
             }
@@ -61,17 +68,17 @@ def draw_learning_curves(study: StudyData) -> Chart | None:
     shapes, labels = _draw_levels(study.manifest.get("baselines") or {}, low, high)
     for rung in study.rungs:
         if rung <= epochs:
-            shape, label = build_vertical_line(rung, f"rung {rung}")
+            shape, label = build_vertical_line(rung, Text("rung {n}", n=rung))
             shapes.append(shape)
             labels.append(label)
     return Chart(
         id="chart-learning-curves",
-        title="Theil's U on validation by epoch, one line per trial",
+        title=Text("Theil's U on validation by epoch, one line per trial"),
         text=_write_caption(study, whole, len(trials), best, bests[best], high, everything),
         data=data,
         layout=build_layout(
             xaxis=build_axis(
-                "epoch", range=[1 - 0.02 * epochs, epochs + 0.03 * max(epochs, 2)], showgrid=False,
+                Text("epoch"), range=[1 - 0.02 * epochs, epochs + 0.03 * max(epochs, 2)], showgrid=False,
                 dtick=_choose_step(epochs),
             ),
             yaxis=build_axis(SCORE, range=[low, high]),
@@ -96,26 +103,32 @@ def draw_best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
         best = min(trials, key=lambda trial_id: min(trials[trial_id].values()))
         values = trials[best]
         line = _draw_line(
-            values, f"{name}, {best}", f"{name}, {best}", color=HUES[number % len(HUES)], width=2.2,
+            values, escape(f"{name}, {best}"), f"{name}, {best}", color=HUES[number % len(HUES)], width=2.2,
             dash=DASHES[number % len(DASHES)],
         )  # fmt: skip
         data.append(line | {"mode": "lines+markers", "marker": {"symbol": number % 40, "size": 6}})
         everything += [*values.values()]
         bests.append(min(values.values()))
         epochs = max(epochs, *values)
-        captions.append(f"{name}: {best} with {min(values.values()):.4f}")
+        captions.append(
+            Text("Best trial of {study}: {trial} with {score:.4f}.", study=name, trial=best, score=bests[-1])
+        )
     if not data:
         return None
     low, high = choose_score_range(everything, bests)
     shapes, labels = _draw_levels({}, low, high)
     return Chart(
         id="chart-best-curves",
-        title="Theil's U on validation by epoch, best trial of each study",
-        text="One line per study: its best trial. Below 1.0 the trial is better than persistence on the same days. "
-        f"Scores on different prices or folds are not comparable. Best trials: {'; '.join(captions)}.",
+        title=Text("Theil's U on validation by epoch, best trial of each study"),
+        text=[
+            Text("One line per study: its best trial."),
+            Text("Below 1.0 the trial is better than persistence on the same days."),
+            Text("Scores on different prices or folds are not comparable."),
+            *captions,
+        ],
         data=data,
         layout=build_layout(
-            xaxis=build_axis("epoch", showgrid=False, range=[1 - 0.02 * epochs, epochs * 1.03]),
+            xaxis=build_axis(Text("epoch"), showgrid=False, range=[1 - 0.02 * epochs, epochs * 1.03]),
             yaxis=build_axis(SCORE, range=[low, high]),
             shapes=shapes, annotations=labels, margin={"l": 60, "r": 92, "t": 40, "b": 46},
         ),
@@ -147,9 +160,9 @@ def _list_points(values: Mapping[int, float]) -> tuple[list[int], list[float | N
 def _draw_line(values: Mapping[int, float], name: str, trial: str, **line: Any) -> dict[str, Any]:
     x, y = _list_points(values)
     return {
-        "type": "scatter", "mode": "lines", "name": escape(name), "x": x, "y": y, "line": line,
+        "type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "line": line,
         "customdata": [escape(trial)] * len(x),
-        "hovertemplate": "%{customdata}<br>epoch %{x}: %{y:.4f}<extra></extra>",
+        "hovertemplate": HOVER,
     }  # fmt: skip
 
 
@@ -170,7 +183,7 @@ def _draw_lines(status: str, trials: Curves, high: float, *, many: bool) -> list
         {
             "type": "scatter", "mode": "lines", "name": f"{len(trials)} {status}", "legendgroup": status,
             "x": x, "y": y, "customdata": names,
-            "hovertemplate": "%{customdata}<br>epoch %{x}: %{y:.4f}<extra></extra>",
+            "hovertemplate": HOVER,
             "line": {"color": color, "width": 1 if status == "stopped" else 1.5, "dash": DASH.get(status, "solid")},
             "opacity": 0.5 if faint else 0.9, "showlegend": False,
         },
@@ -179,7 +192,7 @@ def _draw_lines(status: str, trials: Curves, high: float, *, many: bool) -> list
             "x": [value for epoch in ends.values() for value in (epoch, None)],
             "y": [value for trial_id, epoch in ends.items() for value in (trials[trial_id][epoch], None)],
             "customdata": [value for trial_id in ends for value in (escape(trial_id), None)],
-            "hovertemplate": f"%{{customdata}}, {status}<br>epoch %{{x}}: %{{y:.4f}}<extra></extra>",
+            "hovertemplate": HOVER.replace("<br>", f", {status}<br>", 1),
             "line": {"color": color, "width": 1.5, "dash": DASH.get(status, "solid")},
             "marker": {"symbol": SYMBOLS[status], "size": 8, "color": color, "line": {"color": color, "width": 1.8}},
         },
@@ -231,18 +244,22 @@ def _write_caption(
     score: float,
     high: float,
     everything: Sequence[float],
-) -> str:
+) -> list[Text]:
     sentences = [
-        f"{len(trials)} {'trials' if len(trials) > 1 else 'trial'}; the best is {best} with {score:.4f}. Below 1.0 "
-        "a trial is better than persistence (the forecast 'tomorrow equals today')."
+        Text("Trials: {n}; the best is {trial} with {score:.4f}.", n=len(trials), trial=best, score=score),
+        Text("Below 1.0 a trial is better than persistence ({rival}).", rival=describe_rival(study.horizon)),
     ]
     if drawn_count < len(trials):
-        sentences.append(f"The chart shows {drawn_count} of them, from the best to the worst.")
+        sentences.append(Text("The chart shows {n} of them, from the best to the worst.", n=drawn_count))
     if study.rungs:
-        sentences.append(f"ASHA stops weak trials at its rungs ({format_epochs(study.rungs)}).")
+        rungs = ", ".join(map(str, study.rungs))
+        sentences.append(Text("ASHA stops weak trials at its rungs (epochs {rungs}).", rungs=rungs))
     if above := sum(value > high for value in everything):
-        sentences.append(
-            f"{above} {'epochs have scores' if above > 1 else 'epoch has a score'} above {high:.4g}, the upper limit "
-            f"of the axis; the highest score is {max(everything):.4g}. Double-click the chart to see all."
+        values = {"n": above, "high": high, "highest": max(everything)}
+        limit = Text(
+            "Epochs with a score above {high:.4g}, the upper limit of the axis: {n}; the highest score is "
+            "{highest:.4g}.",
+            **values,
         )
-    return " ".join(sentences)
+        sentences += [limit, Text("Double-click the chart to see all.")]
+    return sentences

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from search.common.text import Text
 from search.report.charts.base import (
     SYMBOLS,
     Chart,
@@ -39,11 +40,17 @@ def draw_importance(study: StudyData) -> Chart | None:
     first = next(iter(shares))
     return Chart(
         id="chart-importance",
-        title="Parameter importance",
-        text=f"How much each parameter decides whether a trial is among the best quarter of {len(trials)} trials "
-        f"(PED-ANOVA, in per cent of the total). The most important parameter is {first}, with "
-        f"{100 * shares[first]:.0f} %. Trials that ASHA stopped count with their best score. The sampler tries some "
-        "values more often than others, so importance is only a hint.",
+        title=Text("Parameter importance"),
+        text=[
+            Text(
+                "How much each parameter decides whether a trial is among the best quarter of {n} trials (PED-ANOVA, "
+                "in per cent of the total).",
+                n=len(trials),
+            ),
+            Text("The most important parameter is {name}, with {share:.0f} %.", name=first, share=100 * shares[first]),
+            Text("Trials that ASHA stopped count with their best score."),
+            Text("The sampler tries some values more often than others, so importance is only a hint."),
+        ],
         data=[
             {
                 "type": "bar", "orientation": "h", "x": [100 * shares[name] for name in names],
@@ -54,7 +61,7 @@ def draw_importance(study: StudyData) -> Chart | None:
         ],
         layout=build_layout(
             showlegend=False, bargap=0.35, margin={"l": 60, "r": 60, "t": 8, "b": 40},
-            xaxis=build_axis("importance", ticksuffix=" %", range=[0, max(100 * max(shares.values()), 1)]),
+            xaxis=build_axis(Text("importance"), ticksuffix=" %", range=[0, max(100 * max(shares.values()), 1)]),
             yaxis=build_axis(
                 tickvals=list(range(len(names))), ticktext=[escape(name) for name in names], showgrid=False,
                 tickfont={"color": "var(--ink)"},
@@ -85,17 +92,24 @@ def draw_parallel_coordinates(study: StudyData) -> Chart | None:
         return None
     best, good = max(1, len(scored) // 10), max(2, len(scored) // 3)
     groups = [
-        (f"other {len(scored) - good}", scored[good:], "var(--stopped)", 0.8, 0.35, "solid"),
-        (f"next {good - best}", scored[best:good], "var(--interrupted)", 1.4, 0.8, "dash"),
-        (f"best {best}", scored[:best], "var(--complete)", 2.6, 1.0, "solid"),
+        (Text("other {n}", n=len(scored) - good), scored[good:], "var(--stopped)", 0.8, 0.35, "solid"),
+        (Text("next {n}", n=good - best), scored[best:good], "var(--interrupted)", 1.4, 0.8, "dash"),
+        (Text("best {n}", n=best), scored[:best], "var(--complete)", 2.6, 1.0, "solid"),
     ]
     return Chart(
         id="chart-parallel-coordinates",
-        title="Parallel coordinates: one row per parameter, one line per trial",
-        text=f"Each of {len(scored)} trials is a line through its parameter values; large values are on the right. The "
-        "best trials are blue. Where the blue lines meet, the best trials agree on the value. Best trial, "
-        f"{scored[0].trial_id}: "
-        + ", ".join(f"{name} {_format_value(value)}" for name, value in scored[0].point.items()) + ".",
+        title=Text("Parallel coordinates: one row per parameter, one line per trial"),
+        text=[
+            Text(
+                "Each of {n} trials is a line through its parameter values; large values are on the right.",
+                n=len(scored),
+            ),
+            Text("The best trials are blue. Where the blue lines meet, the best trials agree on the value."),
+            Text(
+                "Best trial, {trial}: {point}.", trial=scored[0].trial_id,
+                point=", ".join(f"{name} {_format_value(value)}" for name, value in scored[0].point.items()),
+            ),
+        ],
         data=[_draw_lines(name, ends, parameters, color, width, opacity, dash)
               for name, ends, color, width, opacity, dash in groups if ends],
         layout=build_layout(
@@ -167,8 +181,13 @@ def _draw_slice(
     return Chart(
         id=f"chart-slice-{number}",
         title=parameter.name,
-        text=f"Best trial: {_format_value(best.point[parameter.name])} (score {best.score:.4g})."
-        + (f" {outside} of {len(own)} trials are outside the axis range." if outside else ""),
+        text=[
+            Text(
+                "Best trial: {value} (score {score:.4g}).", value=_format_value(best.point[parameter.name]),
+                score=best.score,
+            ),
+            *([Text("Outside the axis range: {n} of {all} trials.", n=outside, all=len(own))] if outside else []),
+        ],
         data=data,
         layout=build_layout(
             showlegend=False, xaxis=x_axis, yaxis=build_axis(range=[low, high], nticks=5), height=220,
@@ -217,7 +236,9 @@ def _draw_medians(parameter: Parameter, ends: Sequence[ScoredTrial], low: float,
             x += [place - 0.32, place + 0.32, None]
             y += [middle, middle, None]
     line = {"color": "var(--ink)", "width": 2}
-    return [{"type": "scatter", "mode": "lines", "name": "median", "x": x, "y": y, "line": line, "hoverinfo": "skip"}]
+    return [
+        {"type": "scatter", "mode": "lines", "name": Text("median"), "x": x, "y": y, "line": line, "hoverinfo": "skip"}
+    ]
 
 
 def _draw_lines(
@@ -235,7 +256,7 @@ def _draw_lines(
             place = _locate(parameter, point[parameter.name]) if parameter.name in point else None
             x.append(ABSENT if place is None else place + (jitter if parameter.kind != "float" else 0))
             y.append(row)
-            value = _format_value(point[parameter.name]) if parameter.name in point else "not used"
+            value = _format_value(point[parameter.name]) if parameter.name in point else Text("not used")
             texts.append(f"{escape(end.trial_id)}: {end.score:.4f}<br>{escape(parameter.name)} {escape(value)}")
         x.append(None)
         y.append(None)
@@ -255,11 +276,11 @@ def _build_value_labels(parameter: Parameter, row: int) -> list[dict[str, Any]]:
         middle = math.sqrt(low * high) if parameter.log else (low + high) / 2
         places = [(0.0, _format_value(parameter.low)), (0.5, f"{middle:.3g}"), (1.0, _format_value(parameter.high))]
     if parameter.when:
-        places.append((ABSENT, "not used"))
+        places.append((ABSENT, Text("not used")))
     return [
         {
-            "x": place, "y": row, "text": escape(label), "showarrow": False, "yshift": -12, "font": {"size": 11},
-            "bgcolor": "var(--veil)", "borderpad": 1,
+            "x": place, "y": row, "text": label if isinstance(label, Text) else escape(label), "showarrow": False,
+            "yshift": -12, "font": {"size": 11}, "bgcolor": "var(--veil)", "borderpad": 1,
         }
         for place, label in places
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from search.common.text import Text
 from search.report.charts.base import (
     DASHES,
     HUES,
@@ -35,50 +36,63 @@ def draw_forecasts(study: StudyData) -> Chart | None:
     width = _compute_half_width(study.validation.get(first))
     data: list[dict[str, Any]] = []
     hover = [f"{value:,.2f}" for value in days.forecast]
-    inside = ""
+    inside: list[Text] = []
     if width is not None:
         low, high = days.forecast * np.exp(-width), days.forecast * np.exp(width)
         edge = {"type": "scatter", "mode": "lines", "x": days.dates, "line": {"width": 0}, "hoverinfo": "skip"}
         data += [
             {**edge, "y": low.tolist(), "showlegend": False, "legendgroup": "band"},
-            {**edge, "y": high.tolist(), "fill": "tonexty", "fillcolor": "var(--band)", "name": "80 % interval",
+            {**edge, "y": high.tolist(), "fill": "tonexty", "fillcolor": "var(--band)", "name": Text("80 % interval"),
              "legendgroup": "band"},
         ]  # fmt: skip
         hover = [f"{value:,.2f} ({a:,.2f} to {b:,.2f})" for value, a, b in zip(days.forecast, low, high, strict=True)]
         coverage = np.mean((low <= days.actual) & (days.actual <= high))
-        inside = (
-            " The width of the 80 % interval comes from the errors on validation; the interval contains "
-            f"{100 * coverage:.0f} % of the actual closes."
-        )
+        inside = [
+            Text(
+                "The width of the 80 % interval comes from the errors on validation; the interval contains "
+                "{share:.0f} % of the actual closes.",
+                share=100 * coverage,
+            )
+        ]
     data += [
         {
-            "type": "scatter", "mode": "lines", "name": "persistence", "x": days.dates, "y": days.previous.tolist(),
-            "line": {"color": "var(--test)", "width": 1.4, "dash": "dot"},
+            "type": "scatter", "mode": "lines", "name": Text("persistence"), "x": days.dates,
+            "y": days.previous.tolist(), "line": {"color": "var(--test)", "width": 1.4, "dash": "dot"},
             "hovertemplate": "%{y:,.2f}",
         },
         {
-            "type": "scatter", "mode": "lines", "name": f"forecast of {escape(first)}", "x": days.dates,
-            "y": days.forecast.tolist(), "line": {"color": "var(--complete)", "width": 2, "dash": "dash"},
+            "type": "scatter", "mode": "lines", "name": Text("forecast of {trial}", trial=escape(first)),
+            "x": days.dates, "y": days.forecast.tolist(),
+            "line": {"color": "var(--complete)", "width": 2, "dash": "dash"},
             "customdata": hover, "hovertemplate": "%{customdata}",
         },
         {
-            "type": "scatter", "mode": "lines", "name": "actual", "x": days.dates, "y": days.actual.tolist(),
+            "type": "scatter", "mode": "lines", "name": Text("actual"), "x": days.dates, "y": days.actual.tolist(),
             "line": {"color": "var(--ink)", "width": 1.6}, "hovertemplate": "%{y:,.2f}",
         },
     ]  # fmt: skip
     views = recent_views(days.dates)
     return Chart(
         id="chart-forecasts",
-        title="Test set: actual closes, forecast of the best finalist, and persistence",
-        text=f"{len(days.dates)} days that no trial used, {days.dates[0]} to {days.dates[-1]}, in price points. The "
-        f"forecast of {first} has Theil's U {theils_u(days.forecast, days.actual, days.previous):.4f}; below 1 its "
-        f"error is smaller than that of persistence, the last known close.{inside} Close curves do not mean a good "
-        "forecast: persistence looks the same.",
+        title=Text("Test set: actual closes, forecast of the best finalist, and persistence"),
+        text=[
+            Text(
+                "{n} days that no trial used, {start} to {end}, in price points.",
+                n=len(days.dates), start=days.dates[0], end=days.dates[-1],
+            ),
+            Text(
+                "The forecast of {trial} has Theil's U {score:.4f}; below 1 its error is smaller than that of "
+                "persistence, the last known close.",
+                trial=first, score=theils_u(days.forecast, days.actual, days.previous),
+            ),
+            *inside,
+            Text("Close curves do not mean a good forecast: persistence looks the same."),
+        ],
         data=data,
         layout=build_layout(
             hovermode="x unified",
             xaxis=build_axis(range=[*next(iter(views.values()))], hoverformat="%Y-%m-%d", tickformat="%b %-d<br>%Y"),
-            yaxis=build_axis("close", tickformat=",~r"),
+            yaxis=build_axis(Text("close"), tickformat=",~r"),
         ),
         height=440, narrow=NARROW,
         views=views if len(views) > 1 else {},
@@ -102,10 +116,10 @@ def draw_cumulative_advantage(study: StudyData) -> Chart | None:
             return None
         saved = 100 * np.cumsum(persistence - (days.forecast - days.actual) ** 2) / total
         is_ensemble = name == ENSEMBLE
-        label = "average of the finalists" if is_ensemble else name
+        label: str = Text("average of the finalists") if is_ensemble else escape(name)
         data.append(
             {
-                "type": "scatter", "mode": "lines", "name": escape(label),
+                "type": "scatter", "mode": "lines", "name": label,
                 "x": days.dates, "y": saved.tolist(), "hovertemplate": "%{y:.2f} %",
                 "line": {
                     "color": "var(--ink)" if is_ensemble else HUES[number % len(HUES)], "width": 1.8,
@@ -113,22 +127,33 @@ def draw_cumulative_advantage(study: StudyData) -> Chart | None:
                 },
             }
         )  # fmt: skip
-        captions.append(f"{label}: {saved[-1]:+.2f} %")
+        captions.append(
+            Text("Average of the finalists: {share:+.2f} %.", share=saved[-1])
+            if is_ensemble
+            else Text("{trial}: {share:+.2f} %.", trial=name, share=saved[-1])
+        )
     zero = {
         "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "layer": "above",
         "line": {"color": "var(--ink)", "width": 1.6},
     }  # fmt: skip
     return Chart(
         id="chart-cumulative-advantage",
-        title="Cumulative advantage over persistence on the test set, by finalist",
-        text="Squared error saved up to each day, in per cent of the squared error of persistence over the whole test "
-        "set. Above zero, the finalist has a smaller error than persistence so far. A steady rise is a sign of skill; "
-        f"a single step is one lucky week. Values on the last day: {'; '.join(captions)}.",
+        title=Text("Cumulative advantage over persistence on the test set, by finalist"),
+        text=[
+            Text(
+                "Squared error saved up to each day, in per cent of the squared error of persistence over the whole "
+                "test set."
+            ),
+            Text("Above zero, the finalist has a smaller error than persistence so far."),
+            Text("A steady rise is a sign of skill; a single step is one lucky week."),
+            Text("Values on the last day:"),
+            *captions,
+        ],
         data=data,
         layout=build_layout(
             hovermode="x unified", shapes=[zero],
             xaxis=build_axis(hoverformat="%Y-%m-%d", tickformat="%b %-d<br>%Y"),
-            yaxis=build_axis("squared error saved", ticksuffix=" %"),
+            yaxis=build_axis(Text("squared error saved"), ticksuffix=" %"),
         ),
         height=340, narrow=NARROW,
     )  # fmt: skip
@@ -149,7 +174,10 @@ def draw_spread(study: StudyData) -> Chart | None:
         singles = {int(fold): _compute_theils_u(days, days.folds == fold) for fold in np.unique(days.folds)}
         folds["x"] += singles.values()
         folds["y"] += [place - 0.16] * len(singles)
-        folds["hovertext"] += [f"{escape(name)}, fold {fold}: {single:.4f}" for fold, single in singles.items()]
+        folds["hovertext"] += [
+            Text("{trial}, fold {n}: {score:.4f}", trial=escape(name), n=fold, score=single)
+            for fold, single in singles.items()
+        ]
         numbers = [
             parse_number(row.get(key, "")) for key in ("val_theils_u", "val_theils_u_sd", "test_theils_u", "seeds_sd")
         ]
@@ -161,32 +189,41 @@ def draw_spread(study: StudyData) -> Chart | None:
                 target["sd"].append(sd or 0)
         table.append([name, *(f"{single:.4f}" for single in singles.values()), *map(_format, numbers)])
 
-    def dots(name: str, symbol: str, color: str, values: dict[str, list[Any]]) -> dict[str, Any]:
+    def dots(name: Text, symbol: str, color: str, values: dict[str, list[Any]]) -> dict[str, Any]:
         return {
             "type": "scatter", "mode": "markers", "name": name, "x": values["x"], "y": values["y"],
             "marker": {"symbol": symbol, "size": 11, "color": color, "line": {"color": color, "width": 1.6}},
             "error_x": {"type": "data", "array": values.get("sd", []), "color": color, "thickness": 1.5, "width": 5},
-            "hovertext": values.get("hovertext", [f"{name}: {value:.4f}" for value in values["x"]]),
+            "hovertext": values.get("hovertext")
+            or [Text("{name}: {score:.4f}", name=name, score=value) for value in values["x"]],
             "hoverinfo": "text",
         }  # fmt: skip
 
     data = [
-        dots("single folds", "circle-open", "var(--complete)", folds),
-        dots("validation ± sd over members", "circle", "var(--complete)", validation),
+        dots(Text("single folds"), "circle-open", "var(--complete)", folds),
+        dots(Text("validation ± sd over members"), "circle", "var(--complete)", validation),
     ]
     if test["x"]:
-        data.append(dots("test set ± sd over seeds", "diamond", "var(--test)", test))
-    shape, label = build_vertical_line(1, "persistence", "var(--ink)", "solid")
-    subject = "a finalist" if study.test else "one of the best trials, which can become finalists"
+        data.append(dots(Text("test set ± sd over seeds"), "diamond", "var(--test)", test))
+    shape, label = build_vertical_line(1, Text("persistence"), "var(--ink)", "solid")
+    subject = Text("Each row is a finalist.")
+    if not study.test:
+        subject = Text("Each row is one of the best trials, which can become finalists.")
     count = max(len(days) for days in table) - 5
     return Chart(
         id="chart-spread",
-        title="Spread of the finalists: Theil's U by fold, over members, and on the test set",
-        text=f"Each row is {subject}. Left of 1 is better than persistence. Widely spread dots mean that the score "
-        "depends on the fold or on the seed; differences smaller than this spread are not meaningful.",
+        title=Text("Spread of the finalists: Theil's U by fold, over members, and on the test set"),
+        text=[
+            subject,
+            Text("Left of 1 is better than persistence."),
+            Text(
+                "Widely spread dots mean that the score depends on the fold or on the seed; differences smaller than "
+                "this spread are not meaningful."
+            ),
+        ],
         data=data,
         layout=build_layout(
-            xaxis=build_axis("Theil's U"),
+            xaxis=build_axis(Text("Theil's U")),
             yaxis=build_axis(
                 tickvals=list(range(len(known))), ticktext=[escape(name) for name in known],
                 range=[len(known) - 0.5, -0.6], showgrid=False,
@@ -195,8 +232,8 @@ def draw_spread(study: StudyData) -> Chart | None:
         ),
         height=130 + 56 * len(known), narrow={"margin.l": 40},
         head=(
-            "finalist", *(f"U fold {number}" for number in range(1, count + 1)), "U validation", "sd over members",
-            "U test set", "sd over seeds",
+            Text("finalist"), *(Text("U fold {n}", n=number) for number in range(1, count + 1)), Text("U validation"),
+            Text("sd over members"), Text("U test set"), Text("sd over seeds"),
         ),
         rows=table,
     )  # fmt: skip

@@ -6,13 +6,14 @@ from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from search.common.durations import format_duration
+from search.common.text import Text
 from search.report.charts.base import Chart, build_axis, build_layout, escape, select_evenly
 from search.results.event_log import TrialEnd
 from search.results.reader import StudyData, seconds_between
 
 __all__ = ["draw_folds", "draw_worker_timeline"]
 
-BLOCKS = {"train": "training", "validation": "validation", "test": "test set"}
+BLOCKS = {"train": Text("training"), "validation": Text("validation"), "test": Text("test set")}
 MAX_WORKERS = 100  # rows of the worker timeline
 DAY_MS = 86_400_000  # Plotly measures the length of a bar on a date axis in milliseconds
 
@@ -29,7 +30,6 @@ def draw_folds(study: StudyData) -> Chart | None:
     if not rows:
         return None
     opened = bool(study.manifest.get("test_openings"))
-    state = "opened" if opened else "not opened"
     bars = [_draw_bars(kind, rows, opened) for kind in BLOCKS]
     curve = _draw_prices(study)
     data = [bar for bar in bars if bar["x"]] + ([curve] if curve else [])
@@ -39,11 +39,13 @@ def draw_folds(study: StudyData) -> Chart | None:
     everything = [day for _, blocks in rows for _, span in blocks for day in span]
     return Chart(
         id="chart-folds",
-        title="Folds and test set by date, below the price curve",
-        text=f"{len(rows) - bool(study.manifest['test'])} folds. Each fold is trained on {_describe_window(study)} "
-        "before its validation period."
-        + (f" The test set follows the last fold; it was {state}." if study.manifest["test"] else "")
-        + (" The curve shows the close on the scored days." if curve else ""),
+        title=Text("Folds and test set by date, below the price curve"),
+        text=[
+            Text("Folds: {n}.", n=len(rows) - bool(study.manifest["test"])),
+            _describe_window(study),
+            *_describe_test(study, opened=opened),
+            *([Text("The curve shows the close on the scored days.")] if curve else []),
+        ],
         data=data,
         layout=build_layout(
             barmode="overlay", bargap=0.35, hovermode="closest",
@@ -52,15 +54,18 @@ def draw_folds(study: StudyData) -> Chart | None:
                 tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5], showgrid=False,
                 domain=[0, share if curve else 1], fixedrange=True, showline=False,
             ),
-            yaxis=build_axis("close", domain=[share + 0.06, 1], tickformat=",~r", visible=curve is not None),
+            yaxis=build_axis(Text("close"), domain=[share + 0.06, 1], tickformat=",~r", visible=curve is not None),
             margin={"l": 60, "r": 16, "t": 40, "b": 34},
         ),
         height=(240 if curve else 70) + 26 * len(rows),
         narrow={"margin.l": 46},
-        views={"Scored days": [low, high], "All days": [min(everything), max(everything)]},
-        head=("period", "training", "scoring"),
+        views={Text("Scored days"): [low, high], Text("All days"): [min(everything), max(everything)]},
+        head=(Text("period"), Text("training"), Text("scoring")),
         rows=[
-            [label, *([""] if len(blocks) == 1 else []), *(f"{start} to {end}" for _, (start, end) in blocks)]
+            [
+                label, *([""] if len(blocks) == 1 else []),
+                *(Text("{start} to {end}", start=start, end=end) for _, (start, end) in blocks),
+            ]
             for label, blocks in rows
         ],
     )  # fmt: skip
@@ -91,8 +96,10 @@ def draw_worker_timeline(study: StudyData) -> Chart | None:
                     "y": [workers[span.worker] for span in own], "x": [span.seconds for span in own],
                     "base": [max(0, seconds_between(start, span.end.time) - span.seconds - begin) for span in own],
                     "hovertext": [
-                        f"{escape(span.end.trial_id)}, {status}<br>{format_duration(span.seconds)}, "
-                        f"{span.end.epochs} epochs"
+                        Text(
+                            "{trial}, {status}<br>{time}, epochs: {n}", trial=escape(span.end.trial_id), status=status,
+                            time=format_duration(span.seconds), n=span.end.epochs,
+                        )
                         for span in own
                     ],
                     "hoverinfo": "text",
@@ -108,68 +115,86 @@ def draw_worker_timeline(study: StudyData) -> Chart | None:
     whole, busy = len(workers) * wall, sum(trained.values())
     unused = max(0, whole - busy)
     sentences = [
-        f"{len(workers)} {'workers' if len(workers) > 1 else 'worker'} trained for {format_duration(busy)} of the "
-        f"{format_duration(whole)} worker time of the search ({100 * busy / whole:.0f} %). The other "
-        f"{format_duration(unused)} are startup ({format_duration(begin)} until the first trial), "
-        "scheduling and waiting."
-    ]
+        Text(
+            "Workers: {n}. They trained for {busy} of the {whole} worker time of the search ({share:.0f} %).",
+            n=len(workers), busy=format_duration(busy), whole=format_duration(whole), share=100 * busy / whole,
+        ),
+        Text(
+            "The other {unused} are startup ({begin} until the first trial), scheduling and waiting.",
+            unused=format_duration(unused), begin=format_duration(begin),
+        ),
+    ]  # fmt: skip
     if len(visible) < len(spans):
-        sentences.append(f"The chart shows {len(visible)} of {len(spans)} trials.")
+        sentences.append(Text("The chart shows {n} of {all} trials.", n=len(visible), all=len(spans)))
     if study.manifest.get("end"):
-        rest = max(0, study.seconds - wall)
-        sentences.append(f"After the search, finalists, test set and significance tests took {format_duration(rest)}.")
+        rest = format_duration(max(0, study.seconds - wall))
+        sentences.append(Text("After the search, finalists, test set and significance tests took {rest}.", rest=rest))
     return Chart(
         id="chart-worker-timeline",
-        title="Worker timeline: which worker trained which trial at which time",
-        text=" ".join(sentences),
+        title=Text("Worker timeline: which worker trained which trial at which time"),
+        text=sentences,
         data=bars,
         layout=build_layout(
             barmode="overlay", bargap=0.3, margin={"l": 80, "r": 16, "t": 34, "b": 44},
-            xaxis=build_axis("seconds since the start of the first trial", rangemode="tozero"),
+            xaxis=build_axis(Text("seconds since the start of the first trial"), rangemode="tozero"),
             yaxis=build_axis(
                 tickvals=list(range(len(rows))),
-                ticktext=[f"worker {number}" for number in range(1, len(rows) + 1)],
+                ticktext=[Text("worker {n}", n=number) for number in range(1, len(rows) + 1)],
                 range=[len(rows) - 0.5, -0.5], showgrid=False, fixedrange=True,
             ),
         ),
         height=104 + 36 * len(rows), narrow={"margin.l": 66},
-        head=("worker", "process", "trials", "training time", "share of the search"),
+        head=(
+            Text("worker"), Text("process"), Text("trials"), Text("training time"), Text("share of the search"),
+        ),
         rows=[
-            [f"worker {number}", worker, counts[worker], format_duration(trained[worker]),
+            [Text("worker {n}", n=number), worker, counts[worker], format_duration(trained[worker]),
              f"{100 * trained[worker] / wall:.0f} %"]
             for number, worker in enumerate(rows, start=1)
         ],
     )  # fmt: skip
 
 
-def _describe_window(study: StudyData) -> str:
+def _describe_window(study: StudyData) -> Text:
     """Return the training sessions of a fold in words."""
     settings = study.sections["validation"]
     if settings.get("window") == "sliding" and settings.get("train_size"):
-        return f"the {settings['train_size']:,} sessions (a sliding window)"
-    return (
-        "all sessions (an expanding window)" if settings.get("window", "expanding") == "expanding" else "the sessions"
-    )
+        return Text(
+            "Each fold is trained on the {n:,} sessions (a sliding window) before its validation period.",
+            n=settings["train_size"],
+        )
+    return Text("Each fold is trained on all sessions (an expanding window) before its validation period.")
 
 
-def _list_rows(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+def _describe_test(study: StudyData, *, opened: bool) -> list[Text]:
+    if not study.manifest["test"]:
+        return []
+    if opened:
+        return [Text("The test set follows the last fold; it was opened.")]
+    return [Text("The test set follows the last fold; it was not opened.")]
+
+
+def _list_rows(manifest: Mapping[str, Any]) -> list[tuple[Text, list[tuple[str, list[str]]]]]:
     rows = [
-        (f"fold {number}", [(name, fold[name]) for name in ("train", "validation") if fold.get(name)])
+        (Text("fold {n}", n=number), [(name, fold[name]) for name in ("train", "validation") if fold.get(name)])
         for number, fold in enumerate(manifest["folds"], start=1)
     ]
-    return rows + ([("test", [("test", manifest["test"])])] if manifest["test"] else [])
+    return rows + ([(Text("test set"), [("test", manifest["test"])])] if manifest["test"] else [])
 
 
-def _draw_bars(kind: str, rows: list[tuple[str, list[tuple[str, list[str]]]]], opened: bool) -> dict[str, Any]:
+def _draw_bars(kind: str, rows: list[tuple[Text, list[tuple[str, list[str]]]]], opened: bool) -> dict[str, Any]:
     own = [(row, span) for row, (_, blocks) in enumerate(rows) for name, span in blocks if name == kind]
     lengths = [(date.fromisoformat(end) - date.fromisoformat(start)).days + 1 for _, (start, end) in own]
-    label = f"{BLOCKS[kind]}{'' if kind != 'test' else ', opened' if opened else ', not opened'}"
+    label = BLOCKS[kind]
+    if kind == "test":
+        label = Text("test set, opened") if opened else Text("test set, not opened")
     color = {"train": "var(--train)", "validation": "var(--complete)", "test": "var(--test)"}[kind]
     hollow = kind == "test" and not opened
     return {
         "type": "bar", "orientation": "h", "name": label, "yaxis": "y2", "y": [row for row, _ in own],
         "base": [start for _, (start, _) in own], "x": [days * DAY_MS for days in lengths], "hoverinfo": "text",
-        "hovertext": [f"{label}: {start} to {end}" for _, (start, end) in own], "width": 0.62,
+        "hovertext": [Text("{label}: {start} to {end}", label=label, start=start, end=end) for _, (start, end) in own],
+        "width": 0.62,
         "marker": {
             "color": "var(--paper)" if hollow else color, "line": {"color": color, "width": 1.5 if hollow else 0},
         },
@@ -193,13 +218,13 @@ def _draw_prices(study: StudyData) -> dict[str, Any] | None:
         x.append(day)
         y.append(days[day])
     return {
-        "type": "scatter", "mode": "lines", "name": "close", "x": x, "y": y,
+        "type": "scatter", "mode": "lines", "name": Text("close"), "x": x, "y": y,
         "line": {"color": "var(--ink)", "width": 1.3},
         "hovertemplate": "%{x|%Y-%m-%d}: %{y:,.2f}<extra></extra>",
     }  # fmt: skip
 
 
-def _choose_view(rows: list[tuple[str, list[tuple[str, list[str]]]]]) -> tuple[str, str]:
+def _choose_view(rows: list[tuple[Text, list[tuple[str, list[str]]]]]) -> tuple[str, str]:
     """Return the first view: the scored days, and a quarter of their length before them."""
     everything = [day for _, blocks in rows for _, span in blocks for day in span]
     starts = [span[0] for _, blocks in rows for name, span in blocks if name != "train"] or everything

@@ -1,7 +1,8 @@
-"""Decompress a file and decode its text: gzip or not; UTF-8, UTF-16, UTF-32 or Korean CP949."""
+"""Decompress a file and decode its text: gzip or not; Unicode, or a Windows code page of Asia or Europe."""
 
 import codecs
 import zlib
+from collections.abc import Callable
 
 from stockrnn.io.files import line
 from stockrnn.prices.series import PriceError
@@ -10,7 +11,20 @@ __all__ = ["MAX_FILE_BYTES", "decode", "decompress"]
 
 MAX_FILE_BYTES = 256 << 20  # of a file, also decompressed; 25 years of daily prices are half a megabyte
 GZIP_MAGIC = b"\x1f\x8b"  # first bytes of a gzip file
-KOREAN_ENCODING = "cp949"  # of Korean Windows; it includes EUC-KR
+CODE_PAGES = {  # the first of those in which most columns are recognized
+    "cp1252": "Western European", "cp949": "Korean", "cp932": "Japanese", "gb18030": "Chinese", "big5": "Chinese",
+    "cp1250": "Central European", "cp1251": "Cyrillic", "cp1254": "Turkish",
+}  # fmt: skip
+OTHER_FORMATS = (  # first bytes of files that are not text
+    (b"PK\x03\x04", "a ZIP file or an Excel workbook; unpack it, or save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook; save the sheet as CSV"),
+    (b"{", "JSON; write the rows as CSV"),
+    (b"[", "JSON; write the rows as CSV"),
+    (b"<!", "a web page, also if its name ends in .xls; open it in a spreadsheet, and save it as CSV"),
+    (b"<html", "a web page, also if its name ends in .xls; open it in a spreadsheet, and save it as CSV"),
+    (b"<table", "a web page, also if its name ends in .xls; open it in a spreadsheet, and save it as CSV"),
+    (b"%PDF", "a PDF; export the prices as CSV"),
+)
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, since it begins with the same bytes
@@ -52,35 +66,45 @@ def decompress(source: str, content: bytes) -> bytes:
     return bytes(result)
 
 
-def decode(source: str, content: bytes, korean: tuple[str, ...]) -> tuple[str, str]:
-    """Return the text and its encoding.
+def decode(source: str, content: bytes, count_columns: Callable[[str], int]) -> tuple[str, str]:
+    """Return the text, and its code page as in `Korean text (CP949)`, or an empty string if it is Unicode.
 
     Args:
         source: name of the file, for messages.
         content: bytes of the file, decompressed.
-        korean: Korean words; the text is read as CP949 only if its first line has one of them, since CP949 can decode
-            almost any bytes.
+        count_columns: returns how many columns of prices are recognized in a text. A code page can decode almost any
+            bytes, so the text is read as the one with most columns, and only if there are any.
 
     Raises:
         PriceError: the content is not text in a supported encoding.
     """
-    for encoding in _candidates(content):
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        first = text.lstrip().partition("\n")[0]
-        if "\0" not in text and (encoding != KOREAN_ENCODING or any(word in first for word in korean)):
-            return text.removeprefix("\ufeff"), encoding
-    raise PriceError(
-        f"{source}: is not text; a source is Parquet, or CSV in UTF-8, UTF-16 or Korean CP949; export it as one of them"
-    )
+    for start, kind in OTHER_FORMATS:
+        if content.lstrip()[: len(start)].lower() == start.lower():
+            raise PriceError(f"{source}: is {kind}; a source is a CSV or Parquet file")
+    if (text := _try(content, _unicode_encoding(content))) is not None:
+        return text.removeprefix("\ufeff"), ""
+    counts = {encoding: count_columns(text) for encoding in CODE_PAGES if (text := _try(content, encoding))}
+    best = max(counts, key=lambda encoding: counts[encoding], default="")
+    if not counts.get(best):
+        raise PriceError(
+            f"{source}: is not text with columns of prices; a source is Parquet, or CSV in UTF-8, UTF-16 or a code "
+            f"page of Windows; export it as UTF-8"
+        )
+    return content.decode(best), f"{CODE_PAGES[best]} text ({best.upper()})"
 
 
-def _candidates(content: bytes) -> tuple[str, ...]:
+def _unicode_encoding(content: bytes) -> str:
     for mark, encoding in BYTE_ORDER_MARKS:
         if content.startswith(mark):
-            return (encoding,)
+            return encoding
     if content[1:2] == b"\0":
-        return ("utf-16-le",)
-    return ("utf-16-be",) if content[:1] == b"\0" else ("utf-8", KOREAN_ENCODING)
+        return "utf-16-le"
+    return "utf-16-be" if content[:1] == b"\0" else "utf-8"
+
+
+def _try(content: bytes, encoding: str) -> str | None:
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

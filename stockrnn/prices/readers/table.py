@@ -7,12 +7,13 @@ import csv
 import importlib.util
 import io
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stockrnn.io.files import FileError, line, read_bytes, suggest_path
-from stockrnn.prices.readers.columns import DATE_NAMES, KOREAN, Table, table_to_prices
+from stockrnn.prices.readers.columns import Table, count_columns, is_header, is_row_of_prices, table_to_prices
 from stockrnn.prices.readers.encoding import MAX_FILE_BYTES, decode, decompress
 from stockrnn.prices.series import PRICE_COLUMNS, Finding, PriceError, Prices
 
@@ -23,7 +24,9 @@ __all__ = ["read_content", "read_file", "read_frame", "read_shipped"]
 
 PARQUET_MAGIC = b"PAR1"  # first bytes of a Parquet file
 FRAME = "DataFrame"  # source of prices that are given from Python
-DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t", "|")
+DATE_NAMES = ("date", "datetime", "timestamp", "일자", "날짜")  # of the index, in the header of yfinance and in a frame
+MAX_TITLE_LINES = 30  # above the header
 
 
 def read_shipped(name: str) -> Prices:
@@ -39,9 +42,9 @@ def read_shipped(name: str) -> Prices:
 def read_file(source: str, date_format: str | None = None, source_names: Iterable[str] = ()) -> Prices:
     """Return the series in a file, unchecked.
 
-    The file is Parquet, or CSV in UTF-8, UTF-16 or Korean CP949 with commas, semicolons or tabs between its columns;
-    either may be gzipped. Column names of Yahoo, yfinance (also its multi-line header), investing.com and, in Korean,
-    KRX are understood.
+    The file is Parquet, or CSV in Unicode or a code page of Windows, with commas, semicolons, tabs or bars between its
+    columns; either may be gzipped. `names` lists the column names that are understood. The multi-line header of
+    yfinance and lines above the header are read too.
 
     Args:
         source: the path.
@@ -95,23 +98,33 @@ def _suggestion(source: str, source_names: Iterable[str]) -> str:
 
 
 def _read_text(source: str, content: bytes) -> Table:
-    text, encoding = decode(source, content, tuple(KOREAN))
+    text, code_page = decode(source, content, lambda text: max(map(_count_columns, _samples(text).values())))
     delimiter = _delimiter(text)
     rows, lines = _split_rows(source, text, delimiter)
     if rows and rows[0][0].lower() == "sep=":
         del rows[0], lines[0]  # Excel's first line
     if not rows:
         raise PriceError(f"{source}: the file is empty; it needs a header and one line per session; add them")
-    width = len(rows[0])
-    for row, number in zip(rows, lines, strict=True):
-        if len(row) < width or any(field.strip() for field in row[width:]):
-            raise PriceError(
-                f"{source}:{number}: has {len(row)} fields, but the header has {width}; all lines need the same "
-                f"number, and numbers with commas need quotes; correct the line"
-            )
     findings = []
-    if encoding == "cp949":
-        findings.append(_repair("encoding", "read as Korean text (CP949), since the file is not UTF-8"))
+    if code_page:
+        findings.append(_repair("encoding", f"read as {code_page}, since the file is not UTF-8"))
+    titles = _count_title_lines(rows)
+    if titles:
+        shown = line(delimiter.join(rows[0]).strip(delimiter), 60)
+        findings.append(_repair("header", f"the header is on line {lines[titles]}; not read above it: {shown}"))
+        del rows[:titles], lines[:titles]
+    width = len(rows[0])
+    notes = _count_notes(rows)
+    if notes:
+        shown = line(" ".join(rows[-notes]), 60)
+        findings.append(_repair("notes", f"not read at the end, from line {lines[-notes]} on: {shown}"))
+        del rows[-notes:], lines[-notes:]
+    wrong = [at for at, row in enumerate(rows) if len(row) < width or any(field.strip() for field in row[width:])]
+    if wrong:
+        raise PriceError(
+            f"{source}:{lines[wrong[0]]}: has {len(rows[wrong[0]])} fields, but the header has {width}; all lines need "
+            f"the same number, and numbers with commas need quotes; correct the line ({len(wrong)} such lines)"
+        )
     names, header_lines = _header(source, rows)
     if header_lines > 1:
         findings.append(_repair("header", f"read the {header_lines} header lines of yfinance as one"))
@@ -127,11 +140,46 @@ def _repair(check: str, text: str) -> Finding:
 
 
 def _delimiter(text: str) -> str:
-    """Return the delimiter that occurs most often in the first line, quoted names included."""
+    """Return the delimiter with which most columns are recognized, else the most frequent one of the first line."""
     first = text.lstrip("\r\n ").partition("\n")[0].partition("\r")[0]
     if first.lower().startswith("sep=") and first[4:5] in DELIMITERS:
         return first[4]
-    return max(DELIMITERS, key=first.count)
+    samples = _samples(text)
+    return max(DELIMITERS, key=lambda delimiter: (_count_columns(samples[delimiter]), first.count(delimiter)))
+
+
+def _samples(text: str) -> dict[str, list[list[str]]]:
+    """Return the fields of the first lines for each delimiter."""
+    lines = [part for part in text[: 1 << 16].lstrip().splitlines()[: 2 * MAX_TITLE_LINES] if part.strip()]
+    return {
+        delimiter: list(csv.reader(lines[:MAX_TITLE_LINES], delimiter=delimiter, skipinitialspace=True))
+        for delimiter in DELIMITERS
+    }
+
+
+def _count_columns(rows: Iterable[list[str]]) -> int:
+    return max(map(count_columns, rows), default=0)
+
+
+def _count_title_lines(rows: list[list[str]]) -> int:
+    """Return how many lines are above the header; 0 if the first line is the header, or none is."""
+    if is_header(rows[0]) or is_row_of_prices(rows[0]):
+        return 0
+    for at, row in enumerate(rows[: MAX_TITLE_LINES + 1]):
+        if count_columns(row) > 2 or 2 <= count_columns(row) == sum(bool(field.strip()) for field in row):
+            return at
+    return 0
+
+
+def _count_notes(rows: list[list[str]]) -> int:
+    """Return how many lines at the end are text in a single field, such as a source or a disclaimer."""
+    count = 0
+    for row in reversed(rows[1:]):
+        filled = [field for field in row if field.strip()]
+        if len(rows[0]) < 3 or len(filled) > 1 or is_row_of_prices(row) or not re.search(r"[^\W\d_]{2}", filled[0]):
+            break
+        count += 1
+    return count
 
 
 def _split_rows(source: str, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:

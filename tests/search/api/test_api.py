@@ -199,7 +199,7 @@ WRONG = [
     ({"overrides": {"data.source": "sp500"}}, "overrides data.source: conflicts with prices"),
     ({"overrides": {"data.start": "2030-01-01"}}, "data.start: 2030-01-01: DataFrame has no sessions in this period"),
     ({"prices": [1, 2]}, "DataFrame: is a list; "),
-    ({"prices": pd.DataFrame({"Date": ["2024-01-02"], "Close": [1.0]})}, "DataFrame: Open, High, Low: missing"),
+    ({"prices": pd.DataFrame({"Date": ["2024-01-02"], "Open": [1.0]})}, "DataFrame: Close: missing"),
     ({"workers": 0}, "workers=0: "),
     ({"workers": 2}, "in_process=True: conflicts with workers"),
     ({"time_budget": "1h"}, "time_budget='1h': "),

@@ -403,7 +403,7 @@ def test_a_curve_has_a_gap_where_an_epoch_has_no_score(tmp_path):
 def test_scores_above_the_axis_are_counted_in_the_caption(tmp_path):
     events = trial(scores=(400.0, 1.01, 0.98)) + trial("00001", "diverged", (1.5, 80.0))
     page = report(study(tmp_path / "study", events=events))
-    assert "2 epochs have scores above" in page.text
+    assert "Epochs with a score above" in page.text
     assert "the highest score is 400." in page.text
     chart = figures(page)["chart-learning-curves"]
     low, high = chart["layout"]["yaxis"]["range"]
@@ -411,7 +411,7 @@ def test_scores_above_the_axis_are_counted_in_the_caption(tmp_path):
     (above,) = [trace for trace in chart["data"] if trace["name"] == "last epoch above the axis"]
     assert above["hovertext"] == ["00001, last epoch: 80"]
     assert low < above["y"][0] < high
-    assert "epochs have scores above" not in report(study(tmp_path / "near")).text
+    assert "Epochs with a score above" not in report(study(tmp_path / "near")).text
 
 
 def test_charts_have_names_and_captions(tmp_path):
@@ -494,7 +494,7 @@ def test_too_few_trials_are_not_drawn_by_parameter(tmp_path, count, words):
 
 def test_worker_timeline(tmp_path):
     text = report(study(tmp_path / "study", events=many(20))).text
-    assert "2 workers trained for 1m 40s of the 1m 49s worker time" in text
+    assert "Workers: 2. They trained for 1m 40s of the 1m 49s worker time" in text
     assert "worker 1 70 10 50s 92 %" in text
     chart = figures(report(tmp_path / "study"))["chart-worker-timeline"]
     assert chart["layout"]["xaxis"]["title"]["text"] == "seconds since the start of the first trial"
@@ -557,11 +557,11 @@ def test_the_test_set_is_drawn(tmp_path):
     assert forecast == pytest.approx([0.3 * change for change in actual], abs=1e-3)  # in per cent
     assert len(changes["closer than persistence"]["y"]) == 130
     assert max(changes["closer than persistence"]["y"]) < 0
-    assert "their correlation is +1.00" in page.text
+    assert "Their correlation is +1.00." in page.text
     assert "The forecast was closer on 100 % of the 130 days." in page.text
     ends = [trace["y"][-1] for trace in drawn["chart-cumulative-advantage"]["data"]]
     assert ends == pytest.approx([100 * (1 - 0.7**2), 100 * (1 - 0.85**2)], abs=0.01)
-    assert "00000: +51.00 %" in page.text
+    assert "00000: +51.00 %." in page.text
     assert "00000 0.7000 0.7000 0.9877 0.0100 0.7000 0.0200" in page.text
     assert "The curve shows the close" in page.text
 
@@ -588,6 +588,29 @@ def test_a_comparison_of_several_studies(tmp_path, capsys):
     assert [trace["name"] for trace in figures(page)["chart-best-curves"]["data"]] == ["first, 00000", "second, 00000"]
     assert main([str(first), str(second), "--output", str(tmp_path / "page.html")]) == 0
     assert (tmp_path / "page.html").exists()
+
+
+def test_a_report_in_korean(tmp_path, capsys):
+    folder = opened(tmp_path / "study", name="{evil}", proof={"spa_p": 0.4, "test_spa_p": 0.2, "test_days": 130})
+    assert main([str(folder), "--language", "ko"]) == 0
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert_self_contained(page)
+    assert page.all("html") == [{"lang": "ko"}]
+    assert (
+        "스터디 {evil} 예측력의 증거가 없습니다. 테스트 오차가 '내일은 오늘과 같다'보다 30.00 % 작지만, 우연일"
+        in page.text
+    )
+    english = ["Leaderboard", "Test set", "Worker timeline", "better than", "Do not trade", "Significance", " trials"]
+    assert [words for words in english if words in page.text] == []
+    names = {trace["name"] for trace in figures(page)["chart-forecasts"]["data"] if "name" in trace}
+    assert names == {"80 % 구간", "persistence(변화 없음)", "00000의 예측", "실제"}
+    assert main([str(folder), str(study(tmp_path / "other")), "--language", "ko"]) == 0
+    page = Page((tmp_path / "comparison.html").read_text(encoding="utf-8"))
+    assert "스터디 2개의 비교" in page.text
+    assert "best trial" not in page.text
+    with pytest.raises(SystemExit):
+        main([str(folder), "--language", "tlh"])
+    assert "--language: invalid choice: 'tlh'" in capsys.readouterr().err
 
 
 def test_a_comparison_with_an_invalid_folder_is_refused_in_one_line(tmp_path, capsys):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from search.run import main
 from search.space.space import Space, SpaceError, load_space
+from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.features import COLUMNS
 from stockrnn.prices.loading import load
 from stockrnn.prices.series import Prices
@@ -682,9 +683,9 @@ def test_what_makes_a_series_too_short_is_named(tmp_path: Path, validation: str,
 @pytest.mark.parametrize(
     ("space", "data", "words"),
     [
-        ("", "", "data.features: volume needs the column volume, but market.csv has only open"),
+        ("", "", "data.features: volume needs the column volume; market.csv: there is no Volume column; "),
         ("  features: [ohlc, [log_return, volume_change]]\n", "",
-         "space.features: volume_change needs the column volume, but market.csv has only open, "),
+         "space.features: volume_change needs the column volume; market.csv: there is no Volume column; "),
     ],
 )  # fmt: skip
 def test_a_series_without_a_column_of_a_feature(tmp_path: Path, space: str, data: str, words: str) -> None:
@@ -788,3 +789,60 @@ def test_a_series_of_an_option_replaces_that_of_the_file(data, options, expected
     overrides = [(f"data.{name}", text, f"--set data.{name}={text}") for name, text in options.items()]
     space = load_space(str(space_file(data=data)), overrides)
     assert {name: getattr(space.data, name) for name in expected} == expected
+
+
+def market_file(path, column, rows=300):
+    """Write a random walk; a bad value in one column on one day."""
+    random = np.random.default_rng(3)
+    close = 100 * np.exp(np.cumsum(random.normal(0, 0.01, rows)))
+    cells = {"open": close, "high": close * 1.01, "low": close * 0.99, "close": close, "volume": close * 10}
+    texts = {name: [f"{value:.2f}" for value in values] for name, values in cells.items()}
+    texts[column][150] = "-"
+    days = np.busday_offset("2015-01-01", np.arange(rows), roll="forward")
+    lines = (",".join(line) for line in zip(map(str, days), *texts.values(), strict=True))
+    path.write_text("\n".join(["Date,Open,High,Low,Close,Volume", *lines]))
+
+
+@pytest.mark.parametrize(
+    ("column", "features", "expected"),
+    [
+        ("high", "close_volume", ("close", "volume")),
+        ("volume", "returns", None),
+        ("volume", None, ("open", "high", "low", "close")),  # the default without the volume
+        ("high", None, "data.features: high needs the column high; market.csv:152: High: missing on 2015-07-30; "),
+        ("volume", "ohlcv", "data.features: volume needs the column volume; market.csv:152: Volume: missing on "),
+        ("close", "close_only", "market.csv:152: Close: missing on 2015-07-30; "),
+    ],
+)
+def test_a_bad_value_refuses_only_a_study_that_uses_its_column(
+    column, features, expected, space_file, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    market_file(tmp_path / "market.csv", column)
+    data = {"source": "market.csv", "test_size": 40, **({"features": features} if features else {})}
+    space = load_space(str(space_file(data=data, validation={"window": "expanding", "train_size": None})))
+
+    def prepared():
+        prices = prepare(space.data)
+        fitting = space.adapted_to(prices)
+        fitting.split(prices)
+        return fitting
+
+    if isinstance(expected, str):
+        with pytest.raises(ValueError, match=re.escape(expected)):
+            prepared()
+    else:
+        assert prepared().data.features == (expected or space.data.features)
+
+
+def test_a_series_of_closes_alone_is_searched_with_the_close(space_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    market_file(tmp_path / "full.csv", "volume")
+    lines = [line.split(",") for line in (tmp_path / "full.csv").read_text().split("\n")]
+    (tmp_path / "market.csv").write_text("\n".join(f"{line[0]},{line[4]}" for line in lines))
+    data = {"source": "market.csv", "test_size": 40}
+    space = load_space(str(space_file(data=data, validation={"window": "expanding", "train_size": None})))
+    prices = prepare(space.data)
+    fitting = space.adapted_to(prices)
+    assert fitting.data.features == ("close",)
+    assert len(fitting.split(prices).test) == 40

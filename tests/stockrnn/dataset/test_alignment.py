@@ -225,7 +225,7 @@ def test_only_the_closes_of_another_series_are_checked(synthetic, tmp_path):
     other.values[:, 1] = other.values[:, 2] / 2  # every high lies below its low
     file = write(other, tmp_path / "other.csv", volume=0)
     target = write(synthetic(60), tmp_path / "target.csv", volume=100)
-    with pytest.raises(PriceError, match="High, Low: contradict"):
+    with pytest.raises(PriceError, match="High: contradicts"):
         clean(load(file))
     prices = prepare(DataConfig(source=target, also=[file]))
     assert np.array_equal(prices.column("other"), other.column("close")[:-1])

@@ -1,12 +1,13 @@
 """Check a series: repairs, warnings, and errors with their line numbers."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from stockrnn.prices.cleaning import clean, unusable_volume_reason
+from stockrnn.prices.cleaning import clean, missing_column_reason, unusable_volume_reason
 from stockrnn.prices.loading import load
 from stockrnn.prices.series import Finding, PriceError
 from stockrnn.prices.sources import SHIPPED
@@ -100,12 +101,27 @@ def test_findings_of_reading_are_preserved(loaded):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ("2019-01-04,12.5,14,12,-Infinity,0", "Close: -inf on 2019-01-04; a price is a finite number above 0; "),
+        ("2019-01-04,12.5,14,12,1e999,0", "Close: inf on 2019-01-04; "),
+        ("2019-01-04,12.5,14,12,0,0", "Close: 0 on 2019-01-04; "),
+        ("2019-01-04,12.5,14,12,,0", "Close: missing on 2019-01-04; "),
+    ],
+)
+@pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
+def test_a_wrong_close_is_an_error_with_its_line(wrong, message, descending, loaded):
+    rows = [*ROWS[:2], wrong, ROWS[3]]
+    prices = loaded(HEADER, *(rows[::-1] if descending else rows))
+    line = 3 if descending else 4
+    assert error_of(prices).startswith(f"{prices.source}:{line}: {message}")
+    assert error_of(prices).endswith("(1 such row)")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
         ("2019-01-04,0,14,12,13.25,0", "Open: 0 on 2019-01-04; a price is a finite number above 0; "),
         ("2019-01-04,12.5,14,-12,13.25,0", "Low: -12 on 2019-01-04; "),
         ("2019-01-04,12.5,inf,12,13.25,0", "High: inf on 2019-01-04; "),
-        ("2019-01-04,12.5,14,12,-Infinity,0", "Close: -inf on 2019-01-04; "),
-        ("2019-01-04,12.5,14,12,1e999,0", "Close: inf on 2019-01-04; "),
-        ("2019-01-04,12.5,14,12,,0", "Close: missing on 2019-01-04; "),
         ("2019-01-04,null,14,12,13.25,0", "Open: missing on 2019-01-04; "),
         (
             "2019-01-04,12.5,14,12,13.25,-1",
@@ -116,12 +132,66 @@ def test_findings_of_reading_are_preserved(loaded):
     ],
 )
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
-def test_a_wrong_value_is_an_error_with_its_line(wrong, message, descending, loaded):
+def test_another_column_with_a_wrong_value_is_dropped_with_its_line(wrong, message, descending, loaded):
     rows = [*ROWS[:2], wrong, ROWS[3]]
-    prices = loaded(HEADER, *(rows[::-1] if descending else rows))
-    line = 3 if descending else 4
-    assert error_of(prices).startswith(f"{prices.source}:{line}: {message}")
-    assert error_of(prices).endswith("(1 such row)")
+    raw = loaded(HEADER, *(rows[::-1] if descending else rows))
+    prices, name = clean(raw), message.partition(":")[0].lower()
+    assert prices.columns == tuple(column for column in raw.columns if column != name)
+    assert prices.dates.astype(str).tolist() == DATES
+    reason = missing_column_reason(prices, name)
+    assert reason.startswith(f"{prices.source}:{3 if descending else 4}: {message}")
+    assert reason.endswith("(1 such row)")
+    found = [finding for finding in prices.findings if finding.check == "unusable column"]
+    assert [(each.severity, each.rows, each.dates) for each in found] == [("repair", 1, ("2019-01-04",))]
+    assert found[0].text == f"dropped the column {name.capitalize()}, which no network can use: {reason}"
+    assert missing_column_reason(prices, "close") == "there is no Close column"
+
+
+@pytest.mark.parametrize("halt", ["0,0,0,13,0", ",,,13,0", "0,0,0,13,", "-,-,-,13,-"])
+def test_a_session_without_a_trade_is_dropped_and_counted(halt, loaded):
+    days = ["2019-01-08", "2019-01-09", "2019-01-10", "2019-01-11", "2019-01-14", "2019-01-15"]
+    more = [f"{day},13,15,12,{14 - at / 4},900" for at, day in enumerate(days)]
+    prices = clean(loaded(HEADER, *ROWS, f"2019-01-16,{halt}", f"2019-01-17,{halt}", *more, "2019-01-18,9,9,9,9,1"))
+    found = [finding for finding in prices.findings if finding.severity == "repair" and finding.check != "order"]
+    assert [(each.check, each.rows, each.dates) for each in found] == [("halts", 2, ("2019-01-16", "2019-01-17"))]
+    assert "dropped 2 sessions without a trade (a halt or holiday: " in found[0].text
+    assert prices.dates.astype(str).tolist() == [*DATES, *days, "2019-01-18"]
+
+
+def test_many_sessions_without_open_high_and_low_lose_the_columns_and_not_the_sessions(loaded):
+    prices = clean(loaded(HEADER, *(f"2019-01-{day:02},0,0,0,{day},0" for day in (2, 3)), *ROWS[2:]))
+    assert prices.columns == ("close", "volume")
+    assert prices.column("close").tolist() == [2, 3, 13.25, 14]
+
+
+def test_rows_of_zeros_are_dropped_as_holidays(loaded):
+    prices = clean(loaded(HEADER, *ROWS[:2], "2019-01-01,0,0,0,0,0", *ROWS[2:]))
+    assert prices.dates.astype(str).tolist() == DATES
+    assert [found.text for found in prices.findings] == [
+        "dropped 1 row without prices (1 with zeros, as on holidays)",
+    ]
+
+
+def test_a_series_of_closes_alone_is_clean(loaded):
+    prices = clean(loaded("Date,Close", *(f"{row[:10]},{row.split(',')[4]}" for row in ROWS)))
+    assert prices.columns == ("close",)
+    assert prices.column("close").tolist() == [11, 12.5, 13.25, 14]
+    assert [found.text for found in prices.findings] == [
+        "there is no column Open or High or Low; features that need it cannot be used",
+        "there is no Volume column; the volume cannot be a feature",
+    ]
+
+
+@pytest.mark.parametrize(("shift", "days"), [(-1, "Sunday to Thursday"), (1, "Tuesday to Saturday")])
+def test_a_week_that_no_exchange_has_is_a_warning(shift, days, synthetic):
+    prices = synthetic(100)
+    found = only(replace(prices, dates=prices.dates + shift), "week")
+    assert found.text.startswith(f"sessions are from {days}, ")
+
+
+def test_all_days_with_different_rows_are_counted(loaded):
+    prices = loaded(HEADER, *ROWS, *(row.replace(",1", ",2") for row in ROWS))
+    assert error_of(prices).endswith("; write each series to its own file (4 such days)")
 
 
 @pytest.mark.parametrize("descending", [False, True], ids=["ascending", "descending"])
@@ -139,10 +209,13 @@ def test_highs_and_lows_may_contradict_on_one_session_in_a_hundred(synthetic):
     assert (finding.check, finding.severity, finding.rows) == ("range", "warning", 2)
     assert finding.dates == tuple(prices.dates[[50, 120]].astype(str))
     assert clean(prices).sha256 == prices.sha256, "a warning changes nothing"
-    prices.values[70, 2] *= 2  # and a low far above
-    assert error_of(prices).startswith(
-        f"synthetic: High, Low: contradict Open and Close on 3 of 200 sessions, first on {prices.dates[50]}; "
-    )
+    prices.values[70, 1] *= 0.5
+    without_high = clean(prices)
+    assert without_high.columns == ("open", "low", "close", "volume")
+    reason = f"synthetic: High: contradicts Open and Close on 3 of 200 sessions, first on {prices.dates[50]}; "
+    assert missing_column_reason(without_high, "high").startswith(reason)
+    prices.values[:, [0, 2]] = prices.values[:, [2, 0]]  # open and low have each other's names
+    assert re.match(r"synthetic: Low: contradicts Open and Close on \d+ of 200 sessions, ", error_of(prices))
 
 
 def test_rounding_differences_do_not_contradict(synthetic):
@@ -299,10 +372,10 @@ def test_a_session_of_today_is_a_warning_and_one_of_the_future_an_error(syntheti
 def test_numbers_that_would_overflow_are_errors(value, synthetic):
     prices = synthetic(50)
     prices.values[20, :4] = value
-    assert error_of(prices).startswith(f"synthetic: Open: {value:g} on {prices.dates[20]}; a price is a finite ")
+    assert error_of(prices).startswith(f"synthetic: Close: {value:g} on {prices.dates[20]}; a price is a finite ")
     prices = synthetic(50)
     prices.values[20, 4] = 1e308
-    assert "Volume: 1e+308 on" in error_of(prices)
+    assert "Volume: 1e+308 on" in missing_column_reason(clean(prices), "volume")
 
 
 def test_series_of_one_and_two_sessions(synthetic):
@@ -310,7 +383,7 @@ def test_series_of_one_and_two_sessions(synthetic):
     assert len(clean(synthetic(2))) == 2
     zeros = synthetic(1)
     zeros.values[:] = 0
-    assert "a price is a finite number above 0" in error_of(zeros)
+    assert "no row has a price" in error_of(zeros)
 
 
 def test_cleaning_again_adds_no_findings(synthetic):

@@ -254,9 +254,11 @@ def test_the_line_number_counts_blank_lines_and_the_error_counts_wrong_rows(writ
     ("header", "message"),
     [
         ("Date,Open,High,Low,Final,Volume", "Close: missing; "),
-        ("Day,Open,High,Low,Last,Volume", "Date, Close: missing; .* the file has 'Day', 'Open', "),
+        ("Day,Open,High,Low,End,Volume", "Date, Close: missing; .* the file has 'Day', 'Open', "),
         ("Date,Open,High,Low,Close,CLOSE,Volume", "Close: is the name of two columns; "),
-        ("Date|Open|High|Low|Close|Volume", "Date, Open, .*: missing; .* the file has 'Date|Open|"),
+        ("Date~Open~High~Low~Close", "Date, Close: missing; .* the file has 'Date~Open~"),
+        ("Date,Open,High,Last,Settle", "Close: could be 'Last' and 'Settle'; only one can be used; "),
+        ("일자,시가,Final", r"Close: missing; .* of which Date \('일자'\), Open \('시가'\) are recognized; "),
     ],
 )
 def test_missing_and_repeated_columns_are_errors(header, message, written):

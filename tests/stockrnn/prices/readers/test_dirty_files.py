@@ -57,12 +57,11 @@ BAD_DATES = ["", "null", "2019-02-30", "0000-01-01", "30/30/2019", "43469", "noo
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file's bytes and the values in it: `rows` are (date, numbers), None for an invalid cell."""
+    """A file's bytes and the values in it: `rows` are (date, numbers by column), None for an invalid cell."""
 
     content: bytes
     date_format: str | None
-    rows: list[tuple[date | None, list[float | None]]]
-    with_volume: bool
+    rows: list[tuple[date | None, dict[str, float | None]]]
     valid: bool  # without errors and not ambiguous
     truncated: bool
 
@@ -102,8 +101,17 @@ def files(draw):
     return File(
         content=content[:length],
         date_format=DATES[form] if has_format else None,
-        rows=values,
-        with_volume=missing != 5,
+        rows=[
+            (
+                day,
+                {
+                    name.lower(): number
+                    for at, (name, number) in enumerate(zip(NAMES[1:], numbers, strict=True), 1)
+                    if at != missing
+                },
+            )
+            for day, numbers in values
+        ],
         valid=not dirty and missing in (None, 5) and length is None and plain and (has_format or form in YEAR_FIRST),
         truncated=length is not None and length < len(content),
     )
@@ -172,25 +180,36 @@ def parquet(rows, columns, names):
 
 
 def expected_series(file):
-    """Return the series of a file as {date: numbers}, or None if the file must be rejected."""
-    width = 5 if file.with_volume else 4
-    rows = [(day, numbers[:width]) for day, numbers in file.rows]
-    if any(day is None or None in numbers for day, numbers in rows):
+    """Return the series of a file as {date: numbers by column}, or None if the file must be rejected."""
+    if any(day is None or None in numbers.values() for day, numbers in file.rows):
         return None
-    found: dict[date, list[float]] = {}
-    for day, numbers in rows:
-        if all(math.isnan(number) for number in numbers[:4]):
+    found: dict[date, dict[str, float]] = {}
+    for day, numbers in file.rows:
+        if is_empty(numbers, "open", "high", "low", "close"):
             continue
-        if day in found and not np.array_equal(found[day], numbers, equal_nan=True):
+        if day in found and repr(found[day]) != repr(numbers):
             return None
         found[day] = numbers
-    if found and file.with_volume and all(math.isnan(numbers[4]) for numbers in found.values()):
-        found = {day: numbers[:4] for day, numbers in found.items()}
-    if len(found) > 1 and any(math.isnan(number) for number in found[max(found)]):
+    names = list(file.rows[0][1])
+    if "volume" in names and all(math.isnan(numbers["volume"]) for numbers in found.values()):
+        names.remove("volume")
+    if len(found) > 1 and any(math.isnan(found[max(found)][name]) for name in names):
         del found[max(found)]
-    if any(math.isnan(number) for numbers in found.values() for number in numbers):
+    halts = [day for day, numbers in found.items() if is_empty(numbers, "open", "high", "low", "volume")]
+    if {"open", "high", "low"} <= {*names} and len(halts) <= 0.2 * len(found):
+        found = {day: numbers for day, numbers in found.items() if day not in halts}
+    good = [name for name in names if all(is_good(name, numbers[name]) for numbers in found.values())]
+    if "close" not in good:
         return None
-    return dict(sorted(found.items()))
+    return {day: {name: found[day][name] for name in good} for day in sorted(found)}
+
+
+def is_empty(numbers, *names):
+    return all(numbers.get(name, 0) == 0 or math.isnan(numbers[name]) for name in names)
+
+
+def is_good(name, number):
+    return 0 <= number <= 1e18 if name == "volume" else 1e-12 <= number <= 1e15
 
 
 @pytest.fixture(scope="module")
@@ -216,15 +235,16 @@ def test_a_file_gives_its_series_or_an_error_of_one_line(file, path):
         assert message.startswith(f"{path}:")
         assert message.isprintable(), "the error must be one line"
         assert message.count("; ") >= 2
-        closes = {numbers[3] for _, numbers in file.rows}
+        closes = {numbers.get("close") for _, numbers in file.rows}
         assert not file.valid or len(closes) < 2, message
         return
     assert np.isfinite(prices.values).all()
-    assert (prices.values[:, :4] > 0).all()
+    assert all((prices.column(name) > 0).all() for name in prices.columns if name != "volume")
     assert (np.diff(prices.dates) > np.timedelta64(0, "D")).all()
-    found = dict(zip(prices.dates.tolist(), prices.values.tolist(), strict=True))
+    rows = (dict(zip(prices.columns, row, strict=True)) for row in prices.values.tolist())
+    found = dict(zip(prices.dates.tolist(), rows, strict=True))
     if file.truncated:
-        written = [(day, numbers[: len(prices.columns)]) for day, numbers in file.rows]
+        written = [(day, {name: numbers.get(name) for name in prices.columns}) for day, numbers in file.rows]
         changed = [day for day, numbers in found.items() if (day, numbers) not in written]
         assert len(changed) <= 1, "only the truncated line may differ"
     else:

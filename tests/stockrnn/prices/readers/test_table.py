@@ -244,7 +244,7 @@ def test_two_decimal_marks_in_one_file_are_an_error(rejected):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["1,23,456.5", "1,2345.5", "1.2,3.4", "12,34.5", "1,,234.5", ",5.5", "12.5%", "1 234.5"]
+    "wrong", ["1,23,45.5", "1,2345.5", "1.2,3.4", "12,34.5", "1,,234.5", ",5.5", "12.5%", "12 34.5", "1 234 5"]
 )
 def test_invalid_groups_of_digits_are_an_error(wrong, rejected):
     assert re.match(r"2: Open: ", rejected(text_of().replace("2183.49", f'"{wrong}"')))
@@ -267,7 +267,8 @@ def test_an_export_of_the_korean_exchange_is_read(encoding, read):
 
 
 def test_other_bytes_are_not_read_as_korean(rejected):
-    assert rejected(text_of("Date,Open,High,Low,Schluß,Volume").encode("cp1252")).startswith(" is not text; ")
+    error = rejected(text_of("Date,Open,High,Low,Preiß,Volume").encode("cp1252"))
+    assert error.startswith(" is not text with columns of prices; ")
 
 
 def test_an_export_of_investing_com_is_read(read):

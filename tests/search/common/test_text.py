@@ -1,0 +1,76 @@
+"""Test that every text of the report and of the verdict is translated, with the same placeholders."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+
+import pytest
+from jinja2 import Environment, nodes
+
+from search.common.korean import KOREAN
+from search.common.text import Text, translate
+from search.results.columns import COLUMNS
+
+ROOT = Path(__file__).parents[3]
+
+
+def in_python() -> Iterator[str]:
+    """Return the templates of every `Text("...")`."""
+    for path in (*ROOT.glob("search/results/*.py"), *ROOT.glob("search/report/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Text":
+                (template, *_) = node.args
+                if isinstance(template, ast.Constant):
+                    yield template.value
+
+
+def in_pages() -> Iterator[str]:
+    """Return the templates of every `_("...")`."""
+    for path in ROOT.glob("search/report/templates/*.html.j2"):
+        for call in Environment().parse(path.read_text(encoding="utf-8")).find_all(nodes.Call):
+            if isinstance(call.node, nodes.Name) and call.node.name == "_" and isinstance(call.args[0], nodes.Const):
+                yield call.args[0].value
+
+
+def in_columns() -> Iterator[str]:
+    for column in COLUMNS.values():
+        if column.group != "Study":
+            yield from filter(None, (column.label, column.meaning, column.unit))
+
+
+def has_words(template: str) -> bool:
+    """Return whether a template has more than placeholders and signs."""
+    return re.search(r"[a-z]", re.sub(r"{.*?}|%[12]", "", template), re.IGNORECASE) is not None
+
+
+USED = {template for template in (*in_python(), *in_pages(), *in_columns()) if has_words(template)}
+
+
+def placeholders(template: str) -> list[tuple[str, str]]:
+    """Return names and formats, and the marks that the script of the page replaces."""
+    fields = [(name, spec or "") for _, name, spec, _ in Formatter().parse(template) if name]
+    return sorted(fields + [(mark, "") for mark in re.findall("%[12]", template)])
+
+
+def test_every_text_is_translated_and_no_translation_is_left_over():
+    assert len(USED) > 200
+    assert sorted(USED - set(KOREAN)) == []
+    assert sorted(set(KOREAN) - USED) == []
+
+
+@pytest.mark.parametrize("template", KOREAN)
+def test_a_translation_has_the_same_placeholders(template):
+    assert placeholders(KOREAN[template]) == placeholders(template)
+    assert KOREAN[template].strip() == KOREAN[template] != ""
+
+
+def test_a_text_is_a_string_and_its_values_are_translated_as_well():
+    text = Text("{name}: {score:.4f}", name=Text("persistence"), score=1)
+    assert text == "persistence: 1.0000"
+    assert translate({"name": [text, "persistence", 3]}, "en") == {"name": [text, "persistence", 3]}
+    assert translate({"name": [text, "persistence", 3]}, "ko") == {
+        "name": [f"{KOREAN['persistence']}: 1.0000", "persistence", 3]
+    }
+    assert translate(Text("{n} words that nobody translated", n=2), "ko") == "2 words that nobody translated"
