@@ -71,7 +71,7 @@ def test_too_few_rows_name_the_number_needed(tmp_path: Path) -> None:
     path.write_text(SPACE + "validation: {folds: 30}\n", encoding="utf-8")
     (said,) = complaints(path, driver=False)
     assert said.startswith(f"{path}:4: validation.folds: nasdaq: 5031 sessions are too few")
-    assert "need 7752" in said
+    assert "need 7771" in said
 
 
 def test_three_mistakes_are_three_lines(tmp_path: Path) -> None:
