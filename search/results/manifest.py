@@ -77,6 +77,7 @@ def start_manifest(
         "data": asdict(prices.provenance),
         "folds": [{"train": dates(fold.train), "validation": dates(fold.validation)} for fold in splits.folds],
         "test": dates(splits.test),
+        "replay": True,
         "test_openings": [],
         "resumes": [],
         "baselines": baselines,

@@ -240,6 +240,7 @@ class _Manifest(TypedDict, total=False):
     failed_finalists: dict[Word, Text] | None
     proof: _Proof | None
     trials_sha256: Word | None
+    replay: bool | None
     verdict: Text | None
 
 

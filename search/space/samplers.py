@@ -38,7 +38,7 @@ class Sampler:
 
     description: str
     make: Callable[[int, int], "BaseSampler"]
-    stateless: bool = True
+    stateless: bool = False
     choices: bool = True
     conditions: bool = True
     min_parameters: int = 0
@@ -79,21 +79,19 @@ def _cmaes(seed: int, resume_seed: int) -> "BaseSampler":
 
 
 SAMPLERS: dict[str, Sampler] = {
-    "tpe": Sampler(description="tree-structured Parzen estimator, learns from earlier trials", make=_tpe),
-    "random": Sampler(description="uniform random points", make=_random),
-    "grid": Sampler(description="every point once", make=_random),  # all points are enqueued before it proposes any
-    "qmc": Sampler(
-        description="quasi-Monte Carlo, evenly spread points",
-        make=_qmc,
-        stateless=False,
-        choices=False,
-        conditions=False,
+    "tpe": Sampler(
+        description="tree-structured Parzen estimator, learns from earlier trials", make=_tpe, stateless=True
     ),
-    "gp": Sampler(description="Bayesian optimization with a Gaussian process", make=_gp, conditions=False),
+    "random": Sampler(description="uniform random points", make=_random, stateless=True),
+    # All points of a grid are enqueued before its sampler proposes any.
+    "grid": Sampler(description="every point once", make=_random, stateless=True),
+    "qmc": Sampler(description="quasi-Monte Carlo, evenly spread points", make=_qmc, choices=False, conditions=False),
+    "gp": Sampler(
+        description="Bayesian optimization with a Gaussian process", make=_gp, stateless=True, conditions=False
+    ),
     "cmaes": Sampler(
         description="CMA-ES, an evolution strategy",
         make=_cmaes,
-        stateless=False,
         choices=False,
         conditions=False,
         min_parameters=2,

@@ -97,6 +97,10 @@ class RayExecutor:
         limits = StallLimits(context.space, context.splits)
         with context.progress.show_stalls(watch), suppress(StudyStopped), patch_tune(limits, watch, replay):
             tuner.fit()
+        if order.abandoned:
+            context.progress.print_note(
+                "the order of decisions was given up: a trial found no free place for half a minute"
+            )
 
     def refit_finalists(
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]

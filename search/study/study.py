@@ -329,7 +329,10 @@ class _Study:
         )
         workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
         context.progress.show_waiting(f"{workers} to start")
-        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder, self._order())
+        order = self._order()
+        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder, order)
+        if order.abandoned or not context.space.search.replay:
+            self._manifest["replay"] = False
         recorder.interrupt()
         self._searcher.close()
 
