@@ -85,7 +85,7 @@ SAMPLERS: dict[str, Sampler] = {
     "random": Sampler(description="uniform random points", make=_random, stateless=True),
     # All points of a grid are enqueued before its sampler proposes any.
     "grid": Sampler(description="every point once", make=_random, stateless=True),
-    "qmc": Sampler(description="quasi-Monte Carlo, evenly spread points", make=_qmc, choices=False, conditions=False),
+    "qmc": Sampler(description="quasi-Monte Carlo, evenly spread points", make=_qmc, conditions=False),
     "gp": Sampler(
         description="Bayesian optimization with a Gaussian process", make=_gp, stateless=True, conditions=False
     ),

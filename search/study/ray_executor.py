@@ -99,7 +99,7 @@ class RayExecutor:
             tuner.fit()
         if order.abandoned:
             context.progress.print_note(
-                "the order of decisions was given up: a trial found no free place for half a minute"
+                "a trial found no free place for half a minute: this study does not repeat exactly"
             )
 
     def refit_finalists(

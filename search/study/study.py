@@ -230,6 +230,7 @@ class _Study:
     ) -> None:  # fmt: skip
         self._context, self._work, self._executor, self._spare = context, work, executor, spare
         self._manifest = dict(manifest)
+        self._sizes = training_sizes(context.space, context.splits)
         folder, space, before = context.folder, context.space, work.before
         if before.manifest:
             write_space(folder, space)
@@ -251,7 +252,7 @@ class _Study:
         self._tracking.begin(manifest)
         self._searcher = OptunaSearcher(
             space, folder / "study.journal", before.ends, before.unfinished,
-            executor.concurrency_limit if executor else None,
+            executor.concurrency_limit if executor else None, self._epoch_seconds,
         )  # fmt: skip
         for note in self._searcher.notes:
             context.progress.print_note(note)
@@ -340,11 +341,12 @@ class _Study:
         """Return the virtual clock of the trials."""
         space, log = self._context.space, self._work.before.log
         assert space.resources.workers is not None
-        sizes = training_sizes(space, self._context.splits)
-        return VirtualOrder(
-            space.resources.workers, space.scheduler.rungs, lambda point: trial_workload(space, sizes, point).seconds,
-            len(self._work.before.ends) + self._searcher.remaining_trials, log,
-        )  # fmt: skip
+        total = len(self._work.before.ends) + self._searcher.remaining_trials
+        return VirtualOrder(space.resources.workers, space.scheduler.rungs, self._epoch_seconds, total, log)
+
+    def _epoch_seconds(self, point: Mapping[str, Any]) -> float:
+        """Predict the seconds of an epoch of a trial."""
+        return trial_workload(self._context.space, self._sizes, point).seconds
 
     def _write_openings(self, openings: Openings) -> bool:
         """Write the openings of the test block durably; return whether that succeeded."""

@@ -13,6 +13,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -34,6 +35,7 @@ from search.tune.virtual_order import VirtualOrder
 
 __all__ = ["OptunaSearcher"]
 
+START_POINTS = 10  # random ones, before TPE and the Gaussian process learn
 MAX_ASKS = 5  # proposals of the sampler for one trial
 MAX_DRAWS = 100  # random points for one trial
 REPORT_INTERVAL = 1.0  # seconds; the reports of this time are written together
@@ -53,6 +55,7 @@ class OptunaSearcher(Searcher):
         ends: trials that have ended, of a resumed study.
         unfinished: points of the trials that started and did not end, by trial id.
         concurrency_limit: returns how many trials may run or wait; None: any number.
+        epoch_seconds: predicts the seconds of an epoch from a point; None: the first points are in no order.
 
     Attributes:
         notes: one line for each repair of the journal.
@@ -62,9 +65,10 @@ class OptunaSearcher(Searcher):
         self, space: Space, journal: Path, ends: Sequence[TrialEnd] = (),
         unfinished: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         concurrency_limit: Callable[[], int] | None = None,
+        epoch_seconds: Callable[[Mapping[str, Any]], float] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(metric="score", mode=space.mode)
-        self.space, self._concurrency_limit = space, concurrency_limit
+        self.space, self._concurrency_limit, self._epoch_seconds = space, concurrency_limit, epoch_seconds
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -198,6 +202,8 @@ class OptunaSearcher(Searcher):
         elif fixed is not None:
             for attempt in range(MAX_ASKS):
                 yield self._propose(number, attempt, fixed) if stateless else fixed
+        if stateless and self._epoch_seconds is not None and number < len(self._start_points):
+            yield self._start_points[number]
         for attempt in range(MAX_ASKS, 2 * MAX_ASKS):
             yield self._propose(number, attempt) if stateless else None
         random = Random(f"{self.space.seed} {number}")
@@ -207,6 +213,17 @@ class OptunaSearcher(Searcher):
                 yield {
                     parameter.name: point[parameter.name] for parameter in self.space.varying if parameter.name in point
                 }
+
+    @cached_property
+    def _start_points(self) -> list[dict[str, Value]]:
+        """The random points with which the sampler begins, those with short epochs first.
+
+        So the first scores come soon, and the rungs of ASHA are filled when the long trials reach them.
+        """
+        seconds = self._epoch_seconds
+        assert seconds is not None
+        points = [propose(self.space, (), {}, number, MAX_ASKS) for number in range(START_POINTS)]
+        return sorted(points, key=lambda point: seconds(self.space.point(point)))
 
     def _propose(self, number: int, attempt: int, fixed: Mapping[str, Value] | None = None) -> dict[str, Value]:
         running = {trial.user_attrs[TRIAL_ID_KEY]: trial.params for trial in self._running.values()}
