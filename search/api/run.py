@@ -1,6 +1,8 @@
 """Run a study from Python, in a script, a notebook or a thread."""
 
 import json
+import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike, fspath
@@ -122,8 +124,7 @@ def _run(study: PreparedStudy | None, options: RunOptions, command: str) -> Stud
     """Run a new study, or the one that the options resume if `study` is None."""
     place = study.place if study else options.resume
     assert place is not None
-    import search.study.study  # noqa: F401  # Ray changes the environment when it is imported
-
+    _import_study()
     if options.in_process:
         import torch  # noqa: F401  # before its number of threads is looked up
     elif options.address is None:
@@ -143,6 +144,22 @@ def _run(study: PreparedStudy | None, options: RunOptions, command: str) -> Stud
     if outcome.failure:
         raise StudyError(one_line(outcome.failure))
     return Study(folder, place)
+
+
+def _import_study() -> None:
+    """Import what a study needs, without the remarks of Ray and tqdm about widgets that a notebook lacks.
+
+    Ray changes the environment when it is imported, so this comes before `preserve_process_state`.
+    """
+    logger = logging.getLogger("ray.widgets")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")
+            import search.study.study  # noqa: F401
+    finally:
+        logger.setLevel(level)
 
 
 def _options(**given: Any) -> RunOptions:

@@ -18,8 +18,9 @@ CODE_PAGES = {  # the first of those in which most columns are recognized
 OTHER_FORMATS = (  # first bytes of files that are not text
     (b"PK\x03\x04", "a ZIP file or an Excel workbook; unpack it, or save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an Excel workbook; save the sheet as CSV"),
-    (b"{", "JSON; write the rows as CSV"),
-    (b"[", "JSON; write the rows as CSV"),
+    (b'{"', "JSON; write the rows as CSV"),
+    (b"[{", "JSON; write the rows as CSV"),
+    (b"[[", "JSON; write the rows as CSV"),
     (b"<!", "a web page, also if its name ends in .xls; open it in a spreadsheet, and save it as CSV"),
     (b"<html", "a web page, also if its name ends in .xls; open it in a spreadsheet, and save it as CSV"),
     (b"<table", "a web page, also if its name ends in .xls; open it in a spreadsheet, and save it as CSV"),
@@ -79,7 +80,7 @@ def decode(source: str, content: bytes, count_columns: Callable[[str], int]) -> 
         PriceError: the content is not text in a supported encoding.
     """
     for start, kind in OTHER_FORMATS:
-        if content.lstrip()[: len(start)].lower() == start.lower():
+        if b"".join(content[:100].split())[: len(start)].lower() == start.lower():
             raise PriceError(f"{source}: is {kind}; a source is a CSV or Parquet file")
     if (text := _try(content, _unicode_encoding(content))) is not None:
         return text.removeprefix("\ufeff"), ""

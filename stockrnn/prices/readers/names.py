@@ -38,12 +38,13 @@ def _tiers(*tiers: str) -> tuple[frozenset[str], ...]:
 SPELLINGS = {
     "date": _tiers(
         "date",
-        "trade date,年月日,trading date,trading day,business date,quote date,dtyyyymmdd,일자,날짜,거래일,거래일자,"
-        "기준일,기준일자,영업일자,stck bsop date,日付,日期,交易日期,datum,fecha,data,dato,tarih,дата,tanggal,"
-        "ngày,วันที่,päivämäärä,dátum,data pregão",
+        "dates,trade date,年月日,년/월/일,년월일,trading date,trading day,business date,quote date,dtyyyymmdd,"
+        "일자,날짜,거래일,거래일자,기준일,기준일자,영업일자,stck bsop date,日付,日期,交易日期,datum,fecha,data,"
+        "dato,tarih,дата,tanggal,ngày,วันที่,päivämäärä,dátum,data pregão",
         "candle date time kst",
         "datetime,date time,date/time,일시,candle date time utc",
         "open time,timestamp,time,unix,unix time,epoch,unix timestamp,kline open time",
+        "t",
     ),
     "open": _tiers(
         "open,opening price,open price,opening,px open,stck oprc,시가,오픈,시작가,始値,开盘,开盘价,開盤,開盤價,"
@@ -51,18 +52,21 @@ SPELLINGS = {
         "abertura,otwarcie,kurs otwarcia,openingskoers,öppning,öppningskurs,öppen,åpning,åpen,åbning,"
         "åbningskurs,avaus,açılış,откр,открытие,цена открытия,pembukaan,mở,mở cửa,giá mở cửa,เปิด,ราคาเปิด,"
         "nyitó,otevření,otevírací",
+        "o",
     ),
     "high": _tiers(
         "high,high price,highest,highest price,day high,max,px high,stck hgpr,고가,최고가,高値,最高,最高价,"
         "最高價,hoch,höchst,hoechst,höchstkurs,hoechstkurs,tageshoch,höchster,haut,plus haut,máximo,máxima,máx,"
         "massimo,najwyższy,kurs max,hoog,hoogste,högst,högsta,högstakurs,høy,høyest,høj,højest,ylin,yüksek,"
         "en yüksek,макс,максимум,tertinggi,cao,cao nhất,giá cao nhất,สูงสุด,ราคาสูงสุด,legmagasabb,nejvyšší",
+        "h",
     ),
     "low": _tiers(
         "low,low price,lowest,lowest price,day low,min,px low,stck lwpr,저가,최저가,安値,最低,最低价,最低價,"
         "tief,tiefst,tiefstkurs,tagestief,niedrigster,bas,plus bas,mínimo,mínima,mín,minimo,najniższy,kurs min,"
         "laag,laagste,lägst,lägsta,lägstakurs,lav,lavest,alin,düşük,en düşük,мин,минимум,terendah,thấp,"
         "thấp nhất,giá thấp nhất,ต่ำสุด,ราคาต่ำสุด,legalacsonyabb,nejnižší",
+        "l",
     ),
     "close": _tiers(
         "close,closing price,close price,closing,close/last,stck clpr,종가,終値,收盘,收盘价,收盤,收盤價,"
@@ -70,16 +74,18 @@ SPELLINGS = {
         "kurs zamknięcia,slotkoers,slot,stängning,stängningskurs,slutkurs,sluttkurs,lukkekurs,päätös,"
         "päätöskurssi,kapanış,закрытие,закр,цена закрытия,penutupan,đóng cửa,giá đóng cửa,ปิด,ราคาปิด,záró,"
         "uzavření,závěr",
-        "last,last price,luk,last traded price,ltp,settle,settlement price,px last,price,trade price,현재가,"
-        "letzter,kurs,zuletzt,dernier,último,ultimo,ostatnio,senast,siste,seneste,laatste,şimdi,цена,последняя,"
-        "terakhir,lần cuối,ล่าสุด,最新,preço",
+        "last,last price,luk,매매기준율,last traded price,ltp,settle,settlement price,px last,price,"
+        "trade price,현재가,letzter,kurs,zuletzt,dernier,último,ultimo,ostatnio,senast,siste,seneste,laatste,"
+        "şimdi,цена,последняя,terakhir,lần cuối,ล่าสุด,最新,preço",
+        "c",
     ),
     "volume": _tiers(
         "volume,vol,volumes,total volume,trading volume,total traded quantity,total trade quantity,"
-        "no.of shares,traded volume,px volume,acml vol,candle acc trade volume,거래량,누적거래량,出来高,成交量,"
-        "成交股數,成交股数,stück,stuecke,volym,total volym,volum,wolumen,wol,hacim,hac,объем,ปริมาณ,kl,"
-        "khối lượng,objem",
+        "no.of shares,shares traded,traded volume,px volume,acml vol,candle acc trade volume,거래량,누적거래량,"
+        "出来高,成交量,成交股數,成交股数,stück,stuecke,volym,total volym,volum,wolumen,wol,hacim,hac,объем,"
+        "ปริมาณ,kl,khối lượng,objem",
         "volumen,tick volume,tickvol,real volume",
+        "v",
     ),
     "time": _tiers(
         "time,시간,체결시간,時刻,時間,uhrzeit,heure,hora,ora,czas,godzina,saat,время,tid,tijd",

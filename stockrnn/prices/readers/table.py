@@ -101,6 +101,8 @@ def _read_text(source: str, content: bytes) -> Table:
     text, code_page = decode(source, content, lambda text: max(map(_count_columns, _samples(text).values())))
     delimiter = _delimiter(text)
     rows, lines = _split_rows(source, text, delimiter)
+    if all(len(row) == 1 for row in rows) and any(len(row[0].split(",")) > 1 and '"' in row[0] for row in rows[:1]):
+        delimiter, rows = ",", list(csv.reader(row[0] for row in rows))  # each line was quoted as a whole
     if rows and rows[0][0].lower() == "sep=":
         del rows[0], lines[0]  # Excel's first line
     if not rows:
@@ -113,6 +115,9 @@ def _read_text(source: str, content: bytes) -> Table:
         shown = line(delimiter.join(rows[0]).strip(delimiter), 60)
         findings.append(_repair("header", f"the header is on line {lines[titles]}; not read above it: {shown}"))
         del rows[:titles], lines[:titles]
+    has_row_names = all(len(row) == len(rows[0]) + 1 and is_row_of_prices(row) for row in rows[1:])
+    if len(rows) > 1 and has_row_names and not count_columns(rows[0]):
+        rows[0] = ["", *rows[0]]  # R writes row names, here dates, without a name
     width = len(rows[0])
     notes = _count_notes(rows)
     if notes:
@@ -166,7 +171,8 @@ def _count_title_lines(rows: list[list[str]]) -> int:
     if is_header(rows[0]) or is_row_of_prices(rows[0]):
         return 0
     for at, row in enumerate(rows[: MAX_TITLE_LINES + 1]):
-        if count_columns(row) > 2 or 2 <= count_columns(row) == sum(bool(field.strip()) for field in row):
+        known, filled = count_columns(row), sum(bool(field.strip()) for field in row)
+        if known > 2 or (known and (known == filled or is_row_of_prices(rows[min(at + 1, len(rows) - 1)]))):
             return at
     return 0
 
