@@ -140,7 +140,7 @@ def count_slots(space: Space, kinds: Sequence[Demand], address: str | None) -> i
 class ConcurrencyLimit:
     """How many trials may run or wait for a node. The searcher calls it before it proposes a trial.
 
-    The limit is `max_concurrent`. On a cluster without `max_concurrent`, it is the number of trials that fit on the
+    The limit is `workers`. On a cluster without `workers`, it is the number of trials that fit on the
     nodes of the moment, because nodes join and leave. An autoscaler starts nodes only for waiting trials. So with an
     autoscaler, the limit is larger by half of the trials that fit, at least by one. Then the cluster grows, and the
     sampler still proposes only a few points before it has the results of the earlier ones.
@@ -149,10 +149,15 @@ class ConcurrencyLimit:
         first: the result of `count_slots`.
     """
 
-    def __init__(self, kinds: Sequence[Demand], first: int, max_concurrent: int | None, address: str | None) -> None:
+    def __init__(self, kinds: Sequence[Demand], first: int, workers: int | None, address: str | None) -> None:
         self._kinds, self._limit, self._updated = kinds, first, 0.0
-        self._fixed = address is None or max_concurrent is not None
+        self._fixed = address is None or workers is not None
         self._grows = not self._fixed and _has_autoscaler()
+
+    @property
+    def grows(self) -> bool:
+        """Whether an autoscaler starts nodes for waiting trials."""
+        return self._grows
 
     def __call__(self) -> int:
         if not self._fixed and time.monotonic() - self._updated > REFRESH_INTERVAL:

@@ -26,6 +26,10 @@ class TrialExecutor(Protocol):
     def workers(self) -> int:
         """Number of trials that run at the same time when the study starts."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether decisions follow the virtual clock, so that the study can be repeated."""
+
     def concurrency_limit(self) -> int:
         """Return how many trials may be open now; the searcher proposes none beyond them."""
 

@@ -63,6 +63,7 @@ class InProcessExecutor:
     def __init__(self, context: StudyContext, demands: ResourceDemands, train: Callable[..., TrialReports]) -> None:
         self._context, self._demands, self._train = context, demands, train
         self.workers = context.space.resources.workers or 1
+        self.repeats = True
 
     def concurrency_limit(self) -> int:
         """Return the number of workers: so many trials take turns."""

@@ -63,7 +63,14 @@ def ray_executor(
         if address and context.mirror is None:
             check_shared_folder(folder if folder.exists() else folder.parent)
         limit = ConcurrencyLimit(demands.kinds, slots, space.resources.workers, address)
-        yield RayExecutor(context, demands, slots, limit, watching.close, trainable or TrialTrainable)
+        if grows := space.search.replay and limit.grows:
+            context.progress.print_note(
+                "the cluster grows and shrinks, so this study does not repeat exactly; --workers N would make it repeat"
+            )
+        yield RayExecutor(
+            context, demands, slots, limit, watching.close, trainable or TrialTrainable,
+            repeats=space.search.replay and not grows,
+        )  # fmt: skip
 
 
 class RayExecutor:
@@ -75,21 +82,23 @@ class RayExecutor:
         concurrency_limit: see `TrialExecutor`.
         stop_watching: see `TrialExecutor`.
         trainable: trains one trial.
+        repeats: see `TrialExecutor`.
     """
 
     def __init__(
         self, context: StudyContext, demands: ResourceDemands, workers: int, concurrency_limit: Callable[[], int],
-        stop_watching: Callable[[], None], trainable: type[tune.Trainable],
+        stop_watching: Callable[[], None], trainable: type[tune.Trainable], *, repeats: bool,
     ) -> None:  # fmt: skip
         self._context, self._demands, self._trainable = context, demands, trainable
         self.workers, self.concurrency_limit, self.stop_watching = workers, concurrency_limit, stop_watching
+        self.repeats = repeats
 
     def run_trials(
         self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder, order: VirtualOrder
     ) -> None:
         """See `TrialExecutor`."""
         context = self._context
-        replay = order if context.space.search.replay else None
+        replay = order if self.repeats else None
         if replay is not None:
             searcher.follow(replay)
         tuner = self._tuner(searcher, scheduler, recorder)

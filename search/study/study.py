@@ -142,7 +142,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         executor = stack.enter_context(options.executor(context)) if work.needs_executor else None
         # Ray installs signal handlers that abort the process: ours must replace them.
         stack.enter_context(stop.handle_signals(nohup=nohup))
-        if executor:
+        if executor and executor.repeats:
             space = space.with_workers(executor.workers)
             context = replace(context, space=space)
         with _disk_errors(options.folder):
@@ -332,17 +332,17 @@ class _Study:
         context.progress.show_waiting(f"{workers} to start")
         order = self._order()
         executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder, order)
-        if order.abandoned or not context.space.search.replay:
+        if order.abandoned or not executor.repeats:
             self._manifest["replay"] = False
         recorder.interrupt()
         self._searcher.close()
 
     def _order(self) -> VirtualOrder:
         """Return the virtual clock of the trials."""
-        space, log = self._context.space, self._work.before.log
-        assert space.resources.workers is not None
+        rungs, log = self._context.space.scheduler.rungs, self._work.before.log
+        assert self._executor
         total = len(self._work.before.ends) + self._searcher.remaining_trials
-        return VirtualOrder(space.resources.workers, space.scheduler.rungs, self._epoch_seconds, total, log)
+        return VirtualOrder(self._executor.workers, rungs, self._epoch_seconds, total, log)
 
     def _epoch_seconds(self, point: Mapping[str, Any]) -> float:
         """Predict the seconds of an epoch of a trial."""

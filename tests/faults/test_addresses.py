@@ -19,7 +19,7 @@ PATIENCE = 240  # seconds in which whoever is refused must be
 TRIALS = 6
 SPACE = {
     **GRID,
-    "search": {**GRID["search"], **FINALIST},
+    "search": {**GRID["search"], **FINALIST, "replay": False},  # a machine that joins gets work at once
     "name": "wide",
     "space": {"architecture": ["rnn", "gru"], "hidden_size": 16, "sequence_length": [10, 15, 20]},
     "scheduler": {"max_epochs": 300, "grace_period": 300, "patience": None},
