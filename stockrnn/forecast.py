@@ -11,19 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stockrnn.forecaster.files import ForecasterError, read_json_object
+from stockrnn.forecaster.files import ForecasterError, get_value, read_json_object
 from stockrnn.forecaster.text import MAX_TEXT_LENGTH, format_forecast
 from stockrnn.io.errors import UserError
 from stockrnn.io.files import line
-from stockrnn.io.storage import StorageError, local_copy
+from stockrnn.io.storage import RemoteFolder, StorageError, is_url, local_copy
 from stockrnn.io.terminal import escape_unencodable
 from stockrnn.plugins import PluginError, check_plugins
 
 if TYPE_CHECKING:
-    from stockrnn.dataset.config import DataConfig
     from stockrnn.evaluation.conformal import Interval
     from stockrnn.forecaster.forecaster import Data, Facts, Forecaster
-    from stockrnn.prices.loading import Access
+    from stockrnn.forecaster.study_prices import PriceRequest
     from stockrnn.prices.series import Finding, Prices
 
 __all__ = ["main"]
@@ -41,6 +40,9 @@ examples:
       forecast from a newer file (Yahoo's columns; dates as YYYY-MM-DD)
   python -m stockrnn.forecast results/nasdaq --rank 2 --json
       use the second finalist; print one JSON object
+  python -m stockrnn.forecast results/nasdaq --prices today.csv --refit
+      train on all sessions of today.csv, save that as a new version,
+      and forecast with it
 
 exit codes: 0 success, 2 wrong input, 130 interrupted
 """
@@ -78,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_needed(name: str) -> bool:
-    return name == "manifest.json" or name.startswith("forecasters/")
+    return name in ("manifest.json", "prices.parquet") or name.startswith("forecasters/")
 
 
 class _OptionError(UserError):
@@ -102,41 +104,119 @@ def _parser() -> argparse.ArgumentParser:
         "--prices", metavar="FILE", help="forecast from these prices: a CSV or Parquet file, nasdaq or sp500 "
         "(default: the study's prices, or today's if the study used Yahoo)",
     )  # fmt: skip
+    parser.add_argument(
+        "--date-format", metavar="FORMAT", help="format of the dates in the file, as in %%d/%%m/%%Y (default: that of "
+        "the study, or any unambiguous format)",
+    )  # fmt: skip
     parser.add_argument("--ticker", metavar="T", help="forecast from Yahoo's prices of this ticker, for example ^KS11")
     parser.add_argument("--cache", metavar="DIR", help="folder for downloads (default: the user's cache folder)")
     parser.add_argument("--offline", action="store_true", help="use only cached downloads")
     parser.add_argument("--refresh", action="store_true", help="download again, even if the cache has the prices")
+    parser.add_argument(
+        "--refit", action="store_true", help="train the finalist's configuration on all sessions of these prices, and "
+        "save it as a new version beside the others",
+    )  # fmt: skip
+    parser.add_argument("--version", metavar="N", help="use this version of the finalist (default: the newest)")
+    parser.add_argument(
+        "--calendar", metavar="CODE", help="exchange whose calendar gives the next session, as XKRX (default: that of "
+        "the ticker)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
     """Return everything that is printed, by name."""
-    for one, other in (("prices", "ticker"), ("offline", "refresh")):
+    for one, other in (("prices", "ticker"), ("offline", "refresh"), ("refit", "version")):
         if getattr(options, one) and getattr(options, other):
             raise _OptionError(f"--{one}: conflicts with --{other}; only one of them is allowed; remove the other")
     try:
-        folder = _folder(study, options.rank)
+        versions = _versions(options, study)
     except OSError as error:
         raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
     # These imports take seconds, so the folder is checked first.
-    from stockrnn.dataset.alignment import prepare
     from stockrnn.forecaster.forecaster import Forecaster
+    from stockrnn.forecaster.next_sessions import next_sessions
+    from stockrnn.forecaster.study_prices import load_study_prices
+    from stockrnn.prices.calendars import is_installed
     from stockrnn.prices.series import PriceError
 
+    if options.calendar is not None and not is_installed():
+        raise _OptionError(
+            f"--calendar {options.calendar}: needs the package exchange_calendars, which is not installed; "
+            "pip install 'stockrnn-search[calendar]'"
+        )
+    version = max(versions) if options.version is None else int(options.version)
     try:
-        _check_plugins(options.study, Path(study) / "manifest.json")
-        forecaster = Forecaster.load(folder)
-        results = _study_results(Path(study) / "manifest.json", forecaster.facts.trial_id)
-        prices = prepare(_data_config(options, forecaster.facts.asked), _access(options))
+        path = Path(study) / "manifest.json"
+        manifest = read_json_object(path, MAX_MANIFEST_BYTES) if path.exists() else {}
+        _check_plugins(options.study, manifest)
+        forecaster = Forecaster.load(versions[version])
+        results = _study_results(path, manifest, forecaster.facts.trial_id)
+        loaded = load_study_prices(Path(study), forecaster.facts.asked, _price_request(options))
+        prices = loaded.prices
         closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
+        if options.refit:
+            forecaster = _refit(forecaster, prices, manifest)
+            closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
+        days, basis = next_sessions(prices.dates, forecaster.horizon, options.calendar or loaded.exchange)
     except (ForecasterError, PluginError, PriceError) as error:
         raise _OptionError(str(error)) from None
-    return _forecast_report(options, forecaster, prices, closes.tolist()) | results
+    report = _forecast_report(options, forecaster, prices, closes.tolist()) | results
+    report |= {"forecast_for": str(days[-1]), "forecast_for_basis": basis}
+    report["warnings"] = [*([loaded.note] if loaded.note else []), *report["warnings"]]
+    if options.refit:
+        version = _save(options, forecaster, Path(study) / "forecasters")
+        versions[version] = Path(study) / "forecasters"
+    report["forecaster"] |= {"version": version, "versions": list(versions), "saved": options.refit}
+    return report
 
 
-def _folder(study: str, rank: str) -> Path:
-    """Return the forecaster's folder for a study and a rank as the user typed them."""
+def _price_request(options: argparse.Namespace) -> "PriceRequest":
+    from stockrnn.forecaster.study_prices import PriceRequest
+    from stockrnn.prices.loading import Access
+
+    cache = None if options.cache is None else Path(options.cache)
+    access = Access(cache=cache, offline=options.offline, refresh=options.refresh)
+    return PriceRequest(prices=options.prices, ticker=options.ticker, date_format=options.date_format, access=access)
+
+
+def _refit(forecaster: "Forecaster", prices: "Prices", manifest: dict[str, Any]) -> "Forecaster":
+    from stockrnn.forecaster.refit import refit
+
+    print(
+        f"training {forecaster.seeds} networks for {forecaster.facts.epochs} epochs on sessions to {prices.dates[-1]}",
+        file=sys.stderr,
+    )
+    return refit(forecaster, prices, manifest)
+
+
+def _save(options: argparse.Namespace, forecaster: "Forecaster", folder: Path) -> int:
+    """Save a refitted finalist in the study, which may be behind a URL, and return the number of its version."""
+    from stockrnn.forecaster.forecaster import DOCUMENT, WEIGHTS
+    from stockrnn.forecaster.versions import VERSION, save_version
+
+    try:
+        saved = save_version(forecaster, folder)
+    except OSError as error:
+        raise _OptionError(
+            f"{folder}: the new version cannot be saved ({error.strerror}); make room, or copy the study to a folder "
+            "of yours"
+        ) from None
+    if is_url(options.study):
+        storage = RemoteFolder(options.study)
+        for name in (WEIGHTS, DOCUMENT):  # a version counts once its document is there
+            storage.write(f"forecasters/{saved.name}/{name}", (saved / name).read_bytes())
+    match = VERSION.fullmatch(saved.name)
+    assert match
+    return int(match[2])
+
+
+def _versions(options: argparse.Namespace, study: str) -> dict[int, Path]:
+    """Return the folders of the versions of the finalist, by number; checks the options for study, rank and version."""
+    from stockrnn.forecaster.versions import find_versions
+
+    rank = options.rank
     folder = Path(study)
     if not folder.is_dir():
         siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
@@ -157,91 +237,49 @@ def _folder(study: str, rank: str) -> Path:
     if not re.fullmatch(RANK, rank) or int(rank) not in ranks:
         known = ", ".join(map(str, ranks))
         raise _OptionError(f"--rank {rank}: is not a rank of {study}; its ranks are {known}; choose one of them")
-    return forecasters / rank
+    versions = find_versions(forecasters, int(rank))
+    if options.version is not None and options.version not in map(str, versions):
+        known = ", ".join(map(str, versions))
+        raise _OptionError(
+            f"--version {options.version}: is not a version of rank {rank} of {study}; its versions are {known}; "
+            "choose one of them"
+        )
+    if link := next((path for path in versions.values() if path.is_symlink()), None):
+        raise _OptionError(f"{link}: is a link; a study's files must be inside its folder; copy the folder there")
+    return versions
 
 
-def _check_plugins(study: str, path: Path) -> None:
-    """Raise PluginError if the study's finalists need a plug-in that is not installed; `path` is its manifest."""
-    manifest = read_json_object(path, MAX_MANIFEST_BYTES) if path.exists() else {}
+def _check_plugins(study: str, manifest: dict[str, Any]) -> None:
+    """Raise PluginError if the study's finalists need a plug-in that is not installed."""
     plugins = manifest.get("plugins")
     entries = plugins if isinstance(plugins, list) else []
-    check_plugins(study, [entry for entry in entries if _get(entry, "group") in NETWORK_GROUPS])
+    check_plugins(study, [entry for entry in entries if get_value(entry, "group") in NETWORK_GROUPS])
 
 
-def _access(options: argparse.Namespace) -> "Access":
-    from stockrnn.prices.loading import Access
-
-    cache = None if options.cache is None else Path(options.cache)
-    return Access(cache=cache, offline=options.offline, refresh=options.refresh)
-
-
-def _data_config(options: argparse.Namespace, study: "DataConfig") -> "DataConfig":
-    """Return the prices to load: the study's own, newer prices of its ticker, or other prices."""
-    from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
-
-    if options.prices is not None:
-        if options.prices in sources_with_tickers():
-            source = SOURCES[options.prices]
-            raise _OptionError(
-                f"--prices {options.prices}: is not a series; {source.owner} series are selected by ticker; "
-                f"use for example --ticker {source.example_ticker}"
-            )
-        changes = {"source": options.prices, "ticker": None, "start": None, "end": None}
-    elif options.ticker is not None:
-        changes = {
-            "source": study.source if study.source in sources_with_tickers() else YAHOO,
-            "ticker": options.ticker,
-            "end": None,
-        }
-    elif study.source in sources_with_tickers():
-        changes = {"end": None}
-    else:
-        changes = {}
-        _check_file(study.source, "the study read its prices from it; give prices with --prices FILE")
-    for other in study.also:
-        _check_file(other.source, f"the forecaster reads its input {other.name} from it; restore the file")
-    if changes:  # the prices may end later than the study's, so the other series must, too
-        changes["also"] = tuple(other.model_copy(update={"end": None}) for other in study.also)
-    return study.model_copy(update=changes)
-
-
-def _check_file(source: str, advice: str) -> None:
-    """Raise _OptionError if a source is a file that no longer exists."""
-    from stockrnn.prices.sources import SOURCES
-
-    if source not in SOURCES and not os.path.isfile(os.path.expanduser(source)):
-        raise _OptionError(f"{source}: no such file; {advice}")
-
-
-def _study_results(path: Path, trial_id: str) -> dict[str, Any]:
+def _study_results(path: Path, manifest: dict[str, Any], trial_id: str) -> dict[str, Any]:
     """Read a study's verdict and a trial's interval coverage on the test block from its manifest.
 
     Returns:
         `verdict`: sentences, or None if the study has no verdict; `held`: share of test days by interval level.
     """
-    manifest = read_json_object(path, MAX_MANIFEST_BYTES) if path.exists() else {}
     verdict = manifest.get("verdict")
     sentences = [verdict] if isinstance(verdict, str) else verdict or []
     if not isinstance(sentences, list) or not all(isinstance(sentence, str) for sentence in sentences):
         raise _OptionError(f"{path}: verdict: must be a text or a list of texts; copy the study's folder again")
     openings = manifest.get("test_openings")
-    scored = [scores for one in (openings if isinstance(openings, list) else []) if (scores := _get(one, "scores"))]
-    scores = _get(scored[-1], trial_id) if scored else None  # an interrupted opening has no scores
-    coverages = {level: _get(scores, f"test_coverage_{level}") for level in (80, 95)}
+    scored = [
+        scores for one in (openings if isinstance(openings, list) else []) if (scores := get_value(one, "scores"))
+    ]
+    scores = get_value(scored[-1], trial_id) if scored else None  # an interrupted opening has no scores
+    coverages = {level: get_value(scores, f"test_coverage_{level}") for level in (80, 95)}
     shares = {level: share for level, share in coverages.items() if isinstance(share, float) and 0 <= share <= 1}
     return {"verdict": [sentence for sentence in sentences if sentence.strip()] or None, "held": shares}
-
-
-def _get(mapping: object, name: str) -> Any:
-    return mapping.get(name) if isinstance(mapping, dict) else None
 
 
 def _forecast_report(
     options: argparse.Namespace, forecaster: "Forecaster", prices: "Prices", closes: list[float]
 ) -> dict[str, Any]:
     """Return everything that is printed except the study's results; `closes` are the seeds' forecasts."""
-    import numpy as np
-
     facts, network, provenance = forecaster.facts, forecaster.network, prices.provenance
     forecast, last = sum(closes) / len(closes), float(prices.column("close")[-1])
     if not all(math.isfinite(close) for close in closes) or forecast <= 0:
@@ -251,7 +289,7 @@ def _forecast_report(
         )
     same = provenance.sha256 == facts.data.sha256
     newer = _newer_sessions(prices, facts.data)
-    target = np.busday_offset(prices.dates[-1], forecaster.horizon, roll="backward")
+    unseen = None if newer is None else int((prices.dates.astype(str) > facts.trained_to).sum())
     return {
         "study": options.study,
         "forecaster": {
@@ -275,11 +313,11 @@ def _forecast_report(
             "sha256": provenance.sha256,
             "as_in_the_study": same,
             "newer_sessions": newer,
+            "unseen_sessions": unseen,
         },
         "study_prices": facts.data.model_dump(),
         "horizon": forecaster.horizon,
         "last_close": {"date": provenance.end, "close": last},
-        "forecast_for": str(target),
         "forecast": _side(forecast, last, forecaster.intervals) | {"seeds": closes},
         "persistence": _side(last, last, forecaster.persistence_intervals),
         "warnings": _warnings(forecaster.facts, prices, newer),

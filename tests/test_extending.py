@@ -136,6 +136,7 @@ def test_a_source_that_does_not_answer_is_one_line(project, quotes):
     assert line.startswith("quotes nowhere: cannot be read (HTTP Error 404")
 
 
+@pytest.mark.nightly
 def test_a_study_with_all_of_them_runs_and_its_forecaster_forecasts(project, quotes):
     done = python(project, "-m search.run extended.yaml --in-process", QUOTES_URL=quotes)
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,15 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SPACES = sorted(path.name for path in (ROOT / "spaces").glob("*.yaml"))
 SCHEMA = re.compile(r"\$schema=(\S+)")
-SMALL = ("--set", "search.num_samples=2", "--set", "scheduler.max_epochs=2", "--set", "search.finalists=1")
+SMALL = (
+    "--set",
+    "search.num_samples=2",
+    "--set",
+    "scheduler.max_epochs=2",
+    "--set",
+    "search.finalists=1",
+    "--in-process",
+)
 
 
 def requirements():
@@ -144,7 +152,6 @@ def test_a_space_that_is_nowhere_is_told_with_those_that_are_shipped(installed, 
     assert all(f"spaces/{name}" in said for name in SPACES)
 
 
-@pytest.mark.ray
 def test_a_study_and_its_forecast_from_another_folder(installed, tmp_path):
     commands, packages = installed
     said = call([commands / "stockrnn-search", "spaces/smoke.yaml", "--quiet", *SMALL], tmp_path)

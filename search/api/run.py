@@ -41,6 +41,7 @@ def run_study(
     workers: int | None = None,
     in_process: bool = False,
     time_budget: float | None = None,
+    fit: bool = False,
     address: str | None = None,
     offline: bool = False,
     quiet: bool = False,
@@ -57,6 +58,7 @@ def run_study(
         workers: maximum number of trials that run at the same time; None: as many as fit.
         in_process: run the trials one after another in this process, without Ray. Small studies are faster this way.
         time_budget: seconds from the start of the first trial to the end of the search; None: no limit.
+        fit: use smaller folds, a smaller test set and shorter windows if the series is too short for the space.
         address: address of a Ray cluster. None: the Ray that this process is connected to, otherwise a new one on this
             machine, which ends with the study.
         offline: use only downloads that are in the cache.
@@ -82,7 +84,7 @@ def run_study(
         settings += [(f"data.{key}", json.dumps(value), "prices") for key, value in values.items()]
     options = _options(
         space=fspath(space), overrides=settings, output=fspath(output), in_process=in_process,
-        time_budget=time_budget, address=address, access=Access(offline=offline), quiet=quiet,
+        time_budget=time_budget, fit=fit, address=address, access=Access(offline=offline), quiet=quiet,
     )  # fmt: skip
     check_place("output", options.output)
     loaded = load_space(fspath(space), settings, has_prices=given is not None)
@@ -97,7 +99,8 @@ def run_study(
         check_writable(Path(options.output))
     shown = {
         "overrides": dict(overrides or {}) or None, "output": options.output if options.output != OUTPUT else None,
-        "workers": workers, "in_process": in_process or None, "time_budget": time_budget, "address": address,
+        "workers": workers, "in_process": in_process or None, "time_budget": time_budget, "fit": fit or None,
+        "address": address,
     }  # fmt: skip
     arguments = [repr(fspath(space)), *(["prices=..."] if prices is not None else [])]
     arguments += [f"{name}={value!r}" for name, value in shown.items() if value is not None]

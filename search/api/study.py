@@ -112,7 +112,8 @@ class Study:
         """
         from stockrnn.forecaster.forecaster import Forecaster
 
-        ranks = sorted(int(path.name) for path in self.folder.glob("forecasters/*") if path.name.isdecimal())
+        folders = [] if (self.folder / "forecasters").is_symlink() else self.folder.glob("forecasters/*")
+        ranks = sorted(int(path.name) for path in folders if path.name.isdecimal() and not path.is_symlink())
         if not ranks:
             raise UserError(
                 f"{self.place}: has no forecasters; a study saves them when it ends with at least one finalist; finish "

@@ -254,7 +254,7 @@ class Space(Contents):
         document = copy.deepcopy(self.document)
         for name, text in settings:
             document.override(name, text)
-        changed = parse_document(document)
+        changed = parse_document(document, has_prices=True)
         return replace(
             self, data=self.data.model_copy(update={"test_size": changed.data.test_size}), search=changed.search,
             validation=changed.validation, parameters=changed.parameters, document=document,

@@ -1,4 +1,4 @@
-"""Save and load a trained finalist, and forecast with it.
+"""Save, load and retrain a trained finalist, and forecast with it.
 
-Imports `stockrnn.evaluation`, `stockrnn.networks.network` and what is below them.
+Imports `stockrnn.training`, `stockrnn.evaluation` and what is below them.
 """

@@ -6,8 +6,17 @@ from typing import Any
 from stockrnn.io.errors import UserError
 from stockrnn.io.files import FileError, parse_json, read_bytes
 
-__all__ = ["COPY_AGAIN", "FOLDER_RULE", "ForecasterError", "read_forecaster_file", "read_json_object"]
+__all__ = [
+    "COPY_AGAIN",
+    "DOCUMENT",
+    "FOLDER_RULE",
+    "ForecasterError",
+    "get_value",
+    "read_forecaster_file",
+    "read_json_object",
+]
 
+DOCUMENT = "forecaster.json"  # of a saved forecaster: everything except its weights
 FOLDER_RULE = "a forecaster is model.safetensors and forecaster.json of one study in one folder"
 COPY_AGAIN = "copy the whole folder again, or run the study again"
 
@@ -43,3 +52,8 @@ def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ForecasterError(f"{path}: is not a JSON object; the file has names and values in braces; {COPY_AGAIN}")
     return found
+
+
+def get_value(mapping: object, name: str) -> Any:
+    """Return a value of a mapping in a file; None if it is missing, or if it is no mapping."""
+    return mapping.get(name) if isinstance(mapping, dict) else None

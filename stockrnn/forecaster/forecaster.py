@@ -220,9 +220,10 @@ class Forecaster:
 
         Returns:
             One row per session: `origin`, the day of the forecast, and `date`, the day that is forecast (datetime64;
-            beyond the series it is a weekday, and holidays are ignored); in price points `last_close`, which is the
-            forecast of persistence, `forecast`, and for each level the bounds of the prediction interval, such as
-            `low_80` and `high_80` (NaN if unbounded); `in_training`, whether the networks were trained on that day.
+            beyond the series it follows the calendar of the study's exchange, or the rhythm of the series); in price
+            points `last_close`, which is the forecast of persistence, `forecast`, and for each level the bounds of the
+            prediction interval, such as `low_80` and `high_80` (NaN if unbounded); `in_training`, whether the networks
+            were trained on that day.
 
         Raises:
             UserError: the prices cannot be used, or differ too much from the training prices.

@@ -13,7 +13,7 @@ from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, WindowConfig
 from stockrnn.dataset.windows import Scaling
 from stockrnn.evaluation.conformal import Interval
-from stockrnn.forecaster.files import COPY_AGAIN, FOLDER_RULE, ForecasterError, read_json_object
+from stockrnn.forecaster.files import COPY_AGAIN, DOCUMENT, FOLDER_RULE, ForecasterError, read_json_object
 from stockrnn.io.files import line
 from stockrnn.networks.config import NetworkConfig
 
@@ -29,7 +29,6 @@ __all__ = [
     "read_document",
 ]
 
-DOCUMENT = "forecaster.json"
 FORMAT = 1
 PROJECT = "stockrnn-search"
 MAX_DOCUMENT_BYTES = 1_000_000  # of forecaster.json

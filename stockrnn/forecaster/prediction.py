@@ -6,6 +6,7 @@ import numpy as np
 
 from stockrnn.dataset.alignment import prepare
 from stockrnn.forecaster.files import ForecasterError
+from stockrnn.forecaster.next_sessions import find_exchange, next_sessions
 from stockrnn.prices.readers.table import read_frame
 from stockrnn.prices.request import Access
 
@@ -41,7 +42,7 @@ def predict(
             f"training prices ({facts.trained_from} to {facts.trained_to}); run a study on them"
         )
     dates = prices.dates.astype("datetime64[D]")
-    after = np.busday_offset(dates[-1], np.arange(1, horizon + 1), roll="backward")
+    after, _ = next_sessions(dates, horizon, find_exchange(asked))
     targets = np.concatenate([dates, after])[origins + horizon]
     columns: dict[str, np.ndarray] = {
         "origin": dates[origins].astype("datetime64[us]"), "date": targets.astype("datetime64[us]"),

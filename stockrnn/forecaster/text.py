@@ -20,11 +20,12 @@ def format_forecast(report: Mapping[str, Any]) -> str:
     layers = "1 layer" if facts["num_layers"] == 1 else f"{facts['num_layers']} layers"
     network = f"{facts['architecture']}, head {facts['head']}, {layers} of {facts['hidden_size']} units"
     digits = _price_format(last["close"])
-    target = "the next weekday" if steps == 1 else f"{steps} weekdays later"
+    target = "the next session" if steps == 1 else f"{steps} sessions later"
     days = [
         ("last close", last["date"], f"{last['close']:{digits}}"),
-        ("forecast for", report["forecast_for"], f"{target}; holidays are ignored"),
+        ("forecast for", report["forecast_for"], f"{target} ({report['forecast_for_basis']})"),
     ]
+    version = f", version {facts['version']} of {len(facts['versions'])}" if len(facts["versions"]) > 1 else ""
     columns = [_column(report[name], digits) for name in ("forecast", "persistence")]
     names = ["close", "change", "change, %", *(_level(one["level"]) for one in report["forecast"]["intervals"])]
     rows = list(zip(["", *names], ["forecast", *columns[0]], ["persistence", *columns[1]], strict=True))
@@ -32,11 +33,12 @@ def format_forecast(report: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             _wrap(
-                f"{report['study']}, rank {facts['rank']} ({facts['trial_id']}): {network}, window of "
+                f"{report['study']}, rank {facts['rank']} ({facts['trial_id']}){version}: {network}, window of "
                 f"{facts['sequence_length']} sessions; mean of {facts['seeds']} seeds, trained on "
                 f"{facts['trained_from']} to {facts['trained_to']}"
             ),
             _wrap(_describe_prices(report)),
+            *map(_wrap, _describe_training(report)),
             "",
             *(f"{name:14}{day}  {note}" for name, day, note in days),
             "",
@@ -68,11 +70,26 @@ def _level(level: float) -> str:
 def _describe_prices(report: Mapping[str, Any]) -> str:
     used, study = report["prices"], report["study_prices"]
     prices = f"Prices: {used['source']}, {used['start']} to {used['end']}"
+    whose = "the study" if report["forecaster"]["version"] == 1 else "this version"
     if used["as_in_the_study"]:
-        return f"{prices}, the same as in the study."
+        return f"{prices}, the same as in {whose}." if whose == "the study" else f"{prices}, those of {whose}."
     newer = used["newer_sessions"]
     difference = "The series differ." if newer is None else f"The only difference: {newer} newer sessions."
-    return f"{prices}. The study used {study['source']}, {study['start']} to {study['end']}. {difference}"
+    return f"{prices}. {whose.capitalize()} used {study['source']}, {study['start']} to {study['end']}. {difference}"
+
+
+def _describe_training(report: Mapping[str, Any]) -> list[str]:
+    """Return what the networks have not been trained on, and which version was saved."""
+    facts, unseen = report["forecaster"], report["prices"]["unseen_sessions"]
+    found = []
+    if facts["saved"]:
+        found.append(f"Trained now on all sessions to {facts['trained_to']}, and saved as version {facts['version']}.")
+    elif unseen:
+        sessions = "session" if unseen == 1 else f"{unseen:,} sessions"
+        found.append(f"The networks have never seen the last {sessions}, after {facts['trained_to']}: see --refit.")
+    if facts["version"] > 1:
+        found.append("The verdict and the shares of test days are those of version 1, which the study tested.")
+    return found
 
 
 def _describe_intervals(report: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ MAX_GAP_DAYS = 12  # longer than Lunar New Year and Golden Week
 MIN_WEEKDAY_SHARE = 0.1  # of all sessions, for a day of the week on which the exchange opens
 MIN_WEEKDAY_SESSIONS = 10
 MIN_WEEKDAYS = 4  # of a daily series; a weekly one has one
-MAX_CLOSED_SHARE = 0.002  # of all sessions, for a day of the week on which the exchange is closed
+MAX_CLOSED_RATIO = 0.1  # sessions on a day of the week with a few special sessions, to those on an open day
 MONDAY, FRIDAY, SATURDAY, SUNDAY = 0, 4, 5, 6
 MIN_SPACING_DAYS = 5  # between sessions of a series that is not daily
 
@@ -208,7 +208,7 @@ def _week(prices: Prices) -> Finding | None:
     for first, last, shift, places in (
         (SUNDAY, FRIDAY, "early", "Tel Aviv and Riyadh"), (SATURDAY, MONDAY, "late", "no exchange"),
     ):  # fmt: skip
-        if shares[first] >= MIN_WEEKDAY_SHARE and shares[last] <= MAX_CLOSED_SHARE:
+        if shares[first] >= MIN_WEEKDAY_SHARE and shares[last] <= MAX_CLOSED_RATIO * shares[first]:
             days = "Sunday to Thursday" if first == SUNDAY else "Tuesday to Saturday"
             text = f"sessions are from {days}, as in {places}; elsewhere, the dates are a day {shift}"
             return Finding(check="week", severity="warning", text=text, rows=len(prices))

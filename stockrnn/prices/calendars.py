@@ -1,4 +1,4 @@
-"""Compare a series with an exchange's calendar, from the optional package exchange_calendars.
+"""Compare a series with an exchange's calendar, from the optional package exchange_calendars; find its next sessions.
 
 The comparison only adds warnings, since calendars have errors too. The series is not changed.
 """
@@ -7,14 +7,14 @@ import difflib
 import importlib.util
 import re
 import warnings
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 
 from stockrnn.io.files import line
 from stockrnn.prices.series import Finding, PriceError, Prices, count
 
-__all__ = ["compare_with_calendar", "exchange_of", "is_installed"]
+__all__ = ["NEW_YORK", "compare_with_calendar", "exchange_of", "is_installed", "sessions_after"]
 
 NEW_YORK = "XNYS"
 SUFFIXES = {
@@ -77,6 +77,24 @@ def compare_with_calendar(prices: Prices, exchange: str) -> tuple[Finding, ...]:
         text = f"{count(len(unexpected), 'session')} on days when {exchange} was closed: {_first(unexpected)}"
         found.append(_warning(text, unexpected))
     return tuple(found)
+
+
+def sessions_after(exchange: str, day: date, count: int) -> np.ndarray | None:
+    """Return the next sessions of an exchange after a day, datetime64[D], shape (count,).
+
+    None if exchange_calendars is not installed, or if its calendar does not reach so far.
+
+    Raises:
+        PriceError: the package does not have this exchange.
+    """
+    if not is_installed():
+        return None
+    try:
+        sessions = _sessions(exchange, day, day + timedelta(days=2 * count + 30))
+    except _UnknownDaysError:
+        return None
+    later = sessions[sessions > np.datetime64(day)][:count]
+    return later if len(later) == count else None
 
 
 class _UnknownDaysError(ValueError):

@@ -25,7 +25,7 @@ def retries(folder):
     return [event for event in studies.events(folder) if event["event"] == "retry"]
 
 
-@pytest.mark.campaign
+@pytest.mark.nightly
 def test_trials_whose_workers_are_killed_go_on_and_reach_the_same_scores(tmp_path):
     straight, hurt = tmp_path / "straight", tmp_path / "hurt"
     epochs = 15 + 5 * KILLS

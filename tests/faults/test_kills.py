@@ -1,6 +1,6 @@
 """Kill studies at random moments and resume them: no trial is lost, and none runs twice.
 
-Even seeds run their trials on Ray, odd seeds in the process of the study.
+Even seeds run their trials on Ray (in the nightly tier), odd seeds in the process of the study.
 """
 
 import os
@@ -12,7 +12,7 @@ import studies
 from studies import ASHA, FINALIST, GRID, until
 from tiers import count
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STUDIES = count("KILLS", 2)
 FIRST = int(os.environ.get("STOCKRNN_KILLS_FROM", "0"))
 TRIALS = {"grid": 12, "asha": 14}
@@ -54,7 +54,13 @@ def wait(process, folder, trials, rng):
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + STUDIES))
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(seed, marks=[pytest.mark.ray, pytest.mark.nightly] if seed % 2 == 0 else [])
+        for seed in range(FIRST, FIRST + STUDIES)
+    ],
+)
 def test_a_killed_study_goes_on_and_loses_nothing(undisturbed, tmp_path, seed):
     rng, on_ray = random.Random(seed), seed % 2 == 0
     space = GRID if seed % 3 == 2 else ASHA
@@ -84,6 +90,7 @@ def test_a_killed_study_goes_on_and_loses_nothing(undisturbed, tmp_path, seed):
 
 
 @pytest.mark.nightly
+@pytest.mark.ray
 def test_the_processes_of_a_killed_driver_die_by_themselves(tmp_path):
     process = studies.begin(studies.write(tmp_path, GRID), "--output", tmp_path, "--quiet", ray=True)
     until(lambda: studies.ended(tmp_path / "grid") >= 1, process)

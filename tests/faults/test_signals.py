@@ -22,7 +22,7 @@ from search.terminal.tty import ABORT_MESSAGE
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 LONG = {  # trials long enough to be met while they run
     "space": {"sequence_length": [5]},
-    "scheduler": {"max_epochs": 100, "grace_period": 100},
+    "scheduler": {"max_epochs": 150, "grace_period": 150},
 }
 
 
@@ -32,7 +32,7 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup themselves
     )  # fmt: skip
     folder = tmp_path / "grid"
-    until(lambda: studies.ended(folder) >= 2, process)
+    until(lambda: studies.ended(folder) >= 1, process)
     process.send_signal(signal.SIGHUP)
     out, _ = studies.finish(process, 130)
     assert "Interrupted after" in out
@@ -121,7 +121,7 @@ def test_a_terminal_that_is_closed_does_not_end_a_study(tmp_path, after, options
 def test_control_c_in_a_terminal_ends_it_cleanly_though_ray_hears_it_too(tmp_path):
     process, ours = in_a_terminal(studies.write(tmp_path, GRID, **LONG), "--output", tmp_path)
     folder = tmp_path / "grid"
-    until(lambda: shown(ours) is not None and studies.ended(folder) >= 2, process)
+    until(lambda: shown(ours) is not None and studies.ended(folder) >= 1, process)
     os.write(ours, b"\x03")
     said = ""
     while process.poll() is None:
@@ -156,7 +156,8 @@ def test_a_folder_has_one_writer_and_the_lock_of_a_dead_one_is_no_lock(tmp_path)
     assert len(err.splitlines()) == 1
     studies.kill(process)
     assert json.loads((folder / "lock.json").read_text())["pid"] == process.pid  # of a dead process
-    (folder / "study.journal.lock").symlink_to("study.journal")  # Optuna's, as if it died while it wrote
+    if not (folder / "study.journal.lock").is_symlink():
+        (folder / "study.journal.lock").symlink_to("study.journal")  # Optuna's, as if it died while it wrote
     studies.run("--resume", folder, "--quiet")
     studies.assert_whole(folder, 4)
 

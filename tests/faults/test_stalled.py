@@ -90,6 +90,7 @@ def is_alive(pid):
     return Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.nightly
 def test_a_worker_that_is_stopped_for_ever_is_killed_and_its_trial_goes_on(tmp_path):
     path = studies.write(
         tmp_path, GRID, search={"stall_timeout": 5, "max_failures": 100},

@@ -91,7 +91,7 @@ def test_a_driver_that_was_stopped_for_a_while_goes_on(tmp_path):
     process = studies.begin(studies.write(tmp_path, SMALL, **longer), "--output", tmp_path, "--quiet", ray=True)
     until(lambda: studies.ended(tmp_path / "grid") >= 1, process)
     process.send_signal(signal.SIGSTOP)  # the driver alone, as by Ctrl-Z; Ray goes on meanwhile
-    time.sleep(count("STOPPED", 15))
+    time.sleep(count("STOPPED", 5))
     process.send_signal(signal.SIGCONT)
     studies.finish(process)
     studies.assert_whole(tmp_path / "grid", TRIALS)
@@ -143,9 +143,9 @@ def test_a_disk_that_fills_among_the_finalists_ends_a_study_in_one_line_and_it_g
 
 @pytest.mark.nightly
 @pytest.mark.ray
-def test_2000_trials_in_a_row(tmp_path):
+def test_many_trials_in_a_row(tmp_path):
     """A grid of one-epoch trials: every one ends, and the last is begun as soon as the first (see benchmarks.scale)."""
-    trials = count("TRIALS", 200)
+    trials = count("TRIALS", 50)
     space = {
         **GRID,
         "validation": {"folds": 1, "fold_size": 20, "window": "sliding", "train_size": 40, "seeds": 1},

@@ -16,7 +16,8 @@ __all__ = ["Stamps", "check_one_row_a_day", "local_dates", "read_times"]
 
 MIN_MIDNIGHT = 13 * 3600  # seconds in UTC: at 11 hours ahead of UTC, the furthest of the large exchanges, it is 13:00
 QUARTER = 900  # seconds: time zones are whole quarters of an hour apart
-MIN_SHARE, MAX_SHARE = 0.02, 0.002  # of the sessions, on a day of the week on which an exchange opens, or does not
+MIN_SHARE = 0.02  # of the sessions, on a day of the week on which an exchange opens
+MAX_CLOSED_RATIO = 0.1  # sessions on a day of the week with a few special sessions, to those on an open day
 MONDAY, FRIDAY, SATURDAY, SUNDAY = 0, 4, 5, 6
 MIN_REFUSED_TIME = 10 * 3600  # seconds: earlier times of day are in the session of every exchange
 MAX_REPEATED_SHARE = 0.05  # of the rows, on the day of another row
@@ -110,7 +111,7 @@ def local_dates(stamps: Stamps, source: str) -> tuple[np.ndarray, tuple[Finding,
     late = (seconds >= MIN_MIDNIGHT) & (seconds % QUARTER == 0)
     nearest = days + late
     written, rounded = _weekday_shares(days), _weekday_shares(nearest)
-    early = any(written[day] >= MIN_SHARE and rounded[day] <= MAX_SHARE for day in (SATURDAY, SUNDAY))
+    early = any(_is_open_without(written[day], rounded[day]) for day in (SATURDAY, SUNDAY))
     times = sorted(set((seconds // 60).tolist()))
     shown = " and ".join(f"{minute // 60:02}:{minute % 60:02}" for minute in times[:2])
     changes = len(times) <= 2 and times[-1] - times[0] in (0, 60, 23 * 60)  # one time of day, or two with summer time
@@ -126,13 +127,14 @@ def local_dates(stamps: Stamps, source: str) -> tuple[np.ndarray, tuple[Finding,
         fix = "write the dates of the exchange as YYYY-MM-DD"
         fix += "" if shifted else ", or set data.date_format, such as '%Y-%m-%d %H:%M:%S', if the dates are right"
         rule = f"sessions have the date of the exchange; {fix}"
-        no_fridays = written[SUNDAY] >= MIN_SHARE and written[FRIDAY] <= MAX_SHARE
+        no_fridays = _is_open_without(written[SUNDAY], written[FRIDAY])
         if early or (no_fridays and seconds.min() >= MIN_REFUSED_TIME and not (seconds % QUARTER).any()):
             raise PriceError(
                 f"{source}: Date: the dates may be a day early: the times are {shown}, and sessions fall on weekends, "
                 f"as in the UTC times of an exchange in Asia; {rule}"
             )
-        if written[SATURDAY] >= MIN_SHARE and written[MONDAY] <= MAX_SHARE and written[SUNDAY] <= MAX_SHARE:
+        saturday, monday, sunday = (written[day] for day in (SATURDAY, MONDAY, SUNDAY))
+        if _is_open_without(saturday, monday) and _is_open_without(saturday, sunday):
             raise PriceError(
                 f"{source}: Date: the dates may be a day late: the times are {shown}, and there are sessions on "
                 f"Saturdays and none on Mondays, as in Asian times of an exchange in America; {rule}"
@@ -141,6 +143,11 @@ def local_dates(stamps: Stamps, source: str) -> tuple[np.ndarray, tuple[Finding,
         text = f"the dates are those in UTC: the times are {shown} UTC, also on weekends"
         return days, (Finding(check="utc dates", severity="warning", text=text, rows=len(days)),)
     return days, ()
+
+
+def _is_open_without(one: float, other: float) -> bool:
+    """Return whether there are sessions on one day of the week, from their shares, and almost none on another."""
+    return one >= MIN_SHARE and other <= MAX_CLOSED_RATIO * one
 
 
 def _weekday_shares(days: np.ndarray) -> np.ndarray:

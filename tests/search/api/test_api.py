@@ -192,6 +192,15 @@ def test_an_interrupted_study_raises_and_its_trials_are_saved(tmp_path, prices, 
     assert len(study.leaderboard(baselines=False)) == 1
 
 
+def test_a_short_series_is_fitted(tmp_path):
+    prices = stockrnn.load_prices("nasdaq").iloc[-700:]
+    overrides = {"search.num_samples": 1, "search.finalists": 0, "scheduler.max_epochs": 1, "scheduler.grace_period": 1}
+    options = {"overrides": overrides, "output": tmp_path, "in_process": True, "quiet": True}
+    with pytest.raises(search.UserError, match="add --fit"):
+        search.run_study("smoke.yaml", prices=prices, **options)
+    assert search.run_study("smoke.yaml", prices=prices, fit=True, **options).state == "done"
+
+
 WRONG = [
     ({"space": "nowhere.yaml"}, "nowhere.yaml: no such file"),
     ({"overrides": {"space.hidden_sise": 4}}, "did you mean hidden_size?"),

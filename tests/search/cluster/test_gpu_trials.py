@@ -157,6 +157,7 @@ def test_trials_on_cpus_and_on_gpus_run_side_by_side_and_a_share_that_is_too_sma
     assert any(len({"GPU" in bundle for bundle in groups}) == 2 for groups in held)  # both at one moment
 
 
+@pytest.mark.nightly
 def test_a_trial_for_which_the_whole_gpu_is_too_small_fails_and_says_so(mixed, prices, tmp_path):
     watching = searched(Insatiable, [LARGE], mixed, prices, tmp_path)
     assert watching.given["00000"] == [0.25, 0.5, 1.0]
@@ -164,6 +165,7 @@ def test_a_trial_for_which_the_whole_gpu_is_too_small_fails_and_says_so(mixed, p
     assert watching.results["00000"]["message"] == f"OutOfMemoryError: {FULL}"
 
 
+@pytest.mark.nightly
 def test_a_study_goes_on_where_pytorch_sees_no_gpu_and_names_what_failed(space_file, tmp_path, capsys):
     space = space_file(
         space={"architecture": ["gru"], "hidden_size": [SMALL, 5, 6, 7, LARGE], "sequence_length": 3},

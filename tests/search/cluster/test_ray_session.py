@@ -1,6 +1,7 @@
 """Join a real cluster with a token, on an address that other machines can reach."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -69,11 +70,18 @@ def unguarded(tmp_path_factory):
 
 
 def study(space, folder, address, *options, token=None):
-    return subprocess.run(
-        [sys.executable, "-m", "search.run", str(space), "--output", str(folder / "results"), "--quiet",
-         "--address", address, *options],
-        cwd=ROOT, env=environment(folder, token), capture_output=True, text=True, timeout=200, check=False,
+    """Run a study on a cluster. If it hangs, the test fails with the stack of each of its threads."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", "-m", "search.run", str(space), "--output", str(folder / "results"),
+         "--quiet", "--address", address, *options],
+        cwd=ROOT, env=environment(folder, token), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        pytest.fail("\n".join(process.communicate()))
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def test_with_the_token_a_study_runs_and_does_not_store_it(space_file, tmp_path, guarded):
@@ -91,8 +99,13 @@ def test_with_the_token_a_study_runs_and_does_not_store_it(space_file, tmp_path,
     [
         (None, (), "requires a token, and none was found"),
         (WRONG, (), "rejects your token"),
-        (None, ("--insecure",), "requires a token, and none was found"),
-        (TOKEN, ("--set", "resources.gpu=1"), "no machine of the cluster has more than 0, and no larger one"),
+        pytest.param(
+            None, ("--insecure",), "requires a token, and none was found", marks=pytest.mark.nightly
+        ),
+        pytest.param(
+            TOKEN, ("--set", "resources.gpu=1"), "no machine of the cluster has more than 0, and no larger one",
+            marks=pytest.mark.nightly,
+        ),
         (
             TOKEN, ("--set", 'resources.when=[{"if": {"hidden_size": {"min": 8}}, "gpu": 0.5}]'),
             "resources.when.0.gpu: 0.5 per trial, but no machine of the cluster has more than 0, and no larger one",

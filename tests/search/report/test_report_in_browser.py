@@ -192,8 +192,15 @@ CUT_LABELS = """() => [...document.querySelectorAll(".chart")].flatMap(chart => 
 })"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 800, 1280])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (375, "dark"), (1280, "light"),
+        *(pytest.param(*each, marks=pytest.mark.nightly) for each in (
+            (375, "light"), (800, "light"), (800, "dark"), (1280, "dark"),
+        )),
+    ],
+)  # fmt: skip
 def test_every_chart_is_drawn_and_fits(browser, ordinary, width, scheme):
     with reading(browser, ordinary, width, scheme, reduced_motion="reduce") as page:
         wrong = page.evaluate(

@@ -75,7 +75,10 @@ def formula(space, prices, folds, point, checkpoints=None, **options):
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize(("sampler", "workers"), [("random", 1), ("tpe", 1), ("tpe", 3)])
+@pytest.mark.parametrize(
+    ("sampler", "workers"),
+    [("tpe", 3), *(pytest.param(sampler, 1, marks=pytest.mark.nightly) for sampler in ("random", "tpe"))],
+)
 def test_a_study_is_the_same_as_on_ray(small_space, tmp_path, sampler, workers):
     space = small_space(
         search={"sampler": sampler, "num_samples": 14, "finalists": 1}, resources={"workers": workers},

@@ -364,6 +364,7 @@ def wandb_records(path: Path) -> list[Any]:
     return records
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_study_with_three_trackers_at_once(
     space_file: Callable[..., Path], tmp_path: Path, server: tuple[subprocess.Popen[bytes], str]

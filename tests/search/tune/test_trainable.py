@@ -245,7 +245,9 @@ for report in train_trial(space, prices, splits.folds, json.loads(sys.argv[2]), 
 """
 
 
-@pytest.mark.parametrize("architecture", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(
+    "architecture", ["gru", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("rnn", "lstm"))]
+)
 def test_another_process_goes_on_where_a_killed_one_was(small_space, space_file, prices, tmp_path, architecture):
     space = small_space(scheduler=LONG)
     point = {**POINT, **DROPOUT, "architecture": architecture}
@@ -426,7 +428,7 @@ def test_a_warm_worker_keeps_nothing_of_the_trial_before(small_space, prices, tm
     before = tensors()
     trial.setup({"trial_id": "00000", "point": POINT}, prices, folds, space, str(tmp_path), 0.0)
     assert tensors() == before  # nothing is built before the first step
-    for number in range(3):
+    for number in range(2):
         for _ in range(3):
             trial.step()
         assert tensors() > before

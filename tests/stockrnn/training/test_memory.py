@@ -71,9 +71,12 @@ def configurations(window, network, training, architecture="gru"):
     )
 
 
-@pytest.mark.parametrize("mode", ["batched", "looped"])
+LARGEST = len(SHAPES) - 1
+
+
+@pytest.mark.parametrize("mode", ["batched", pytest.param("looped", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("number", range(len(SHAPES)))
+@pytest.mark.parametrize("number", [*range(LARGEST), pytest.param(LARGEST, marks=pytest.mark.nightly)])
 def test_a_training_uses_at_most_its_estimate_and_not_much_less(prices, architecture, mode, number):
     window, network, training = configurations(*SHAPES[number], architecture)
     folds = walk_forward(len(prices), folds=2, fold_size=100, test_size=100).folds

@@ -75,6 +75,17 @@ def test_other_times_in_utc_have_the_date_as_written(zone, time, weekdays, form,
     assert dates_of(map(FORMS[form], moments)) == (expected, [])
 
 
+def test_a_few_special_sessions_on_weekends_do_not_hide_the_shift(dates_of):
+    import pandas as pd
+
+    expected, moments = sessions("Asia/Kolkata")
+    special = ["2015-03-07", "2015-11-15", "2016-02-27"]  # two Saturdays and a Sunday
+    rows = sorted([*moments, *(pd.Timestamp(day, tz="Asia/Kolkata").tz_convert("UTC") for day in special)])
+    found, findings = dates_of(map(FORMS["Z"], rows))
+    assert found == sorted([*expected, *special])
+    assert [each.severity for each in findings] == ["repair"]
+
+
 def test_a_market_without_weekends_has_the_dates_in_utc(dates_of):
     expected, moments = sessions("UTC", "15:00", weekdays="Mon Tue Wed Thu Fri Sat Sun")
     found, findings = dates_of(map(FORMS["Z"], moments))
