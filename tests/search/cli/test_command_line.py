@@ -46,7 +46,7 @@ def complaints(*arguments: object, driver: bool = True) -> list[str]:
     ("content", "line", "key", "words"),
     [
         (SPACE + "  hidden_sise: 4\n", 4, "space.hidden_sise: ", "did you mean hidden_size?"),
-        (SPACE + "search: {sampler: qmc}\n", 4, "search.sampler: ", "use tpe"),
+        (SPACE + "  dropout: {float: [0, 0.5]}\nsearch: {sampler: grid}\n", 5, "search.sampler: ", "add a step"),
         (SPACE + "data: {source: yahoo}\n", 4, "data.source: ", "needs a ticker"),
         (SPACE + "data: {source: nasdak}\n", 4, "data.source: ", "did you mean nasdaq?"),
         (SPACE + "validation: [1]\n", 4, "validation: ", "is not a section"),
