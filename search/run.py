@@ -192,7 +192,7 @@ def _run_study(command: _Command, study: "PreparedStudy", folder: Path, mirror: 
     place = mirror.url if mirror else str(folder)
     restarter = _restarter(command, place, folder)
     outcome = run_prepared(study, folder, mirror, options, command=command.command_line, restarter=restarter)
-    _show(summary(study.space, outcome, folder, place))
+    _show(summary(study.space, outcome, folder, place, options.language))
     if outcome.failure:
         print(one_line(outcome.failure), file=sys.stderr)
     if outcome.interrupted:

@@ -185,7 +185,7 @@ def _refit(forecaster: "Forecaster", prices: "Prices", manifest: dict[str, Any])
     from stockrnn.forecaster.refit import refit
 
     print(
-        f"training {forecaster.seeds} networks for {forecaster.facts.epochs} epochs on sessions to {prices.dates[-1]}",
+        f"training on all sessions to {prices.dates[-1]}: {forecaster.seeds} seeds, {forecaster.facts.epochs} epochs",
         file=sys.stderr,
     )
     return refit(forecaster, prices, manifest)

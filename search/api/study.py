@@ -101,16 +101,18 @@ class Study:
         except FileNotFoundError:
             raise UserError(f"{self.place}: prices.parquet is missing; copy the study's folder again") from None
 
-    def forecaster(self, rank: int = 1) -> "Forecaster":
+    def forecaster(self, rank: int = 1, *, version: int | None = None) -> "Forecaster":
         """Return a trained finalist; its method `predict` forecasts from a DataFrame of prices.
 
         Args:
             rank: rank among the finalists, starting at 1, the best one on validation.
+            version: 1: as the study trained it; others: added by `stockrnn.forecast --refit`; None: the newest.
 
         Raises:
-            UserError: there is no such finalist, or its files are damaged.
+            UserError: there is no such finalist or version, or its files are damaged.
         """
         from stockrnn.forecaster.forecaster import Forecaster
+        from stockrnn.forecaster.versions import find_versions
 
         folders = [] if (self.folder / "forecasters").is_symlink() else self.folder.glob("forecasters/*")
         ranks = sorted(int(path.name) for path in folders if path.name.isdecimal() and not path.is_symlink())
@@ -122,7 +124,15 @@ class Study:
         if rank not in ranks:
             known = ", ".join(map(str, ranks))
             raise UserError(f"rank={rank!r}: is not a rank of {self.place}; its ranks are {known}; choose one of them")
-        return Forecaster.load(self.folder / "forecasters" / str(rank))
+        versions = find_versions(self.folder / "forecasters", rank)
+        versions = {number: path for number, path in versions.items() if not path.is_symlink()}
+        if version is not None and version not in versions:
+            known = ", ".join(map(str, versions))
+            raise UserError(
+                f"version={version!r}: is not a version of rank {rank} of {self.place}; its versions are {known}; "
+                "choose one of them"
+            )
+        return Forecaster.load(versions[max(versions) if version is None else version])
 
     def resume(
         self, *, overrides: Mapping[str, Any] | None = None, workers: int | None = None, in_process: bool = False,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from search.common.errors import UserError
+from search.common.text import LANGUAGES
 from stockrnn.prices.request import Access
 
 __all__ = ["OptionError", "RunOptions", "read_options"]
@@ -57,6 +58,7 @@ class RunOptions:
         in_process: run the trials in this process, without Ray.
         fit: reduce the sizes of the folds and the test block where a series is too short for them.
         access: how prices are downloaded and cached.
+        language: of the report and of the summary in the terminal.
     """
 
     space: str | None
@@ -71,6 +73,7 @@ class RunOptions:
     niceness: int = NICENESS
     in_process: bool = False
     fit: bool = False
+    language: str = "en"
     access: Access = field(default_factory=Access)
     dry_run: bool = False
     json_schema: bool = False
@@ -104,7 +107,7 @@ def read_options(arguments: Sequence[str] | None = None) -> RunOptions:
         space=given.space, overrides=_overrides(given), output=given.output, resume=given.resume, force=given.force,
         reopen_test=given.reopen_test, time_budget=_seconds(given.time_budget, "--time-budget"),
         address=given.address, insecure=given.insecure, niceness=int(niceness), in_process=given.in_process,
-        fit=given.fit, access=access, dry_run=given.dry_run, quiet=given.quiet,
+        fit=given.fit, access=access, dry_run=given.dry_run, quiet=given.quiet, language=given.language,
     )  # fmt: skip
 
 
@@ -165,6 +168,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--in-process", action="store_true",
         help="run the trials in this process, without Ray: for debuggers",
+    )  # fmt: skip
+    add(
+        "--language", choices=LANGUAGES, default="en",
+        help="language of the report and of the summary: English or Korean (en)",
     )  # fmt: skip
     add("--dry-run", action="store_true", help="check everything and show the plan; run nothing")
     add("--json-schema", action="store_true", help="print the JSON Schema of space files")

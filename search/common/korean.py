@@ -376,6 +376,15 @@ KOREAN: dict[str, str] = {
     "No space.yaml.": "space.yaml이 없습니다.",
     "Versions": "버전",
     "not installed": "설치되지 않음",
+    # terminal
+    "and {n} more: {command}": "그 밖에 {n}개: {command}",
+    "{n} trials in {time}": "trial {n}개, {time}",
+    "{n} trials ({before} before the resume) in {time}": "trial {n}개(이어서 실행하기 전 {before}개), {time}",
+    "All {n} trials had already ended; leaderboard and report are written again.": "trial {n}개가 이미 모두 끝났습니다. 순위표와 보고서를 다시 썼습니다.",
+    "Interrupted after {n} of {all} trials; all ended trials are saved.": "trial {all}개 중 {n}개를 마치고 중단되었습니다. 끝난 trial은 모두 저장되었습니다.",
+    "To continue: {command}": "이어서 실행: {command}",
+    "All {n} different points of the space were tried, so the search ended before search.num_samples, {requested}.": "공간의 서로 다른 점 {n}개를 모두 시도했으므로 search.num_samples({requested}) 전에 탐색이 끝났습니다.",
+    "The time budget ended the search after {n} of {all} trials.": "시간 예산이 다 되어 trial {all}개 중 {n}개로 탐색이 끝났습니다.",
     # comparison
     "Comparison of {n} studies": "스터디 {n}개의 비교",
     "Verdicts": "판정",

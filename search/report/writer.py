@@ -94,10 +94,10 @@ def write_report(folder: Path, language: str = "en") -> Path:
     )  # fmt: skip
 
 
-def write_final_report(folder: Path) -> None:
+def write_final_report(folder: Path, language: str = "en") -> None:
     """Write the report at the end of a study; a bug in the report is printed in one line and does not end the study."""
     try:
-        write_report(folder)
+        write_report(folder, language)
     except (OSError, UserError):
         raise
     except Exception as error:

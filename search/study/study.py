@@ -1,7 +1,7 @@
 """Run a study: an executor trains the trials that the searcher proposes, and the results folder records everything."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from search.common.disk import (
     disk_error_remedy,
     lost_lock_reason,
 )
+from search.common.text import Text
 from search.cost.workload import training_sizes, trial_workload
 from search.report.writer import write_final_report
 from search.results.event_log import INTERRUPTED, TRIAL_ID, Record, TrialEnd, digest, now
@@ -33,7 +34,7 @@ from search.results.manifest import (
 from search.results.predictions import Predictions
 from search.results.ranking import Row
 from search.results.resume import ResumeState, read_resume_state
-from search.results.verdict import verdict
+from search.results.verdict import conclude
 from search.space.space import Space
 from search.study.context import StudyContext
 from search.study.executor import ExecutorFactory, TrialExecutor
@@ -70,6 +71,7 @@ class Options:
         quiet: show no progress.
         resume: continue the study in the folder.
         reopen_test: evaluate the test block again, with the current finalists.
+        language: of the report.
         embedded: the study runs in a process that is not its own, such as a notebook; see `Stop`.
     """
 
@@ -81,6 +83,7 @@ class Options:
     quiet: bool = False
     resume: bool = False
     reopen_test: bool = False
+    language: str = "en"
     embedded: bool = False
 
 
@@ -92,6 +95,7 @@ class Outcome:
         rows: the leaderboard.
         ends: how every trial ended.
         verdict: in words.
+        sentences: those of the verdict, which can be translated.
         interrupted: whether a signal ended it.
         seconds: from start to end.
         failure: why the study could not continue, or None.
@@ -107,6 +111,7 @@ class Outcome:
     failure: str | None = None
     startup: float | None = None
     before: int = 0
+    sentences: Sequence[Text] = ()
 
 
 def run_study(space: Space, prices: Prices, splits: WalkForward, options: Options) -> Outcome:
@@ -150,11 +155,11 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
             if not manifest:
                 manifest = start_manifest(space, prices, splits, options.command, start_time, baselines)
                 stack.enter_context(make_folder(options.folder, space, prices, manifest))
-            study = _Study(context, work, manifest, baselines, executor, spare)
+            study = _Study(context, work, manifest, baselines, executor, spare, options.language)
         if mirror:
             mirror.begin(progress.print_note, stop.request_stop)
 
-        def end() -> str:
+        def end() -> list[Text]:
             seconds = time.monotonic() - start + (before.manifest.get("seconds") or 0)
             return study.end({"end": now(), "seconds": round(seconds, 3)})
 
@@ -169,9 +174,9 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         said = end()
         lost = mirror.end() if mirror else None
     return Outcome(
-        rows=study.leaderboard.rows(), ends=record.ends, verdict=said, interrupted=stop.signalled,
+        rows=study.leaderboard.rows(), ends=record.ends, verdict=" ".join(said), interrupted=stop.signalled,
         seconds=round(time.monotonic() - start, 3), failure=stop.reason or lost, before=len(before.ends),
-        startup=stop.startup,
+        startup=stop.startup, sentences=said,
     )  # fmt: skip
 
 
@@ -222,14 +227,16 @@ class _Study:
         baselines: validation scores by baseline.
         executor: None if no networks are trained.
         spare: file handles for the end of a study that has no others left.
+        language: of the report.
     """
 
     def __init__(
         self, context: StudyContext, work: _Work, manifest: Mapping[str, Any],
         baselines: Mapping[str, Mapping[str, float]], executor: TrialExecutor | None, spare: SpareHandles,
+        language: str,
     ) -> None:  # fmt: skip
         self._context, self._work, self._executor, self._spare = context, work, executor, spare
-        self._manifest = dict(manifest)
+        self._manifest, self._language = dict(manifest), language
         self._sizes = training_sizes(context.space, context.splits)
         folder, space, before = context.folder, context.space, work.before
         if before.manifest:
@@ -293,8 +300,8 @@ class _Study:
                 f"and continue with --resume {context.place}"
             )
 
-    def end(self, final: Mapping[str, Any]) -> str:
-        """Write the end of the study and return its verdict.
+    def end(self, final: Mapping[str, Any]) -> list[Text]:
+        """Write the end of the study and return the sentences of its verdict.
 
         Args:
             final: more entries of the manifest.
@@ -302,13 +309,14 @@ class _Study:
         context = self._context
         if self._executor:
             self._executor.stop_watching()
-        text = verdict(
+        sentences = conclude(
             self.leaderboard.rows(), self._manifest.get("proof"), horizon=context.space.data.horizon,
             max_epochs=context.space.scheduler.max_epochs,
         )  # fmt: skip
         manifest = {
             **self._manifest, **final, "interrupted": context.stop.signalled, "failure": context.stop.reason,
-            "trials_sha256": digest(end for end in context.record.ends if end.status != INTERRUPTED), "verdict": text,
+            "trials_sha256": digest(end for end in context.record.ends if end.status != INTERRUPTED),
+            "verdict": " ".join(sentences),
         }  # fmt: skip
         with self.writing():
             context.record.check()
@@ -317,9 +325,9 @@ class _Study:
             self._predictions.flush()
             self.leaderboard.write()
             write_manifest(context.folder, manifest)
-            write_final_report(context.folder)
+            write_final_report(context.folder, self._language)
             self._tracking.finish(manifest)
-        return text
+        return sentences
 
     def _search(self) -> None:
         """Run the trials; afterwards every trial has ended or is logged as interrupted."""

@@ -1,7 +1,9 @@
 """Run and read studies from Python: results as DataFrames, errors, threads, and the state of the caller's process."""
 
+import dataclasses
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +108,18 @@ def test_a_forecaster_forecasts_from_a_frame(study, prices):
     ours = forecaster.predict(prices, sessions=41).iloc[:-1]
     assert np.allclose(ours["forecast"], known["forecast"], rtol=1e-6)
     assert forecaster.predict(prices, sessions=150)["in_training"].any()
+
+
+def test_the_newest_version_of_a_finalist_forecasts(study, prices):
+    from stockrnn.forecaster.versions import save_version
+
+    first = study.forecaster()
+    shifted = {name: weight + 0.1 for name, weight in first.weights.items()}
+    folder = save_version(dataclasses.replace(first, weights=shifted), study.folder / "forecasters")
+    newest, original = (study.forecaster(version=version).predict(prices) for version in (None, 1))
+    shutil.rmtree(folder)
+    assert newest["forecast"].item() != original["forecast"].item()
+    assert original.equals(first.predict(prices))
 
 
 def test_a_study_opens_shows_itself_and_goes_on(study, prices):
@@ -228,6 +242,7 @@ def test_a_folder_without_study_and_a_rank_without_finalist(study, tmp_path, pri
     for call, text in (
         (lambda: search.open_study(tmp_path), "is no study"),
         (lambda: study.forecaster(rank=3), "rank=3: is not a rank of"),
+        (lambda: study.forecaster(version=2), "version=2: is not a version of rank 1"),
         (lambda: study.predictions("training"), "splits are validation and test"),
         (lambda: study.forecaster().predict(prices.iloc[:2]), "2 sessions are too few"),
         (lambda: study.forecaster().predict(prices, sessions=0), "sessions=0: "),

@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[3]
 
 def in_python() -> Iterator[str]:
     """Return the templates of every `Text("...")`."""
-    for path in (*ROOT.glob("search/results/*.py"), *ROOT.glob("search/report/**/*.py")):
+    for path in (
+        ROOT / "search/cli/summary.py",
+        *ROOT.glob("search/results/*.py"),
+        *ROOT.glob("search/report/**/*.py"),
+    ):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Text":
                 (template, *_) = node.args

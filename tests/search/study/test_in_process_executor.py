@@ -211,6 +211,16 @@ def test_a_finite_space_is_covered_once_and_then_the_study_ends_and_says_so(smal
     assert again.ends == outcome.ends
 
 
+def test_the_summary_and_the_report_in_korean(space_file, tmp_path, capsys):
+    space = space_file(search={"num_samples": 1, "finalists": 0})
+    assert main([str(space), "--output", str(tmp_path), "--in-process", "--quiet", "--language", "ko"]) == 0
+    out = capsys.readouterr().out
+    assert "아직 판정할 수 없습니다. 테스트 세트를 열지" in out
+    assert "\ntrial 1개, " in out
+    assert '<html lang="ko">' in (tmp_path / "small" / "report.html").read_text(encoding="utf-8")
+    assert "Undecided: " in json.loads((tmp_path / "small" / "manifest.json").read_text())["verdict"]
+
+
 def test_the_command_line_runs_in_process_and_leaves_a_whole_study(space_file, tmp_path, capsys):
     space = space_file(search={"num_samples": 2, "finalists": 1})
     assert main([str(space), "--in-process", "--quiet", "--output", str(tmp_path)]) == 0

@@ -106,7 +106,7 @@ def test_a_refit_adds_a_version_and_changes_none(capsys, study, tmp_path):
     before = contents(study)
     newer = write(tmp_path / "newer.csv", SESSIONS + 7)
     made, err, _ = printed(capsys, study, "--prices", newer, "--refit")
-    assert "training 2 networks for " in err
+    assert "training on all sessions to " in err
     assert made["forecaster"]["trained_to"] == made["prices"]["end"]
     assert made["prices"]["unseen_sessions"] == 0
     assert contents(study).items() >= before.items()
