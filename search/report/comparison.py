@@ -62,7 +62,7 @@ def _build_row(name: str, study: StudyData) -> dict[str, Any]:
     return {
         "rank": parse_number(best.get("val_theils_u", "")),
         "study": name,
-        "trials": Text("{n} of {all}", n=len(study.ends), all=study.sections["search"].get("num_samples", "?")),
+        "trials": Text("{n} of {all}", n=len(study.ends), all=study.planned or "?"),
         "best": best.get("trial_id", ""),
         "network": network(best) if best.get("architecture") else "",
         "val_theils_u": number("val_theils_u"),

@@ -77,7 +77,7 @@ def write_report(folder: Path, language: str = "en") -> Path:
         source=short_source(str(study.manifest["data"].get("source") or "?")),
         find_column=find_column,
         manifest={name: value for name, value in study.manifest.items() if value is not None},
-        space=study.sections,
+        space=study.sections, planned=study.planned,
         space_text=study.space_text,
         counts=study.counts,
         ended=len(study.log.finished),

@@ -96,6 +96,12 @@ class StudyData:
         except SpaceError as error:
             raise DamagedError(error.problems[0]) from None
 
+    @property
+    def planned(self) -> int | None:
+        """Number of trials of the search: `search.num_samples`, or the points of a smaller space; None if unknown."""
+        planned: int | None = self.sections["search"].get("num_samples")
+        return self.known_space.num_samples if self.known_space and planned else planned
+
     @cached_property
     def known_space(self) -> Space | None:
         """The search space, or None if `space.yaml` cannot be read."""

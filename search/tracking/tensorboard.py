@@ -1,5 +1,6 @@
 """Track a study in TensorBoard event files: a folder per trial in `tensorboard/`, and `study` with texts."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ class TensorBoard:
         self._study.close()
 
     def _open(self, name: str) -> Any:
-        return self._writer(str(self._folder / name))
+        """Open a file of its own: tensorboardX names files by the second, and truncates a file of the same name."""
+        return self._writer(str(self._folder / name), filename_suffix=f".{time.monotonic_ns()}")
 
 
 def _mark_failed(ended: Any) -> Any:

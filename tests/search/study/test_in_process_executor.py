@@ -204,7 +204,8 @@ def test_a_finite_space_is_covered_once_and_then_the_study_ends_and_says_so(smal
         (folder / "study.journal").unlink()  # as after a crash of the disk: the event log is enough
         outcome = run(space, folder, partial(in_process_executor, train=formula), resume=True)
     assert len({effective_point(end.point) for end in outcome.ends}) == len(outcome.ends) == 8
-    assert read_study(folder).state == "done"
+    assert (read_study(folder).state, read_study(folder).planned) == ("done", 8)
+    assert "The time budget ended" not in (folder / "report.html").read_text()
     text = summary(space, outcome, folder, str(folder))
     assert "All 8 different points of the space were tried, so the search ended before search.num_samples, 20." in text
     again = run(space, folder, pytest.fail, resume=True)  # nothing is left: no executor starts

@@ -301,6 +301,39 @@ def test_mlflow_in_a_local_folder(
     assert "loss" not in runs["00000"].data.metrics
 
 
+def test_tensorboard_in_the_folder_of_the_study(
+    tracked: Space, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr(tracking, "MAX_FINAL_WAIT", 240.0)
+    tell(tracked, tmp_path)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+    assert {path.name for path in (tmp_path / "tensorboard").iterdir()} == {"study", "00000", "00001", "00002"}
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "00000")).Reload()
+    assert [one.step for one in events.Scalars("val_theils_u")] == [1, 2]
+    assert [one.value for one in events.Scalars("test_theils_u")] == pytest.approx([0.99])
+    assert "_hparams_/session_end_info" in events.PluginTagToContent("hparams")
+    texts = EventAccumulator(str(tmp_path / "tensorboard" / "study")).Reload()
+    (verdict,) = texts.Tensors("verdict/text_summary")
+    assert verdict.tensor_proto.string_val[0].decode() == MANIFEST["verdict"]
+
+
+def test_wandb_offline_in_the_folder_of_the_study(
+    small_space: Callable[..., Space], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(tracking, "MAX_FINAL_WAIT", 240.0)
+    monkeypatch.setattr(tracking, "MAX_CALL_SECONDS", 240.0)
+    tell(small_space(tracking={"wandb": True}), tmp_path, trials=1)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+    files = sorted((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+    names = {record.run.display_name for path in files for record in wandb_records(path) if record.HasField("run")}
+    assert names == {"small", "00000"}
+
+
 # whole studies through the command line
 
 

@@ -75,6 +75,7 @@ def test_coverage_by_hand():
     assert interval_coverage(forecast, actual, interval) == 0.6
     assert interval_coverage(forecast, actual, Interval(level=0.8, half_width=None, residuals=1)) == 1
     assert math.isnan(interval_coverage(forecast[:0], actual[:0], interval))
+    assert interval_coverage(forecast, forecast, Interval(level=0.8, half_width=0.0, residuals=9)) == 1  # bounds count
 
 
 def test_an_invalid_forecast_price_is_an_infinite_residual():
