@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from functools import partial
 
 import pytest
 import tiers
@@ -45,9 +44,11 @@ def _shared_ray():
     from search.cluster.ray_session import connect_ray
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ray, "init", partial(ray.init, num_cpus=CPUS, num_gpus=1))
-        session = connect_ray(None)
+        init = ray.init
+        patch.setattr(ray, "init", lambda **options: init(**options | {"num_cpus": CPUS, "num_gpus": 1}))
+        session, log = connect_ray(None), ray._private.worker.print_to_stdstream
         session.__enter__()
+        ray._private.worker.print_to_stdstream = log  # a test looks at Ray's own
     yield
     session.__exit__(None, None, None)
 

@@ -123,10 +123,6 @@ def test_no_link_is_dead(page):
             assert ((ROOT / page).parent / target.partition("#")[0]).exists(), target
 
 
-def test_the_front_page_is_short():
-    assert len(read("README.md").splitlines()) < 200
-
-
 def test_the_picture_of_the_report_is_small():
     assert (ROOT / "docs/images/report.png").stat().st_size < 300_000
 

@@ -75,7 +75,7 @@ def run_study(
             and `open_study(...).resume()` continues.
     """
     given = None if prices is None else read_frame(prices)
-    settings = [(key, _yaml(key, value), f"overrides {key}={value}") for key, value in (overrides or {}).items()]
+    settings = _settings(overrides, workers)
     if given is not None:
         for key in ("data.source", "data.sources", "data.ticker", "data.tickers", "data.date_format"):
             if any(name == key for name, _, _ in settings):
@@ -83,7 +83,7 @@ def run_study(
         values = {"source": FRAME, "date_format": None}
         settings += [(f"data.{key}", json.dumps(value), "prices") for key, value in values.items()]
     options = _options(
-        space=fspath(space), overrides=settings, output=fspath(output), max_concurrent=workers, in_process=in_process,
+        space=fspath(space), overrides=settings, output=fspath(output), in_process=in_process,
         time_budget=time_budget, fit=fit, address=address, access=Access(offline=offline), quiet=quiet,
     )  # fmt: skip
     check_place("output", options.output)
@@ -112,9 +112,9 @@ def resume_study(
     time_budget: float | None = None, address: str | None = None, force: bool = False, quiet: bool = False,
 ) -> Study:  # fmt: skip
     """Continue a study; see `search.Study.resume`."""
-    settings = [(key, _yaml(key, value), f"overrides {key}={value}") for key, value in (overrides or {}).items()]
+    settings = _settings(overrides, workers)
     options = _options(
-        space=None, overrides=settings, resume=place, max_concurrent=workers, in_process=in_process,
+        space=None, overrides=settings, resume=place, in_process=in_process,
         time_budget=time_budget, address=address, force=force, quiet=quiet,
     )  # fmt: skip
     check_study("resume", place)
@@ -167,20 +167,24 @@ def _import_study() -> None:
 
 def _options(**given: Any) -> RunOptions:
     """Return the options after checks of those that a command line checks when it parses them."""
-    workers, budget = given["max_concurrent"], given["time_budget"]
-    if workers is not None and (type(workers) is not int or workers < 1):
-        raise OptionError(f"workers={shorten(repr(workers))}: must be a whole number of trials, at least 1; write 1")
+    budget = given["time_budget"]
     if budget is not None and not (isinstance(budget, int | float) and budget > 0):
         raise OptionError(
             f"time_budget={shorten(repr(budget))}: must be a number of seconds above 0; write for example 600"
         )
-    for name, value in (("workers", workers), ("address", given["address"])):
-        if given["in_process"] and value is not None:
-            raise OptionError(
-                f"in_process=True: conflicts with {name}; it runs one trial after another in this process; "
-                "remove one of them"
-            )
+    if given["in_process"] and given["address"] is not None:
+        raise OptionError(
+            "in_process=True: conflicts with address; it runs all trials in this process; remove one of them"
+        )
     return RunOptions(**given, niceness=NICENESS)
+
+
+def _settings(overrides: Mapping[str, Any] | None, workers: int | None) -> list[tuple[str, str, str]]:
+    """Return overrides of a space as (dotted key, YAML text, the argument as the user wrote it)."""
+    settings = [(key, _yaml(key, value), f"overrides {key}={value}") for key, value in (overrides or {}).items()]
+    if workers is not None:
+        settings.append(("resources.workers", _yaml("resources.workers", workers), f"workers={workers}"))
+    return settings
 
 
 def _yaml(key: str, value: Any) -> str:

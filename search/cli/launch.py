@@ -111,5 +111,5 @@ def _executor(options: RunOptions, restarter: "Restarter | None") -> "ExecutorFa
 
     return partial(
         ray_executor, address=options.address, insecure=options.insecure, niceness=options.niceness,
-        max_concurrent=options.max_concurrent, restarter=restarter,
+        restarter=restarter,
     )  # fmt: skip

@@ -52,7 +52,6 @@ class RunOptions:
         force: continue although space, prices or versions have changed.
         reopen_test: evaluate the test block again with the current finalists.
         time_budget: seconds, or None.
-        max_concurrent: maximum number of trials at the same time, or None.
         address: of a Ray cluster, or None.
         insecure: join a cluster that other machines can reach and that requires no token.
         niceness: of the training processes on this machine, 0 to 19.
@@ -69,7 +68,6 @@ class RunOptions:
     force: bool = False
     reopen_test: bool = False
     time_budget: float | None = None
-    max_concurrent: int | None = None
     address: str | None = None
     insecure: bool = False
     niceness: int = NICENESS
@@ -98,9 +96,6 @@ def read_options(arguments: Sequence[str] | None = None) -> RunOptions:
     if given.space is None and given.resume is None:
         raise OptionError("python -m search.run: a space file is missing; name one, for example spaces/smoke.yaml")
     _check_conflicts(given)
-    most = given.max_concurrent
-    if most is not None and not re.fullmatch(r"0*[1-9]\d{0,5}", most):
-        raise OptionError(f"--max-concurrent {most}: must be a whole number of trials, at least 1; write 1")
     niceness = NICENESS if given.niceness is None else given.niceness
     if not re.fullmatch(r"1?[0-9]", str(niceness)):
         raise OptionError(f"--niceness {niceness}: must be a whole number from 0 to 19; write {NICENESS}")
@@ -111,9 +106,8 @@ def read_options(arguments: Sequence[str] | None = None) -> RunOptions:
     return RunOptions(
         space=given.space, overrides=_overrides(given), output=given.output, resume=given.resume, force=given.force,
         reopen_test=given.reopen_test, time_budget=_seconds(given.time_budget, "--time-budget"),
-        max_concurrent=None if most is None else int(most), address=given.address, insecure=given.insecure,
-        niceness=int(niceness), in_process=given.in_process, fit=given.fit, access=access, dry_run=given.dry_run,
-        quiet=given.quiet, language=given.language,
+        address=given.address, insecure=given.insecure, niceness=int(niceness), in_process=given.in_process,
+        fit=given.fit, access=access, dry_run=given.dry_run, quiet=given.quiet, language=given.language,
     )  # fmt: skip
 
 
@@ -136,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fit", action="store_true",
         help="use smaller folds, test set and windows where a series is too short for those of the space",
     )  # fmt: skip
-    add("--max-concurrent", metavar="N", help="maximum number of trials at the same time")
+    add("--workers", metavar="N", help="number of trials that run side by side (resources.workers)")
     add(
         "--gpus-per-trial", metavar="SHARE",
         help="GPUs of a trial: 0 to 1, or auto (resources.gpu); resources.when can give some trials more",
@@ -173,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add(
         "--in-process", action="store_true",
-        help="run the trials one after another in this process, without Ray: for debuggers",
+        help="run the trials in this process, without Ray: for debuggers",
     )  # fmt: skip
     add(
         "--language", choices=LANGUAGES, default="en",
@@ -199,13 +193,10 @@ def _check_conflicts(given: argparse.Namespace) -> None:
     if given.niceness is not None and given.address not in (None, "local"):
         raise OptionError("--niceness: conflicts with --address; a cluster sets its own; remove it")
     if given.in_process:
-        for option, value in (
-            ("--address", given.address), ("--max-concurrent", given.max_concurrent), ("--niceness", given.niceness),
-        ):  # fmt: skip
+        for option, value in (("--address", given.address), ("--niceness", given.niceness)):
             if value is not None:
                 raise OptionError(
-                    f"--in-process: conflicts with {option}; it runs one trial after another in this process; "
-                    "remove one of them"
+                    f"--in-process: conflicts with {option}; it runs all trials in this process; remove one of them"
                 )
 
 
@@ -231,7 +222,8 @@ def _overrides(given: argparse.Namespace) -> list[tuple[str, str, str]]:
         for key, text in (("source", "yahoo"), ("tickers", "[]"), ("ticker", json.dumps(given.ticker))):
             found.append((f"data.{key}", text, f"--ticker {given.ticker}"))
     for name, key in (
-        ("num_samples", "search.num_samples"), ("name", "name"), ("seed", "seed"), ("gpus_per_trial", "resources.gpu"),
+        ("num_samples", "search.num_samples"), ("workers", "resources.workers"), ("name", "name"), ("seed", "seed"),
+        ("gpus_per_trial", "resources.gpu"),
     ):  # fmt: skip
         if (value := getattr(given, name)) is not None:
             text = json.dumps(value) if name == "name" else value  # a name such as 2024 stays text

@@ -42,7 +42,9 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def connect_ray(address: str | None, *, insecure: bool = False, niceness: int = 0) -> Iterator[None]:
+def connect_ray(
+    address: str | None, *, insecure: bool = False, niceness: int = 0, cpus: int = 0
+) -> Iterator[None]:  # fmt: skip
     """Start Ray on this machine or join the cluster at an address; shut down or disconnect at the end.
 
     If this process is connected to Ray already, that connection is used. A local Ray listens on loopback only, requires
@@ -51,6 +53,7 @@ def connect_ray(address: str | None, *, insecure: bool = False, niceness: int = 
     Args:
         insecure: also join a cluster that requires no token and that other machines can reach.
         niceness: of the workers of a local Ray, 0 to 19.
+        cpus: a local Ray schedules trials on at least so many CPUs, also if this machine has fewer.
 
     Raises:
         ClusterError: the cluster does not answer, or must not be joined.
@@ -71,7 +74,8 @@ def connect_ray(address: str | None, *, insecure: bool = False, niceness: int = 
             stack.enter_context(_listen_on_loopback())
             folder = stack.enter_context(private_folder())
             options: dict[str, Any] = {
-                "address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES,
+                "address": "local", "num_cpus": max(cpus, os.cpu_count() or 1), "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE_BYTES,
                 "_temp_dir": str(folder / "r"),  # Ray gives all users access to this folder, but not to its parent
                 "_system_config": {"worker_niceness": max(niceness, os.nice(0))},  # only root may lower it
             }  # fmt: skip
@@ -97,11 +101,12 @@ def connected_address() -> str | None:
     return str(ray.get_runtime_context().gcs_address) if ray.is_initialized() else None
 
 
-def count_slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | None, address: str | None) -> int:
-    """Return how many trials run in parallel: as many as fit, at most `max_concurrent`.
+def count_slots(space: Space, kinds: Sequence[Demand], address: str | None) -> int:
+    """Return how many trials run in parallel: `resources.workers`, or as many as fit.
 
-    The trials that fit on CPUs and those that fit on GPUs are added, so that neither kind waits for the other. On a
-    cluster (with an address), nodes can join later, so `max_concurrent` counts even if it is larger.
+    With `search.replay`, so many trials of any kind must fit. Without it, the trials that fit on CPUs and those that
+    fit on GPUs are added, so that neither kind waits for the other. On a cluster (with an address), nodes can join
+    later, so `resources.workers` counts even if it is larger.
 
     Args:
         kinds: all demands that trials of the space can have.
@@ -109,8 +114,9 @@ def count_slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | Non
     Raises:
         SpaceError: a trial needs more than any node has, and no such node can be started.
     """
+    workers, replay = space.resources.workers, space.search.replay
     if address is not None:
-        return min(max_concurrent or max(1, _count_on_cluster(space, kinds)), space.num_samples)
+        return workers or max(1, _count_on_cluster(space, kinds, replay=replay))
     total = ray.cluster_resources()
     for kind in kinds:
         for name, key, needed in _list_resources(kind):
@@ -121,14 +127,20 @@ def count_slots(space: Space, kinds: Sequence[Demand], max_concurrent: int | Non
                     f"{needed:g} per trial, but this machine has {available:g}; a trial must fit; lower the value or "
                     "join a cluster",
                 )
-    fitting = _count_fitting(kinds, [total])
-    return min(fitting, max_concurrent or fitting, space.num_samples)
+    fitting = _count_fitting(kinds, [total], replay=replay)
+    if workers is not None and workers > fitting and replay:
+        raise space.error(
+            ("resources", "workers"),
+            f"{workers}, but this Ray runs only {fitting} of these trials side by side; with search.replay all workers "
+            "must fit; lower the value",
+        )
+    return min(fitting, workers or fitting)
 
 
 class ConcurrencyLimit:
     """How many trials may run or wait for a node. The searcher calls it before it proposes a trial.
 
-    The limit is `max_concurrent`. On a cluster without `max_concurrent`, it is the number of trials that fit on the
+    The limit is `workers`. On a cluster without `workers`, it is the number of trials that fit on the
     nodes of the moment, because nodes join and leave. An autoscaler starts nodes only for waiting trials. So with an
     autoscaler, the limit is larger by half of the trials that fit, at least by one. Then the cluster grows, and the
     sampler still proposes only a few points before it has the results of the earlier ones.
@@ -137,10 +149,15 @@ class ConcurrencyLimit:
         first: the result of `count_slots`.
     """
 
-    def __init__(self, kinds: Sequence[Demand], first: int, max_concurrent: int | None, address: str | None) -> None:
+    def __init__(self, kinds: Sequence[Demand], first: int, workers: int | None, address: str | None) -> None:
         self._kinds, self._limit, self._updated = kinds, first, 0.0
-        self._fixed = address is None or max_concurrent is not None
+        self._fixed = address is None or workers is not None
         self._grows = not self._fixed and _has_autoscaler()
+
+    @property
+    def grows(self) -> bool:
+        """Whether an autoscaler starts nodes for waiting trials."""
+        return self._grows
 
     def __call__(self) -> int:
         if not self._fixed and time.monotonic() - self._updated > REFRESH_INTERVAL:
@@ -207,7 +224,7 @@ def _set_auth_mode(mode: str) -> Iterator[None]:
         AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _count_on_cluster(space: Space, kinds: Sequence[Demand]) -> int:
+def _count_on_cluster(space: Space, kinds: Sequence[Demand], *, replay: bool) -> int:
     """Return how many trials fit on the nodes of a cluster now; an autoscaler may start nodes for other trials.
 
     Raises:
@@ -224,7 +241,7 @@ def _count_on_cluster(space: Space, kinds: Sequence[Demand]) -> int:
         if time.monotonic() > deadline:
             raise space.error(*_explain_lack(lacking[0], nodes))
         time.sleep(0.5)
-    return _count_fitting(kinds, nodes)
+    return _count_fitting(kinds, nodes, replay=replay)
 
 
 def _explain_lack(kind: Demand, nodes: Sequence[Mapping[str, float]]) -> tuple[Key, str]:
@@ -271,8 +288,13 @@ def _has_autoscaler() -> bool:
     return bool(types - own or report.get("pending_nodes") or report.get("pending_launches"))
 
 
-def _count_fitting(kinds: Sequence[Demand], nodes: Sequence[Mapping[str, float]]) -> int:
-    """Return how many trials fit in parallel, on CPUs plus on GPUs; a trial runs on one node."""
+def _count_fitting(kinds: Sequence[Demand], nodes: Sequence[Mapping[str, float]], *, replay: bool = False) -> int:
+    """Return how many trials fit in parallel, on CPUs plus on GPUs; with `replay`, of every kind.
+
+    A trial runs on one node.
+    """
+    if replay:
+        return min(sum(map(kind.count_fitting, nodes)) for kind in kinds)
     most = {False: 0, True: 0}
     for kind in kinds:
         fitting = sum(map(kind.count_fitting, nodes))

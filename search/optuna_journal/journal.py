@@ -27,7 +27,9 @@ from search.results.event_log import INTERRUPTED, TRIAL_ID, TrialEnd, cut_torn_l
 from search.space.samplers import make_distribution
 from search.space.space import Space
 
-__all__ = ["TRIAL_ID_KEY", "batch_writes", "discard", "fail", "open_journal", "reconcile", "tell"]
+__all__ = [
+    "TRIAL_ID_KEY", "batch_writes", "convert_end", "discard", "fail", "open_journal", "reconcile", "restrict", "tell",
+]  # fmt: skip
 
 TRIAL_ID_KEY = "trial_id"  # user attribute with the id of a trial
 STATUS_KEY = "status"  # user attribute with the status at the end of a trial
@@ -113,12 +115,12 @@ def _reconcile(
             again[trial_id] = {**fixed, **trial.params, **again.get(trial_id, {})}
     for trial_id in sorted(ended.keys() - final):
         _add_trial(study, space, ended[trial_id])
-    return OrderedDict((trial_id, _restrict(space, point)[0]) for trial_id, point in sorted(again.items()))
+    return OrderedDict((trial_id, restrict(space, point)[0]) for trial_id, point in sorted(again.items()))
 
 
 def tell(study: optuna.Study, space: Space, trial: Trial, end: TrialEnd) -> None:
     """Write the end of a trial into the journal."""
-    state, value = _convert_end(space, end)
+    state, value = convert_end(space, end)
     with batch_writes(study):
         trial.set_user_attr(STATUS_KEY, end.status)
         study.tell(trial, values=value if state is TrialState.COMPLETE else None, state=state)
@@ -163,7 +165,7 @@ def _find_contradiction(space: Space, trials: Sequence[FrozenTrial], ends: Mappi
         end = ends.get(trial.user_attrs[TRIAL_ID_KEY]) if _is_final(trial) else None
         if _is_final(trial) and (
             end is None
-            or (trial.state, trial.value) != _convert_end(space, end)
+            or (trial.state, trial.value) != convert_end(space, end)
             or any(end.point.get(name) != value for name, value in trial.params.items())
         ):
             return f"contradicts trials.jsonl about trial {trial.user_attrs[TRIAL_ID_KEY]}"
@@ -176,7 +178,7 @@ def _is_final(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and status not in (None, INTERRUPTED) and TRIAL_ID_KEY in trial.user_attrs
 
 
-def _convert_end(space: Space, end: TrialEnd) -> tuple[TrialState, float | None]:
+def convert_end(space: Space, end: TrialEnd) -> tuple[TrialState, float | None]:
     """Return Optuna's state and value for the end of a trial."""
     state, value = STATES.get(end.status, TrialState.FAIL), end.scores.get(space.search.metric)
     if state is TrialState.COMPLETE and value is None:  # Optuna does not accept a complete trial without a value
@@ -195,8 +197,8 @@ def _tell_late(study: optuna.Study, space: Space, trial: FrozenTrial, end: Trial
 
 def _add_trial(study: optuna.Study, space: Space, end: TrialEnd) -> None:
     """Add a trial that the journal lacks."""
-    point, distributions = _restrict(space, end.point)
-    state, value = _convert_end(space, end)
+    point, distributions = restrict(space, end.point)
+    state, value = convert_end(space, end)
     study.add_trial(
         optuna.trial.create_trial(
             state=state,
@@ -209,7 +211,7 @@ def _add_trial(study: optuna.Study, space: Space, end: TrialEnd) -> None:
     )
 
 
-def _restrict(space: Space, point: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+def restrict(space: Space, point: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
     """Return the values of a point that are in the space's varying parameters, and the distributions of these."""
     distributions = {parameter.name: make_distribution(parameter) for parameter in space.varying}
     inside = {name: each for name, each in distributions.items() if name in point and _contains(each, point[name])}

@@ -5,6 +5,9 @@ trial whose worker died. Times are UTC in ISO 8601. Unknown numbers are null, ne
 """
 
 import errno
+import hashlib
+import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +31,7 @@ from stockrnn.io.files import FileError, open_nofollow, read_lines
 
 __all__ = [
     "INTERRUPTED", "RUNNING", "STATUSES", "TRIAL_ID", "UNSCORED", "Record", "TrialEnd", "TrialLog",
-    "cut_torn_line", "now", "read_events", "read_log",
+    "cut_torn_line", "digest", "now", "read_events", "read_log",
 ]  # fmt: skip
 
 INTERRUPTED, RUNNING = "interrupted", "running"
@@ -85,6 +88,7 @@ class TrialLog:
             and Theil's U on validation.
         ended: the last end of each trial, interruptions included, in the order in which they happened; by trial id.
         statuses: of every trial: that of its end, or `running`.
+        stopping: trials whose last epoch ASHA answered with a stop; an end follows, unless the study was killed.
         time: of the last event.
 
     Raises:
@@ -96,6 +100,7 @@ class TrialLog:
         self.epochs: list[tuple[str, int, float | None, float | None]] = []  # plain tuples: named ones take longer
         self.ended: dict[str, TrialEnd] = {}
         self.statuses: dict[str, str] = {}
+        self.stopping: set[str] = set()
         self.time: str | None = None
         names = TrialEnd.__dataclass_fields__.keys()
         epochs, statuses, time = self.epochs, self.statuses, ""
@@ -106,6 +111,8 @@ class TrialLog:
             statuses[trial_id] = RUNNING
             if event == "epoch":
                 epochs.append((trial_id, line["epoch"], line.get("score"), line["scores"].get("val_theils_u")))
+                if line.get("stopped"):
+                    self.stopping.add(trial_id)
             elif event != "retry":
                 self.points[trial_id] = line["point"]
             if event in ("end", INTERRUPTED):
@@ -179,7 +186,8 @@ class Record:
         self._epochs[trial_id] = report["epoch"]
         line = {"event": "epoch", "trial_id": trial_id, "time": now()}
         keys = ("epoch", "score", "best_epoch", "scores", "loss", "seconds", "worker")
-        self._append(line | {key: report[key] for key in keys})
+        stopped = {"stopped": True} if report.get("stopped") else {}
+        self._append(line | {key: report[key] for key in keys} | stopped)
 
     def end(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:
         """Write the end of a trial with the scores of its last report."""
@@ -248,6 +256,18 @@ class Record:
         self._left = (os.fstat(self._file.fileno()).st_ino, before + len(content), *self._left[2:])
         if durable:
             os.fsync(self._file.fileno())
+
+
+def digest(ends: Iterable[TrialEnd]) -> str:
+    """Return the SHA-256 of points, statuses, epochs and scores, in the order of the ends; equal for equal searches."""
+    found = hashlib.sha256()
+    for end in ends:
+        scores = {
+            name: value if value is not None and math.isfinite(value) else None for name, value in end.scores.items()
+        }
+        facts = [end.trial_id, dict(end.point), end.status, end.epochs, end.best_epoch, scores]
+        found.update(json.dumps(facts, sort_keys=True).encode() + b"\n")
+    return found.hexdigest()
 
 
 def read_log(path: Path) -> TrialLog:

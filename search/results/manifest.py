@@ -66,6 +66,7 @@ def start_manifest(
         "command": command,
         "host": platform.node(),
         "platform": platform.platform(),
+        "processor": _read_processor(),
         "start": start,
         "end": None,
         "versions": read_versions(),
@@ -76,10 +77,21 @@ def start_manifest(
         "data": asdict(prices.provenance),
         "folds": [{"train": dates(fold.train), "validation": dates(fold.validation)} for fold in splits.folds],
         "test": dates(splits.test),
+        "replay": True,
         "test_openings": [],
         "resumes": [],
         "baselines": baselines,
     }
+
+
+def _read_processor() -> str:
+    """Return the name of the processor: PyTorch chooses its kernels, which may round otherwise, by its instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
 
 
 def is_interrupted(openings: Openings) -> bool:

@@ -116,6 +116,7 @@ class _Epoch(_Event):
     loss: NotRequired[Number | None]
     seconds: NotRequired[Seconds | None]
     worker: NotRequired[Count | None]
+    stopped: NotRequired[Literal[True]]
 
 
 @shape
@@ -219,6 +220,7 @@ class _Manifest(TypedDict, total=False):
     command: Text | None
     host: Text | None
     platform: Text | None
+    processor: Text | None
     start: Moment | None
     end: Moment | None
     versions: dict[Word, Text | None] | None
@@ -237,6 +239,8 @@ class _Manifest(TypedDict, total=False):
     failure: Text | None
     failed_finalists: dict[Word, Text] | None
     proof: _Proof | None
+    trials_sha256: Word | None
+    replay: bool | None
     verdict: Text | None
 
 

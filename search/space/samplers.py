@@ -29,6 +29,7 @@ class Sampler:
         description: a few words for the schema and the reference of space files.
         make: makes Optuna's sampler from two seeds: that of the study, and one that changes with each resume. A sampler
             without state needs the second seed, because it would otherwise propose the same points again.
+        stateless: whether each proposal follows from the trials before it and a seed, see `search.tune.proposals`.
         choices: whether it can search choices as well as ranges.
         conditions: whether it can search parameters with a condition.
         min_parameters: minimum number of varying parameters.
@@ -37,6 +38,7 @@ class Sampler:
 
     description: str
     make: Callable[[int, int], "BaseSampler"]
+    stateless: bool = False
     choices: bool = True
     conditions: bool = True
     min_parameters: int = 0
@@ -77,11 +79,16 @@ def _cmaes(seed: int, resume_seed: int) -> "BaseSampler":
 
 
 SAMPLERS: dict[str, Sampler] = {
-    "tpe": Sampler(description="tree-structured Parzen estimator, learns from earlier trials", make=_tpe),
-    "random": Sampler(description="uniform random points", make=_random),
-    "grid": Sampler(description="every point once", make=_random),  # all points are enqueued before it proposes any
-    "qmc": Sampler(description="quasi-Monte Carlo, evenly spread points", make=_qmc, choices=False, conditions=False),
-    "gp": Sampler(description="Bayesian optimization with a Gaussian process", make=_gp, conditions=False),
+    "tpe": Sampler(
+        description="tree-structured Parzen estimator, learns from earlier trials", make=_tpe, stateless=True
+    ),
+    "random": Sampler(description="uniform random points", make=_random, stateless=True),
+    # All points of a grid are enqueued before its sampler proposes any.
+    "grid": Sampler(description="every point once", make=_random, stateless=True),
+    "qmc": Sampler(description="quasi-Monte Carlo, evenly spread points", make=_qmc, conditions=False),
+    "gp": Sampler(
+        description="Bayesian optimization with a Gaussian process", make=_gp, stateless=True, conditions=False
+    ),
     "cmaes": Sampler(
         description="CMA-ES, an evolution strategy",
         make=_cmaes,

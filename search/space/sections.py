@@ -64,6 +64,12 @@ class SearchConfig(Configuration):
         le=100,
         description="number of best trials that are retrained and scored on the test set; 0: none",
     )
+    replay: bool = Field(
+        True,
+        description="whether the same space, prices, seed and workers give the same trials and scores. Decisions then "
+        "follow the predicted durations of epochs, and sometimes wait; false: they follow the order in which trials "
+        "happen to report",
+    )
     max_failures: int = Field(
         2, ge=0, le=100, description="how often a trial may continue from its checkpoint after its worker died"
     )
@@ -166,8 +172,15 @@ class WhenConfig(Configuration):
 
 
 class ResourcesConfig(Configuration):
-    """CPU cores and GPU share of each trial."""
+    """CPU cores and GPU share of each trial, and the number of trials that run side by side."""
 
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="number of trials that run side by side; null: as many as fit when the study starts. The trials "
+        "of a study depend on this number, so space.yaml of a study has it",
+    )
     cpu: Cpu = Field(1, description="CPU cores of a trial; PyTorch uses as many threads")
     gpu: Gpu = Field(
         0.0,

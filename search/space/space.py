@@ -89,6 +89,12 @@ class Space(Contents):
             for name, (_, update) in zip(names, changes, strict=True)
         ] or [self]
 
+    def with_workers(self, workers: int) -> "Space":
+        """Return this space with that value of `resources.workers`, unless it has one."""
+        if self.resources.workers is not None:
+            return self
+        return replace(self, resources=self.resources.model_copy(update={"workers": workers}))
+
     def adapted_to(self, prices: Prices) -> "Space":
         """Return this space; without the default features that the prices do not have, or have no usable volume for."""
         is_parameter = any(parameter.name == "features" for parameter in self.parameters)

@@ -11,6 +11,7 @@ from search.study.finalists import Finalist, RefittedFinalist
 from search.study.trial_recorder import TrialRecorder
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
+from search.tune.virtual_order import VirtualOrder
 
 __all__ = ["ExecutorFactory", "TrialExecutor"]
 
@@ -25,13 +26,22 @@ class TrialExecutor(Protocol):
     def workers(self) -> int:
         """Number of trials that run at the same time when the study starts."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether decisions follow the virtual clock, so that the study can be repeated."""
+
     def concurrency_limit(self) -> int:
         """Return how many trials may be open now; the searcher proposes none beyond them."""
 
-    def run_trials(self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder) -> None:
+    def run_trials(
+        self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder, order: VirtualOrder
+    ) -> None:
         """Run trials until all have ended, or the study's `stop` ends them.
 
         Trials that are still open afterwards have no end in the log.
+
+        Args:
+            order: of the decisions, if `search.replay` is true.
         """
 
     def refit_finalists(

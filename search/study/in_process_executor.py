@@ -1,7 +1,7 @@
-"""Run a study's trials in this process, one after another, without Ray: for debuggers and tests."""
+"""Run a study's trials in this process, without Ray: for debuggers and tests."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.stopper import StudyStopped
 from search.tune.trial import TrialReports, error_message, next_report, train_trial
+from search.tune.virtual_order import VirtualOrder
 from stockrnn.io.storage import join_path
 
 __all__ = ["InProcessExecutor", "in_process_executor"]
@@ -45,40 +46,52 @@ def in_process_executor(
 
 @dataclass(frozen=True, kw_only=True)
 class _Trial:
-    """A trial as the scheduler sees it; `config` holds `trial_id` and `point`."""
+    """A trial that runs, as the scheduler sees it; `config` holds `trial_id` and `point`."""
 
     config: Mapping[str, Any]
+    tune_id: str
+    reports: Generator[dict[str, Any]]
 
 
 class InProcessExecutor:
     """A `TrialExecutor` without processes of its own.
 
-    A signal stops the study after the current epoch. A training that hangs is not detected.
+    With several workers, the trials take turns. A signal stops the study after the current epoch. A training that hangs
+    is not detected.
     """
 
     def __init__(self, context: StudyContext, demands: ResourceDemands, train: Callable[..., TrialReports]) -> None:
         self._context, self._demands, self._train = context, demands, train
-        self.workers = 1
+        self.workers = context.space.resources.workers or 1
+        self.repeats = True
 
     def concurrency_limit(self) -> int:
-        """Return 1: the next trial is proposed when the last one has ended."""
-        return 1
+        """Return the number of workers: so many trials take turns."""
+        return self.workers
 
     def stop_watching(self) -> None:
         """Do nothing: there are no workers to watch."""
 
-    def run_trials(self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder) -> None:
-        """See `TrialExecutor`."""
-        with suppress(StudyStopped):
-            for number in range(searcher.remaining_trials):
-                if self._context.stop.stop_all():
-                    return
+    def run_trials(
+        self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder, order: VirtualOrder
+    ) -> None:
+        """See `TrialExecutor`. The trials take turns in the order of the virtual clock."""
+        searcher.follow(order)
+        running: dict[str, _Trial] = {}
+        left = searcher.remaining_trials
+        with suppress(StudyStopped), ExitStack() as stack:
+            while not self._context.stop.stop_all():
                 recorder.check()
-                config = searcher.suggest(str(number))
-                assert config is not None  # there is room: the last trial has ended
-                if isinstance(config, str):  # FINISHED
+                while left and isinstance(config := searcher.suggest(str(left)), dict):
+                    reports = stack.enter_context(closing(self._reports(config, recorder)))
+                    trial = running[config["trial_id"]] = _Trial(config=config, tune_id=str(left), reports=reports)
+                    scheduler.on_trial_add(None, trial)
+                    recorder.start(config["trial_id"], config["point"])
+                    left -= 1
+                if (trial_id := order.next_trial()) is None:
                     return
-                self._run_trial(str(number), _Trial(config=config), searcher, scheduler, recorder)
+                if self._step(running[trial_id], searcher, scheduler, recorder, order):
+                    del running[trial_id]
 
     def refit_finalists(
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
@@ -103,30 +116,31 @@ class InProcessExecutor:
                 refitted.append(done)
         return remove_diverged(refitted, failed)
 
-    def _run_trial(
-        self, tune_id: str, trial: _Trial, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder
-    ) -> None:
-        """Train a trial to its end; searcher, scheduler and recorder are called in the same order as by Ray Tune."""
-        trial_id, point = trial.config["trial_id"], trial.config["point"]
-        scheduler.on_trial_add(None, trial)
-        recorder.start(trial_id, point)
-        for report in self._reports(trial_id, point, recorder):
-            status = report["status"]
-            if not report["done"] and scheduler.on_trial_result(None, trial, report) == TrialScheduler.STOP:
-                status = "stopped"
-            if status == "running":
-                searcher.on_trial_result(tune_id, report)
-            recorder.report(trial_id, report)
-            if status != "running":
-                scheduler.on_trial_complete(None, trial, report)
-                recorder.end(tune_id, trial_id, status, report)
-            recorder.refresh()
-            if status != "running" or self._context.stop.stop_all():
-                return
+    def _step(
+        self, trial: "_Trial", searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder,
+        order: VirtualOrder,
+    ) -> bool:  # fmt: skip
+        """Train a trial for an epoch; call searcher, scheduler and recorder as Ray Tune does. Return if it ended."""
+        trial_id, report = trial.config["trial_id"], next(trial.reports)
+        status = report["status"]
+        waited = order.report(trial_id, report)
+        if not report["done"] and scheduler.on_trial_result(None, trial, report) == TrialScheduler.STOP:
+            status = "stopped"
+        if status == "running":
+            searcher.on_trial_result(trial.tune_id, report)
+        recorder.report(trial_id, report | ({"stopped": True} if status == "stopped" else {}))
+        if status != "running":
+            scheduler.on_trial_complete(None, trial, report)
+            recorder.end(trial.tune_id, trial_id, status, report)
+            order.end(trial_id)
+        elif waited:
+            order.proceed(trial_id)
+        recorder.refresh()
+        return bool(status != "running")
 
-    def _reports(self, trial_id: str, point: Mapping[str, Any], recorder: TrialRecorder) -> Iterator[dict[str, Any]]:
+    def _reports(self, config: Mapping[str, Any], recorder: TrialRecorder) -> Generator[dict[str, Any]]:
         """Yield a trial's reports; after a transient error the trial continues from its newest checkpoint."""
-        context = self._context
+        context, trial_id, point = self._context, config["trial_id"], config["point"]
         threads, share = self._resources(point)
         failures = 0
         while True:

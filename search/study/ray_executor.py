@@ -1,5 +1,6 @@
 """Run a study's trials with Ray Tune, and its finalists as Ray tasks, on this machine or a cluster."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -26,6 +27,7 @@ from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.patches.actors import patch_tune
 from search.tune.stopper import StudyStopped
 from search.tune.trainable import TrialTrainable
+from search.tune.virtual_order import VirtualOrder
 
 __all__ = ["RayExecutor", "ray_executor", "resource_request"]
 
@@ -33,7 +35,7 @@ __all__ = ["RayExecutor", "ray_executor", "resource_request"]
 @contextmanager
 def ray_executor(
     context: StudyContext, *, address: str | None = None, insecure: bool = False, niceness: int = 0,
-    max_concurrent: int | None = None, restarter: Restarter | None = None,
+    restarter: Restarter | None = None,
     trainable: type[tune.Trainable] | None = None,
 ) -> Iterator["RayExecutor"]:  # fmt: skip
     """Start Ray on this machine or join a cluster, and yield the executor of a study.
@@ -42,7 +44,6 @@ def ray_executor(
         address: of a cluster; None: this machine.
         insecure: join a cluster that other machines can reach and that requires no token.
         niceness: of the workers on this machine.
-        max_concurrent: maximum number of trials at the same time, or None.
         restarter: restarts this command if Ray dies; None: nothing watches Ray.
         trainable: trains one trial; None: `TrialTrainable`.
 
@@ -52,16 +53,24 @@ def ray_executor(
         SpaceError: a trial needs more than any machine has.
     """
     space, folder = context.space, context.folder
-    with connect_ray(address, insecure=insecure, niceness=niceness), ExitStack() as watching:
+    cpus = math.ceil((space.resources.workers or 0) * max(demand.cpu for demand in space.resource_rules.demands))
+    with connect_ray(address, insecure=insecure, niceness=niceness, cpus=cpus), ExitStack() as watching:
         if restarter is not None:
             watching.enter_context(_watch(restarter, context))
         gpu_memory = smallest_gpu_memory(space, context.progress.print_note)
         demands = ResourceDemands(space, context.splits, len(context.prices), gpu_memory)
-        slots = count_slots(space, demands.kinds, max_concurrent, address)
+        slots = count_slots(space, demands.kinds, address)
         if address and context.mirror is None:
             check_shared_folder(folder if folder.exists() else folder.parent)
-        limit = ConcurrencyLimit(demands.kinds, slots, max_concurrent, address)
-        yield RayExecutor(context, demands, slots, limit, watching.close, trainable or TrialTrainable)
+        limit = ConcurrencyLimit(demands.kinds, slots, space.resources.workers, address)
+        if grows := space.search.replay and limit.grows:
+            context.progress.print_note(
+                "the cluster grows and shrinks, so this study does not repeat exactly; --workers N would make it repeat"
+            )
+        yield RayExecutor(
+            context, demands, slots, limit, watching.close, trainable or TrialTrainable,
+            repeats=space.search.replay and not grows,
+        )  # fmt: skip
 
 
 class RayExecutor:
@@ -73,23 +82,34 @@ class RayExecutor:
         concurrency_limit: see `TrialExecutor`.
         stop_watching: see `TrialExecutor`.
         trainable: trains one trial.
+        repeats: see `TrialExecutor`.
     """
 
     def __init__(
         self, context: StudyContext, demands: ResourceDemands, workers: int, concurrency_limit: Callable[[], int],
-        stop_watching: Callable[[], None], trainable: type[tune.Trainable],
+        stop_watching: Callable[[], None], trainable: type[tune.Trainable], *, repeats: bool,
     ) -> None:  # fmt: skip
         self._context, self._demands, self._trainable = context, demands, trainable
         self.workers, self.concurrency_limit, self.stop_watching = workers, concurrency_limit, stop_watching
+        self.repeats = repeats
 
-    def run_trials(self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder) -> None:
+    def run_trials(
+        self, searcher: OptunaSearcher, scheduler: FiniteASHA, recorder: TrialRecorder, order: VirtualOrder
+    ) -> None:
         """See `TrialExecutor`."""
         context = self._context
+        replay = order if self.repeats else None
+        if replay is not None:
+            searcher.follow(replay)
         tuner = self._tuner(searcher, scheduler, recorder)
         watch = StallWatch()
         limits = StallLimits(context.space, context.splits)
-        with context.progress.show_stalls(watch), suppress(StudyStopped), patch_tune(limits, watch):
+        with context.progress.show_stalls(watch), suppress(StudyStopped), patch_tune(limits, watch, replay):
             tuner.fit()
+        if order.abandoned:
+            context.progress.print_note(
+                "a trial found no free place for half a minute: this study does not repeat exactly"
+            )
 
     def refit_finalists(
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from search.common.disk import (
     lost_lock_reason,
 )
 from search.common.text import Text
+from search.cost.workload import training_sizes, trial_workload
 from search.report.writer import write_final_report
-from search.results.event_log import TRIAL_ID, Record, TrialEnd, now
+from search.results.event_log import INTERRUPTED, TRIAL_ID, Record, TrialEnd, digest, now
 from search.results.folder.lock import locked
 from search.results.folder.remote_sync import Mirror
 from search.results.manifest import (
@@ -46,6 +47,7 @@ from search.tracking.dispatcher import Tracking
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.stopper import Stop, ignore_hangups
+from search.tune.virtual_order import VirtualOrder
 from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.evaluation.baselines import score_baselines
 from stockrnn.prices.series import Prices
@@ -145,6 +147,9 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         executor = stack.enter_context(options.executor(context)) if work.needs_executor else None
         # Ray installs signal handlers that abort the process: ours must replace them.
         stack.enter_context(stop.handle_signals(nohup=nohup))
+        if executor and executor.repeats:
+            space = space.with_workers(executor.workers)
+            context = replace(context, space=space)
         with _disk_errors(options.folder):
             manifest = before.resumed(start_time, options.command, space, prices)
             if not manifest:
@@ -232,6 +237,7 @@ class _Study:
     ) -> None:  # fmt: skip
         self._context, self._work, self._executor, self._spare = context, work, executor, spare
         self._manifest, self._language = dict(manifest), language
+        self._sizes = training_sizes(context.space, context.splits)
         folder, space, before = context.folder, context.space, work.before
         if before.manifest:
             write_space(folder, space)
@@ -253,7 +259,7 @@ class _Study:
         self._tracking.begin(manifest)
         self._searcher = OptunaSearcher(
             space, folder / "study.journal", before.ends, before.unfinished,
-            executor.concurrency_limit if executor else None,
+            executor.concurrency_limit if executor else None, self._epoch_seconds,
         )  # fmt: skip
         for note in self._searcher.notes:
             context.progress.print_note(note)
@@ -309,6 +315,7 @@ class _Study:
         )  # fmt: skip
         manifest = {
             **self._manifest, **final, "interrupted": context.stop.signalled, "failure": context.stop.reason,
+            "trials_sha256": digest(end for end in context.record.ends if end.status != INTERRUPTED),
             "verdict": " ".join(sentences),
         }  # fmt: skip
         with self.writing():
@@ -331,9 +338,23 @@ class _Study:
         )
         workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
         context.progress.show_waiting(f"{workers} to start")
-        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder)
+        order = self._order()
+        executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder, order)
+        if order.abandoned or not executor.repeats:
+            self._manifest["replay"] = False
         recorder.interrupt()
         self._searcher.close()
+
+    def _order(self) -> VirtualOrder:
+        """Return the virtual clock of the trials."""
+        rungs, log = self._context.space.scheduler.rungs, self._work.before.log
+        assert self._executor
+        total = len(self._work.before.ends) + self._searcher.remaining_trials
+        return VirtualOrder(self._executor.workers, rungs, self._epoch_seconds, total, log)
+
+    def _epoch_seconds(self, point: Mapping[str, Any]) -> float:
+        """Predict the seconds of an epoch of a trial."""
+        return trial_workload(self._context.space, self._sizes, point).seconds
 
     def _write_openings(self, openings: Openings) -> bool:
         """Write the openings of the test block durably; return whether that succeeded."""

@@ -24,8 +24,8 @@ class FiniteASHA(AsyncHyperBandScheduler):
 
     Args:
         space: metric, rungs and reduction factor.
-        log: the trials of a resumed study; its rungs are restored. The last epoch of a trial that has not ended is
-            ignored, because the log does not show what ASHA decided after it.
+        log: the trials of a resumed study; its rungs are restored. An epoch after which ASHA stopped a trial whose end
+            is missing is ignored: the trial reports it again, and ASHA decides again.
     """
 
     def __init__(self, space: Space, log: TrialLog | None = None) -> None:
@@ -80,7 +80,8 @@ def _select_decided(log: TrialLog) -> Iterator[tuple[str, int, float]]:
     last = {trial_id: epoch for trial_id, epoch, *_ in log.epochs}
     finished = {end.trial_id for end in log.finished}
     for trial_id, epoch, score, _ in log.epochs:
-        if score is not None and (trial_id in finished or epoch < last[trial_id]):
+        undecided = trial_id in log.stopping and trial_id not in finished and epoch == last[trial_id]
+        if score is not None and not undecided:
             yield trial_id, epoch, score
 
 

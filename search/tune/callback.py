@@ -50,7 +50,8 @@ class TuneCallback(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._events.report(trial.config["trial_id"], result)
+        stopped = result["done"] and result["status"] == "running"  # by the scheduler
+        self._events.report(trial.config["trial_id"], {**result, "stopped": True} if stopped else result)
         for name in result.keys() - TUNE_KEYS:  # Tune would keep statistics of every number
             del result[name]
 

@@ -13,6 +13,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -26,12 +27,15 @@ from ray.tune.search import Searcher
 from search.cost.estimate import sample_point
 from search.optuna_journal.journal import TRIAL_ID_KEY, batch_writes, discard, fail, open_journal, reconcile, tell
 from search.results.event_log import TrialEnd
-from search.space.parameters import MAX_ENUMERATED, Parameter, Value, effective_point, grid_points, grid_size
+from search.space.parameters import MAX_ENUMERATED, Value, effective_point, grid_points, grid_size
 from search.space.samplers import SAMPLERS
 from search.space.space import Space
+from search.tune.proposals import choose_values, propose
+from search.tune.virtual_order import VirtualOrder
 
 __all__ = ["OptunaSearcher"]
 
+START_POINTS = 10  # random ones, before TPE and the Gaussian process learn
 MAX_ASKS = 5  # proposals of the sampler for one trial
 MAX_DRAWS = 100  # random points for one trial
 REPORT_INTERVAL = 1.0  # seconds; the reports of this time are written together
@@ -51,6 +55,7 @@ class OptunaSearcher(Searcher):
         ends: trials that have ended, of a resumed study.
         unfinished: points of the trials that started and did not end, by trial id.
         concurrency_limit: returns how many trials may run or wait; None: any number.
+        epoch_seconds: predicts the seconds of an epoch from a point; None: the first points are in no order.
 
     Attributes:
         notes: one line for each repair of the journal.
@@ -60,9 +65,10 @@ class OptunaSearcher(Searcher):
         self, space: Space, journal: Path, ends: Sequence[TrialEnd] = (),
         unfinished: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
         concurrency_limit: Callable[[], int] | None = None,
+        epoch_seconds: Callable[[Mapping[str, Any]], float] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(metric="score", mode=space.mode)
-        self.space, self._concurrency_limit = space, concurrency_limit
+        self.space, self._concurrency_limit, self._epoch_seconds = space, concurrency_limit, epoch_seconds
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -80,10 +86,16 @@ class OptunaSearcher(Searcher):
             for trial_id, point in self._again.items() if space.is_complete(point)
         } | {effective_point(end.point): end.trial_id for end in ends}  # fmt: skip
         self._rest = _grid(space)
+        self._ends = list(ends)
+        self._order: VirtualOrder | None = None
         self._next = max(map(int, self._known), default=-1) + 1
         # The fixed points have the first ids, so a resumed study finds the ones already tried by id.
         numbered = ((format_trial_id(number), point) for number, point in enumerate(_fixed_points(space)))
         self._fixed = ((trial_id, point) for trial_id, point in numbered if trial_id not in self._known)
+
+    def follow(self, order: VirtualOrder) -> None:
+        """Propose trials in the order of a virtual clock, whatever the concurrency limit."""
+        self._order = order
 
     @property
     def remaining_trials(self) -> int:
@@ -98,7 +110,7 @@ class OptunaSearcher(Searcher):
         Returns:
             None if the limit is reached; `FINISHED` if every point of the space has been a trial.
         """
-        if self._concurrency_limit is not None and len(self._running) >= self._concurrency_limit():
+        if self._is_full():
             return None
         with batch_writes(self.study), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -106,18 +118,24 @@ class OptunaSearcher(Searcher):
             # Fixed points are enqueued one at a time, because a grid may be large.
             queued = self._again.popitem(last=False) if begun else next(self._fixed, None)
             trial_id, fixed = queued or (format_trial_id(self._next), None)
-            for proposal in self._proposals(fixed):
+            for proposal in self._proposals(int(trial_id), fixed):
                 if proposal is not None:
+                    if not begun and self._is_known(proposal):
+                        continue
                     self.study.enqueue_trial(proposal)
                 trial = self.study.ask()
-                point = self._choose(trial)
+                point = choose_values(self.space, trial)
                 is_new = self._points.setdefault(effective_point(point), trial_id) == trial_id
                 if is_new or (begun and trial.params == fixed):  # an older version may have begun it as a repetition
                     break
                 discard(self.study, trial._trial_id)
             else:
+                if self._order is not None:
+                    self._order.finish()
                 return self.FINISHED
             trial.set_user_attr(TRIAL_ID_KEY, trial_id)
+        if self._order is not None:
+            self._order.start(trial_id, point)
         self._known.add(trial_id)
         self._next = max(self._next, int(trial_id) + 1)
         self._running[tune_id] = trial
@@ -141,6 +159,7 @@ class OptunaSearcher(Searcher):
                 self._report(tune_id, result)
             self._write_reports()
             tell(self.study, self.space, self._running.pop(tune_id), end)
+        self._ends.append(end)
         self._steps.pop(tune_id, None)
 
     def close(self) -> None:
@@ -160,16 +179,34 @@ class OptunaSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing: the journal has the state."""
 
-    def _proposals(self, fixed: dict[str, Value] | None) -> Iterator[dict[str, Value] | None]:
-        """Yield the values to try for the next trial, in order; where they are None, the sampler chooses all values.
+    def _is_full(self) -> bool:
+        """Return whether no further trial may run or wait now."""
+        if self._order is not None:
+            return not self._order.may_start(next(iter(self._again), format_trial_id(self._next)))
+        return self._concurrency_limit is not None and len(self._running) >= self._concurrency_limit()
+
+    def _is_known(self, values: Mapping[str, Value]) -> bool:
+        """Return whether the values are those of a trial."""
+        return self.space.is_complete(values) and effective_point(self.space.point(values)) in self._points
+
+    def _proposals(self, number: int, fixed: dict[str, Value] | None) -> Iterator[dict[str, Value] | None]:
+        """Yield the values to try for the next trial, in order; the journal's sampler chooses those that are missing.
 
         Args:
-            fixed: values of an initial or unfinished point. The sampler chooses those that are missing.
+            number: of the trial.
+            fixed: values of an initial or unfinished point.
         """
-        if fixed is not None:
-            yield from [fixed] * (1 if self.space.is_complete(fixed) else MAX_ASKS)
-        yield from [None] * MAX_ASKS
-        random = Random(f"{self.space.seed} {len(self._points)}")
+        stateless = SAMPLERS[self.space.search.sampler].stateless
+        if fixed is not None and self.space.is_complete(fixed):
+            yield fixed
+        elif fixed is not None:
+            for attempt in range(MAX_ASKS):
+                yield self._propose(number, attempt, fixed) if stateless else fixed
+        if stateless and self._epoch_seconds is not None and number < len(self._start_points):
+            yield self._start_points[number]
+        for attempt in range(MAX_ASKS, 2 * MAX_ASKS):
+            yield self._propose(number, attempt) if stateless else None
+        random = Random(f"{self.space.seed} {number}")
         drawn = (sample_point(self.space, random) for _ in range(MAX_DRAWS))
         for point in itertools.chain(drawn, self._rest):
             if effective_point(self.space.point(point)) not in self._points:
@@ -177,13 +214,20 @@ class OptunaSearcher(Searcher):
                     parameter.name: point[parameter.name] for parameter in self.space.varying if parameter.name in point
                 }
 
-    def _choose(self, trial: Trial) -> dict[str, Value]:
-        """Let Optuna choose the values of a trial, and return the complete point."""
-        chosen: dict[str, Value] = {}
-        for parameter in self.space.parameters:
-            if parameter.applies(chosen):
-                chosen[parameter.name] = _suggest(trial, parameter) if parameter.varies else parameter.values[0]
-        return chosen
+    @cached_property
+    def _start_points(self) -> list[dict[str, Value]]:
+        """The random points with which the sampler begins, those with short epochs first.
+
+        So the first scores come soon, and the rungs of ASHA are filled when the long trials reach them.
+        """
+        seconds = self._epoch_seconds
+        assert seconds is not None
+        points = [propose(self.space, (), {}, number, MAX_ASKS) for number in range(START_POINTS)]
+        return sorted(points, key=lambda point: seconds(self.space.point(point)))
+
+    def _propose(self, number: int, attempt: int, fixed: Mapping[str, Value] | None = None) -> dict[str, Value]:
+        running = {trial.user_attrs[TRIAL_ID_KEY]: trial.params for trial in self._running.values()}
+        return propose(self.space, self._ends, running, number, attempt, fixed)
 
     def _report(self, tune_id: str, result: Mapping[str, Any]) -> None:
         epoch = result.get("epoch", 0)
@@ -222,15 +266,6 @@ def _grid(space: Space) -> Iterator[dict[str, Value]]:
     """Yield the points of a finite space, as far as they are looked at."""
     finite = grid_size(space.parameters) is not None
     return itertools.islice(grid_points(space.parameters), MAX_ENUMERATED if finite else 0)
-
-
-def _suggest(trial: Trial, parameter: Parameter) -> Value:
-    if parameter.kind == "choice":
-        return trial.suggest_categorical(parameter.name, parameter.values)
-    if parameter.kind == "int":
-        step = int(parameter.step or 1)
-        return trial.suggest_int(parameter.name, int(parameter.low), int(parameter.high), step=step, log=parameter.log)
-    return trial.suggest_float(parameter.name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
 
 
 def _make_sampler(space: Space, started: int) -> optuna.samplers.BaseSampler:

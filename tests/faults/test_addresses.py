@@ -19,7 +19,7 @@ PATIENCE = 240  # seconds in which whoever is refused must be
 TRIALS = 6
 SPACE = {
     **GRID,
-    "search": {**GRID["search"], **FINALIST},
+    "search": {**GRID["search"], **FINALIST, "replay": False},  # a machine that joins gets work at once
     "name": "wide",
     "space": {"architecture": ["rnn", "gru"], "hidden_size": 16, "sequence_length": [10, 15, 20]},
     "scheduler": {"max_epochs": 300, "grace_period": 300, "patience": None},
@@ -158,7 +158,7 @@ def attempts(knocks):
 @pytest.mark.usefixtures("knocks")  # which go on meanwhile
 def test_a_study_runs_over_machines_with_addresses_of_their_own_one_of_which_comes_late(cluster):
     folder = cluster.folder / "results" / "wide"
-    process = cluster.study("head", "results", TOKEN, "--max-concurrent", "2")
+    process = cluster.study("head", "results", TOKEN, "--workers", "2")
     until(lambda: studies.workers(folder), process)
     machine = cluster.join("worker")
     until(lambda: "Ray runtime started" in machine.said.read_text(), process)

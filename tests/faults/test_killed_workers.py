@@ -83,7 +83,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_worker_that_dies_while_it_is_made_ready_for_the_next_trial_is_replaced(tmp_path):
     """Tune itself would wait for it for ever, and never start that trial."""
     mark, path = tmp_path / "died", studies.write(tmp_path, GRID)
-    arguments = [path, "--output", tmp_path, "--quiet", "--max-concurrent", 1, mark]
+    arguments = [path, "--output", tmp_path, "--quiet", "--workers", 1, mark]
     process = subprocess.Popen(
         [sys.executable, "-c", DIES_ONCE, *map(str, arguments)], cwd=studies.ROOT, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

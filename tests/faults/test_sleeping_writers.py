@@ -669,7 +669,7 @@ def work_folder_of(url, cache):
 def test_a_study_in_a_folder_that_another_one_took_meanwhile_ends_in_one_line(tmp_path, writer):
     path, folder = studies.write(tmp_path, GRID, scheduler={"max_epochs": 400}), tmp_path / "grid"
     # One trial at a time, so that no forecast is being written while the next trial trains.
-    sleeper = writer(tmp_path / "cache", path, "--output", tmp_path, "--max-concurrent", "1")
+    sleeper = writer(tmp_path / "cache", path, "--output", tmp_path, "--workers", "1")
     until(lambda: "00000" in (studies.leaderboard(folder) if (folder / "leaderboard.csv").exists() else ()), sleeper)
     send(sleeper, signal.SIGSTOP)
     (folder / "lock").unlink()

@@ -172,7 +172,7 @@ def test_a_file_is_read_to_its_bound_only(tmp_path):
         ("--set", "seed=" + "[" * 50_000), ("--set", "seed=" + "9" * 50_000), ("--set", "seed=!!python/object:os.x {}"),
         ("--set", ".".join("a" * 20_000) + "=1"), ("--set", "data." + "a." * 1000 + "b=1"), ("--set", "\x1b[2J=1"),
         ("--set", "a\x1b[2J"), ("--set", "seed=\ud800"), ("--set", "a=&a [*a]"), ("--seed", "1e999"),
-        ("--num-samples", "9" * 5000), ("--max-concurrent", "9" * 5000), ("--time-budget", "9" * 5000),
+        ("--num-samples", "9" * 5000), ("--workers", "9" * 5000), ("--time-budget", "9" * 5000),
         ("--time-budget", "\x1b[2J"), ("--track", "\x1b[2J"), ("--track", "mlflow=\x1b[2J"),
         ("--set", "data.source=/dev/zero\x1b[2J"),
     ],

@@ -29,8 +29,11 @@ from search.space.resources import double_share
 from search.tune.patches.lean import LeanController, list_lean_patches
 from search.tune.stopper import StudyStopped
 from search.tune.trial import GpuMemoryError
+from search.tune.virtual_order import VirtualOrder
 
 __all__ = ["MemoryLostError", "StalledError", "list_patches", "patch_tune"]
+
+MAX_BLOCKED_STEPS = 300  # of the controller, a tenth of a second each while nothing happens
 
 tune_tune = importlib.import_module("ray.tune.tune")  # `ray.tune.tune` as an attribute is a function
 
@@ -54,22 +57,29 @@ class _Manager(RayActorManager):
 
 
 class _Controller(LeanController):
-    """Tune's controller, which handles each failure once and kills workers that hang.
+    """Tune's controller, which handles each failure once, kills workers that hang, and decides in a virtual order.
 
     Args:
         limits: how long a trial may make no progress.
         watch: measures how long each trial has made no progress.
+        order: of the decisions; None: in the order in which reports arrive.
     """
 
-    def __init__(self, *args: Any, limits: StallLimits, watch: StallWatch, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, limits: StallLimits, watch: StallWatch, order: VirtualOrder | None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
-        self._limits, self._watch = limits, watch
+        self._limits, self._watch, self._order = limits, watch, order
+        self._waiting: dict[str, tuple[Any, Any]] = {}  # trials and reports that wait for their turn, by trial id
+        self._blocked_steps = 0
         self._stalled: dict[Any, float] = {}  # the limits of trials whose workers were killed
         self._last_failure: Exception | None = None
 
     def step(self) -> None:
         try:
             super().step()
+            if self._order is not None:
+                self._take_turns(self._order)
             if self._watch.step():
                 self._kill_stalled()
         except StudyStopped as stopped:
@@ -86,6 +96,7 @@ class _Controller(LeanController):
             trial.config["trial_id"]: (trial, actor)
             for trial, actor in self._trial_to_actor.items()
             if self._actor_manager.is_actor_started(actor)  # otherwise it waits for resources
+            and trial.config["trial_id"] not in self._waiting
         }
         jobs = {trial_id: self._job(*each) for trial_id, each in busy.items()}
         for trial_id, limit in self._watch.find_stalled(jobs).items():
@@ -100,12 +111,36 @@ class _Controller(LeanController):
         return Job(worker=(actor.actor_id, "running"), limits=partial(self._limits.trial, trial.config["point"]))
 
     def _on_training_result(self, trial: Any, result: Any) -> None:
-        self._watch.record_progress(trial.config["trial_id"])
-        super()._on_training_result(trial, result)  # type: ignore[no-untyped-call]
+        trial_id = trial.config["trial_id"]
+        self._watch.record_progress(trial_id)
+        if self._order is not None and self._order.report(trial_id, result):
+            self._waiting[trial_id] = (trial, result)
+        else:
+            super()._on_training_result(trial, result)  # type: ignore[no-untyped-call]
+
+    def _take_turns(self, order: VirtualOrder) -> None:
+        """Process the reports whose turn has come."""
+        while (trial_id := order.next_turn()) is not None:
+            trial, result = self._waiting.pop(trial_id)
+            super()._on_training_result(trial, result)  # type: ignore[no-untyped-call]
+            order.end(trial_id) if trial.is_finished() else order.proceed(trial_id)
+        self._blocked_steps = self._blocked_steps + 1 if self._is_blocked() else 0
+        if self._blocked_steps > MAX_BLOCKED_STEPS:
+            order.abandon()
+
+    def _is_blocked(self) -> bool:
+        """Return whether all trials wait: some for their turn, and the others for resources that these hold."""
+        started = [
+            trial for trial, actor in self._trial_to_actor.items() if self._actor_manager.is_actor_started(actor)
+        ]
+        return bool(self._waiting) and all(trial.config["trial_id"] in self._waiting for trial in started)
 
     def _process_trial_failure(self, trial: Any, exception: Any) -> None:
         wait_if_ray_died()
         self._resetting_trials.discard(trial)  # otherwise it waits forever for the dead worker
+        if trial.config["trial_id"] in self._waiting and self._order is not None:
+            del self._waiting[trial.config["trial_id"]]
+            self._order.withdraw(trial.config["trial_id"])
         if exception is not self._last_failure:
             self._last_failure = exception
             if (limit := self._stalled.pop(trial, None)) is not None and isinstance(exception, RayActorError):
@@ -113,6 +148,8 @@ class _Controller(LeanController):
             if isinstance(exception, GpuMemoryError):
                 trial.max_failures += 1  # the retry has more memory, so it does not count
             super()._process_trial_failure(trial, exception)
+            if self._order is not None and trial.is_finished():
+                self._order.end(trial.config["trial_id"])
 
     def _requeue_trial(self, trial: Any) -> None:
         # The trial neither runs nor waits at this moment, so its resources can change.
@@ -122,24 +159,27 @@ class _Controller(LeanController):
         super()._requeue_trial(trial)  # type: ignore[no-untyped-call]
 
 
-def list_patches(limits: StallLimits, watch: StallWatch) -> list[tuple[Any, Any, Any]]:
+def list_patches(
+    limits: StallLimits, watch: StallWatch, order: VirtualOrder | None = None
+) -> list[tuple[Any, Any, Any]]:
     """Return (module, original, replacement) for each patch that replaces a name in a module."""
     return [
         (tune_controller, RayActorManager, _Manager),
-        (tune_tune, tune_controller.TuneController, partial(_Controller, limits=limits, watch=watch)),
+        (tune_tune, tune_controller.TuneController, partial(_Controller, limits=limits, watch=watch, order=order)),
         *list_lean_patches(),
     ]
 
 
 @contextmanager
-def patch_tune(limits: StallLimits, watch: StallWatch) -> Iterator[None]:
+def patch_tune(limits: StallLimits, watch: StallWatch, order: VirtualOrder | None = None) -> Iterator[None]:
     """Apply all patches, for a Tuner that runs in this context; restore Tune at the end.
 
     Args:
         limits: how long a trial may make no progress.
         watch: measures how long each trial has made no progress.
+        order: of the decisions; None: in the order in which reports arrive.
     """
-    patches = list_patches(limits, watch)
+    patches = list_patches(limits, watch, order)
     for module, original, replacement in patches:
         setattr(module, original.__name__, replacement)
     try:

@@ -224,7 +224,7 @@ WRONG = [
     ({"prices": [1, 2]}, "DataFrame: is a list; "),
     ({"prices": pd.DataFrame({"Date": ["2024-01-02"], "Open": [1.0]})}, "DataFrame: Close: missing"),
     ({"workers": 0}, "workers=0: "),
-    ({"workers": 2}, "in_process=True: conflicts with workers"),
+    ({"address": "auto"}, "in_process=True: conflicts with address"),
     ({"time_budget": "1h"}, "time_budget='1h': "),
 ]
 

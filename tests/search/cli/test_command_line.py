@@ -46,7 +46,7 @@ def complaints(*arguments: object, driver: bool = True) -> list[str]:
     ("content", "line", "key", "words"),
     [
         (SPACE + "  hidden_sise: 4\n", 4, "space.hidden_sise: ", "did you mean hidden_size?"),
-        (SPACE + "search: {sampler: qmc}\n", 4, "search.sampler: ", "use tpe"),
+        (SPACE + "  dropout: {float: [0, 0.5]}\nsearch: {sampler: grid}\n", 5, "search.sampler: ", "add a step"),
         (SPACE + "data: {source: yahoo}\n", 4, "data.source: ", "needs a ticker"),
         (SPACE + "data: {source: nasdak}\n", 4, "data.source: ", "did you mean nasdaq?"),
         (SPACE + "validation: [1]\n", 4, "validation: ", "is not a section"),
@@ -124,7 +124,7 @@ def test_a_wrong_set_names_the_option_as_typed(option: str, words: str) -> None:
         (["--time-budget", "0s"], "--time-budget 0s: must be a number"),
         (["--time-budget", "1h30m"], "--time-budget 1h30m: must be a number"),
         (["--time-budget=-5m"], "--time-budget -5m: must be a number"),
-        (["--max-concurrent", "0"], "--max-concurrent 0: must be a whole number of trials"),
+        (["--workers", "0"], "--workers 0: resources.workers: 0 is too small; the value must be at least 1"),
         (["--niceness", "20"], "--niceness 20: must be a whole number from 0 to 19"),
         (["--niceness", "5", "--address", "auto"], "--niceness: conflicts with --address"),
     ],

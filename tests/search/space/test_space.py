@@ -260,8 +260,6 @@ ADDED = [
     ("grid too large",
      "  batch_size: {int: [1, 999999]}\n  hidden_size: {int: [1, 4]}\nsearch: {sampler: grid}", 6,
      "search.sampler", "7,999,992 points | the maximum is 100,000"),
-    ("qmc with choices", "search: {sampler: qmc}", 4, "search.sampler",
-     "qmc does not fit this space | choices (architecture) | use tpe"),
     ("cmaes with choices",
      "  hidden_size: {int: [1, 4]}\nsearch: {sampler: cmaes}", 5, "search.sampler",
      "cannot search choices (architecture)"),

@@ -213,7 +213,7 @@ def test_the_number_of_workers_does_not_change_a_score(space_file, tmp_path, cap
     )
     scores = []
     for workers in ("1", "2"):
-        assert search(space, tmp_path, "--max-concurrent", workers, "--name", f"with{workers}") == 0
+        assert search(space, tmp_path, "--workers", workers, "--name", f"with{workers}") == 0
         assert capsys.readouterr().err == ""
         folder = tmp_path / f"with{workers}"
         assert len({report["worker"] for report in events(folder, "epoch")}) == int(workers)
@@ -322,7 +322,8 @@ def test_a_terminal_shows_one_live_view_and_keeps_only_the_result(space_file, tm
     for word in ("trials   6 of 6 ended", "best     Theil's U", "persistence 1.0000", "waiting for", "time     "):
         assert word in text
     assert max(map(len, re.split(r"[\r\n]+", text))) <= 80
-    assert "On validation" in " ".join(stdout.split())
+    manifest = json.loads((tmp_path / "small" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["verdict"] in " ".join(stdout.split())
 
 
 @pytest.mark.ray

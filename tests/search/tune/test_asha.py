@@ -80,17 +80,18 @@ def epochs(name, *scores):
 def test_the_rungs_of_an_interrupted_study_are_restored(small_space):
     """Each trial is in a rung once, under its id in the study; a score that is not finite is in none."""
     space = small_space(scheduler={"max_epochs": 9, "grace_period": 1, "reduction_factor": 3})
-    lines = [*epochs("a", 0.9, 0.8), *epochs("b", 0.7, 0.6), *epochs("c", None), *epochs("d", 0.5)]
+    lines = [*epochs("a", 0.9, 0.8), *epochs("b", 0.7, 0.6), *epochs("c", None), *epochs("d", 0.5), *epochs("g", 0.95)]
+    lines[-2] |= {"stopped": True}  # and the study was killed before d ended
     end = {"event": "end", "time": TIME, "status": "complete", "point": {}}
     lines += [{**end, "trial_id": name} for name in "abc"]
     straight, again = FiniteASHA(space), FiniteASHA(space, TrialLog(lines))
-    for name, score in (("a", 0.9), ("b", 0.7)):
+    for name, score in (("a", 0.9), ("b", 0.7), ("g", 0.95)):
         decide(straight, name, 1, score)
     for scheduler in (straight, again):
         assert decide(scheduler, "e", 1, 0.85) == "STOP"
         assert decide(scheduler, "f", 1, 0.1) == "CONTINUE"
     rungs = [{known.trial_id if hasattr(known, "trial_id") else known: score for known, score in recorded.items()}
              for _, recorded in again._brackets[0]._rungs]  # fmt: skip
-    assert sum(len(recorded) for recorded in rungs) == 4  # not the only epoch of d, which is trained again
+    assert sum(len(recorded) for recorded in rungs) == 5  # not the only epoch of d, which is trained again
     assert decide(again, "a", 1, 0.1) == "CONTINUE"  # it is in the rung already
     assert decide(again, "d", 1, 0.95) == "STOP"
