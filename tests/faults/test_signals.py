@@ -38,7 +38,8 @@ def test_a_hangup_ends_a_study_cleanly_and_it_goes_on(tmp_path):
     assert "Interrupted after" in out
     ends = read_log(folder / "trials.jsonl").ends
     before = {end.trial_id: end.scores for end in ends if end.status == "complete"}
-    assert {end.status for end in ends} == {"complete", "interrupted"}
+    assert {end.status for end in ends} <= {"complete", "interrupted"}  # between two trials, none is interrupted
+    assert 1 <= len(before) < 4
     assert studies.manifest(folder)["interrupted"]
     assert not studies.manifest(folder)["test_openings"]
     assert all(trial.state.is_finished() for trial in studies.journal(folder))
