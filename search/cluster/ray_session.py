@@ -18,7 +18,7 @@ from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply  # type: ign
 from search.cluster.auth import ClusterError, check_access, ensure_token
 from search.cluster.autoscaler import read_node_types
 from search.cluster.ray_folder import private_folder
-from search.common.messages import one_line
+from search.common.messages import one_line, shorten
 from search.space.resources import GPU_SHARES, Demand
 from search.space.sections import AUTO
 from search.space.space import Space
@@ -170,10 +170,15 @@ class ConcurrencyLimit:
 def _initialize_ray(address: str | None, options: Mapping[str, Any]) -> None:
     try:
         ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
-    except (RuntimeError, ConnectionError) as error:  # for example, the cluster has another version of Ray or Python
-        if address is None:
-            raise
-        raise ClusterError(f"--address {address}: cannot be joined ({one_line(str(error))}); check it") from None
+    except Exception as error:  # Ray raises a plain Exception if its processes do not start in time
+        reason = shorten(one_line(str(error)))
+        if address in (None, "local"):
+            raise ClusterError(
+                f"Ray did not start on this machine ({reason}); a busy machine may be the cause; try again, or add "
+                "--in-process, which needs no Ray"
+            ) from None
+        # For example, the cluster has another version of Ray or Python.
+        raise ClusterError(f"--address {address}: cannot be joined ({reason}); check it") from None
 
 
 @contextmanager

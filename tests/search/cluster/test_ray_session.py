@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from commands import call
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[3]
 TOKEN, WRONG = "1f" * 32, "2e" * 32
 
@@ -77,7 +78,7 @@ def study(space, folder, address, *options, token=None):
         cwd=ROOT, env=environment(folder, token), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=500)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGABRT)
         pytest.fail("\n".join(process.communicate()))
@@ -202,3 +203,23 @@ def test_only_its_user_can_read_a_new_token(tmp_path):
     path = tmp_path / ".ray" / "auth_token"
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(path.read_text(encoding="utf-8")) == 64
+
+
+def test_a_ray_that_does_not_start_is_one_line(space_file, tmp_path, monkeypatch):
+    """As on a busy machine, where Ray's processes do not start in time."""
+    import ray
+
+    from search.run import main
+
+    def init(**options):
+        raise Exception("The current node timed out during startup.\nThis could happen because the GCS is overloaded.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    done = call(main, space_file(), "--output", tmp_path / "results", "--quiet")
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Ray did not start on this machine (The current node timed out during startup. ")
+    assert "--in-process" in line
+    assert not (tmp_path / "results" / "small").exists()
