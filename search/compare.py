@@ -90,8 +90,14 @@ def _list_reasons(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[s
     found += ["prices"] if prices[0] != prices[1] else []
     spaces = [manifest.get("space") or {} for manifest in (first, second)]
     for section in dict.fromkeys([*spaces[0], *spaces[1]]):
-        if section not in (*UNSPECIFIC, "seed") and spaces[0].get(section) != spaces[1].get(section):
-            found.append(f"{section} of the space: {spaces[0].get(section)} and {spaces[1].get(section)}")
+        one, other = spaces[0].get(section), spaces[1].get(section)
+        if section in (*UNSPECIFIC, "seed") or one == other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict):
+            keys = [key for key in dict.fromkeys([*one, *other]) if one.get(key) != other.get(key)]
+            found += [f"{section}.{key}: {one.get(key)} and {other.get(key)}" for key in keys]
+        else:
+            found.append(f"{section}: {one} and {other}")
     return found
 
 

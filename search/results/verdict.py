@@ -54,7 +54,7 @@ def conclude(
     rival = describe_rival(horizon)
     finalists = [row for row in trials if _known(row.get("test_theils_u"))]
     facts = _judge_validation(rows, trials, rival)
-    training = _judge_training(finalists or trials[:NUM_BEST], max_epochs)
+    training = _judge_training(trials[: len(finalists) or NUM_BEST], max_epochs)
     if finalists:
         conclusion, tested, p_values = _judge_test(rows, trials, finalists, proof or {}, rival)
         return [*conclusion, *facts, *tested, *training, *p_values]

@@ -63,12 +63,22 @@ BASELINES: dict[str, Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]]
 
 
 def score_baselines(closes: np.ndarray, folds: Sequence[Fold], horizon: int) -> dict[str, Scores]:
-    """Score every baseline on the folds' validation sessions, in the same way as a trial."""
+    """Score every baseline on the folds' validation sessions, in the same way as a trial.
+
+    Raises:
+        ValueError: a baseline does not return one forecast per origin.
+    """
     scores = {}
     for name, baseline in BASELINES.items():
         forecasts = []
         for fold in folds:
             origins = np.arange(fold.validation.start, fold.validation.stop) - horizon
-            forecasts.append(baseline(closes, fold.train, origins, horizon)[None])
+            found = np.asarray(baseline(closes, fold.train, origins, horizon))
+            if found.shape != origins.shape:
+                raise ValueError(
+                    f"baseline {name}: its result has shape {found.shape}; it must have {origins.shape}, one forecast "
+                    "per origin"
+                )
+            forecasts.append(found[None])
         scores[name] = score(forecasts, closes, folds, horizon)
     return scores

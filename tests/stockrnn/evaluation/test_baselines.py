@@ -108,3 +108,10 @@ def test_every_baseline_is_scored_like_a_trial(synthetic, horizon):
         errors += [closes[day] - closes[day - horizon] * math.exp(horizon * growth) for day in fold.validation]
     assert scores["drift"]["val_mae"] == pytest.approx(np.mean(np.abs(errors)))
     assert scores["drift"]["val_rmse"] == pytest.approx(math.sqrt(np.mean(np.square(errors))))
+
+
+def test_a_baseline_with_a_result_of_another_shape_is_named(monkeypatch):
+    monkeypatch.setitem(BASELINES, "mine", lambda closes, train, origins, horizon: closes[-1])
+    splits = walk_forward(60, folds=2, fold_size=10, test_size=10, horizon=1, train_size=20)
+    with pytest.raises(ValueError, match=r"baseline mine: its result has shape \(\); it must have \(10,\)"):
+        score_baselines(np.linspace(1, 2, 60), splits.folds, 1)
