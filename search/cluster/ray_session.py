@@ -207,7 +207,7 @@ def _listen_on_loopback() -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ[name]
+        os.environ.pop(name, None)  # who restores an environment may have removed it
         ray_constants.ENABLE_RAY_CLUSTER = before
 
 
@@ -222,7 +222,7 @@ def _set_auth_mode(mode: str) -> Iterator[None]:
         yield
     finally:
         if before is None:
-            del os.environ["RAY_AUTH_MODE"]
+            os.environ.pop("RAY_AUTH_MODE", None)
         else:
             os.environ["RAY_AUTH_MODE"] = before
         Config.initialize("")
