@@ -55,8 +55,8 @@ def run_study(
         overrides: values that replace those of the space by dotted key, as with `--set`; for example
             `{"search.num_samples": 10, "space.hidden_size": [8, 16]}`.
         output: folder or URL that holds the studies. The study's own folder in it has the name of the space.
-        workers: maximum number of trials that run at the same time; None: as many as fit.
-        in_process: run the trials one after another in this process, without Ray. Small studies are faster this way.
+        workers: number of trials that run side by side (`resources.workers`); None: as many as fit.
+        in_process: run the trials in this process, without Ray. Small studies are faster this way.
         time_budget: seconds from the start of the first trial to the end of the search; None: no limit.
         fit: use smaller folds, a smaller test set and shorter windows if the series is too short for the space.
         address: address of a Ray cluster. None: the Ray that this process is connected to, otherwise a new one on this

@@ -65,7 +65,7 @@ def limit_dates(prices: Prices, config: SourceConfig) -> Prices:
     """Return the sessions from `start` to `end`, both included.
 
     Raises:
-        PriceError: there are none.
+        PriceError: the series has no session in this period.
     """
     if config.start is None and config.end is None:
         return prices
