@@ -1,7 +1,7 @@
 """Run a study's trials in this process, without Ray: for debuggers and tests."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,11 +79,11 @@ class InProcessExecutor:
         searcher.follow(order)
         running: dict[str, _Trial] = {}
         left = searcher.remaining_trials
-        with suppress(StudyStopped), ExitStack() as stack:
+        with suppress(StudyStopped), _closing_reports(running):
             while not self._context.stop.stop_all():
                 recorder.check()
                 while left and isinstance(config := searcher.suggest(str(left)), dict):
-                    reports = stack.enter_context(closing(self._reports(config, recorder)))
+                    reports = self._reports(config, recorder)
                     trial = running[config["trial_id"]] = _Trial(config=config, tune_id=str(left), reports=reports)
                     scheduler.on_trial_add(None, trial)
                     recorder.start(config["trial_id"], config["point"])
@@ -91,7 +91,7 @@ class InProcessExecutor:
                 if (trial_id := order.next_trial()) is None:
                     return
                 if self._step(running[trial_id], searcher, scheduler, recorder, order):
-                    del running[trial_id]
+                    running.pop(trial_id).reports.close()  # frees the networks of a trial that ASHA stopped
 
     def refit_finalists(
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]
@@ -167,6 +167,16 @@ class InProcessExecutor:
         """Return the CPU threads of a trial and its share of a GPU, which is all of it or nothing."""
         demand = self._demands.at(point)
         return max(1, int(demand.cpu)), 1.0 if demand.gpu else 0.0
+
+
+@contextmanager
+def _closing_reports(running: Mapping[str, _Trial]) -> Iterator[None]:
+    """Close the reports of the trials that still run at the end of the block."""
+    try:
+        yield
+    finally:
+        for trial in running.values():
+            trial.reports.close()
 
 
 def _gpu_memory() -> int | None:

@@ -136,6 +136,27 @@ def test_the_best_formula_ranks_first_and_asha_stops_the_weak(small_space, tmp_p
     assert {row["status"] for row in trials} == {"complete", "stopped"}
 
 
+def test_a_trial_that_is_stopped_frees_its_networks_before_the_next_one_starts(small_space, tmp_path):
+    started, freed = [], []
+
+    def watched(space, prices, folds, point, checkpoints=None, **options):
+        assert len(started) == len(freed)
+        started.append(point)
+        try:
+            yield from formula(space, prices, folds, point)
+        finally:
+            freed.append(point)
+
+    space = small_space(
+        search={"sampler": "random", "num_samples": 20, "finalists": 0},
+        scheduler={"max_epochs": 9, "grace_period": 1, "reduction_factor": 3, "patience": None},
+    )
+    outcome = run(space, tmp_path / "small", partial(in_process_executor, train=watched))
+    assert {end.status for end in outcome.ends} == {"complete", "stopped"}
+    assert freed == started
+    assert len(freed) == 20
+
+
 def test_a_transient_error_costs_a_retry_and_a_lasting_one_the_trial(small_space, tmp_path):
     attempts = {}
 
