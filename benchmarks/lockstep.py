@@ -21,8 +21,8 @@ from torch import nn
 from search.space.parameters import Parameter, Value
 from search.space.space import load_space
 from stockrnn.dataset.config import WindowConfig
-from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.dataset.windows import Windows
+from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.ensemble import NetworkEnsemble, choose_mode
 from stockrnn.prices.cleaning import clean

@@ -67,9 +67,10 @@ class Sleeper(tune.Trainable):
         }  # fmt: skip
 
     def _begin(self, config: dict[str, Any]) -> None:
-        from stockrnn.evaluation.scores import score_names
+        from stockrnn.tasks.price import PRICE
+        from stockrnn.tasks.scoring import score_names
 
-        self._names = score_names()
+        self._names = score_names(PRICE)
         self._epoch, self._began, self._level = 0, time.monotonic(), 1 + Random(config["trial_id"]).random()
 
 

@@ -40,10 +40,10 @@ class Days:
     dates: np.ndarray
     forecast: np.ndarray
     actual: np.ndarray
-    previous: np.ndarray
+    rival: np.ndarray
 
     def last(self, count: int) -> "Days":
-        return Days(**{name: getattr(self, name)[-count:] for name in ("dates", "forecast", "actual", "previous")})
+        return Days(**{name: getattr(self, name)[-count:] for name in ("dates", "forecast", "actual", "rival")})
 
 
 def studied(path: str, studies: Path, market: Sequence[str]) -> StudyData:
@@ -68,7 +68,7 @@ def days_of(study: StudyData, trial_id: str) -> Days:
     """Return the forecasts of a trial on the test set."""
     rows = read_predictions(study.folder / "predictions.parquet", "test")
     rows = rows.filter(pc.equal(rows["trial_id"], trial_id)).sort_by("date")
-    columns = {name: rows[name].to_numpy().astype(float) for name in ("forecast", "actual", "previous")}
+    columns = {name: rows[name].to_numpy().astype(float) for name in ("forecast", "actual", "rival")}
     return Days(dates=rows["date"].to_numpy(), **columns)
 
 
@@ -87,14 +87,14 @@ def looks(days: Days) -> str:
 
     return "\n".join(
         ("| | R² of the price | mean error | RMSE, points |", "|---|---:|---:|---:|",
-         row("the network", days.forecast), row("tomorrow equals today", days.previous))
+         row("the network", days.forecast), row("tomorrow equals today", days.rival))
     )  # fmt: skip
 
 
 def late(days: Days) -> str:
     """Compare the distance of the forecast from its target with its distance from the price of the day before."""
-    worse = int(np.sum(np.abs(days.forecast - days.actual) > np.abs(days.previous - days.actual)))
-    from_actual, from_previous = rmse(days.forecast, days.actual), rmse(days.forecast, days.previous)
+    worse = int(np.sum(np.abs(days.forecast - days.actual) > np.abs(days.rival - days.actual)))
+    from_actual, from_previous = rmse(days.forecast, days.actual), rmse(days.forecast, days.rival)
     return (
         f"The RMSE between the forecast and its target is {from_actual:.1f} points. Between the forecast and the price "
         f"of the day before it is {from_previous:.1f} points. On {worse} of {len(days.dates)} days, yesterday's price "
@@ -114,9 +114,9 @@ def zoomed(days: Days) -> str:
     lines = [
         Series(name="price", values=days.actual, color=PRICE),
         Series(name="forecast", values=days.forecast, color=FORECAST),
-        Series(name="price, one day late", values=days.previous, color=LATE, dashed=True),
+        Series(name="price, one day late", values=days.rival, color=LATE, dashed=True),
     ]
-    ours, theirs = np.abs(days.forecast - days.actual), np.abs(days.previous - days.actual)
+    ours, theirs = np.abs(days.forecast - days.actual), np.abs(days.rival - days.actual)
     errors = [
         Series(name="error of the forecast", values=ours, color=FORECAST),
         Series(name='error of "tomorrow equals today"', values=theirs, color=LATE),

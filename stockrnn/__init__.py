@@ -1,8 +1,8 @@
 """Recurrent forecasters of daily prices: from prices to folds, networks, training and forecasts.
 
-This package does not import Ray, Optuna or YAML. Data flows one way through its folders: `prices` -> `dataset` ->
-`networks` -> `training` -> `evaluation`, and on to `forecaster` and `forecast`. The names below are imported when they
-are first used; they are described in docs/python.md.
+This package does not import Ray, Optuna or YAML. Data flows one way through its folders: `prices` ->
+`evaluation` -> `tasks` -> `dataset` -> `networks` -> `training`, and on to `forecaster` and `forecast`. The names below
+are imported when they are first used; they are described in docs/python.md.
 """
 
 from importlib import import_module

@@ -319,7 +319,7 @@ def _forecast_report(
         "horizon": forecaster.horizon,
         "last_close": {"date": provenance.end, "close": last},
         "forecast": _side(forecast, last, forecaster.intervals) | {"seeds": closes},
-        "persistence": _side(last, last, forecaster.persistence_intervals),
+        "persistence": _side(last, last, forecaster.rival_intervals),
         "warnings": _warnings(forecaster.facts, prices, newer),
     }
 

@@ -34,7 +34,7 @@ def predictions_frame(folder: Path, split: str | None) -> "pd.DataFrame":
     dates = table["date"].to_numpy().astype("datetime64[us]")
     columns: dict[str, Any] = {name: pd.array(table[name].to_pylist(), dtype="str") for name in ("trial_id", "split")}
     columns |= {"fold": table["fold"].to_numpy().astype("int64"), "date": dates}
-    columns |= {name: table[name].to_numpy().astype("float64") for name in ("forecast", "actual", "previous")}
+    columns |= {name: table[name].to_numpy().astype("float64") for name in ("forecast", "actual", "rival")}
     frame = pd.DataFrame(columns)
     return frame.sort_values(["split", "trial_id", "date"], ascending=[False, True, True], ignore_index=True)
 

@@ -76,7 +76,7 @@ class Study:
         Returns:
             One row per trial and day, sorted: `trial_id` (for a baseline its name), `split`, `fold` (0: test set),
             `date` of the target (datetime64), and in price points (float64, rounded to 32 bits) `forecast`, `actual`
-            and `previous`, the close on the day of the forecast.
+            and `rival`, the rival's forecast, for prices the close on the day of the forecast.
 
         Raises:
             UserError: the split is unknown, or a file is damaged.

@@ -3,7 +3,7 @@
 from search.common.messages import format_epochs, one_line
 from search.cost.estimate import Cost, estimate_cost
 from search.space.space import Space
-from stockrnn.dataset.walk_forward import WalkForward
+from stockrnn.evaluation.walk_forward import WalkForward
 from stockrnn.prices.series import Prices
 
 __all__ = ["plan"]

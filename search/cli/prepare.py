@@ -15,7 +15,7 @@ from search.space.space import Space, format_settings, load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.config import features_label
-from stockrnn.dataset.walk_forward import WalkForward
+from stockrnn.evaluation.walk_forward import WalkForward
 from stockrnn.io.storage import RemoteFolder, is_url, join_path
 from stockrnn.prices.request import Access
 from stockrnn.prices.series import Prices

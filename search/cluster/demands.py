@@ -7,7 +7,7 @@ from search.space.parameters import Value
 from search.space.resources import Demand, smallest_share
 from search.space.sections import AUTO
 from search.space.space import Space
-from stockrnn.dataset.walk_forward import Fold, WalkForward
+from stockrnn.evaluation.walk_forward import Fold, WalkForward
 from stockrnn.training.memory import TrainingShape, gpu_bytes
 
 __all__ = ["ResourceDemands"]

@@ -11,7 +11,7 @@ from random import Random
 from search.cost.workload import finalist_workload, training_sizes, trial_workload
 from search.space.parameters import Parameter, Value
 from search.space.space import Space
-from stockrnn.dataset.walk_forward import WalkForward
+from stockrnn.evaluation.walk_forward import WalkForward
 
 __all__ = ["Cost", "Epochs", "estimate_cost", "estimate_epochs", "sample_point"]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from search.cost.workload import TrainingSizes, Workload, finalist_workload, training_sizes, trial_workload
 from search.space.space import Space
-from stockrnn.dataset.walk_forward import WalkForward
+from stockrnn.evaluation.walk_forward import WalkForward
 
 __all__ = ["Job", "Limits", "StallLimits", "StallWatch", "stall_message"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from search.space.parameters import Value
 from search.space.space import Space
 from stockrnn.dataset.config import WindowConfig
-from stockrnn.dataset.walk_forward import WalkForward
+from stockrnn.evaluation.walk_forward import WalkForward
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.heads import HEADS

@@ -1,17 +1,23 @@
 """The columns of the leaderboard: one declaration for the CSV file, the tables, the report and the documentation."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 from search.common.text import Text
 from search.space.parameters import FIELDS
 from search.space.space import Space
-from stockrnn.evaluation.scores import METRICS
+from stockrnn.tasks.price import PRICE
+from stockrnn.tasks.registry import TASKS
+from stockrnn.tasks.task import Task
 
-__all__ = ["COLUMNS", "FIRST", "LAST", "OWN_TEST_METRICS", "Column", "find_column", "format_number", "list_columns"]
+__all__ = ["FIRST", "Column", "find_column", "format_number", "list_columns", "task_columns"]
 
-RIVALS = {"val_relative_loss": 1.0, "val_worst_fold": 1.0, "test_relative_loss": 1.0}  # of persistence
+LABELS = {  # of scores, without val_ or test_
+    "brier": "Brier score", "cw_p": "CW p", "mae": "MAE", "mape": "MAPE", "qlike": "QLIKE", "r2_oos": "R² oos",
+    "rmse": "RMSE",
+}  # fmt: skip
 Format = Literal["text", "number", "score", "percent"]
 
 
@@ -26,7 +32,7 @@ class Column:
         format: `text`; `number`, with four significant digits; `score`, with four decimals; or `percent`, a fraction
             that tables show in per cent.
         better: whether lower (min) or higher (max) values are better; None if neither is.
-        rival: the value of persistence, which separates better scores from worse ones; None if there is no such value.
+        rival: the value of the rival, which separates better scores from worse ones; None if there is no such value.
     """
 
     name: str
@@ -64,29 +70,31 @@ def _parameter(name: str, meaning: str, unit: str = "", format: Format = "number
     return Column(name=name, label=label, group="Parameters", meaning=meaning, unit=unit, format=format)
 
 
-def _validation(name: str, label: str, unit: str, meaning: str) -> Column:
-    metric = METRICS.get(name)
+def _validation(
+    name: str, label: str, unit: str, meaning: str, better: Literal["min", "max"] | None = None,
+    rival: float | None = None,
+) -> Column:  # fmt: skip
     return Column(
         name=name, label=label, group="Validation", meaning=meaning, unit=unit, format=_score_format(unit),
-        better=metric.better if metric else None, rival=RIVALS.get(name),
+        better=better, rival=rival,
     )  # fmt: skip
 
 
-def _other_score(name: str) -> Column:
-    return _validation(name, _label(name), "", "score of validation")
-
-
 def _label(name: str) -> str:
-    return name.removeprefix("val_").removeprefix("test_").replace("_", " ")
+    plain = name.removeprefix("val_").removeprefix("test_")
+    return LABELS.get(plain, plain.replace("_", " "))
 
 
 def _training(name: str, label: str, unit: str, meaning: str, format: Format = "number") -> Column:
     return Column(name=name, label=label, group="Training", meaning=meaning, unit=unit, format=format)
 
 
-def _test(name: str, label: str, unit: str, meaning: str, better: Literal["min", "max"] | None = None) -> Column:
+def _test(
+    name: str, label: str, unit: str, meaning: str, better: Literal["min", "max"] | None = None,
+    rival: float | None = None,
+) -> Column:  # fmt: skip
     return Column(
-        name=name, label=label, group="Test set", meaning=meaning, unit=unit, better=better, rival=RIVALS.get(name),
+        name=name, label=label, group="Test set", meaning=meaning, unit=unit, better=better, rival=rival,
         format="text" if name == "in_mcs" else _score_format(unit),
     )  # fmt: skip
 
@@ -110,27 +118,7 @@ FIRST = (
     _parameter("sequence_length", "length of a window", "sessions"),
 )
 NETWORK = _trial("network", "network", "architecture, head, hidden size × layers, and sequence length")
-VALIDATION = (
-    _validation(
-        "val_relative_loss", "validation U", "ratio", "Theil's U on validation; below 1 is better than persistence"
-    ),
-    _validation(
-        "val_relative_loss_sd", "U sd", "ratio",
-        "standard deviation of U over the individual members; a smaller difference between two trials is not "
-        "meaningful",
-    ),
-    _validation(
-        "val_worst_fold", "worst fold", "ratio",
-        "largest U of a single fold; above 1, the forecast was worse than persistence in at least one period",
-    ),
-    _validation("val_rmse", "RMSE", "price points", "root mean squared error on validation"),
-    _validation("val_mae", "MAE", "price points", "mean absolute error on validation"),
-    _validation(
-        "val_direction_accuracy", "direction accuracy", "fraction",
-        "validation days with a correctly forecast direction, of those on which the price moved",
-    ),
-)  # fmt: skip
-TRAINING_AND_TEST = (
+TRAINING = (
     _training("epochs", "epochs", "epochs", "trained epochs"),
     _training(
         "best_epoch", "best epoch", "epoch",
@@ -140,67 +128,14 @@ TRAINING_AND_TEST = (
     _training(
         "seconds", "seconds", "seconds", "time from the start of the trial on its worker to its last report", "score"
     ),
-    _test("test_relative_loss", "test U", "ratio", "Theil's U on the test set; the most important number", "min"),
-    _test("test_rmse", "RMSE", "price points", "root mean squared error on the test set", "min"),
-    _test("test_mae", "MAE", "price points", "mean absolute error on the test set", "min"),
-    _test(
-        "test_mape", "MAPE", "fraction",
-        "mean absolute error divided by the close; persistence has about 1 % on a daily index, so a small value means "
-        "little", "min",
-    ),
-    _test(
-        "test_r2_oos", "R² oos", "fraction",
-        "out-of-sample R²: 1 − squared error of the log return ÷ that of persistence; above 0 is better than "
-        "persistence, and a few thousandths are already a lot", "max",
-    ),
-    _test(
-        "test_direction_accuracy", "direction accuracy", "fraction",
-        "test days with a correctly forecast direction, of those on which the price moved", "max",
-    ),
-    _test(
-        "test_always_up", "always up", "fraction",
-        "direction accuracy of the forecast \"always up\"; compare it with the column before, above all in a rising "
-        "market",
-    ),
-    _test(
-        "test_lag_correlation", "lag correlation", "−1 to 1",
-        "correlation of the forecast change with the price change of the day before: near −1 the network repeats the "
-        "close before the last one, near 1 it repeats the last price change",
-    ),
-    _test(
-        "test_dm_p", "DM p", "p-value",
-        "Diebold-Mariano test: probability of such an advantage over persistence if there is no true advantage", "min",
-    ),
-    _test(
-        "test_cw_p", "CW p", "p-value",
-        "Clark-West test: the same, with a correction for the estimation noise of a model that nests persistence",
-        "min",
-    ),
+)  # fmt: skip
+COVERAGE = (
     _test(
         "test_coverage_80", "in 80 %", "fraction",
         "test days inside the 80 % interval; far below 0.8, the test set was more volatile than validation",
     ),
     _test("test_coverage_95", "in 95 %", "fraction", "test days inside the 95 % interval"),
-    _test(
-        "in_mcs", "in MCS", "true, false",
-        "whether the row is in the model confidence set: not significantly worse than the best row on the test set",
-    ),
-    _test(
-        "seeds_sd", "seeds sd", "ratio", "standard deviation of U on the test set over the seeds of the finalist"
-    ),
 )  # fmt: skip
-OWN_METRICS = {name: metric for name, metric in METRICS.items() if name not in [column.name for column in VALIDATION]}
-OWN_TEST_METRICS = {  # the same metrics on the test set
-    f"test_{name.removeprefix('val_')}": metric
-    for name, metric in OWN_METRICS.items()
-    if f"test_{name.removeprefix('val_')}" not in [column.name for column in TRAINING_AND_TEST]
-}
-LAST = (
-    *VALIDATION,
-    *(_validation(name, _label(name), metric.unit, metric.meaning) for name, metric in OWN_METRICS.items()),
-    *TRAINING_AND_TEST,
-    *(_test(name, _label(name), each.unit, each.meaning, each.better) for name, each in OWN_TEST_METRICS.items()),
-)
 STUDIES = (  # of the list of studies, beside Theil's U of the best trial
     _study("study", "name of the folder"),
     _study("start", "date and time of the start"),
@@ -209,22 +144,76 @@ STUDIES = (  # of the list of studies, beside Theil's U of the best trial
     _study("source", "where the prices come from"),
     _study("best", "number of the best trial"),
 )
-COLUMNS = {column.name: column for column in (*FIRST, NETWORK, *LAST, *STUDIES)}
+
+
+@cache
+def task_columns(task: Task) -> tuple[Column, ...]:
+    """Return the columns of a task's scores, in the order of the leaderboard."""
+    score, words = f"test {task.words.short_score}", task.words
+    validation = [
+        _validation(
+            name, _label(name), metric.unit, f"{metric.meaning}, on validation", metric.better, _rival(name)
+        )
+        for name, metric in task.metrics.items()
+    ]  # fmt: skip
+    spread = _validation(
+        "val_relative_loss_sd", f"{words.short_score} sd", "ratio",
+        f"standard deviation of {words.score} over the individual members; a smaller difference between two trials is "
+        "not meaningful",
+    )  # fmt: skip
+    validation[0] = replace(validation[0], label=f"validation {words.short_score}")
+    test = [
+        _test(name, _label(name), metric.unit, f"{metric.meaning}, on the test set", metric.better, _rival(name))
+        for name, metric in ((f"test_{name.removeprefix('val_')}", each) for name, each in task.metrics.items())
+        if metric.over == "days"
+    ]
+    test[0] = replace(test[0], label=score, meaning=f"{test[0].meaning}; the most important number")
+    test += [
+        _test(name, _label(name), each.unit, each.meaning, each.better) for name, each in task.block_metrics.items()
+    ]
+    return (
+        validation[0], spread, *validation[1:], *TRAINING, *test,
+        _test(
+            "test_dm_p", "DM p", "p-value",
+            f"Diebold-Mariano test: probability of such an advantage over {task.rival} if there is no true advantage",
+            "min",
+        ),
+        *(COVERAGE if task.has_intervals else ()),
+        _test(
+            "in_mcs", "in MCS", "true, false",
+            "whether the row is in the model confidence set: not significantly worse than the best row on the test set",
+        ),
+        _test(
+            "seeds_sd", "seeds sd", "ratio",
+            f"standard deviation of {words.score} on the test set over the seeds of the finalist",
+        ),
+    )  # fmt: skip
+
+
+def _rival(name: str) -> float | None:
+    return 1.0 if name.removeprefix("val_").removeprefix("test_") in ("relative_loss", "worst_fold") else None
 
 
 def list_columns(space: Space) -> tuple[str, ...]:
     """Return the columns of `leaderboard.csv` in order; other parameters of the space stand before the scores."""
-    first, last = ([column.name for column in part] for part in (FIRST, LAST))
+    first = [column.name for column in FIRST]
     parameters = [parameter.name for parameter in space.parameters if parameter.name not in first]
-    return (*first, *parameters, *last)
+    return (*first, *parameters, *(column.name for column in task_columns(space.task)))
 
 
-def find_column(name: str) -> Column:
-    """Return a column by name; one that is not declared is a parameter of a space."""
-    if name in COLUMNS:
-        return COLUMNS[name]
+def find_column(name: str, task: Task = PRICE) -> Column:
+    """Return a column by name; one that is not declared is a parameter of a space.
+
+    Args:
+        name: of the column.
+        task: of the study; scores that only other tasks have are found, too.
+    """
+    for columns in (FIRST, (NETWORK,), *map(task_columns, (task, *TASKS.values())), STUDIES):
+        for column in columns:
+            if column.name == name:
+                return column
     if name.startswith("val_"):  # of another version
-        return _other_score(name)
+        return _validation(name, _label(name), "", "score of validation")
     if name.startswith("test_"):
         return _test(name, _label(name), "", "score of the test set")
     description = FIELDS[name].model_fields[name].description if name in FIELDS else None

@@ -18,7 +18,7 @@ from search.results.schemas import MANIFEST, MAX_MANIFEST_BYTES, to_json
 from search.space.parameters import FIELDS
 from search.space.plugins import used_plugins
 from search.space.space import Space
-from stockrnn.dataset.walk_forward import WalkForward
+from stockrnn.evaluation.walk_forward import WalkForward
 from stockrnn.io.files import fsync_path, write_atomic
 from stockrnn.prices.series import Prices
 from stockrnn.prices.snapshot import write_prices

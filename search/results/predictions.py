@@ -1,9 +1,9 @@
 """Write and read `predictions.parquet`, the daily forecasts of trials and finalists: a folder of parts.
 
 One row per day: `trial_id` (a baseline's name for a baseline), `split` (validation or test), `fold` (from 1; 0 for the
-test block), `date` of the target, and in price points `forecast`, `actual` and `previous`, the close of the day on
-which the forecast was made. A validation forecast is the seed average at the trial's best epoch; a test forecast is
-the finalist's.
+test block), `date` of the target, and in the task's unit `forecast`, `actual` and `rival`, the forecast of the rival
+(for prices the close of the day on which the forecast was made). A validation forecast is the seed average at the
+trial's best epoch; a test forecast is the finalist's.
 """
 
 import os
@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from search.common.errors import DamagedError
-from stockrnn.dataset.walk_forward import Fold
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.io.files import TEMPORARY_NAME, FileError, line, open_nofollow, read_bytes, write_atomic
 from stockrnn.io.parquet_pages import check_pages
-from stockrnn.prices.series import Prices
+from stockrnn.tasks.scoring import FoldDays, fold_days
+from stockrnn.tasks.task import Series, Task
 
 __all__ = ["Predictions", "read_forecasts", "read_predictions", "read_validation_forecasts"]
 
@@ -34,7 +35,7 @@ SCHEMA = pa.schema(
         ("date", pa.date32()),
         ("forecast", pa.float32()),
         ("actual", pa.float32()),
-        ("previous", pa.float32()),
+        ("rival", pa.float32()),
     ]
 )
 PART_ROWS = 100_000
@@ -62,12 +63,12 @@ class Predictions:
 
     Args:
         folder: `predictions.parquet` of the study; made at the first forecast.
-        prices, horizon: what the forecasts are of.
+        task, series: what the forecasts are of.
     """
 
-    def __init__(self, folder: Path, prices: Prices, horizon: int) -> None:
-        self._folder, self._prices, self._horizon = folder, prices, horizon
-        self._closes = prices.column("close")
+    def __init__(self, folder: Path, task: Task, series: Series) -> None:
+        self._folder, self._task, self._series = folder, task, series
+        self._days: dict[Fold, FoldDays] = {}
         self._tables: list[pa.Table] = []
         self._rows, self._written = 0, time.monotonic()
         self._file: BinaryIO | None = None
@@ -109,15 +110,13 @@ class Predictions:
         """Add the forecasts of a trial on the validation blocks of all folds, one after another, shape (days,)."""
         ends = np.cumsum([len(fold.validation) for fold in folds])
         parts = enumerate(zip(folds, np.split(forecast, ends[:-1]), strict=True), start=1)
-        self._append(
-            [self._table(trial_id, "validation", number, fold.validation, days) for number, (fold, days) in parts]
-        )
+        self._append([self._table(trial_id, "validation", number, fold, days) for number, (fold, days) in parts])
         if self._rows >= PART_ROWS or time.monotonic() - self._written >= PART_SECONDS:
             self.flush()
 
-    def test(self, trial_id: str, block: range, forecast: np.ndarray) -> None:
+    def test(self, trial_id: str, final: Fold, forecast: np.ndarray) -> None:
         """Add the forecasts of a finalist or a baseline on the test set, shape (days,)."""
-        self._append([self._table(trial_id, "test", 0, block, forecast)])
+        self._append([self._table(trial_id, "test", 0, final, forecast)])
 
     def remove_test(self) -> None:
         """Remove the forecasts of the test set before it is opened again."""
@@ -142,21 +141,17 @@ class Predictions:
         for path in _paths(self._folder):
             yield path, pa.Table.from_batches(list(_batches(path)), SCHEMA_READ).cast(SCHEMA)
 
-    def _table(self, trial_id: str, split: str, fold: int, block: range, forecast: np.ndarray) -> pa.Table:
-        days, horizon = len(block), self._horizon
+    def _table(self, trial_id: str, split: str, number: int, fold: Fold, forecast: np.ndarray) -> pa.Table:
+        block, days = fold.validation, len(fold.validation)
+        if fold not in self._days:
+            (self._days[fold],) = fold_days(self._task, self._series, [fold])
+        known = self._days[fold]
         columns = [
             pa.array([trial_id] * days),
             pa.array([split] * days),
-            pa.array([fold] * days, pa.int16()),
-            pa.array(self._prices.dates[block.start : block.stop].astype("datetime64[D]")),
-            *(
-                pa.array(np.asarray(values, dtype=np.float32))
-                for values in (
-                    forecast,
-                    self._closes[block.start : block.stop],
-                    self._closes[block.start - horizon : block.stop - horizon],
-                )
-            ),
+            pa.array([number] * days, pa.int16()),
+            pa.array(self._series.prices.dates[block.start : block.stop].astype("datetime64[D]")),
+            *(pa.array(np.asarray(values, dtype=np.float32)) for values in (forecast, known.actual, known.rival)),
         ]
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 
@@ -289,7 +284,7 @@ def read_predictions(folder: Path, split: str | None = None) -> pa.Table:
 
 
 def read_forecasts(folder: Path, split: str, trials: Collection[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
-    """Return forecasts by trial ID: `fold`, `date`, `forecast`, `actual` and `previous`, each (days,), by date.
+    """Return forecasts by trial ID: `fold`, `date`, `forecast`, `actual` and `rival`, each (days,), by date.
 
     Args:
         folder: `predictions.parquet` of a study.
@@ -311,7 +306,7 @@ def read_forecasts(folder: Path, split: str, trials: Collection[str] | None = No
     codes, dates = ids.indices.to_numpy(), table["date"].to_numpy()
     order = np.lexsort((dates, codes))
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    arrays = {name: table[name].to_numpy()[order] for name in ("fold", "date", "forecast", "actual", "previous")}
+    arrays = {name: table[name].to_numpy()[order] for name in ("fold", "date", "forecast", "actual", "rival")}
     names = [ids.dictionary[code].as_py() for code in codes[order][starts].tolist()]
     ends = [*starts[1:].tolist(), len(order)]
     own = {

@@ -29,7 +29,9 @@ from search.space.document import SpaceDocument
 from search.space.parameters import Parameter
 from search.space.sections import SECTIONS
 from search.space.space import Space, SpaceError, load_space
-from stockrnn.evaluation.scores import METRICS
+from stockrnn.tasks.price import PRICE
+from stockrnn.tasks.registry import TASKS
+from stockrnn.tasks.task import Task
 
 __all__ = ["MAX_SHOWN_TRIALS", "Days", "ScoredTrial", "StudyData", "read_study", "seconds_between"]
 
@@ -38,7 +40,7 @@ DEFAULTS: dict[str, Any] = {"data": {}, "folds": [], "test": [], "versions": {}}
 TYPES: dict[str, dict[str, type]] = {  # keys that are read from the space of another version, with their types
     "search": {"metric": str, "mode": str, "num_samples": int, "sampler": str},
     "validation": {"folds": int, "seeds": int, "window": str, "train_size": int},
-    "data": {"horizon": int},
+    "data": {"horizon": int, "task": str},
 }
 TYPE_NAMES = {str: "text", int: "whole number"}
 MIN_LOG_RATIO = 100  # a parameter whose largest value is so many times its smallest is shown on a logarithmic axis
@@ -47,13 +49,13 @@ NUM_BEST = 3  # trials that are shown as finalists before there are any
 
 @dataclass(frozen=True, kw_only=True)
 class Days:
-    """Daily forecasts of one trial, in price points; arrays of shape (days,), in the order of the dates."""
+    """Daily forecasts of one trial, in the task's unit; arrays of shape (days,), in the order of the dates."""
 
     dates: list[str]
     folds: np.ndarray
     forecast: np.ndarray
     actual: np.ndarray
-    previous: np.ndarray
+    rival: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +220,13 @@ class StudyData:
     @property
     def lower_is_better(self) -> bool:
         """Whether the best trial has the smallest score."""
-        return self.metric not in METRICS or METRICS[self.metric].better == "min"
+        metric = self.task.metrics.get(self.metric)
+        return metric is None or metric.better == "min"
+
+    @property
+    def task(self) -> Task:
+        """What is forecast; the price if the task is not known."""
+        return TASKS.get(str(self.sections.get("data", {}).get("task")), PRICE)
 
     @property
     def rungs(self) -> list[int]:
@@ -227,7 +235,7 @@ class StudyData:
 
     @cached_property
     def curves(self) -> dict[str, dict[int, float]]:
-        """Theil's U on validation by trial id and epoch."""
+        """Relative loss on validation by trial id and epoch."""
         curves: dict[str, dict[int, float]] = {}
         for trial_id, epoch, _, relative_loss in self.log.epochs:
             if relative_loss is not None:
@@ -276,7 +284,7 @@ class StudyData:
         return {
             trial_id: Days(
                 dates=days["date"].astype("datetime64[D]").astype(str).tolist(), folds=days["fold"],
-                **{name: days[name].astype(float) for name in ("forecast", "actual", "previous")},
+                **{name: days[name].astype(float) for name in ("forecast", "actual", "rival")},
             )
             for trial_id, days in read_forecasts(self.folder / "predictions.parquet", split, trials).items()
         }  # fmt: skip

@@ -20,9 +20,9 @@ from search.results.reader import read_study
 from search.results.schemas import NEEDED
 from search.space.plugins import used_plugins
 from search.space.space import Space
-from stockrnn.evaluation.baselines import BASELINES
 from stockrnn.plugins import KINDS
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.registry import TASKS
 
 __all__ = ["ResumeState", "list_changes", "read_resume_state"]
 
@@ -92,9 +92,10 @@ def read_resume_state(folder: Path) -> ResumeState:
                 f"{log_file}: {format_value(trial_id)} is no trial of a study that was begun here; they have numbers; "
                 "copy the study's folder again"
             )
+    known = (*(name for task in TASKS.values() for name in task.baselines), ENSEMBLE)
     for opening in study.manifest.get("test_openings") or []:
         for name in opening.get("scores") or {}:
-            if not TRIAL_ID.fullmatch(name) and name not in (*BASELINES, ENSEMBLE):  # TensorBoard makes it a folder
+            if not TRIAL_ID.fullmatch(name) and name not in known:  # TensorBoard makes it a folder
                 raise DamagedError(
                     f"{folder / 'manifest.json'}: test_openings: {format_value(name)} is neither a trial nor a "
                     "baseline; the test block scores those; copy the study's folder again"

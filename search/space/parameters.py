@@ -22,8 +22,8 @@ Value = str | int | float | bool | None
 MAX_ENUMERATED = 200_000  # points of a grid that are looked at for new ones, which takes seconds
 CONFIGURATIONS: tuple[type[Configuration], ...] = (NetworkConfig, WindowConfig, TrainingConfig)
 FIELDS: dict[str, type[Configuration]] = {
-    name: owner for owner in CONFIGURATIONS for name in owner.model_fields if name != "others"
-}  # every parameter of a space and its configuration; data.also sets `others`
+    name: owner for owner in CONFIGURATIONS for name in owner.model_fields if name not in ("others", "estimator")
+}  # every parameter of a space and its configuration; the section `data` sets the other two
 DEFAULTS = {name: owner.model_fields[name].default for name, owner in FIELDS.items()}
 
 
@@ -163,7 +163,7 @@ def effective_point(point: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
     Parameters that do not exist at the point have their defaults, and a value without effect is replaced.
     """
     values = {**DEFAULTS, **point}
-    if values["scaling"] == "relative":  # see WindowConfig.target
+    if values["scaling"] == "relative" and values["target"] == "close":  # see WindowConfig.target
         values["target"] = "log_return"
     if values["num_layers"] == 1:  # see NetworkConfig.dropout
         values["dropout"] = 0.0

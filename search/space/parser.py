@@ -33,9 +33,10 @@ from search.space.suggestions import suggest_key, suggest_key_within
 from search.space.yaml_reader import Key
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, ValidationConfig
-from stockrnn.evaluation.scores import METRICS
 from stockrnn.io.files import suggest_path
 from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
+from stockrnn.tasks.registry import find_task
+from stockrnn.tasks.task import Task
 
 __all__ = ["Contents", "parse_document"]
 
@@ -100,14 +101,11 @@ class _Parser:
         if data and not self._has_prices:
             data = self._expand_sources(data) if data.sources else data
             self._check_source(data)
-        if search and (better := METRICS[search.metric].better) != (search.mode or better):
-            self._add_problem(
-                ("search", "mode"),
-                f"{search.mode} is the wrong direction; {'lower' if better == 'min' else 'higher'} values of "
-                f"{search.metric} are better; write mode: {better} or remove it",
-            )
-        if search and parameters:
-            search = self._complete_search(search, parameters)
+        task = find_task(data.task) if data else None
+        if task:
+            self._check_task(task, search, parameters)
+        if search and parameters and task:
+            search = self._complete_search(search, parameters, task)
         if resources and parameters:
             self._check_resources(resources, parameters)
         if scheduler and scheduler.grace_period > scheduler.max_epochs:
@@ -268,13 +266,15 @@ class _Parser:
         valid = tuple(parameter for parameter in parameters.values() if parameter)
         return valid if len(valid) == len(raw) else ()
 
-    def _complete_search(self, search: SearchConfig, parameters: tuple[Parameter, ...]) -> SearchConfig:
+    def _complete_search(
+        self, search: SearchConfig, parameters: tuple[Parameter, ...], task: Task
+    ) -> SearchConfig:  # fmt: skip
         """Return the section with its points checked, and its number of trials and mode filled in."""
         before = len(self._problems)
         points = [self._parse_point(index, raw, parameters) for index, raw in enumerate(search.initial)]
         for conflict in find_conflicts(search.sampler, parameters):
             self._add_problem(("search", "sampler"), f"{search.sampler} does not fit this space: {conflict}")
-        if len(self._problems) > before:
+        if len(self._problems) > before or search.metric not in task.metrics:
             return search
         samples = search.num_samples
         if samples is not None and samples < len(points):
@@ -293,8 +293,32 @@ class _Parser:
         default = max_trials
         if search.sampler != "grid":  # not more trials than points
             default = max(min(DEFAULT_SAMPLES, size or DEFAULT_SAMPLES), len(points))
-        update = {"initial": points, "num_samples": samples or default, "mode": METRICS[search.metric].better}
+        update = {"initial": points, "num_samples": samples or default, "mode": task.metrics[search.metric].better}
         return search.model_copy(update=update)
+
+    def _check_task(self, task: Task, search: SearchConfig | None, parameters: tuple[Parameter, ...]) -> None:
+        """Report a metric, a target or a training loss that does not fit the task."""
+        if search and (metric := task.metrics.get(search.metric)) is None:
+            self._add_problem(
+                ("search", "metric"),
+                f"{search.metric} is not a metric of data.task: {task.name}; its metrics are "
+                f"{', '.join(task.metrics)}; write one of them",
+            )
+        elif search and metric and metric.better != (search.mode or metric.better):
+            self._add_problem(
+                ("search", "mode"),
+                f"{search.mode} is the wrong direction; {'lower' if metric.better == 'min' else 'higher'} values of "
+                f"{search.metric} are better; write mode: {metric.better} or remove it",
+            )
+        for parameter in parameters:
+            allowed = {"target": tuple(task.targets), "loss": task.losses}.get(parameter.name, parameter.values)
+            for value in parameter.values:
+                if value not in allowed:
+                    self._add_problem(
+                        ("space", parameter.name),
+                        f"{value} does not fit data.task: {task.name}, whose choices are "
+                        f"{', '.join(map(str, allowed))}; write one of them, or change the task",
+                    )
 
     def _parse_point(self, index: int, raw: dict[str, object], parameters: tuple[Parameter, ...]) -> Point:
         """Return the values of the varying parameters at one point of search.initial."""

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from search.space.samplers import SAMPLERS
 from search.space.space import Space
 from stockrnn.dataset.features import DERIVED, ROLLING, parse_rolling
-from stockrnn.evaluation.baselines import BASELINES
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.heads import HEADS
 from stockrnn.plugins import Plugin, find_plugin, load_plugins
 from stockrnn.prices.sources import SOURCES
+from stockrnn.tasks.price import BASELINES
 
 __all__ = ["ENTRIES", "used_plugins"]
 
-BASELINES |= load_plugins("stockrnn.baselines", BASELINES, callable)
+BASELINES.update(load_plugins("stockrnn.baselines", BASELINES, callable))
 ENTRIES = {  # names by group of entry points
     "stockrnn.architectures": ARCHITECTURES.keys(), "stockrnn.baselines": BASELINES.keys(),
     "stockrnn.features": DERIVED.keys() | ROLLING.keys(), "stockrnn.heads": HEADS.keys(),
@@ -37,5 +37,5 @@ def _names(space: Space) -> Iterator[tuple[str, str]]:
     for series in (space.data, *space.data.also):
         yield "stockrnn.sources", series.source
     yield "search.samplers", space.search.sampler
-    for baseline in BASELINES:
+    for baseline in space.task.baselines:
         yield "stockrnn.baselines", baseline

@@ -11,8 +11,8 @@ from search.common.messages import format_value
 from search.space.samplers import MAX_TRIALS, SAMPLERS, Sampler
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, ValidationConfig
-from stockrnn.evaluation.scores import METRICS
 from stockrnn.plugins import load_plugins
+from stockrnn.tasks.registry import METRIC_NAMES
 
 __all__ = [
     "AUTO", "NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig",
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     SamplerName: TypeAlias = str
     MetricName: TypeAlias = str
 else:
-    MetricName = Literal[tuple(METRICS)]
+    MetricName = Literal[METRIC_NAMES]
     SamplerName = Literal[tuple(SAMPLERS)]
 
 

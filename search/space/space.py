@@ -16,11 +16,12 @@ from search.space.resources import ResourceRules
 from search.space.yaml_reader import Key, yaml_text
 from stockrnn.dataset.config import FEATURE_SETS, WindowConfig, features_label, parse_features
 from stockrnn.dataset.features import columns_needed, missing_columns, warm_up
-from stockrnn.dataset.walk_forward import FoldError, FoldSizes, WalkForward, fit_sizes, walk_forward
-from stockrnn.evaluation.scores import METRICS
+from stockrnn.evaluation.walk_forward import FoldError, FoldSizes, WalkForward, fit_sizes, walk_forward
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.prices.cleaning import missing_column_reason, unusable_volume_reason
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.registry import find_task
+from stockrnn.tasks.task import Series, Task
 from stockrnn.training.config import TrainingConfig
 
 __all__ = ["Space", "SpaceError", "format_settings", "load_space"]
@@ -55,9 +56,18 @@ class Space(Contents):
         return count_new_points(self.parameters, points, limit)
 
     @property
+    def task(self) -> Task:
+        """What is forecast."""
+        return find_task(self.data.task)
+
+    def series(self, prices: Prices) -> Series:
+        """Return a series and how it is forecast."""
+        return Series(prices=prices, horizon=self.data.horizon, estimator=self.data.estimator)
+
+    @property
     def mode(self) -> str:
         """`min` if lower scores are better, otherwise `max`."""
-        return METRICS[self.search.metric].better
+        return self.task.metrics[self.search.metric].better
 
     @property
     def initial(self) -> tuple[dict[str, Value], ...]:
@@ -133,13 +143,17 @@ class Space(Contents):
 
         The other series of `data.also` are inputs of every trial.
         """
-        values: dict[str, Value] = {"features": features_label(self.data.features), **point}
+        task = self.task
+        defaults = {"features": features_label(self.data.features), "target": next(iter(task.targets))}
+        values: dict[str, Value] = {**defaults, "loss": task.losses[0], **point}
         window, network, training = (
             {name: value for name, value in values.items() if FIELDS[name] is owner}
             for owner in (WindowConfig, NetworkConfig, TrainingConfig)
         )
         return (
-            WindowConfig.model_validate({**window, "others": tuple(other.name for other in self.data.also)}),
+            WindowConfig.model_validate(
+                {**window, "others": tuple(other.name for other in self.data.also), "estimator": self.data.estimator}
+            ),
             NetworkConfig.model_validate(network),
             TrainingConfig.model_validate(training),
         )

@@ -9,7 +9,7 @@ from search.results.folder.remote_sync import Mirror
 from search.space.space import Space
 from search.terminal.progress import Progress
 from search.tune.stopper import Stop
-from stockrnn.dataset.walk_forward import WalkForward
+from stockrnn.evaluation.walk_forward import WalkForward
 from stockrnn.prices.series import Prices
 
 __all__ = ["StudyContext"]

@@ -75,8 +75,8 @@ class FinalEvaluation:
             return {}
         context.progress.show_waiting(TESTS_RUNNING)
         proof = selection_tests(
-            remove_repeats(validation, ends), result, [one.finalist.trial_id for one in refitted], context.prices,
-            context.splits, context.space.data.horizon,
+            remove_repeats(validation, ends), result, [one.finalist.trial_id for one in refitted], context.space,
+            context.prices, context.splits,
         )  # fmt: skip
         found = {"proof": proof, "failed_finalists": failed}
         if not finalists:
@@ -97,8 +97,8 @@ class FinalEvaluation:
         context = self.context
         context.progress.show_waiting(TESTS_RUNNING)
         repeated = selection_tests(
-            remove_repeats(self._validation_forecasts(), context.record.ends), None, [], context.prices,
-            context.splits, context.space.data.horizon,
+            remove_repeats(self._validation_forecasts(), context.record.ends), None, [], context.space,
+            context.prices, context.splits,
         )  # fmt: skip
         of_test = {name: why for name, why in (proof.get("reasons") or {}).items() if name == "test_spa_p"}
         reasons = {name: why for name, why in repeated["reasons"].items() if name != "test_spa_p"} | of_test
@@ -122,11 +122,11 @@ class FinalEvaluation:
     def _score(self, refitted: Sequence[RefittedFinalist], validation: Mapping[str, np.ndarray]) -> TestBlockResult:
         """Score the test block and write its forecasts and the forecasters."""
         context = self.context
-        result = score_test_block(refitted, validation, context.prices, context.splits, context.space.data.horizon)
+        result = score_test_block(refitted, validation, context.space, context.prices, context.splits)
         self.leaderboard.set_test_scores(result.scores, result.ensemble)
         self.predictions.remove_test()  # of an earlier opening
         for name, forecast in result.forecasts.items():
-            self.predictions.test(name, context.splits.test, forecast)
+            self.predictions.test(name, context.splits.final, forecast)
         self.predictions.flush()
         forecasters = context.folder / "forecasters"
         shutil.rmtree(forecasters, ignore_errors=True)

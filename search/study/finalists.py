@@ -15,9 +15,10 @@ from search.common.messages import format_value
 from search.results.event_log import TrialEnd
 from search.space.parameters import effective_point
 from search.space.space import Space
-from stockrnn.dataset.walk_forward import Fold, WalkForward
 from stockrnn.evaluation.conformal import conformal_intervals
+from stockrnn.evaluation.walk_forward import Fold, WalkForward
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.scoring import fold_days
 from stockrnn.training.memory import claim_gpu
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class RefittedFinalist:
     """A finalist after training.
 
     Attributes:
-        forecasts: of the test block, shape (seeds, days), price points.
+        forecasts: of the test block, shape (seeds, days), in the task's unit.
         forecaster: forecasts later sessions.
     """
 
@@ -106,11 +107,10 @@ def _finalist(rank: int, end: TrialEnd, seeds: int) -> Finalist:
     return Finalist(rank=rank, trial_id=end.trial_id, point=end.point, epochs=end.best_epoch, seeds=seeds)
 
 
-def validation_days(prices: Prices, folds: Sequence[Fold], horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the closes of all validation days, and the closes `horizon` sessions before each of them, (days,)."""
-    closes = prices.column("close")
-    targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in folds])
-    return closes[targets], closes[targets - horizon]
+def validation_days(space: Space, prices: Prices, folds: Sequence[Fold]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the actual values of all validation days, and the forecasts of the rival, each (days,)."""
+    days = fold_days(space.task, space.series(prices), folds)
+    return np.concatenate([fold.actual for fold in days]), np.concatenate([fold.rival for fold in days])
 
 
 def refit(
@@ -153,10 +153,10 @@ def refit(
         if share < 1 and is_out_of_gpu_memory(error):
             raise GpuMemoryError(f"{error}") from None
         raise
-    actual, previous = validation_days(prices, splits.folds, horizon)
+    actual, rival = validation_days(space, prices, splits.folds)
     forecaster = Forecaster.from_training(
         windows, last.members,
-        intervals=conformal_intervals(validation, actual), persistence_intervals=conformal_intervals(previous, actual),
+        intervals=conformal_intervals(validation, actual), rival_intervals=conformal_intervals(rival, actual),
         rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,
         span=(str(prices.dates[splits.before_test.start]), str(prices.dates[splits.before_test.stop - 1])),
         provenance=prices.provenance, asked=space.data,

@@ -7,11 +7,14 @@ import numpy as np
 
 from search.results.event_log import TrialEnd
 from search.space.parameters import effective_point
+from search.space.space import Space
 from search.study.finalists import validation_days
 from search.study.test_block import TestBlockResult
-from stockrnn.dataset.walk_forward import WalkForward
 from stockrnn.evaluation.multiple_testing import UndefinedTestError, backtest_overfitting, spa
+from stockrnn.evaluation.walk_forward import WalkForward
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.scoring import fold_days
+from stockrnn.tasks.task import Task
 
 __all__ = ["remove_repeats", "selection_tests"]
 
@@ -31,28 +34,29 @@ def remove_repeats(validation: Mapping[str, np.ndarray], ends: Iterable[TrialEnd
 
 
 def selection_tests(
-    validation: Mapping[str, np.ndarray], result: TestBlockResult | None, finalists: list[str], prices: Prices,
-    splits: WalkForward, horizon: int,
+    validation: Mapping[str, np.ndarray], result: TestBlockResult | None, finalists: list[str], space: Space,
+    prices: Prices, splits: WalkForward,
 ) -> dict[str, Any]:  # fmt: skip
-    """Test all trials against persistence on validation, and the finalists on the test block.
+    """Test all trials against the rival on validation, and the finalists on the test block.
 
     Args:
         validation: the forecasts of the trials with different points on the validation days of all folds, (days,), by
             trial ID.
         result: of the test block; None if it was not opened.
         finalists: their trial IDs.
+        space: the study's space.
         prices: the study's prices.
         splits: the study's folds and test block.
-        horizon: sessions from a forecast to its target.
 
     Returns:
         The manifest's `proof`: `spa_p`, the p-value of Hansen's test of superior predictive ability of any trial over
-        persistence on validation; `pbo`, the probability of backtest overfitting; `test_spa_p`, the p-value of the same
+        the rival on validation; `pbo`, the probability of backtest overfitting; `test_spa_p`, the p-value of the same
         test for the finalists on the test block; and the number of days of each. A value that is not defined is None,
         and `reasons` contains the reason.
     """
-    actual, previous = validation_days(prices, splits.folds, horizon)
-    losses, rival = _losses(validation, actual, previous)
+    horizon, task = space.data.horizon, space.task
+    actual, rival_forecast = validation_days(space, prices, splits.folds)
+    losses, rival = _losses(task, validation, actual, rival_forecast)
     proof: dict[str, Any] = {"trials": len(validation), "validation_days": len(actual), "test_days": len(splits.test)}
     reasons: dict[str, str] = {}
 
@@ -67,19 +71,18 @@ def selection_tests(
     if result is None:
         proof["test_spa_p"], reasons["test_spa_p"] = None, "the test block was not opened"
     else:
-        block, closes = splits.test, prices.column("close")
+        (days,) = fold_days(task, space.series(prices), [splits.final])
         forecasts = {name: result.forecasts[name] for name in finalists}
-        test_losses, test_rival = _losses(
-            forecasts, closes[block.start : block.stop], closes[block.start - horizon : block.stop - horizon]
-        )
+        test_losses, test_rival = _losses(task, forecasts, days.actual, days.rival)
         add("test_spa_p", lambda: spa(test_losses, test_rival, horizon=horizon))
     return proof | {"reasons": reasons}
 
 
 def _losses(
-    forecasts: Mapping[str, np.ndarray], actual: np.ndarray, previous: np.ndarray
+    task: Task, forecasts: Mapping[str, np.ndarray], actual: np.ndarray, rival: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the squared errors of the forecasts, (forecasts, days), and of persistence, (days,)."""
+    """Return the losses of the forecasts, (forecasts, days), and of the rival, (days,)."""
+    own = task.loss(rival, actual)
     if not forecasts:
-        return np.empty((0, len(actual))), (previous - actual) ** 2
-    return (np.stack([*forecasts.values()]) - actual) ** 2, (previous - actual) ** 2
+        return np.empty((0, len(actual))), own
+    return np.stack([task.loss(forecast, actual) for forecast in forecasts.values()]), own

@@ -48,9 +48,9 @@ from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from search.tune.stopper import Stop, ignore_hangups
 from search.tune.virtual_order import VirtualOrder
-from stockrnn.dataset.walk_forward import WalkForward
-from stockrnn.evaluation.baselines import score_baselines
+from stockrnn.evaluation.walk_forward import WalkForward
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.scoring import fold_days, score_baselines
 from stockrnn.training.checkpoint import delete_checkpoints
 
 __all__ = ["Options", "Outcome", "run_study"]
@@ -122,7 +122,8 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
             damaged, or the executor cannot start; nothing was started then.
     """
     start, start_time = time.monotonic(), now()
-    baselines = score_baselines(prices.column("close"), splits.folds, space.data.horizon)
+    series = space.series(prices)
+    baselines, unfitted = score_baselines(space.task, series, splits.folds, fold_days(space.task, series, splits.folds))
     mirror = options.mirror
     with ExitStack() as stack:
         spare = SpareHandles(SPARE_HANDLES)
@@ -143,6 +144,8 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         )  # fmt: skip
         for note in before.notes:
             progress.print_note(note)
+        for name, reason in unfitted.items():
+            progress.print_note(f"baseline {name}: {reason}; its row has no scores")
         work = _Work(space=space, before=before, reopen_test=options.reopen_test)
         executor = stack.enter_context(options.executor(context)) if work.needs_executor else None
         # Ray installs signal handlers that abort the process: ours must replace them.
@@ -251,7 +254,7 @@ class _Study:
         for end in before.ends:
             if context.mirror is None or end.trial_id in context.mirror.kept:
                 self._delete_checkpoints(end.trial_id)
-        self._predictions = Predictions(folder / "predictions.parquet", context.prices, space.data.horizon)
+        self._predictions = Predictions(folder / "predictions.parquet", space.task, space.series(context.prices))
         with_scores = {end.trial_id for end in before.ends if end.scores}
         self._predictions.keep(with_scores, folds=len(context.splits.folds), test=bool(scored))
         self.leaderboard.write()

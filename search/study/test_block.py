@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from search.results.columns import OWN_TEST_METRICS
 from search.results.ranking import ENSEMBLE
+from search.space.space import Space
 from search.study.finalists import RefittedFinalist, validation_days
-from stockrnn.dataset.walk_forward import Fold, WalkForward
-from stockrnn.evaluation import forecast_tests, metrics
-from stockrnn.evaluation.baselines import BASELINES
+from stockrnn.evaluation import forecast_tests
 from stockrnn.evaluation.conformal import conformal_intervals, interval_coverage
 from stockrnn.evaluation.multiple_testing import UndefinedTestError, model_confidence_set
-from stockrnn.evaluation.scores import score
+from stockrnn.evaluation.walk_forward import Fold, WalkForward
+from stockrnn.io.errors import UserError
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.scoring import FoldDays, fold_days, forecast_baseline, score
+from stockrnn.tasks.task import BlockDays, Series, Task
 
 __all__ = ["TestBlockResult", "score_test_block"]
 
@@ -28,7 +29,7 @@ class TestBlockResult:
     """Forecasts and scores of the test block by trial ID, name of a baseline, or `ensemble`.
 
     Attributes:
-        forecasts: of the block, shape (days,), price points.
+        forecasts: of the block, shape (days,), in the task's unit.
         scores: values of the leaderboard's test columns.
         reasons: why a column has no value, by column.
         ensemble: validation scores of the finalists' average; empty if there is only one finalist.
@@ -43,55 +44,53 @@ class TestBlockResult:
 
 
 def score_test_block(
-    refitted: Sequence[RefittedFinalist], validation: Mapping[str, np.ndarray], prices: Prices, splits: WalkForward,
-    horizon: int,
+    refitted: Sequence[RefittedFinalist], validation: Mapping[str, np.ndarray], space: Space, prices: Prices,
+    splits: WalkForward,
 ) -> TestBlockResult:  # fmt: skip
     """Score the finalists' seed-average forecasts, their average and every baseline.
 
     Args:
         refitted: the finalists, best first.
         validation: the forecasts of their trials on the validation days of all folds, (days,), by trial ID.
+        space: the study's space.
         prices: the study's prices.
         splits: the study's folds and test block.
-        horizon: sessions from a forecast to its target.
     """
-    closes, fold = prices.column("close"), splits.final
-    actual, previous, earlier = _closes(closes, fold.validation, horizon)
+    task, series, fold = space.task, space.series(prices), splits.final
     forecasts = {one.finalist.trial_id: one.forecasts.mean(axis=0) for one in refitted}
     earlier_forecasts = {name: validation[name] for name in forecasts}
     ensemble: Mapping[str, float] = {}
     if len(refitted) > 1:
         forecasts[ENSEMBLE] = np.mean([*forecasts.values()], axis=0)
         together = np.stack([*earlier_forecasts.values()])
-        ensemble = score(_by_fold(together, splits.folds), closes, splits.folds, horizon)
+        ensemble = score(task, _by_fold(together, splits.folds), fold_days(task, series, splits.folds))
         earlier_forecasts[ENSEMBLE] = together.mean(axis=0)
-    for name, baseline in BASELINES.items():
-
-        def forecast_fold(fold: Fold, baseline: Any = baseline) -> np.ndarray:
-            origins = np.arange(fold.validation.start, fold.validation.stop) - horizon
-            return np.asarray(baseline(closes, fold.train, origins, horizon))
-
-        forecasts[name] = forecast_fold(fold)
-        earlier_forecasts[name] = np.concatenate([forecast_fold(each) for each in splits.folds])
-    validation_closes, _ = validation_days(prices, splits.folds, horizon)
+    for name in task.baselines:
+        try:
+            found = [forecast_baseline(task, name, series, each) for each in (fold, *splits.folds)]
+        except UserError:  # the start of the study said why
+            continue
+        forecasts[name], earlier_forecasts[name] = found[0], np.concatenate(found[1:])
+    earlier_actual, _ = validation_days(space, prices, splits.folds)
+    (days,) = fold_days(task, series, [fold])
     scores: dict[str, dict[str, Any]] = {}
     result = TestBlockResult(forecasts=forecasts, scores=scores, ensemble=ensemble)
     for name, forecast in forecasts.items():
-        intervals = conformal_intervals(earlier_forecasts[name], validation_closes, LEVELS)
-        scores[name] = {
-            **_columns(forecast, actual, previous, earlier, horizon),
-            **{
-                f"test_coverage_{round(100 * interval.level)}": interval_coverage(forecast, actual, interval)
+        scores[name] = _columns(task, series, fold, days, forecast)
+        if task.has_intervals:
+            intervals = conformal_intervals(earlier_forecasts[name], earlier_actual, LEVELS)
+            scores[name] |= {
+                f"test_coverage_{round(100 * interval.level)}": interval_coverage(forecast, days.actual, interval)
                 for interval in intervals
-            },
-        }
+            }
+    relative_loss = task.metrics["val_relative_loss"].value
     for one in refitted:
-        singles = [metrics.theils_u(forecast, actual, previous) for forecast in one.forecasts]
+        singles = [relative_loss(forecast, days.actual, days.rival) for forecast in one.forecasts]
         scores[one.finalist.trial_id]["seeds_sd"] = float(np.std(singles))
-    inside = _confidence_set(forecasts, actual, horizon)
+    inside = _confidence_set(task, forecasts, days, series.horizon)
     for index, (name, columns) in enumerate(scores.items()):
         reasons = {
-            column: _reason(forecasts[name], actual, previous)
+            column: _reason(forecasts[name], days, task.rival)
             for column, value in columns.items()
             if not math.isfinite(value)
         }
@@ -104,57 +103,46 @@ def score_test_block(
     return result
 
 
-def _closes(closes: np.ndarray, block: range, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the block's closes, the closes on the days of the forecasts, and those one session earlier."""
-    targets = np.arange(block.start, block.stop)
-    return closes[targets], closes[targets - horizon], closes[targets - horizon - 1]
-
-
 def _by_fold(forecasts: np.ndarray, folds: Sequence[Fold]) -> list[np.ndarray]:
     ends = np.cumsum([len(fold.validation) for fold in folds])
     return np.split(forecasts, ends[:-1], axis=1)
 
 
-def _columns(
-    forecast: np.ndarray, actual: np.ndarray, previous: np.ndarray, earlier: np.ndarray, horizon: int
-) -> dict[str, Any]:
+def _columns(task: Task, series: Series, fold: Fold, days: FoldDays, forecast: np.ndarray) -> dict[str, Any]:
+    block = BlockDays(forecast=forecast, actual=days.actual, rival=days.rival, series=series, block=fold.validation)
+    own, rival = task.loss(forecast, days.actual), task.loss(days.rival, days.actual)
     return {
-        "test_relative_loss": metrics.theils_u(forecast, actual, previous),
-        "test_rmse": metrics.rmse(forecast, actual),
-        "test_mae": metrics.mae(forecast, actual),
-        "test_mape": metrics.mape(forecast, actual),
-        "test_r2_oos": metrics.r2_oos(forecast, actual, previous),
-        "test_direction_accuracy": metrics.direction_accuracy(forecast, actual, previous),
-        "test_always_up": metrics.always_up(actual, previous),
-        "test_lag_correlation": metrics.lag_correlation(forecast, previous, earlier),
-        "test_dm_p": forecast_tests.diebold_mariano((forecast - actual) ** 2, (previous - actual) ** 2, horizon),
-        "test_cw_p": forecast_tests.clark_west(forecast, actual, previous, horizon),
-        **{name: metric.value(forecast, actual, previous) for name, metric in OWN_TEST_METRICS.items()},
+        **{
+            f"test_{name.removeprefix('val_')}": metric.value(forecast, days.actual, days.rival)
+            for name, metric in task.metrics.items()
+            if metric.over == "days"
+        },
+        **{name: metric.value(block) for name, metric in task.block_metrics.items()},
+        "test_dm_p": forecast_tests.diebold_mariano(own, rival, series.horizon),
     }
 
 
 def _confidence_set(
-    forecasts: Mapping[str, np.ndarray], actual: np.ndarray, horizon: int
+    task: Task, forecasts: Mapping[str, np.ndarray], days: FoldDays, horizon: int
 ) -> np.ndarray | UndefinedTestError:
     """Return which forecasts are in the model confidence set, or why that is not defined."""
     try:
-        return model_confidence_set(
-            np.stack([(forecast - actual) ** 2 for forecast in forecasts.values()]), horizon=horizon
-        )
+        losses = np.stack([task.loss(forecast, days.actual) for forecast in forecasts.values()])
+        return model_confidence_set(losses, horizon=horizon)
     except UndefinedTestError as reason:
         return reason
 
 
-def _reason(forecast: np.ndarray, actual: np.ndarray, previous: np.ndarray) -> str:
+def _reason(forecast: np.ndarray, days: FoldDays, rival: str) -> str:
     """Return why a column is not defined for a forecast of these days."""
     if not np.isfinite(forecast).all():
         return "the forecast is not a finite number"
-    if np.array_equal(forecast, previous):
-        return "the forecast is persistence itself"
-    if np.array_equal(actual, previous):
+    if np.array_equal(forecast, days.rival):
+        return f"the forecast is {rival} itself"
+    if np.array_equal(days.actual, days.rival):
         return "the price never moves in the test block"
-    if len(actual) < forecast_tests.MIN_DAYS:
-        return f"{len(actual)} days, at least {forecast_tests.MIN_DAYS} are needed"
-    if np.ptp(forecast - previous) < 1e-9 * np.abs(forecast).max():
+    if len(days.actual) < forecast_tests.MIN_DAYS:
+        return f"{len(days.actual)} days, at least {forecast_tests.MIN_DAYS} are needed"
+    if np.ptp(forecast - days.rival) < 1e-9 * np.abs(forecast).max():
         return "the forecast change is the same every day"
     return "not defined on these days"

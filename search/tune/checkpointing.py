@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stockrnn.evaluation.scores import Scores, score_names
 from stockrnn.io.files import FileError, line
+from stockrnn.tasks.scoring import Scores
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
 if TYPE_CHECKING:
@@ -43,18 +43,22 @@ class TrialProgress:
     best_epoch: int = 0
     seconds: float = 0.0
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the values for a checkpoint as arrays, which also store NaN and infinity exactly."""
+    def arrays(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return the values for a checkpoint as arrays, which also store NaN and infinity exactly.
+
+        Args:
+            names: of the scores.
+        """
         return {
             "forecast": self.forecast,
-            "scores": _to_array(self.scores),
-            "best": _to_array(self.best),
+            "scores": _to_array(self.scores, names),
+            "best": _to_array(self.best, names),
             "loss": np.array(self.loss),
         }
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> "TrialProgress":
-        """Return the progress at a checkpoint.
+    def from_checkpoint(cls, checkpoint: Checkpoint, names: Sequence[str]) -> "TrialProgress":
+        """Return the progress at a checkpoint, whose scores have these names.
 
         Raises:
             FileError: the notes of the checkpoint are invalid.
@@ -66,9 +70,9 @@ class TrialProgress:
             raise FileError("seconds must be a number of at least 0")
         arrays = checkpoint.arrays
         return cls(
-            forecast=arrays["forecast"], epoch=checkpoint.epoch, scores=_to_scores(arrays["scores"]),
-            loss=float(arrays["loss"]), best=_to_scores(arrays["best"]) if best_epoch else None, best_epoch=best_epoch,
-            seconds=seconds,
+            forecast=arrays["forecast"], epoch=checkpoint.epoch, scores=_to_scores(arrays["scores"], names),
+            loss=float(arrays["loss"]), best=_to_scores(arrays["best"], names) if best_epoch else None,
+            best_epoch=best_epoch, seconds=seconds,
         )  # fmt: skip
 
 
@@ -86,10 +90,11 @@ class CheckpointPolicy:
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, rungs: Collection[int], interval: float = CHECKPOINT_INTERVAL,
-        clock: Callable[[], float] = time.monotonic,
+        self, checkpoints: Checkpoints, names: Sequence[str], rungs: Collection[int],
+        interval: float = CHECKPOINT_INTERVAL, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._checkpoints, self._rungs, self._interval, self._clock = checkpoints, rungs, interval, clock
+        self._checkpoints, self._names, self._rungs = checkpoints, names, rungs
+        self._interval, self._clock = interval, clock
         self._last = clock()
         self._cost = 0.0  # seconds that the last checkpoint took
         self._errors: list[str] = []
@@ -97,9 +102,9 @@ class CheckpointPolicy:
     def restore(self, training: "Trainer", initial: TrialProgress) -> TrialProgress:
         """Load the newest valid checkpoint into a training, and return its progress; `initial` if there is none."""
         progress = initial
-        for checkpoint in self._checkpoints.read(training.state() | initial.arrays()):
+        for checkpoint in self._checkpoints.read(training.state() | initial.arrays(self._names)):
             try:
-                found = TrialProgress.from_checkpoint(checkpoint)
+                found = TrialProgress.from_checkpoint(checkpoint, self._names)
                 training.restore(checkpoint.epoch, checkpoint.arrays)
             except ValueError as error:
                 self._checkpoints.reject(f"epoch {checkpoint.epoch}", error)
@@ -117,7 +122,7 @@ class CheckpointPolicy:
             return
         start = self._clock()
         notes: dict[str, Any] = {"best_epoch": progress.best_epoch, "seconds": float(progress.seconds)}
-        arrays = training.state() | progress.arrays()
+        arrays = training.state() | progress.arrays(self._names)
         try:
             self._checkpoints.write(Checkpoint(epoch=progress.epoch, notes=notes, arrays=arrays))
         except OSError as error:
@@ -138,9 +143,9 @@ class CheckpointPolicy:
         return max(wait, min(self._cost * COST_FACTOR, self._interval * MAX_COST_INTERVALS))
 
 
-def _to_scores(numbers: np.ndarray) -> Scores:
-    return dict(zip(score_names(), numbers.tolist(), strict=True))
+def _to_scores(numbers: np.ndarray, names: Sequence[str]) -> Scores:
+    return dict(zip(names, numbers.tolist(), strict=True))
 
 
-def _to_array(scores: Scores | None) -> np.ndarray:
-    return np.array([(scores or {}).get(name, math.nan) for name in score_names()], dtype=np.float64)
+def _to_array(scores: Scores | None, names: Sequence[str]) -> np.ndarray:
+    return np.array([(scores or {}).get(name, math.nan) for name in names], dtype=np.float64)

@@ -12,7 +12,7 @@ from search.results.folder.remote_lock import LeaseView
 from search.space.space import Space
 from search.tune.checkpointing import CHECKPOINT_INTERVAL
 from search.tune.trial import next_report, train_trial
-from stockrnn.dataset.walk_forward import Fold
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.io.storage import join_path
 from stockrnn.prices.series import Prices
 

@@ -18,14 +18,13 @@ from search.results.schemas import is_storable
 from search.space.space import Space
 from search.tune.checkpointing import CHECKPOINT_INTERVAL, CheckpointPolicy, TrialProgress
 from stockrnn.configuration import Configuration
-from stockrnn.dataset.walk_forward import Fold
-from stockrnn.evaluation.scores import Scores, score
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.scoring import FoldDays, Scores, fold_days, score, score_names
 from stockrnn.training.checkpoint import Checkpoints
 from stockrnn.training.memory import claim_gpu
 
 if TYPE_CHECKING:
-    from stockrnn.dataset.windows import Windows
     from stockrnn.training.trainer import Trainer
 
 __all__ = ["GpuMemoryError", "TrialReports", "error_message", "is_out_of_gpu_memory", "next_report", "train_trial"]
@@ -118,16 +117,22 @@ def train_trial(
         windows, network, training_config, seeds=space.validation.seeds, study_seed=space.seed,
         mode=space.execution_mode,
     )  # fmt: skip
+    days = fold_days(space.task, windows.series, folds)
     progress = TrialProgress(forecast=np.full(sum(len(fold.validation) for fold in folds), np.nan, dtype=np.float32))
     policy = None
     if checkpoints is not None:
         identity = _identity(space, prices, folds, (window, network, training_config), training)
-        policy = CheckpointPolicy(Checkpoints(checkpoints, identity, check), space.scheduler.rungs, checkpoint_interval)
+        policy = CheckpointPolicy(
+            Checkpoints(checkpoints, identity, check),
+            score_names(space.task),
+            space.scheduler.rungs,
+            checkpoint_interval,
+        )
         progress = policy.restore(training, progress)
     resumed, before = progress.epoch or None, progress.seconds
     while True:
         if _status(progress, space) == "running":
-            progress = _train_epoch(training, windows, progress, space)
+            progress = _train_epoch(training, days, progress, space)
         progress = replace(progress, seconds=before + time.perf_counter() - start)
         status = _status(progress, space)
         report_forecast = progress.best_epoch and (resumed or progress.epoch == progress.best_epoch)
@@ -171,9 +176,11 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).upper() for word in TRANSIENT)
 
 
-def _train_epoch(training: "Trainer", windows: "Windows", progress: TrialProgress, space: Space) -> TrialProgress:
+def _train_epoch(
+    training: "Trainer", days: Sequence[FoldDays], progress: TrialProgress, space: Space
+) -> TrialProgress:  # fmt: skip
     epoch, metric = training.train_epoch(), space.search.metric
-    scores = score(epoch.forecasts, windows.closes, windows.folds, space.data.horizon) if epoch.finite else None
+    scores = score(space.task, epoch.forecasts, days) if epoch.finite else None
     scores = scores if scores and _fit_in_files(scores, epoch.forecasts) else None  # huge numbers count as diverged
     progress = replace(progress, epoch=epoch.number, scores=scores, loss=float(np.mean(epoch.losses)))
     best = progress.best[metric] if progress.best else None
@@ -215,6 +222,7 @@ def _identity(
     return {
         "prices": prices.sha256,
         "folds": [[part.start, part.stop] for fold in folds for part in (fold.train, fold.validation)],
+        "task": space.data.task,
         "horizon": space.data.horizon,
         **{name: value for each in configurations for name, value in each.model_dump(mode="json").items()},
         "seeds": space.validation.seeds,

@@ -1,4 +1,4 @@
-"""Turn a price series into samples: features, aligned series, walk-forward folds, windows.
+"""Turn a price series into samples: features, aligned series, windows.
 
-Imports `stockrnn.prices.loading` and what is below it.
+Imports `stockrnn.tasks` and what is below it.
 """

@@ -3,7 +3,7 @@
 import difflib
 import re
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -21,6 +21,7 @@ from stockrnn.dataset.features import (
 from stockrnn.plugins import load_plugins
 from stockrnn.prices.config import MAX_TICKER_LENGTH, SOURCE_RULE, SourceConfig
 from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
+from stockrnn.tasks.registry import TARGET_NAMES, TASKS
 
 __all__ = [
     "FEATURE_NAMES",
@@ -40,6 +41,14 @@ for _name, _entry in load_plugins(
         DERIVED[_name] = _entry
     else:
         ROLLING[_name] = _entry
+
+if TYPE_CHECKING:
+    TargetName: TypeAlias = str
+    TaskName: TypeAlias = str
+else:
+    TargetName = Literal[TARGET_NAMES]
+    TaskName = Literal[tuple(TASKS)]
+Estimator = Literal["parkinson", "garman_klass", "rogers_satchell", "squared_return"]
 
 DAY_OF_WEEK = ("weekday_sin", "weekday_cos")
 
@@ -190,8 +199,17 @@ def _source_of(entry: str) -> dict[str, str]:
 
 
 class DataConfig(SourceConfig):
-    """The series, the inputs, the forecast horizon and the size of the test block."""
+    """The task, the series, the inputs, the forecast horizon and the size of the test block."""
 
+    task: TaskName = Field(
+        "price",
+        description="what is forecast. " + "; ".join(f"{name}: {task.description}" for name, task in TASKS.items()),
+    )
+    estimator: Estimator = Field(
+        "parkinson",
+        description="estimator of a day's variance, with task: volatility. parkinson needs high and low, garman_klass "
+        "and rogers_satchell also open and close, squared_return the close only",
+    )
     tickers: Annotated[tuple[str, ...], BeforeValidator(parse_tickers)] = Field(
         (), description="several Yahoo tickers; each becomes one study, and one report compares them"
     )
@@ -253,10 +271,11 @@ class WindowConfig(Configuration):
 
     features: Features = Field(FEATURE_SETS["ohlcv"], description="inputs in order, or the name of a set")
     others: tuple[str, ...] = Field((), description="other series: columns of the prices whose log returns are inputs")
-    target: Literal["close", "log_return"] = Field(
+    estimator: Estimator = Field("parkinson", description="estimator of a day's variance, for the volatility task")
+    target: TargetName = Field(
         "log_return",
-        description="target of the training: the close, or its log return since the window's last close; with "
-        "scaling: relative it is always the log return",
+        description="target of the training, by data.task. price: the close, or its log return since the window's last "
+        "close; with scaling: relative it is always the log return",
     )
     scaling: Literal["minmax", "standard", "relative"] = Field(
         "relative",

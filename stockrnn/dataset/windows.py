@@ -1,7 +1,7 @@
-"""Cut a series into windows with scaled inputs and targets, and convert network outputs back to prices.
+"""Cut a series into windows with scaled inputs and targets, and convert network outputs to forecasts.
 
 The origin of a window is the position of its last session. The window of origin t has the inputs of sessions
-t - sequence_length + 1 .. t; its target is the close of session t + horizon. Windows are views of one scaled series
+t - sequence_length + 1 .. t; its target is that of session t + horizon. Windows are views of one scaled series
 per fold. Scalings are fitted on a fold's training part only, which is past at the fold's first validation forecast.
 A saved forecaster uses the scalings of its training on any prices.
 """
@@ -22,8 +22,10 @@ from stockrnn.dataset.features import (
     relative_factor,
     warm_up,
 )
-from stockrnn.dataset.walk_forward import Fold
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.prices.series import PRICE_COLUMNS, Prices
+from stockrnn.tasks.registry import find_target
+from stockrnn.tasks.task import Series
 
 __all__ = ["Scaling", "Windows"]
 
@@ -33,22 +35,22 @@ VOLUME_FLOOR = float(np.log(0.01))  # smaller volumes, relative to the window's 
 class Scaling(Configuration):
     """Offsets and scales of one fold's inputs and target: scaled = (value - offset) / scale.
 
-    The defaults are the scaling of `scaling: relative`, which fits nothing and gives targets in per cent.
+    With `scaling: relative`, nothing is fitted, and the target has a fixed scale.
 
     Attributes:
         offsets, scales: one per input, in the order of the configuration's inputs.
-        target_offset, target_scale: for the target, which is the close in price points or its log return.
+        target_offset, target_scale: for the target.
     """
 
     offsets: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
     target_offset: float = 0.0
-    target_scale: float = 1 / PERCENT
+    target_scale: float = 1.0
 
     def check(self, config: WindowConfig) -> None:
         """Raise ValueError if the scaling does not fit a window configuration."""
         if config.scaling == "relative":
-            if self != Scaling():
+            if self != Scaling(target_scale=find_target(config.target).relative_scale):
                 raise ValueError("scaling: relative fits nothing, but there are offsets and scales")
             return
         inputs, offsets, scales = len(config.inputs), len(self.offsets), len(self.scales)
@@ -89,11 +91,13 @@ class Windows:
         self.folds = tuple(folds)
         self.config = config
         self.horizon = horizon
-        self.closes = prices.column("close")
+        self.series = Series(prices=prices, horizon=horizon, estimator=config.estimator)
+        self.closes = self.series.closes
+        self._target_kind, self._relative = find_target(config.target), config.scaling == "relative"
         columns = [feature_values(name, prices) for name in config.features]
         columns += [log_change(prices.column(name)) for name in config.others]
         self.warm_up = max(map(warm_up, config.inputs))
-        value = self._target_values()
+        value = self._target_kind.values(self.series, self._relative)
         self.scalings = self._fit_scalings(columns, value) if scalings is None else self._check_scalings(scalings)
         self._anchor: torch.Tensor | None = None  # subtracted from the window of each origin
         self._floor: torch.Tensor | None = None  # lower bound of each input
@@ -160,20 +164,11 @@ class Windows:
         positions = origins + folds[:, None] * self._sessions
         return self._target.view(-1).index_select(0, positions.view(-1)).view(origins.shape)
 
-    def to_prices(self, fold: int, origins: Sequence[int] | np.ndarray, outputs: np.ndarray) -> np.ndarray:
-        """Convert a fold's network outputs, shape (..., origins), to forecast closes in price points, same shape."""
+    def to_forecasts(self, fold: int, origins: Sequence[int] | np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Convert a fold's network outputs, shape (..., origins), to forecasts in the task's unit, same shape."""
         scaling = self.scalings[fold]
-        value = outputs.astype(float) * scaling.target_scale + scaling.target_offset
-        if self._target_is_return:
-            # A diverged output gives an infinite price. The caller reports it, so there is no warning here.
-            with np.errstate(over="ignore"):
-                return self.closes[np.asarray(origins, dtype=np.int64)] * np.exp(value)
-        return value
-
-    @property
-    def _target_is_return(self) -> bool:
-        # Relative scaling expresses every price, including the target, as a log ratio to the window's last close.
-        return self.config.target == "log_return" or self.config.scaling == "relative"
+        values = outputs.astype(float) * scaling.target_scale + scaling.target_offset
+        return self._target_kind.forecasts(self.series, np.asarray(origins, dtype=np.int64), values, self._relative)
 
     def _scale_relative(self, columns: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Return relative inputs, shape (1, sessions, inputs), and the anchors of origins, shape (sessions, inputs).
@@ -203,12 +198,6 @@ class Windows:
                 scaled[number, :, index] = (column - scaling.offsets[index]) / scaling.scales[index]
         return scaled
 
-    def _target_values(self) -> np.ndarray:
-        """Return the unscaled targets of origins, shape (sessions,); NaN if the target is after the series."""
-        ahead = np.full(len(self.closes), np.nan)
-        ahead[: -self.horizon] = self.closes[self.horizon :]
-        return np.log(ahead / self.closes) if self._target_is_return else ahead
-
     def _check_scalings(self, scalings: Sequence[Scaling]) -> tuple[Scaling, ...]:
         if len(scalings) != len(self.folds):
             raise ValueError(f"each of {len(self.folds)} folds needs a scaling; there are {len(scalings)}")
@@ -218,15 +207,18 @@ class Windows:
 
     def _fit_scalings(self, columns: list[np.ndarray], value: np.ndarray) -> tuple[Scaling, ...]:
         """Fit the scaling of each fold on its training part; columns and target values have shape (sessions,)."""
-        if self.config.scaling == "relative":
-            return (Scaling(),) * len(self.folds)
+        target = self._target_kind
+        if self._relative:
+            return (Scaling(target_scale=target.relative_scale),) * len(self.folds)
         scalings = []
         for fold in self.folds:
             train = slice(fold.train.start, fold.train.stop)
             targets = value[train.start : train.stop - self.horizon]
-            known = targets if self._target_is_return else self.closes[train]
+            known = targets if target.known is None else target.known(self.series)[train]
             offsets, scales = zip(*(self._fit(column[train]) for column in columns), strict=True)
-            offset, scale = self._fit(known)
+            offset, scale = self._fit(known) if target.fit != "nothing" else (0.0, 1.0)
+            if target.fit == "offset":
+                offset, scale = float(np.nanmean(known)), 1.0
             scalings.append(Scaling(offsets=offsets, scales=scales, target_offset=offset, target_scale=scale))
         return tuple(scalings)
 

@@ -1,4 +1,4 @@
-"""Score forecasts: metrics, baselines, prediction intervals, statistical tests.
+"""Split a series and score forecasts: walk-forward folds, metrics, baselines, prediction intervals, tests.
 
-Imports `stockrnn.dataset` and what is below it.
+Imports `stockrnn.io`.
 """

@@ -5,14 +5,9 @@ arguments are `closes` (sessions,) in price points, `train` (positions to fit on
 forecasts are made); the result has shape (origins,), in price points.
 """
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
-from stockrnn.dataset.walk_forward import Fold
-from stockrnn.evaluation.scores import Scores, score
-
-__all__ = ["BASELINES", "ar1", "drift", "persistence", "score_baselines"]
+__all__ = ["ar1", "drift", "persistence"]
 
 ROUNDING = 1e-12  # smaller differences of log returns are rounding errors
 
@@ -53,32 +48,3 @@ def ar1(closes: np.ndarray, train: range, origins: np.ndarray, horizon: int) -> 
 
 def _log_returns(closes: np.ndarray, train: range) -> np.ndarray:
     return np.diff(np.log(closes[train.start : train.stop]))
-
-
-BASELINES: dict[str, Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]] = {
-    "persistence": persistence,
-    "drift": drift,
-    "ar1": ar1,
-}
-
-
-def score_baselines(closes: np.ndarray, folds: Sequence[Fold], horizon: int) -> dict[str, Scores]:
-    """Score every baseline on the folds' validation sessions, in the same way as a trial.
-
-    Raises:
-        ValueError: a baseline does not return one forecast per origin.
-    """
-    scores = {}
-    for name, baseline in BASELINES.items():
-        forecasts = []
-        for fold in folds:
-            origins = np.arange(fold.validation.start, fold.validation.stop) - horizon
-            found = np.asarray(baseline(closes, fold.train, origins, horizon))
-            if found.shape != origins.shape:
-                raise ValueError(
-                    f"baseline {name}: its result has shape {found.shape}; it must have {origins.shape}, one forecast "
-                    "per origin"
-                )
-            forecasts.append(found[None])
-        scores[name] = score(forecasts, closes, folds, horizon)
-    return scores

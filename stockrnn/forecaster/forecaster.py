@@ -20,9 +20,9 @@ import torch
 
 from stockrnn.dataset.config import DataConfig, WindowConfig
 from stockrnn.dataset.features import COLUMNS, missing_columns, warm_up
-from stockrnn.dataset.walk_forward import Fold
 from stockrnn.dataset.windows import Scaling, Windows
 from stockrnn.evaluation.conformal import Interval
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.forecaster.files import COPY_AGAIN, FOLDER_RULE, ForecasterError, read_forecaster_file
 from stockrnn.forecaster.metadata import (
     DOCUMENT,
@@ -72,7 +72,7 @@ class Forecaster:
         weights: by parameter name as in `Network`, each with shape (seeds, *parameter), on the CPU.
         scaling: scaling of inputs and target, fitted on the training part.
         intervals: prediction intervals of the forecasts.
-        persistence_intervals: prediction intervals of persistence, with the same levels in the same order.
+        rival_intervals: prediction intervals of persistence, with the same levels in the same order.
         facts: study, trial and prices of the training.
         metrics: scores from the study, by name; None for an undefined score.
 
@@ -86,13 +86,13 @@ class Forecaster:
     weights: Mapping[str, torch.Tensor]
     scaling: Scaling
     intervals: tuple[Interval, ...]
-    persistence_intervals: tuple[Interval, ...]
+    rival_intervals: tuple[Interval, ...]
     facts: Facts
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that the values fit together."""
-        check_parts(self.window, self.scaling, self.intervals, self.persistence_intervals, self.facts)
+        check_parts(self.window, self.scaling, self.intervals, self.rival_intervals, self.facts)
         first = next(iter(self.weights.values()), torch.empty(0))
         seeds = first.shape[0] if first.ndim else 0
         wanted = parameter_shapes(self.network, len(self.window.inputs), self.window.sequence_length)
@@ -105,7 +105,7 @@ class Forecaster:
         members: "NetworkEnsemble",
         *,
         intervals: Sequence[Interval],
-        persistence_intervals: Sequence[Interval],
+        rival_intervals: Sequence[Interval],
         rank: int,
         trial_id: str,
         epochs: int,
@@ -119,7 +119,7 @@ class Forecaster:
         Args:
             windows: the training windows, of one fold.
             members: the trained networks of this fold, one per seed.
-            intervals, persistence_intervals: results of `conformal_intervals` for the forecasts and for persistence.
+            intervals, rival_intervals: results of `conformal_intervals` for the forecasts and for persistence.
             rank, trial_id, epochs: see `Facts`.
             span: first and last day of the training part, YYYY-MM-DD.
             provenance: provenance of the clean prices.
@@ -141,7 +141,7 @@ class Forecaster:
             weights=weights,
             scaling=windows.scalings[0],
             intervals=tuple(intervals),
-            persistence_intervals=tuple(persistence_intervals),
+            rival_intervals=tuple(rival_intervals),
             facts=Facts(
                 rank=rank,
                 trial_id=trial_id,
@@ -206,7 +206,7 @@ class Forecaster:
                 inputs = windows.inputs(torch.zeros(1, dtype=torch.int64), batch)[0]
                 for seed, network in enumerate(networks):
                     outputs[seed, first : first + MAX_BATCH] = network(inputs)
-            return windows.to_prices(0, positions, outputs.numpy())
+            return windows.to_forecasts(0, positions, outputs.numpy())
 
     def predict(self, frame: "pd.DataFrame", *, sessions: int = 1, offline: bool = False) -> "pd.DataFrame":
         """Forecast from the last sessions of a series.
@@ -279,7 +279,7 @@ class Forecaster:
             network=self.network,
             scaling=self.scaling,
             intervals=self.intervals,
-            persistence_intervals=self.persistence_intervals,
+            rival_intervals=self.rival_intervals,
             facts=self.facts,
             metrics={name: _finite_or_none(value) for name, value in self.metrics.items()},
         )
@@ -297,9 +297,7 @@ class Forecaster:
         path, weights_path = Path(folder) / DOCUMENT, Path(folder) / WEIGHTS
         document = read_document(path)
         try:
-            check_parts(
-                document.window, document.scaling, document.intervals, document.persistence_intervals, document.facts
-            )
+            check_parts(document.window, document.scaling, document.intervals, document.rival_intervals, document.facts)
         except ForecasterError as error:
             raise ForecasterError(f"{path}: {error}; {COPY_AGAIN}") from None
         wanted = parameter_shapes(document.network, len(document.window.inputs), document.window.sequence_length)
@@ -327,7 +325,7 @@ class Forecaster:
             weights=weights,
             scaling=document.scaling,
             intervals=document.intervals,
-            persistence_intervals=document.persistence_intervals,
+            rival_intervals=document.rival_intervals,
             facts=document.facts,
             metrics=document.metrics,
         )

@@ -91,7 +91,7 @@ class Document(Configuration):
     network: NetworkConfig
     scaling: Scaling
     intervals: tuple[Interval, ...] = Field(max_length=20)
-    persistence_intervals: tuple[Interval, ...] = Field(max_length=20)
+    rival_intervals: tuple[Interval, ...] = Field(max_length=20)
     facts: Facts
     metrics: dict[str, float | None]
 
@@ -127,7 +127,7 @@ def check_parts(
     except ValueError as error:
         raise ForecasterError(f"scaling: {error}") from None
     if [interval.level for interval in intervals] != [interval.level for interval in persistence]:
-        raise ForecasterError("persistence_intervals: have other levels than intervals; both need the same levels")
+        raise ForecasterError("rival_intervals: have other levels than intervals; both need the same levels")
 
 
 def installed_version() -> str | None:

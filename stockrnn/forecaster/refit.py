@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stockrnn.dataset.walk_forward import Fold
 from stockrnn.dataset.windows import Windows
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.forecaster.files import COPY_AGAIN, ForecasterError, get_value
 from stockrnn.forecaster.forecaster import Forecaster
 from stockrnn.io.files import line
@@ -59,7 +59,7 @@ def refit(forecaster: Forecaster, prices: Prices, manifest: Mapping[str, Any]) -
         forecast_from=facts.epochs, mode=lockstep if lockstep in MODES else None,
     )  # fmt: skip
     return Forecaster.from_training(
-        windows, last.members, intervals=forecaster.intervals, persistence_intervals=forecaster.persistence_intervals,
+        windows, last.members, intervals=forecaster.intervals, rival_intervals=forecaster.rival_intervals,
         rank=facts.rank, trial_id=facts.trial_id, epochs=facts.epochs,
         span=(str(prices.dates[part.start]), str(prices.dates[-1])), provenance=prices.provenance, asked=facts.asked,
     )  # fmt: skip

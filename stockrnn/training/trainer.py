@@ -33,7 +33,7 @@ class Epoch:
     Attributes:
         number: starts at 1.
         losses: mean training loss of each member over the epoch, shape (folds, seeds), on scaled targets.
-        forecasts: for each fold the forecast closes of its validation sessions, shape (seeds, days), price points.
+        forecasts: for each fold the forecasts of its validation sessions, shape (seeds, days), in the task's unit.
         members: the networks; the next epoch changes them.
     """
 
@@ -131,7 +131,9 @@ class Trainer:
         return Epoch(
             number=self.epoch,
             losses=_arrange_by_fold(losses, order, folds, self._seeds),
-            forecasts=_to_closes(windows, _arrange_by_fold(forecasts, order, folds, self._seeds)) if forecast else [],
+            forecasts=_to_forecasts(windows, _arrange_by_fold(forecasts, order, folds, self._seeds))
+            if forecast
+            else [],
             members=self.members,
         )
 
@@ -280,6 +282,6 @@ def _forecast_validation(
     return members.forecast(windows.inputs(folds, origins))
 
 
-def _to_closes(windows: Windows, outputs: np.ndarray) -> list[np.ndarray]:
-    """Convert scaled forecasts (folds, seeds, days) to forecast closes, for each fold an array (seeds, days)."""
-    return [windows.to_prices(fold, windows.validation_origins(fold), scaled) for fold, scaled in enumerate(outputs)]
+def _to_forecasts(windows: Windows, outputs: np.ndarray) -> list[np.ndarray]:
+    """Convert scaled forecasts (folds, seeds, days) to the task's unit, for each fold an array (seeds, days)."""
+    return [windows.to_forecasts(fold, windows.validation_origins(fold), scaled) for fold, scaled in enumerate(outputs)]

@@ -14,9 +14,9 @@ import pytest
 
 from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.config import DataConfig, WindowConfig
-from stockrnn.dataset.walk_forward import Fold
 from stockrnn.dataset.windows import Windows
 from stockrnn.evaluation.conformal import conformal_intervals
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.forecast import main
 from stockrnn.forecaster.forecaster import DOCUMENT, WEIGHTS, Forecaster
 from stockrnn.networks.config import NetworkConfig
@@ -64,7 +64,7 @@ def finalist(prices, rank, horizon=1, **window):
     actual, previous = closes[4300:4400], closes[4300 - horizon : 4400 - horizon]
     return Forecaster.from_training(
         windows, last.members, intervals=conformal_intervals(last.forecasts[0].mean(0), actual),
-        persistence_intervals=conformal_intervals(previous, actual), rank=rank, trial_id=f"t{rank:05}", epochs=2,
+        rival_intervals=conformal_intervals(previous, actual), rank=rank, trial_id=f"t{rank:05}", epochs=2,
         span=(str(prices.dates[4000]), str(prices.dates[4299])), provenance=prices.provenance, asked=DataConfig(),
     )  # fmt: skip
 
@@ -208,7 +208,7 @@ def test_the_numbers_are_the_forecasters(capsys, saved, nasdaq):
     assert forecast["change"] == pytest.approx(seeds.mean() - last)
     assert forecast["change_percent"] == pytest.approx(100 * (seeds.mean() / last - 1))
     assert (persistence["close"], persistence["change"], persistence["change_percent"]) == (last, 0, 0)
-    for side, intervals in ((forecast, made.intervals), (persistence, made.persistence_intervals)):
+    for side, intervals in ((forecast, made.intervals), (persistence, made.rival_intervals)):
         for shown, interval in zip(side["intervals"], intervals, strict=True):
             assert (shown["level"], shown["residuals"]) == (interval.level, 100)
             assert shown["low"] == pytest.approx(side["close"] * math.exp(-interval.half_width))
@@ -277,7 +277,7 @@ def test_too_few_validation_days_are_reported(capsys, study, nasdaq):
     made = Forecaster.load(study / "forecasters" / "1")
     closes = nasdaq.column("close")
     few = conformal_intervals(closes[:10], closes[1:11])
-    replace(made, intervals=few, persistence_intervals=few).save(study / "forecasters" / "1")
+    replace(made, intervals=few, rival_intervals=few).save(study / "forecasters" / "1")
     found, _ = printed(capsys, study)
     assert [one["low"] is None for one in found["forecast"]["intervals"]] == [False, True]
     assert main([str(study)]) == 0
@@ -285,7 +285,7 @@ def test_too_few_validation_days_are_reported(capsys, study, nasdaq):
     assert "95 % interval  unbounded" in page
     assert "10 validation days" in page
     assert "Unbounded: too few validation days for the level" in " ".join(page.split())
-    replace(made, intervals=(), persistence_intervals=()).save(study / "forecasters" / "1")
+    replace(made, intervals=(), rival_intervals=()).save(study / "forecasters" / "1")
     assert main([str(study)]) == 0
     assert "nterval" not in capsys.readouterr().out
 
@@ -350,7 +350,7 @@ def saved_study(study, prices, asked, **window):
     network = NetworkConfig(architecture="gru", hidden_size=4, output_init="uniform")
     *_, last = train(windows, network, TrainingConfig(), seeds=2, max_epochs=1)
     Forecaster.from_training(
-        windows, last.members, intervals=(), persistence_intervals=(), rank=1, trial_id="t", epochs=1,
+        windows, last.members, intervals=(), rival_intervals=(), rank=1, trial_id="t", epochs=1,
         span=(str(prices.dates[0]), str(prices.dates[149])), provenance=prices.provenance, asked=asked,
     ).save(study / "forecasters" / "1")  # fmt: skip
     return study

@@ -20,7 +20,7 @@ def draw_changes(study: StudyData) -> Chart | None:
     if first is None:
         return None
     days = study.test[first]
-    forecast, actual = 100 * (days.forecast / days.previous - 1), 100 * (days.actual / days.previous - 1)
+    forecast, actual = 100 * (days.forecast / days.rival - 1), 100 * (days.actual / days.rival - 1)
     excess = np.abs(forecast - actual) - np.abs(actual)
     views = recent_views(days.dates)
     closer = float(np.mean(excess < 0))

@@ -57,7 +57,7 @@ def draw_forecasts(study: StudyData) -> Chart | None:
     data += [
         {
             "type": "scatter", "mode": "lines", "name": Text("persistence"), "x": days.dates,
-            "y": days.previous.tolist(), "line": {"color": "var(--test)", "width": 1.4, "dash": "dot"},
+            "y": days.rival.tolist(), "line": {"color": "var(--test)", "width": 1.4, "dash": "dot"},
             "hovertemplate": "%{y:,.2f}",
         },
         {
@@ -83,7 +83,7 @@ def draw_forecasts(study: StudyData) -> Chart | None:
             Text(
                 "The forecast of {trial} has Theil's U {score:.4f}; below 1 its error is smaller than that of "
                 "persistence, the last known close.",
-                trial=first, score=theils_u(days.forecast, days.actual, days.previous),
+                trial=first, score=theils_u(days.forecast, days.actual, days.rival),
             ),
             *inside,
             Text("Close curves do not mean a good forecast: persistence looks the same."),
@@ -110,7 +110,7 @@ def draw_cumulative_advantage(study: StudyData) -> Chart | None:
     data, captions = [], []
     for number, name in enumerate(names):
         days = study.test[name]
-        persistence = (days.previous - days.actual) ** 2
+        persistence = (days.rival - days.actual) ** 2
         total = float(persistence.sum())
         if not total:
             return None
@@ -241,7 +241,7 @@ def draw_spread(study: StudyData) -> Chart | None:
 
 
 def _compute_theils_u(days: Days, own: np.ndarray) -> float:
-    return theils_u(days.forecast[own], days.actual[own], days.previous[own])
+    return theils_u(days.forecast[own], days.actual[own], days.rival[own])
 
 
 def _compute_half_width(days: Days | None) -> float | None:

@@ -7,7 +7,7 @@ import pytest
 import search.results.predictions
 from search.common.errors import DamagedError
 from search.results.predictions import Predictions, read_predictions, read_validation_forecasts
-from stockrnn.dataset.walk_forward import walk_forward
+from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 

@@ -13,7 +13,7 @@ from search.space.domains import DomainError, parse_parameter
 from search.space.resources import GPU_SHARES, Demand, ResourceRules, double_share, smallest_share
 from search.space.sections import ResourcesConfig
 from search.space.space import load_space
-from stockrnn.dataset.walk_forward import walk_forward
+from stockrnn.evaluation.walk_forward import walk_forward
 
 SPACE = """\
 space:

@@ -9,9 +9,9 @@ from search.results.event_log import TrialEnd
 from search.study.finalists import Finalist, RefittedFinalist
 from search.study.multiple_testing import remove_repeats, selection_tests
 from search.study.test_block import score_test_block
-from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.evaluation import metrics
 from stockrnn.evaluation.baselines import BASELINES
+from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.prices.series import Prices
 
 FOLDS, FOLD_SIZE = 2, 100

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from stockrnn.dataset.alignment import align, prepare
 from stockrnn.dataset.config import DataConfig, WindowConfig
-from stockrnn.dataset.walk_forward import Fold
 from stockrnn.dataset.windows import Windows
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import Access, load
 from stockrnn.prices.series import PriceError, Prices

@@ -9,9 +9,9 @@ import torch
 
 from stockrnn.dataset.alignment import align
 from stockrnn.dataset.config import FEATURE_NAMES, WindowConfig
-from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.dataset.windows import Windows
 from stockrnn.evaluation.baselines import BASELINES, score_baselines
+from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.training.config import TrainingConfig
 from stockrnn.training.trainer import train

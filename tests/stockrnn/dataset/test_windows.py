@@ -9,8 +9,8 @@ import torch
 
 from stockrnn.dataset.config import WindowConfig
 from stockrnn.dataset.features import feature_values
-from stockrnn.dataset.walk_forward import Fold, walk_forward
 from stockrnn.dataset.windows import Scaling, Windows
+from stockrnn.evaluation.walk_forward import Fold, walk_forward
 
 COMBINATIONS = list(itertools.product(("minmax", "standard", "relative"), ("close", "log_return"), (1, 3)))
 LENGTH = 4

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.evaluation.baselines import BASELINES, ar1, drift, persistence, score_baselines
+from stockrnn.evaluation.walk_forward import walk_forward
 
 
 def closes_of(returns, first=100.0):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stockrnn.evaluation.scores import METRICS, SPREAD, score
 
-from stockrnn.dataset.walk_forward import Fold
 from stockrnn.evaluation.metrics import (
     always_up,
     direction_accuracy,
@@ -19,7 +19,7 @@ from stockrnn.evaluation.metrics import (
     rmse,
     theils_u,
 )
-from stockrnn.evaluation.scores import METRICS, SPREAD, score
+from stockrnn.evaluation.walk_forward import Fold
 
 CLOSES = np.array([10.0, 11.0, 9.0, 9.0, 12.0])
 PREVIOUS, ACTUAL = CLOSES[:-1], CLOSES[1:]

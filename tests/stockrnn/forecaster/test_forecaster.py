@@ -17,9 +17,9 @@ import torch
 
 from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.config import DataConfig, WindowConfig
-from stockrnn.dataset.walk_forward import Fold
 from stockrnn.dataset.windows import Windows
 from stockrnn.evaluation.conformal import Interval
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.forecaster.files import read_json_object
 from stockrnn.forecaster.forecaster import (
     DOCUMENT,
@@ -55,7 +55,7 @@ def trained(prices, *, horizon=1, seeds=2, mode=None, dtype=torch.float32, netwo
     training = TrainingConfig(learning_rate=1e-2, batch_size=64)
     *_, last = train(windows, config, training, seeds=seeds, max_epochs=2, mode=mode, dtype=dtype)
     made = Forecaster.from_training(
-        windows, last.members, intervals=INTERVALS, persistence_intervals=INTERVALS, rank=2, trial_id="t0007",
+        windows, last.members, intervals=INTERVALS, rival_intervals=INTERVALS, rank=2, trial_id="t0007",
         epochs=2, span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=asked,
         metrics={"test_rmse": 12.5, "test_direction_accuracy": math.nan},
     )  # fmt: skip
@@ -67,7 +67,7 @@ def origins(horizon=1):
 
 
 def assert_same(one, other):
-    for name in ("window", "network", "horizon", "scaling", "intervals", "persistence_intervals", "facts"):
+    for name in ("window", "network", "horizon", "scaling", "intervals", "rival_intervals", "facts"):
         assert getattr(one, name) == getattr(other, name), name
     assert one.weights.keys() == other.weights.keys()
     for name, stacked in one.weights.items():
@@ -183,7 +183,7 @@ def test_weights_of_a_gpu_forecast_on_the_cpu(tmp_path, prices):
     config = NetworkConfig(architecture="lstm", hidden_size=4, output_init="uniform")
     *_, last = train(windows, config, TrainingConfig(), seeds=2, max_epochs=2)
     made = Forecaster.from_training(
-        windows, last.members, intervals=INTERVALS, persistence_intervals=INTERVALS, rank=1, trial_id="t", epochs=2,
+        windows, last.members, intervals=INTERVALS, rival_intervals=INTERVALS, rank=1, trial_id="t", epochs=2,
         span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=DataConfig(),
     )  # fmt: skip
     made.save(tmp_path)
@@ -195,7 +195,7 @@ def test_the_weights_are_a_copy(prices):
     windows = Windows(prices, [FOLD], WindowConfig(sequence_length=5), 1)
     epochs = train(windows, NetworkConfig(architecture="gru", hidden_size=4), TrainingConfig(), seeds=1, max_epochs=2)
     facts = {
-        "intervals": (), "persistence_intervals": (), "rank": 1, "trial_id": "t", "epochs": 1,
+        "intervals": (), "rival_intervals": (), "rank": 1, "trial_id": "t", "epochs": 1,
         "span": ("1999-01-04", "1999-10-18"), "provenance": prices.provenance, "asked": DataConfig(),
     }  # fmt: skip
     first = Forecaster.from_training(windows, next(epochs).members, **facts)
@@ -430,7 +430,7 @@ def test_a_forecaster_comes_from_one_fold(prices):
     *_, last = train(windows, NetworkConfig(architecture="rnn"), TrainingConfig(), seeds=1, max_epochs=1)
     with pytest.raises(ValueError, match="trained on exactly one fold"):
         Forecaster.from_training(
-            windows, last.members, intervals=(), persistence_intervals=(), rank=1, trial_id="t", epochs=1,
+            windows, last.members, intervals=(), rival_intervals=(), rank=1, trial_id="t", epochs=1,
             span=("1999-01-04", "1999-10-18"), provenance=prices.provenance, asked=DataConfig(),
         )  # fmt: skip
 
@@ -477,8 +477,8 @@ def test_a_forecaster_comes_from_one_fold(prices):
         ({"scaling": None}, "scaling: "),
         ({"intervals__0__level": 1.0}, "intervals.0.level: "),
         ({"intervals__0__half_width": -0.1}, "intervals.0.half_width: "),
-        ({"intervals__0__level": 0.5}, "persistence_intervals: have other levels"),
-        ({"intervals": []}, "persistence_intervals: have other levels"),
+        ({"intervals__0__level": 0.5}, "rival_intervals: have other levels"),
+        ({"intervals": []}, "rival_intervals: have other levels"),
         ({"intervals": [INTERVALS[0].model_dump()] * 100_000}, "is larger than"),
         ({"facts__data__sha256": "0"}, "facts.data.sha256: "),
         ({"facts__trained_to": "2019-02-30"}, "facts.trained_to: "),

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from stockrnn.dataset.config import WindowConfig
-from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.dataset.windows import Windows
+from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.prices.cleaning import clean

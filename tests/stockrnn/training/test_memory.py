@@ -10,8 +10,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from stockrnn.dataset.config import WindowConfig
-from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.dataset.windows import Windows
+from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.prices.loading import load

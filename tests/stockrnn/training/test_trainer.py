@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from stockrnn.evaluation.scores import score
 
 from stockrnn.dataset.config import WindowConfig
-from stockrnn.dataset.walk_forward import walk_forward
 from stockrnn.dataset.windows import Windows
-from stockrnn.evaluation.scores import score
+from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.heads import HEADS

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stockrnn.dataset.walk_forward import FoldError, walk_forward
+from stockrnn.evaluation.walk_forward import FoldError, walk_forward
 from stockrnn.prices.loading import load
 
 # sessions, options, (train, validation) of each fold, test, before_test; all as (start, stop)
