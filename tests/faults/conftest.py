@@ -10,7 +10,7 @@ from search.results.manifest import make_folder, start_manifest
 from search.results.predictions import Predictions
 from search.space.space import load_space
 from stockrnn.dataset.alignment import prepare
-from stockrnn.evaluation.baselines import score_baselines
+from stockrnn.tasks.scoring import fold_days, score_baselines
 
 SPACE = {
     "name": "s", "data": studies.DATA, "validation": studies.VALIDATION, "space": {"architecture": ["rnn", "gru"]},
@@ -26,12 +26,13 @@ def finished(tmp_path_factory):
     space = load_space(str(place / "s.yaml"))
     prices = prepare(space.data)
     splits = space.split(prices)
-    scores = score_baselines(prices.column("close"), splits.folds, space.data.horizon)
+    series = space.series(prices)
+    scores, _ = score_baselines(space.task, series, splits.folds, fold_days(space.task, series, splits.folds))
     folder = place / "s"
     with make_folder(
         folder, space, prices, start_manifest(space, prices, splits, "", "2026-01-01T00:00:00+00:00", scores)
     ):
-        predictions = Predictions(folder / "predictions.parquet", prices, 1)
+        predictions = Predictions(folder / "predictions.parquet", space.task, series)
         predictions.validation("00000", splits.folds, np.full(200, 5000.0))
         predictions.flush()
         record = Record(folder / "trials.jsonl")

@@ -16,6 +16,8 @@ from search.space.space import load_space
 from search.tune.asha import FiniteASHA
 from search.tune.optuna_searcher import OptunaSearcher
 from stockrnn.prices.snapshot import read_prices
+from stockrnn.tasks.price import PRICE
+from stockrnn.tasks.task import Series
 
 pytestmark = [pytest.mark.slow, pytest.mark.campaign, pytest.mark.timeout(900)]
 FLIPS = count("FLIPS", 40)
@@ -49,7 +51,8 @@ def copy(killed, tmp_path):
             begun = read_resume_state(folder)
             searcher = OptunaSearcher(space, folder / "study.journal", begun.ends, begun.unfinished)
             scored = {end.trial_id for end in begun.ends if end.scores}
-            Predictions(folder / "predictions.parquet", prices, 1).keep(scored, folds=len(splits.folds), test=False)
+            predictions = Predictions(folder / "predictions.parquet", space.task, space.series(prices))
+            predictions.keep(scored, folds=len(splits.folds), test=False)
             FiniteASHA(space, begun.log)
             Record(folder / "trials.jsonl", begun.log)
         except ValueError as error:
@@ -119,7 +122,7 @@ def kept(folder, prices, name):
     """Whether the forecasts of a trial are all there."""
     stream = (folder / STREAM).read_bytes()
     try:
-        Predictions(folder, prices, 1).keep({name}, folds=2, test=False)
+        Predictions(folder, PRICE, Series(prices=prices)).keep({name}, folds=2, test=False)
     except DamagedError as error:
         return f"forecasts of 1 ended trials are missing ({name})" not in str(error)
     finally:

@@ -74,7 +74,7 @@ def made(folder: Path) -> None:
     )
     run_study(space, prices, splits, options)
     (folder / "report.html").unlink()  # no command reads it
-    predictions = Predictions(folder / "predictions.parquet", prices, 1)
+    predictions = Predictions(folder / "predictions.parquet", space.task, space.series(prices))
     predictions.validation("00000", splits.folds, np.ones(60, np.float32))
     stream = (folder / "predictions.parquet" / ".stream.arrows").read_bytes()
     predictions.flush()
@@ -110,7 +110,7 @@ def resumed(folder: str) -> int:
             begun.resumed(now(), "command", space, prices)
             choose_finalists(begun.ends, space)
             FiniteASHA(space, begun.log)
-            predictions = Predictions(path / "predictions.parquet", prices, 1)
+            predictions = Predictions(path / "predictions.parquet", space.task, space.series(prices))
             scored = {end.trial_id for end in begun.ends if end.scores}
             predictions.keep(scored, folds=space.validation.folds, test=True)
             OptunaSearcher(space, path / "study.journal", begun.ends, begun.unfinished)

@@ -162,7 +162,7 @@ def test_forecasts_are_not_written_through_a_hard_link(finished, tmp_path):
     folder.mkdir()
     (tmp_path / "canary").write_text("kept")
     os.link(tmp_path / "canary", folder / ".stream.arrows")
-    predictions = Predictions(folder, prices, 1)
+    predictions = Predictions(folder, space.task, space.series(prices))
     predictions.validation("00000", splits.folds, np.full(200, 5000.0))
     predictions.flush()
     assert (tmp_path / "canary").read_text() == "kept"

@@ -93,7 +93,8 @@ def final_evaluation(study, study_context):
     prices = prepare(space.data, Access())
     context = study_context(space, prices, study)
     return FinalEvaluation(
-        context=context, predictions=Predictions(study / "predictions.parquet", prices, 1),
+        context=context,
+        predictions=Predictions(study / "predictions.parquet", space.task, space.series(prices)),
         leaderboard=LeaderboardFile(study / "leaderboard.csv", space, context.record, {}), executor=None,
     )  # fmt: skip
 

@@ -405,7 +405,7 @@ def bombs(study):
         table = pa.table(
             {"trial_id": ["00000"] * rows, "split": ["test"] * rows, "fold": pa.array([0] * rows, pa.int16()),
              "date": pa.array([0] * rows, pa.date32()),
-             **{name: pa.array([1.0] * rows, pa.float32()) for name in ("forecast", "actual", "previous")}}
+             **{name: pa.array([1.0] * rows, pa.float32()) for name in ("forecast", "actual", "rival")}}
         )  # fmt: skip
         pq.write_table(table, study / "predictions.parquet" / "part-00000.parquet", **options)
 

@@ -18,8 +18,9 @@ import torch
 import search
 import stockrnn
 from search.api.process_state import preserve_process_state
-from search.results.columns import FIRST, LAST
+from search.results.columns import FIRST, task_columns
 from search.tune.stopper import Stop
+from stockrnn.tasks.price import PRICE
 
 ROOT = Path(__file__).parents[3]
 SMALL = {
@@ -62,7 +63,7 @@ def test_the_packages_import_nothing_heavy_and_list_their_names():
 
 def test_a_leaderboard_has_the_types_of_its_columns(study):
     board = study.leaderboard()
-    assert [*board.columns] == [column.name for column in (*FIRST, *LAST)]
+    assert [*board.columns] == [column.name for column in (*FIRST, *task_columns(PRICE))]
     kinds = board.dtypes.astype(str)
     assert kinds["rank"] == kinds["hidden_size"] == kinds["best_epoch"] == "Int64"
     assert kinds["in_mcs"] == "boolean"
@@ -78,13 +79,13 @@ def test_a_leaderboard_has_the_types_of_its_columns(study):
 def test_predictions_are_days_and_numbers(study, prices):
     days = study.predictions()
     assert days["date"].dtype.kind == "M"
-    assert {days[name].dtype for name in ("forecast", "actual", "previous")} == {np.dtype("float64")}
+    assert {days[name].dtype for name in ("forecast", "actual", "rival")} == {np.dtype("float64")}
     assert set(days["split"]) == {"validation", "test"}
     persistence = study.predictions("test").query("trial_id == 'persistence'").set_index("date")
     assert len(persistence) == 40
     known = prices["Close"].reindex(persistence.index)
     assert np.allclose(persistence["actual"], known, rtol=1e-6)
-    assert np.array_equal(persistence["forecast"], persistence["previous"])
+    assert np.array_equal(persistence["forecast"], persistence["rival"])
     scored = study.leaderboard().set_index("trial_id")["test_mae"]["drift"]
     drift = study.predictions("test").query("trial_id == 'drift'")
     assert (drift["forecast"] - drift["actual"]).abs().mean() == pytest.approx(scored, rel=1e-4)

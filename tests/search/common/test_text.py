@@ -11,7 +11,8 @@ from jinja2 import Environment, nodes
 
 from search.common.korean import KOREAN
 from search.common.text import Text, translate
-from search.results.columns import COLUMNS
+from search.results.columns import FIRST, NETWORK, task_columns
+from stockrnn.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,9 +40,8 @@ def in_pages() -> Iterator[str]:
 
 
 def in_columns() -> Iterator[str]:
-    for column in COLUMNS.values():
-        if column.group != "Study":
-            yield from filter(None, (column.label, column.meaning, column.unit))
+    for column in (*FIRST, NETWORK, *(column for task in TASKS.values() for column in task_columns(task))):
+        yield from filter(None, (column.label, column.meaning, column.unit))
 
 
 def has_words(template: str) -> bool:

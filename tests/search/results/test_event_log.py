@@ -20,7 +20,7 @@ from search.results.manifest import write_manifest
 from search.results.reader import read_study
 from search.results.resume import read_resume_state
 from search.results.schemas import read_manifest
-from stockrnn.evaluation.scores import METRICS
+from stockrnn.tasks.price import METRICS
 
 SCORES = {"val_relative_loss": 0.9, "val_direction_accuracy": math.nan}
 

@@ -1,19 +1,22 @@
 """Score finalists on the test set and compute the statistical tests; unknown values are empty, with a reason."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from search.results.event_log import TrialEnd
+from search.space.space import load_space
 from search.study.finalists import Finalist, RefittedFinalist
 from search.study.multiple_testing import remove_repeats, selection_tests
 from search.study.test_block import score_test_block
 from stockrnn.evaluation import metrics
-from stockrnn.evaluation.baselines import BASELINES
 from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.price import BASELINES
 
+SPACE = load_space(str(Path(__file__).parents[3] / "spaces/smoke.yaml"))  # prices, one session ahead
 FOLDS, FOLD_SIZE = 2, 100
 
 
@@ -56,7 +59,7 @@ def opened(shares=(0.2, -0.1), **how):
         for number, share in enumerate(shares)
     ]
     validation = {f"{number:05d}": validation_of(prices, splits, share) for number, share in enumerate(shares)}
-    return prices, splits, finalists, validation, score_test_block(finalists, validation, prices, splits, 1)
+    return prices, splits, finalists, validation, score_test_block(finalists, validation, SPACE, prices, splits)
 
 
 def test_finalists_their_average_and_the_baselines_are_scored_on_the_same_days():
@@ -123,7 +126,7 @@ def test_prices_that_never_move_give_no_made_up_number():
     prices, splits = market(closes=closes)
     finalists = [refitted(0, [closes[splits.test.start : splits.test.stop] * 1.001] * 2)]
     validation = {"00000": validation_of(prices, splits, 0.1)}
-    opening = score_test_block(finalists, validation, prices, splits, 1)
+    opening = score_test_block(finalists, validation, SPACE, prices, splits)
     assert "test_relative_loss" in unknown(opening.scores["00000"])
     assert opening.reasons["00000"]["test_relative_loss"]
 
@@ -132,7 +135,7 @@ def test_a_constant_forecast_change_is_named():
     prices, splits = market()
     closes = prices.column("close")
     finalists = [refitted(0, [closes[splits.test.start - 1 : splits.test.stop - 1] + 1.0] * 2)]
-    opening = score_test_block(finalists, {"00000": validation_of(prices, splits, 0.1)}, prices, splits, 1)
+    opening = score_test_block(finalists, {"00000": validation_of(prices, splits, 0.1)}, SPACE, prices, splits)
     assert opening.reasons["00000"]["test_lag_correlation"] == "the forecast change is the same every day"
 
 
@@ -141,14 +144,14 @@ def test_a_search_of_knowing_trials_is_proven_and_one_of_noise_is_not():
     finalists = ["00000", "00001"]
     *_, opening = opened(shares=(0.3, 0.2))
     noise = {f"{n:05d}": validation_of(prices, splits, 0.0, seed=100 + n) for n in range(20)}
-    lucky = selection_tests(noise, opening, finalists, prices, splits, 1)
+    lucky = selection_tests(noise, opening, finalists, SPACE, prices, splits)
     assert lucky["trials"] == 20
     assert lucky["spa_p"] > 0.1
     assert 0.1 < lucky["pbo"] <= 1
     assert lucky["test_spa_p"] < 0.05
     assert lucky["reasons"] == {}
     knowing_one = selection_tests(
-        {**noise, "00000": validation_of(prices, splits, 0.3)}, opening, finalists, prices, splits, 1
+        {**noise, "00000": validation_of(prices, splits, 0.3)}, opening, finalists, SPACE, prices, splits
     )
     assert knowing_one["spa_p"] < 0.05
     assert knowing_one["pbo"] < 0.1
@@ -168,17 +171,17 @@ def test_repeated_points_do_not_count_in_the_tests():
     forecasts = {f"{number:05d}": validation_of(prices, splits, 0.1, number) for number in range(5)}
     distinct = remove_repeats(forecasts, ends)
     assert list(distinct) == ["00000", "00001", "00003"]
-    proof = selection_tests(distinct, None, [], prices, splits, 1)
+    proof = selection_tests(distinct, None, [], SPACE, prices, splits)
     assert proof["trials"] == 3
     assert list(remove_repeats({"00002": forecasts["00002"]}, ends)) == ["00002"]  # the first one has no forecasts
 
 
 def test_what_cannot_be_tested_is_unknown_and_says_why():
     prices, splits = market()
-    nothing = selection_tests({}, None, [], prices, splits, 1)
+    nothing = selection_tests({}, None, [], SPACE, prices, splits)
     assert (nothing["spa_p"], nothing["pbo"], nothing["test_spa_p"]) == (None, None, None)
     assert set(nothing["reasons"]) == {"spa_p", "pbo", "test_spa_p"}
-    one = selection_tests({"00000": validation_of(prices, splits, 0.1)}, None, [], prices, splits, 1)
+    one = selection_tests({"00000": validation_of(prices, splits, 0.1)}, None, [], SPACE, prices, splits)
     assert one["spa_p"] is not None
     assert one["pbo"] is None
     assert "one trial" in one["reasons"]["pbo"]

@@ -45,7 +45,7 @@ def progress(epoch=1):
 def written_epochs(tmp_path, seconds_per_epoch, epochs, *, cost=0.01, rungs=(), interval=30.0):
     """Return the epochs after which a trial wrote checkpoints."""
     clock = Clock(cost)
-    policy = CheckpointPolicy(Checkpoints(tmp_path / "t", {}), rungs, interval, clock)
+    policy = CheckpointPolicy(Checkpoints(tmp_path / "t", {}), tuple(SCORES), rungs, interval, clock)
     training, written = FakeTraining(clock), []
     for epoch in range(1, epochs + 1):
         clock.now += seconds_per_epoch
@@ -81,8 +81,8 @@ def test_with_interval_zero_every_epoch_writes(tmp_path):
 
 def test_a_checkpoint_stores_the_progress_exactly(tmp_path):
     before = progress()
-    checkpoint = Checkpoint(epoch=1, notes={"best_epoch": 1, "seconds": 1.5}, arrays=before.arrays())
-    after = TrialProgress.from_checkpoint(checkpoint)
+    checkpoint = Checkpoint(epoch=1, notes={"best_epoch": 1, "seconds": 1.5}, arrays=before.arrays(tuple(SCORES)))
+    after = TrialProgress.from_checkpoint(checkpoint, tuple(SCORES))
     np.testing.assert_array_equal(after.forecast, before.forecast)
     assert repr(after) == repr(before)
 
@@ -96,4 +96,6 @@ def test_a_checkpoint_stores_the_progress_exactly(tmp_path):
 )  # fmt: skip
 def test_invalid_notes_are_refused(notes):
     with pytest.raises(FileError, match=r"must be"):
-        TrialProgress.from_checkpoint(Checkpoint(epoch=1, notes=notes, arrays=progress().arrays()))
+        TrialProgress.from_checkpoint(
+            Checkpoint(epoch=1, notes=notes, arrays=progress().arrays(tuple(SCORES))), tuple(SCORES)
+        )

@@ -161,11 +161,11 @@ def test_finalists_are_the_best_distinct_configurations_for_their_best_epochs(sm
 def test_a_trial_reports_the_forecasts_of_its_best_epoch(small_space, prices):
     space = small_space()
     splits = space.split(prices)
-    actual, previous = validation_days(prices, splits.folds, 1)
+    actual, rival = validation_days(space, prices, splits.folds)
     for report in train_trial(space, prices, splits.folds, POINT):
         assert (report["forecast"] is not None) == (report["best_epoch"] == report["epoch"])
         if report["forecast"] is not None:
-            assert theils_u(report["forecast"], actual, previous) == pytest.approx(report["score"], rel=1e-5)
+            assert theils_u(report["forecast"], actual, rival) == pytest.approx(report["score"], rel=1e-5)
 
 
 def test_a_finalist_is_trained_for_its_epochs_on_its_seeds_and_leaves_its_forecaster(small_space, prices):

@@ -10,9 +10,11 @@ import torch
 from stockrnn.dataset.alignment import align
 from stockrnn.dataset.config import FEATURE_NAMES, WindowConfig
 from stockrnn.dataset.windows import Windows
-from stockrnn.evaluation.baselines import BASELINES, score_baselines
 from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.networks.config import NetworkConfig
+from stockrnn.tasks.price import BASELINES, PRICE
+from stockrnn.tasks.scoring import fold_days, score_baselines
+from stockrnn.tasks.task import Series
 from stockrnn.training.config import TrainingConfig
 from stockrnn.training.trainer import train
 
@@ -42,7 +44,7 @@ def seen(windows, fold, origins):
     which, columns = torch.tensor([fold]), torch.tensor([list(origins)])
     inputs, targets = windows.inputs(which, columns)[0], windows.targets(which, columns)[0]
     outputs = np.linspace(-1, 1, len(origins))
-    return inputs, targets, windows.to_prices(fold, origins, outputs)
+    return inputs, targets, windows.to_forecasts(fold, origins, outputs)
 
 
 @pytest.mark.parametrize("train_size", [None, 40], ids=["expanding", "sliding"])
@@ -128,26 +130,26 @@ def test_relative_windows_do_not_depend_on_the_folds_at_all(prices):
 def test_baseline_forecasts_do_not_depend_on_later_prices(prices, poisoned, name, horizon):
     folds = cut(horizon).folds
     for fold, day in [*((fold, fold.train[-1]) for fold in folds), (folds[0], folds[0].validation[3])]:
-        closes, dirty = prices.column("close"), poisoned(prices, day).column("close")
+        clean, dirty = (Series(prices=each, horizon=horizon) for each in (prices, poisoned(prices, day)))
         known, later = np.arange(10, day + 1), np.arange(day + 1, SESSIONS)
         forecast = BASELINES[name]
-        assert np.array_equal(forecast(closes, fold.train, known, horizon), forecast(dirty, fold.train, known, horizon))
-        assert (forecast(closes, fold.train, later, horizon) != forecast(dirty, fold.train, later, horizon)).all()
+        assert np.array_equal(forecast(clean, fold.train, known), forecast(dirty, fold.train, known))
+        assert (forecast(clean, fold.train, later) != forecast(dirty, fold.train, later)).all()
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_scores_of_past_folds_do_not_depend_on_later_prices(prices, poisoned, horizon):
     splits = cut(horizon)
-    closes = prices.column("close")
     for last in range(1, 4):
         past = splits.folds[:last]
         day = past[-1].validation[-1]
         clean, same, moved = (
-            score_baselines(series, past, horizon)
+            score_baselines(PRICE, series, past, fold_days(PRICE, series, past))[0]
             for series in (
-                closes, poisoned(prices, day).column("close"), poisoned(prices, day - 1).column("close"),
+                Series(prices=each, horizon=horizon)
+                for each in (prices, poisoned(prices, day), poisoned(prices, day - 1))
             )
-        )  # fmt: skip
+        )
         for name in BASELINES:
             assert repr(clean[name]) == repr(same[name])
             assert repr(clean[name]) != repr(moved[name])

@@ -115,7 +115,7 @@ def test_scaled_targets_come_back_as_prices(prices, scaling, target, horizon):
     for number in range(len(folds)):
         origins = windows.validation_origins(number)
         scaled = windows.targets(torch.tensor([number]), torch.tensor([list(origins)]))
-        back = windows.to_prices(number, origins, scaled.numpy())
+        back = windows.to_forecasts(number, origins, scaled.numpy())
         assert back.shape == (1, len(origins))
         assert back.dtype == np.float64
         block = folds[number].validation
@@ -318,8 +318,7 @@ def test_fitted_scalings_can_be_read(prices, scaling, target):
 
 
 def test_relative_fits_nothing(prices):
-    assert make(prices, cut(1), "relative", "close", 1).scalings == (Scaling(),) * 3
-    assert Scaling().target_scale == 0.01
+    assert make(prices, cut(1), "relative", "close", 1).scalings == (Scaling(target_scale=0.01),) * 3
 
 
 @pytest.mark.parametrize(("scaling", "target", "horizon"), COMBINATIONS)
@@ -336,8 +335,8 @@ def test_scalings_given_are_used_as_they_are(prices, poisoned, scaling, target, 
         assert torch.equal(given.inputs(first, old), fitted.inputs(which, old))
         assert torch.equal(given.targets(first, old), fitted.targets(which, old))
         outputs = np.linspace(-1, 1, old.shape[1])
-        expected = fitted.to_prices(number, range(LENGTH - 1, 50 - horizon), outputs)
-        np.testing.assert_array_equal(given.to_prices(0, old[0].numpy(), outputs), expected)
+        expected = fitted.to_forecasts(number, range(LENGTH - 1, 50 - horizon), outputs)
+        np.testing.assert_array_equal(given.to_forecasts(0, old[0].numpy(), outputs), expected)
         if scaling != "relative":
             offsets, scales = (np.array(getattr(fitted.scalings[number], name)) for name in ("offsets", "scales"))
             rows = np.column_stack([later.column(name) for name in FEATURES])[-LENGTH:]
@@ -366,4 +365,4 @@ def test_scalings_that_do_not_fit_are_refused(prices, scaling, given, words):
 
 def test_each_fold_needs_a_scaling(prices):
     with pytest.raises(ValueError, match="each of 3 folds needs a scaling; there are 1"):
-        Windows(prices, cut(1), WindowConfig(sequence_length=LENGTH), 1, scalings=[Scaling()])
+        Windows(prices, cut(1), WindowConfig(sequence_length=LENGTH), 1, scalings=[Scaling(target_scale=0.01)])

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from stockrnn.evaluation.baselines import BASELINES, ar1, drift, persistence, score_baselines
-from stockrnn.evaluation.walk_forward import walk_forward
+from stockrnn.evaluation.baselines import ar1, drift, persistence
 
 
 def closes_of(returns, first=100.0):
@@ -90,28 +89,3 @@ def test_ar1_is_drift_where_there_is_no_slope_to_fit(closes):
 def test_ar1_does_not_diverge_over_a_long_horizon():
     closes = closes_of([0.01, 0.02, 0.04, 0.08])
     assert np.isfinite(ar1(closes, range(5), np.array([4]), 50)).all()
-
-
-@pytest.mark.parametrize("horizon", [1, 4])
-def test_every_baseline_is_scored_like_a_trial(synthetic, horizon):
-    closes = synthetic(200).column("close")
-    folds = walk_forward(200, folds=3, fold_size=20, test_size=20, horizon=horizon).folds
-    scores = score_baselines(closes, folds, horizon)
-    assert list(scores) == list(BASELINES)
-    assert scores["persistence"]["val_relative_loss"] == 1
-    assert scores["persistence"]["val_worst_fold"] == 1
-    assert scores["persistence"]["val_relative_loss_sd"] == 0
-    assert math.isnan(scores["persistence"]["val_direction_accuracy"])
-    errors = []
-    for fold in folds:
-        growth = math.log(closes[fold.train[-1]] / closes[fold.train[0]]) / (len(fold.train) - 1)
-        errors += [closes[day] - closes[day - horizon] * math.exp(horizon * growth) for day in fold.validation]
-    assert scores["drift"]["val_mae"] == pytest.approx(np.mean(np.abs(errors)))
-    assert scores["drift"]["val_rmse"] == pytest.approx(math.sqrt(np.mean(np.square(errors))))
-
-
-def test_a_baseline_with_a_result_of_another_shape_is_named(monkeypatch):
-    monkeypatch.setitem(BASELINES, "mine", lambda closes, train, origins, horizon: closes[-1])
-    splits = walk_forward(60, folds=2, fold_size=10, test_size=10, horizon=1, train_size=20)
-    with pytest.raises(ValueError, match=r"baseline mine: its result has shape \(\); it must have \(10,\)"):
-        score_baselines(np.linspace(1, 2, 60), splits.folds, 1)

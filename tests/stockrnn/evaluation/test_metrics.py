@@ -1,4 +1,4 @@
-"""Test metrics and scores against slow loops and values computed by hand."""
+"""Test metrics against slow loops and values computed by hand."""
 
 import math
 import statistics
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stockrnn.evaluation.scores import METRICS, SPREAD, score
 
 from stockrnn.evaluation.metrics import (
     always_up,
@@ -19,7 +18,6 @@ from stockrnn.evaluation.metrics import (
     rmse,
     theils_u,
 )
-from stockrnn.evaluation.walk_forward import Fold
 
 CLOSES = np.array([10.0, 11.0, 9.0, 9.0, 12.0])
 PREVIOUS, ACTUAL = CLOSES[:-1], CLOSES[1:]
@@ -197,83 +195,3 @@ def test_metrics_equal_plain_loops(days):
 def test_the_lag_correlation_equals_a_plain_loop(days):
     ticks = np.array(days).T / 64  # steps a float holds exactly: no change is mere rounding
     assert lag_correlation(*ticks) == pytest.approx(slow_lag_correlation(*ticks), abs=1e-6, nan_ok=True)
-
-
-FOLDS = (
-    Fold(train=range(2), validation=range(2, 4)),
-    Fold(train=range(4), validation=range(4, 6)),
-)
-SERIES = np.array([10.0, 10.0, 11.0, 13.0, 12.0, 15.0])
-
-
-def test_a_score_is_that_of_the_mean_over_seeds_and_all_folds():
-    # Two seeds whose mean is 12, 12 in the first fold and 13, 14 in the second.
-    forecasts = [np.array([[11.0, 13.0], [13.0, 11.0]]), np.array([[12.0, 14.0], [14.0, 14.0]])]
-    scores = score(forecasts, SERIES, FOLDS, 1)
-    # Errors of the mean 1, -1 | 1, -1; of persistence -1, -2 | 1, -3.
-    assert scores["val_rmse"] == pytest.approx(1)
-    assert scores["val_mae"] == pytest.approx(1)
-    assert scores["val_relative_loss"] == pytest.approx(math.sqrt(4 / 15))
-    assert scores["val_worst_fold"] == pytest.approx(math.sqrt(2 / 5))
-    # Member by member: errors 0, 0 | 2, -2 and 0, -1 | 2, -1.
-    members = [0, math.sqrt(8 / 5), math.sqrt(1 / 10), math.sqrt(5 / 10)]
-    assert scores["val_relative_loss_sd"] == pytest.approx(np.std(members))
-    # From 10, 11 | 13, 12 the forecasts go up, up | level, up; the price goes up, up | down, up.
-    assert scores["val_direction_accuracy"] == pytest.approx(3 / 4)
-
-
-def test_a_score_ahead_is_held_against_persistence_over_the_same_horizon():
-    fold = Fold(train=range(3), validation=range(4, 6))
-    scores = score([np.array([[12.0, 15.0]])], SERIES, [fold], 2)
-    assert scores["val_relative_loss"] == 0
-    persistence = score([SERIES[None, 2:4]], SERIES, [fold], 2)
-    assert persistence["val_relative_loss"] == 1
-    assert persistence["val_rmse"] == pytest.approx(math.sqrt((1 + 4) / 2))
-
-
-@pytest.mark.parametrize("flat_fold", [0, 1])
-def test_a_fold_that_never_moves_has_no_part_in_the_worst_fold(flat_fold):
-    series = SERIES.copy()
-    block = FOLDS[flat_fold].validation
-    series[block.start - 1 : block.stop] = 10
-    forecasts = [series[None, fold.validation.start - 1 : fold.validation.stop - 1] + 1 for fold in FOLDS]
-    scores = score(forecasts, series, FOLDS, 1)
-    moving = 1 - flat_fold
-    alone = score([forecasts[moving]], series, [FOLDS[moving]], 1)
-    assert scores["val_worst_fold"] == alone["val_worst_fold"]
-    assert scores["val_relative_loss_sd"] == 0
-
-
-def test_a_forecast_that_explodes_scores_infinity_without_a_warning():
-    forecasts = [np.array([[1e300, 11.0], [1e308, 11.0]]), np.array([[np.inf, 14.0], [14.0, 14.0]])]
-    assert score(forecasts, SERIES, FOLDS, 1)["val_relative_loss"] == math.inf
-
-
-def test_every_metric_is_a_score():
-    scores = score([SERIES[None, fold.validation.start : fold.validation.stop] for fold in FOLDS], SERIES, FOLDS, 1)
-    assert set(scores) == {*METRICS, SPREAD}
-    assert {metric.better for metric in METRICS.values()} == {"min", "max"}
-
-
-def plain_theils_u(days):
-    forecast, actual, previous = zip(*days, strict=True)
-    return slow_rmse(forecast, actual) / slow_rmse(previous, actual)
-
-
-PLAIN = {  # of (forecast, actual, previous) of each day
-    "val_relative_loss": plain_theils_u,
-    "val_worst_fold": plain_theils_u,
-    "val_rmse": lambda days: slow_rmse(*list(zip(*days, strict=True))[:2]),
-    "val_mae": lambda days: slow_mae(*list(zip(*days, strict=True))[:2]),
-    "val_direction_accuracy": lambda days: slow_direction(*zip(*days, strict=True)),
-}
-
-
-@pytest.mark.parametrize("name", METRICS)
-def test_a_metric_of_a_fold_equals_the_plain_one(name):
-    generator = np.random.default_rng(0)
-    series = 100 * np.exp(np.cumsum(generator.normal(0, 0.01, 40)))
-    fold = Fold(train=range(20), validation=range(20, 40))
-    forecast = series[20:] * np.exp(generator.normal(0, 0.005, 20))
-    days = [*zip(forecast.tolist(), series[20:].tolist(), series[19:39].tolist(), strict=True)]
-    assert score([forecast[None]], series, [fold], 1)[name] == pytest.approx(PLAIN[name](days))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from stockrnn.evaluation.scores import score
 
 from stockrnn.dataset.config import WindowConfig
 from stockrnn.dataset.windows import Windows
@@ -14,6 +13,8 @@ from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.heads import HEADS
 from stockrnn.networks.network import Network
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.price import PRICE
+from stockrnn.tasks.scoring import fold_days, score
 from stockrnn.training.config import TrainingConfig
 from stockrnn.training.trainer import Trainer, member_seed, train
 
@@ -62,7 +63,7 @@ def test_every_kind_of_trial_learns_and_is_scored(architecture, head, scaling, t
     for epoch in epochs:
         assert epoch.finite
         assert [forecast.shape for forecast in epoch.forecasts] == [(2, 20), (2, 20)]
-        scores = score(epoch.forecasts, windows.closes, windows.folds, 1)
+        scores = score(PRICE, epoch.forecasts, fold_days(PRICE, windows.series, windows.folds))
         assert 0 < scores["val_relative_loss"] < 50
         assert scores["val_worst_fold"] >= scores["val_relative_loss"] - 1e-9
 
@@ -73,7 +74,7 @@ def test_a_predictable_series_is_predicted():
         windows, NetworkConfig(architecture="gru", hidden_size=8), TrainingConfig(learning_rate=1e-2, batch_size=32),
         seeds=2, max_epochs=30, dtype=torch.float64,
     )  # fmt: skip
-    scores = score(last.forecasts, windows.closes, windows.folds, 1)
+    scores = score(PRICE, last.forecasts, fold_days(PRICE, windows.series, windows.folds))
     assert scores["val_relative_loss"] < 0.55  # the noise allows 0.44
     assert scores["val_direction_accuracy"] > 0.75
 
@@ -119,7 +120,7 @@ def plain_member(windows, network_config, training, fold, seed, epochs):
     block = windows.validation_origins(fold)
     with torch.no_grad():
         outputs = network(windows.inputs(member, torch.tensor([list(block)]))[0]).numpy()
-    return windows.to_prices(fold, block, outputs), losses
+    return windows.to_forecasts(fold, block, outputs), losses
 
 
 def test_a_members_result_does_not_depend_on_the_other_folds():
