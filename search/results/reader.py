@@ -196,7 +196,9 @@ class StudyData:
             {name: text if name in ("trial_id", "status") else parse_number(text) for name, text in row.items()}
             for row in self.csv_board[1]
         ]
-        return conclude(rows, self.manifest.get("proof"), horizon=self.horizon, max_epochs=self.max_epochs)
+        return conclude(
+            rows, self.manifest.get("proof"), task=self.task, horizon=self.horizon, max_epochs=self.max_epochs
+        )
 
     def describe_verdict(self, language: str) -> str:
         """Return the verdict in a language; the manifest has it in English only."""

@@ -6,6 +6,8 @@ from typing import Any
 
 from search.common.text import Text
 from search.results.ranking import BASELINE, ENSEMBLE, Row
+from stockrnn.tasks.price import PRICE
+from stockrnn.tasks.task import Task
 
 __all__ = [
     "LEVEL", "VERDICT_COLUMNS", "baseline_label", "conclude", "describe_rival", "select_facts", "split_verdict",
@@ -17,10 +19,10 @@ VERDICT_COLUMNS = {
     "test_relative_loss", "trial_id", "val_relative_loss", "val_relative_loss_sd",
 }  # fmt: skip
 LEVEL = 0.05  # a larger p-value is not significant
-PERSISTENCE = "persistence"  # the rival
-LABELS = {"ar1": "AR(1)"}
-REFUSED = Text("Do not trade on this.")
-COSTS = Text("Trading costs are not included, and the future may differ from the past.")
+LABELS = {
+    "ar1": "AR(1)", "base_rate": "base rate", "ewma": "EWMA", "garch": "GARCH(1,1)", "gjr_garch": "GJR-GARCH",
+    "har": "HAR", "har_leverage": "HAR with leverage", "logistic": "logistic regression",
+}  # fmt: skip
 TESTS = "Significance tests:"
 NUM_BEST = 3  # trials that are examined for the last epoch
 COVERAGES = {"test_coverage_80": 0.80, "test_coverage_95": 0.95}
@@ -28,39 +30,45 @@ MIN_MISS = 0.06  # of a coverage that is far off; a 95 % interval with all days 
 
 
 def verdict(
-    rows: Sequence[Row], proof: Mapping[str, Any] | None = None, *, horizon: int = 1, max_epochs: int | None = None
-) -> str:
+    rows: Sequence[Row], proof: Mapping[str, Any] | None = None, *, task: Task = PRICE, horizon: int = 1,
+    max_epochs: int | None = None,
+) -> str:  # fmt: skip
     """Return the conclusion about the first finalist in one sentence, then the facts behind it, and the p-values.
 
     See `conclude` for the arguments.
     """
-    return " ".join(conclude(rows, proof, horizon=horizon, max_epochs=max_epochs))
+    return " ".join(conclude(rows, proof, task=task, horizon=horizon, max_epochs=max_epochs))
 
 
 def conclude(
-    rows: Sequence[Row], proof: Mapping[str, Any] | None = None, *, horizon: int = 1, max_epochs: int | None = None
-) -> list[Text]:
+    rows: Sequence[Row], proof: Mapping[str, Any] | None = None, *, task: Task = PRICE, horizon: int = 1,
+    max_epochs: int | None = None,
+) -> list[Text]:  # fmt: skip
     """Return the sentences of the verdict: the conclusion first, the p-values last, if they are known.
 
     Args:
         rows: the leaderboard, best first.
         proof: results of the significance tests; None if the study still runs.
+        task: what is forecast.
         horizon: sessions from a forecast to its target.
         max_epochs: of a trial; None if it is not known.
     """
     trials = [row for row in rows if row["status"] not in (BASELINE, ENSEMBLE) and _known(row.get("val_relative_loss"))]
     if not trials:
         return [Text("No trial has a score, so the study has no result.")]
-    rival = describe_rival(horizon)
+    rival = describe_rival(task, horizon)
     finalists = [row for row in trials if _known(row.get("test_relative_loss"))]
-    facts = _judge_validation(rows, trials, rival)
+    facts = _judge_validation(task, rows, trials, rival)
     training = _judge_training(trials[: len(finalists) or NUM_BEST], max_epochs)
     if finalists:
-        conclusion, tested, p_values = _judge_test(rows, trials, finalists, proof or {}, rival)
+        conclusion, tested, p_values = _judge_test(task, rows, trials, finalists, proof or {}, rival)
         return [*conclusion, *facts, *tested, *training, *p_values]
     headline = Text("Undecided: the test set has not been opened.")
     if any(_known(row.get("test_rmse")) for row in rows):
-        headline = Text("No result: the price never changes in the test set, so Theil's U is undefined.")
+        headline = Text(
+            "No result: {name} is undefined in the test set, because the rival makes no error.",
+            name=Text(task.words.score),
+        )
     elif len(trials) > 1:
         facts.append(Text("The best of many trials is partly lucky."))
     return [headline, *facts, *training]
@@ -77,9 +85,9 @@ def select_facts(sentences: Sequence[Text]) -> list[Text]:
     return [sentence for sentence in sentences[1:] if not sentence.startswith(TESTS)]
 
 
-def describe_rival(horizon: int) -> Text:
-    """Return the forecast of persistence in words."""
-    return Text("'tomorrow equals today'") if horizon == 1 else Text("'no change over {n} sessions'", n=horizon)
+def describe_rival(task: Task, horizon: int) -> Text:
+    """Return the forecast of the rival in words."""
+    return Text(task.words.rival) if horizon == 1 else Text(task.words.rival_ahead, n=horizon)
 
 
 def baseline_label(name: str) -> str:
@@ -87,8 +95,8 @@ def baseline_label(name: str) -> str:
     return LABELS.get(name, name)
 
 
-def _judge_validation(rows: Sequence[Row], trials: Sequence[Row], rival: Text) -> list[Text]:
-    best = min(trials, key=lambda row: row["val_relative_loss"])
+def _judge_validation(task: Task, rows: Sequence[Row], trials: Sequence[Row], rival: Text) -> list[Text]:
+    best, name = min(trials, key=lambda row: row["val_relative_loss"]), Text(task.words.score)
     score, spread = best["val_relative_loss"], _number(best, "val_relative_loss_sd")
     who = Text("the only trial ({trial})", trial=best["trial_id"])
     if len(trials) > 1:
@@ -96,34 +104,35 @@ def _judge_validation(rows: Sequence[Row], trials: Sequence[Row], rival: Text) -
     if score >= 1:
         return [
             Text(
-                "On validation nothing beats {rival}: {who} has Theil's U {score:.4f}.", rival=rival, who=who,
-                score=score,
+                "On validation nothing beats {rival}: {who} has {name} {score:.4f}.", rival=rival, who=who,
+                score=score, name=name,
             )
         ]  # fmt: skip
     said = Text(
-        "On validation {who} beats {rival}: Theil's U {score:.4f}, an error {size} smaller.",
-        who=who, rival=rival, score=score, size=_percent(score),
+        "On validation {who} beats {rival}: {name} {score:.4f}, {loss} {size} smaller.",
+        who=who, rival=rival, score=score, size=_percent(score), name=name, loss=Text(task.words.loss),
     )  # fmt: skip
     if 1 - score <= spread:
         said = Text(
-            "On validation {who} is practically equal to {rival}: Theil's U {score:.4f}, and its networks differ by "
+            "On validation {who} is practically equal to {rival}: {name} {score:.4f}, and its networks differ by "
             "{spread:.4f} (sd).",
-            who=who, rival=rival, score=score, spread=spread,
+            who=who, rival=rival, score=score, spread=spread, name=name,
         )  # fmt: skip
     rivals = [row for row in rows if row["status"] == BASELINE and _known(row.get("val_relative_loss"))]
     other = min(rivals, key=lambda row: row["val_relative_loss"], default=None)
     if other is None or other["val_relative_loss"] > score:
         return [said]
-    name = baseline_label(other["trial_id"])
     also = Text(
-        "The baseline {name} is as good without a network ({score:.4f}).", name=name, score=other["val_relative_loss"]
-    )
+        "The baseline {name} is as good without a network ({score:.4f}).", name=baseline_label(other["trial_id"]),
+        score=other["val_relative_loss"],
+    )  # fmt: skip
     return [said, also]
 
 
 def _judge_test(
-    rows: Sequence[Row], trials: Sequence[Row], finalists: Sequence[Row], proof: Mapping[str, Any], rival: Text
-) -> tuple[list[Text], list[Text], list[Text]]:
+    task: Task, rows: Sequence[Row], trials: Sequence[Row], finalists: Sequence[Row], proof: Mapping[str, Any],
+    rival: Text,
+) -> tuple[list[Text], list[Text], list[Text]]:  # fmt: skip
     """Judge the finalist that is first on validation: the best of several on the test set would be partly lucky.
 
     Returns:
@@ -137,8 +146,8 @@ def _judge_test(
         overall if len(trials) > 1 else Text("SPA p on validation"): proof.get("spa_p"),
     }  # fmt: skip
     proven = ahead and all(value is not None and value <= LEVEL for value in p_values.values())
-    baseline = _judge_baselines(rows, score, _number(first, "seeds_sd"))
-    facts = [_count_finalists(finalists, proof, rival)]
+    baseline = _judge_baselines(task, rows, score, _number(first, "seeds_sd"))
+    facts = [_count_finalists(task, finalists, proof, rival)]
     if not ahead and _known(proof.get("spa_p")) and proof["spa_p"] <= LEVEL:
         facts.append(Text("Validation was significant, and the test set does not confirm it."))
     facts += [*baseline, *_judge_intervals(first, proof.get("test_days"))]
@@ -147,38 +156,38 @@ def _judge_test(
         for name, value in p_values.items()
         if value is not None and _known(value)
     ]
-    headline = _write_headline(first, rival, ahead=ahead, proven=proven, baseline=bool(baseline))
-    return [headline, COSTS if proven else REFUSED], facts, _write_tests(known)
+    headline = _write_headline(task, first, rival, ahead=ahead, proven=proven, baseline=bool(baseline))
+    return [headline, Text(task.words.proven if proven else task.words.refused)], facts, _write_tests(known)
 
 
-def _write_headline(row: Row, rival: Text, *, ahead: bool, proven: bool, baseline: bool) -> Text:
+def _write_headline(task: Task, row: Row, rival: Text, *, ahead: bool, proven: bool, baseline: bool) -> Text:
     score = row["test_relative_loss"]
-    values: dict[str, Any] = {"size": _percent(score), "rival": rival}
+    values: dict[str, Any] = {"size": _percent(score), "rival": rival, "loss": Text(task.words.loss)}
     if proven and baseline:
         return Text(
-            "Evidence of skill: test error {size} smaller than {rival}, unlikely to be luck; but a baseline is as good "
-            "without a network.",
+            "Evidence of skill: test {loss} {size} smaller than {rival}, unlikely to be luck; but a baseline is as "
+            "good without a network.",
             **values,
         )
     if proven:
-        return Text("Evidence of skill: test error {size} smaller than {rival}, unlikely to be luck.", **values)
+        return Text("Evidence of skill: test {loss} {size} smaller than {rival}, unlikely to be luck.", **values)
     if ahead:
-        return Text("No evidence of skill: test error {size} smaller than {rival}, but this may be luck.", **values)
+        return Text("No evidence of skill: test {loss} {size} smaller than {rival}, but this may be luck.", **values)
     if score == 1:
-        return Text("No evidence of skill: test error equal to {rival}.", rival=rival)
+        return Text("No evidence of skill: test {loss} equal to {rival}.", **values)
     if _equal(row) and score < 1:
         return Text(
-            "No evidence of skill: test error practically equal to {rival} ({size} smaller, less than its seeds "
+            "No evidence of skill: test {loss} practically equal to {rival} ({size} smaller, less than its seeds "
             "differ).",
             **values,
         )
     if _equal(row):
         return Text(
-            "No evidence of skill: test error practically equal to {rival} ({size} larger, less than its seeds "
+            "No evidence of skill: test {loss} practically equal to {rival} ({size} larger, less than its seeds "
             "differ).",
             **values,
         )
-    return Text("No evidence of skill: test error {size} larger than {rival}.", **values)
+    return Text("No evidence of skill: test {loss} {size} larger than {rival}.", **values)
 
 
 def _write_tests(p_values: Sequence[Text]) -> list[Text]:
@@ -193,22 +202,22 @@ def _write_tests(p_values: Sequence[Text]) -> list[Text]:
     return [Text("Significance tests: {a}, {b}, {c} ({level} or less is evidence of skill).", **values)]
 
 
-def _count_finalists(finalists: Sequence[Row], proof: Mapping[str, Any], rival: Text) -> Text:
+def _count_finalists(task: Task, finalists: Sequence[Row], proof: Mapping[str, Any], rival: Text) -> Text:
     beat = sum(row["test_relative_loss"] < 1 and not _equal(row) for row in finalists)
     equal = sum(map(_equal, finalists))
     values: dict[str, Any] = {
         "trial": finalists[0]["trial_id"], "score": finalists[0]["test_relative_loss"], "rival": rival, "beat": beat,
-        "equal": equal, "n": len(finalists),
+        "equal": equal, "n": len(finalists), "name": Text(task.words.score),
         "days": Text("{n} unseen days", n=proof["test_days"]) if proof.get("test_days") else Text("the test set"),
     }  # fmt: skip
     if len(finalists) == 1:
         if beat:
-            return Text("On {days} the finalist ({trial}) beats {rival}: Theil's U {score:.4f}.", **values)
+            return Text("On {days} the finalist ({trial}) beats {rival}: {name} {score:.4f}.", **values)
         if equal:
             return Text(
-                "On {days} the finalist ({trial}) is practically equal to {rival}: Theil's U {score:.4f}.", **values
+                "On {days} the finalist ({trial}) is practically equal to {rival}: {name} {score:.4f}.", **values
             )
-        return Text("On {days} the finalist ({trial}) does not beat {rival}: Theil's U {score:.4f}.", **values)
+        return Text("On {days} the finalist ({trial}) does not beat {rival}: {name} {score:.4f}.", **values)
     who = Text("none of {n} finalists beats {rival}", **values)
     if beat:
         who = Text("{beat} of {n} finalists beats {rival}", **values)
@@ -217,30 +226,32 @@ def _count_finalists(finalists: Sequence[Row], proof: Mapping[str, Any], rival: 
     values["who"] = who
     if equal == 1:
         return Text(
-            "On {days} {who}, 1 is practically equal to it; the first ({trial}) has Theil's U {score:.4f}.", **values
+            "On {days} {who}, 1 is practically equal to it; the first ({trial}) has {name} {score:.4f}.", **values
         )
     if equal:
         return Text(
-            "On {days} {who}, {equal} are practically equal to it; the first ({trial}) has Theil's U {score:.4f}.",
+            "On {days} {who}, {equal} are practically equal to it; the first ({trial}) has {name} {score:.4f}.",
             **values,
         )
-    return Text("On {days} {who}; the first ({trial}) has Theil's U {score:.4f}.", **values)
+    return Text("On {days} {who}; the first ({trial}) has {name} {score:.4f}.", **values)
 
 
-def _judge_baselines(rows: Sequence[Row], score: float, spread: float) -> list[Text]:
-    """Return what the best baseline except persistence did on the test set; nothing if it was worse."""
+def _judge_baselines(task: Task, rows: Sequence[Row], score: float, spread: float) -> list[Text]:
+    """Return what the best baseline except the rival did on the test set; nothing if it was worse."""
     others = [
         row for row in rows
-        if row["status"] == BASELINE and row["trial_id"] != PERSISTENCE and _known(row.get("test_relative_loss"))
+        if row["status"] == BASELINE and row["trial_id"] != task.rival and _known(row.get("test_relative_loss"))
     ]  # fmt: skip
     best = min(others, key=lambda row: row["test_relative_loss"], default=None)
     if best is None or best["test_relative_loss"] > score + spread:
         return []
     name = baseline_label(best["trial_id"])
-    values: dict[str, Any] = {"name": f"{name[0].upper()}{name[1:]}", "score": best["test_relative_loss"]}
+    values: dict[str, Any] = {
+        "name": f"{name[0].upper()}{name[1:]}", "score": best["test_relative_loss"], "measure": Text(task.words.score),
+    }  # fmt: skip
     if best["test_relative_loss"] < score - spread:
-        return [Text("{name} did better without a network (Theil's U {score:.4f} on the test set).", **values)]
-    return [Text("{name} is practically as good without a network (Theil's U {score:.4f} on the test set).", **values)]
+        return [Text("{name} did better without a network ({measure} {score:.4f} on the test set).", **values)]
+    return [Text("{name} is practically as good without a network ({measure} {score:.4f} on the test set).", **values)]
 
 
 def _judge_training(best: Sequence[Row], max_epochs: int | None) -> list[Text]:
@@ -285,7 +296,7 @@ def _judge_intervals(first: Row, days: int | None) -> list[Text]:
 
 
 def _equal(row: Row) -> bool:
-    """Return whether a finalist differs from persistence by no more than its seeds differ."""
+    """Return whether a finalist differs from the rival by no more than its seeds differ."""
     return bool(abs(row["test_relative_loss"] - 1) <= _number(row, "seeds_sd"))
 
 

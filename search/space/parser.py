@@ -311,7 +311,9 @@ class _Parser:
                 f"{search.metric} are better; write mode: {metric.better} or remove it",
             )
         for parameter in parameters:
-            allowed = {"target": tuple(task.targets), "loss": task.losses}.get(parameter.name, parameter.values)
+            allowed = {"target": tuple(task.targets), "loss": task.losses, "scaling": task.scalings}.get(
+                parameter.name, parameter.values
+            )
             for value in parameter.values:
                 if value not in allowed:
                     self._add_problem(

@@ -23,6 +23,7 @@ from stockrnn.prices.series import Prices
 from stockrnn.tasks.registry import find_task
 from stockrnn.tasks.task import Series, Task
 from stockrnn.training.config import TrainingConfig
+from stockrnn.volatility.estimators import available
 
 __all__ = ["Space", "SpaceError", "format_settings", "load_space"]
 
@@ -113,6 +114,10 @@ class Space(Contents):
             name for name in FEATURE_SETS["ohlc"]
             if name not in prices.columns and missing_column_reason(prices, name).startswith("there is no")
         }  # fmt: skip
+        if self.task.features != "ohlcv":
+            lacks = missing_columns(prices, self.data.features)
+            features = FEATURE_SETS["volatility_close"] if lacks and not is_given else self.data.features
+            return replace(self, data=self.data.model_copy(update={"features": features}))
         absent |= {"volume"} if unusable_volume_reason(prices) else set()
         if is_given or not absent:
             return self
@@ -144,8 +149,10 @@ class Space(Contents):
         The other series of `data.also` are inputs of every trial.
         """
         task = self.task
-        defaults = {"features": features_label(self.data.features), "target": next(iter(task.targets))}
-        values: dict[str, Value] = {**defaults, "loss": task.losses[0], **point}
+        values: dict[str, Value] = {
+            "features": features_label(self.data.features), "target": next(iter(task.targets)),
+            "loss": task.losses[0], "scaling": task.scalings[0], **point,
+        }  # fmt: skip
         window, network, training = (
             {name: value for name, value in values.items() if FIELDS[name] is owner}
             for owner in (WindowConfig, NetworkConfig, TrainingConfig)
@@ -307,6 +314,13 @@ class Space(Contents):
         return replace(known, kind="choice" if len(values) > 1 else "constant", values=tuple(values)).as_yaml()
 
     def _check_columns(self, prices: Prices) -> None:
+        if missing := [name for name in self.task.columns(self.data.estimator) if name not in prices.columns]:
+            others = ", ".join(available(prices.columns))
+            raise self.error(
+                ("data", "estimator"),
+                f"{self.data.estimator} needs the column {missing[0]} ({missing_column_reason(prices, missing[0])}); "
+                f"{prices.source} has the columns of {others}; write one of them",
+            )
         fix = "use features that do not need it, such as the sets ohlc, returns, technical and close_only"
         for feature, columns in missing_columns(prices, self.features).items():
             reason = missing_column_reason(prices, columns[0])  # names the file if a value of it is wrong

@@ -155,8 +155,9 @@ def refit(
         raise
     actual, rival = validation_days(space, prices, splits.folds)
     forecaster = Forecaster.from_training(
-        windows, last.members,
-        intervals=conformal_intervals(validation, actual), rival_intervals=conformal_intervals(rival, actual),
+        windows, last.members, correction=float(last.corrections[0]),
+        intervals=conformal_intervals(validation, actual) if space.task.has_intervals else (),
+        rival_intervals=conformal_intervals(rival, actual) if space.task.has_intervals else (),
         rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,
         span=(str(prices.dates[splits.before_test.start]), str(prices.dates[splits.before_test.stop - 1])),
         provenance=prices.provenance, asked=space.data,

@@ -313,8 +313,8 @@ class _Study:
         if self._executor:
             self._executor.stop_watching()
         sentences = conclude(
-            self.leaderboard.rows(), self._manifest.get("proof"), horizon=context.space.data.horizon,
-            max_epochs=context.space.scheduler.max_epochs,
+            self.leaderboard.rows(), self._manifest.get("proof"), task=context.space.task,
+            horizon=context.space.data.horizon, max_epochs=context.space.scheduler.max_epochs,
         )  # fmt: skip
         manifest = {
             **self._manifest, **final, "interrupted": context.stop.signalled, "failure": context.stop.reason,

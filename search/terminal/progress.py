@@ -195,9 +195,9 @@ class Progress:
         if not scored:
             return "no score yet"
         value, trial_id = min(scored)
-        baseline = self._baselines["persistence"].get(metric)
-        comparison = f", persistence {baseline:.4f}" if baseline is not None and baseline == baseline else ""
-        return f"{_label(metric)} {sign * value:.4f} ({trial_id}){comparison}"
+        baseline = self._baselines[self._space.task.rival].get(metric)
+        comparison = f", {self._space.task.rival} {baseline:.4f}" if baseline is not None and baseline == baseline else ""
+        return f"{_label(self._space, metric)} {sign * value:.4f} ({trial_id}){comparison}"
 
     def _rungs(self) -> str:
         reached = [end.epochs for end in self._record.ends]
@@ -221,8 +221,8 @@ class Progress:
         return text
 
 
-def _label(metric: str) -> str:
-    return "Theil's U" if metric == "val_relative_loss" else metric
+def _label(space: Space, metric: str) -> str:
+    return space.task.words.score if metric == "val_relative_loss" else metric
 
 
 def _describe_position(trial_id: str, report: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import difflib
 import re
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -62,6 +62,8 @@ FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "close_volume": ("close", "volume"),
     "close_only": ("close",),
     "returns": ("log_return", "range", "gap", *DAY_OF_WEEK),
+    "volatility": ("log_range", "log_range_5", "log_range_22", "log_return", "absolute_return"),
+    "volatility_close": ("log_return", "absolute_return", "volatility_5", "volatility_22"),
     "technical": ("log_return", "range", "volatility_5", "volatility_20", "ma_ratio_5", "ma_ratio_20", "ma_ratio_60"),
 }
 
@@ -230,6 +232,13 @@ class DataConfig(SourceConfig):
     )
     horizon: int = Field(1, ge=1, le=250, description="forecast horizon, in sessions")
     test_size: int = Field(250, ge=1, description="sessions in the test block at the end, not used by the search")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _features_of_the_task(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "features" not in values and (task := TASKS.get(str(values.get("task")))):
+            return {**values, "features": task.features}
+        return values
 
     @model_validator(mode="after")
     def _other_names_are_unique(self) -> "DataConfig":

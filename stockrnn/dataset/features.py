@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stockrnn.prices.series import PRICE_COLUMNS, Prices
+from stockrnn.volatility.estimators import daily_variance
 
 __all__ = [
     "COLUMNS", "DERIVED", "MAX_ROLLING_SESSIONS", "MIN_ROLLING_SESSIONS", "PERCENT", "ROLLING", "Feature",
@@ -162,9 +163,18 @@ def _ma_ratio(prices: Prices, sessions: int) -> np.ndarray:
     return ratios
 
 
+def _log_range(prices: Prices) -> np.ndarray:
+    """Log of the variance of the session by its high and low (Parkinson)."""
+    variance, _ = daily_variance(None, prices.column("high"), prices.column("low"), None, "parkinson")
+    logs: np.ndarray = np.log(variance)
+    return logs
+
+
 DERIVED: dict[str, Feature] = {
     "log_return": Feature(needs=("close",), values=_log_return, warm_up=1),
     "range": Feature(needs=("high", "low"), values=_range),
+    "log_range": Feature(needs=("high", "low"), values=_log_range, factor=1.0),
+    "absolute_return": Feature(needs=("close",), values=lambda prices: np.abs(_log_return(prices)), warm_up=1),
     "gap": Feature(needs=("open", "close"), values=_gap, warm_up=1),
     "volume_change": Feature(needs=("volume",), values=_volume_change, warm_up=1, factor=1.0),
     "weekday_sin": Feature(needs=(), values=lambda prices: np.sin(_weekday(prices)), factor=1.0),
@@ -172,5 +182,11 @@ DERIVED: dict[str, Feature] = {
 }
 ROLLING: dict[str, RollingFeature] = {
     "volatility": RollingFeature(needs=("close",), values=_volatility, warm_up=lambda sessions: sessions),
+    "log_range": RollingFeature(
+        needs=("high", "low"),
+        values=lambda prices, sessions: over_last(_log_range(prices), sessions, np.mean),
+        warm_up=lambda sessions: sessions - 1,
+        factor=1.0,
+    ),
     "ma_ratio": RollingFeature(needs=("close",), values=_ma_ratio, warm_up=lambda sessions: sessions - 1),
 }

@@ -104,6 +104,7 @@ class Forecaster:
         windows: Windows,
         members: "NetworkEnsemble",
         *,
+        correction: float = 0.0,
         intervals: Sequence[Interval],
         rival_intervals: Sequence[Interval],
         rank: int,
@@ -119,6 +120,7 @@ class Forecaster:
         Args:
             windows: the training windows, of one fold.
             members: the trained networks of this fold, one per seed.
+            correction: of the forecasts, see `Epoch.corrections`.
             intervals, rival_intervals: results of `conformal_intervals` for the forecasts and for persistence.
             rank, trial_id, epochs: see `Facts`.
             span: first and last day of the training part, YYYY-MM-DD.
@@ -133,13 +135,14 @@ class Forecaster:
         if len(windows.folds) != 1:
             raise ValueError(f"windows: {len(windows.folds)} folds; a forecaster is trained on exactly one fold")
         seeds = [dict(network.named_parameters()) for network in members.networks]
+        scaling = windows.scalings[0]
         weights = {name: torch.stack([seed[name].detach() for seed in seeds]).cpu() for name in seeds[0]}
         return cls(
             window=windows.config,
             network=members.config,
             horizon=windows.horizon,
             weights=weights,
-            scaling=windows.scalings[0],
+            scaling=scaling.model_copy(update={"target_offset": scaling.target_offset + correction}),
             intervals=tuple(intervals),
             rival_intervals=tuple(rival_intervals),
             facts=Facts(

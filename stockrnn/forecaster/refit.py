@@ -59,7 +59,8 @@ def refit(forecaster: Forecaster, prices: Prices, manifest: Mapping[str, Any]) -
         forecast_from=facts.epochs, mode=lockstep if lockstep in MODES else None,
     )  # fmt: skip
     return Forecaster.from_training(
-        windows, last.members, intervals=forecaster.intervals, rival_intervals=forecaster.rival_intervals,
+        windows, last.members, correction=float(last.corrections[0]), intervals=forecaster.intervals,
+        rival_intervals=forecaster.rival_intervals,
         rank=facts.rank, trial_id=facts.trial_id, epochs=facts.epochs,
         span=(str(prices.dates[part.start]), str(prices.dates[-1])), provenance=prices.provenance, asked=facts.asked,
     )  # fmt: skip

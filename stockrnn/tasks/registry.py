@@ -1,11 +1,13 @@
 """List all tasks, and find a task, a target or a metric by name."""
 
+from stockrnn.tasks.direction import DIRECTION
 from stockrnn.tasks.price import PRICE
 from stockrnn.tasks.task import Target, Task
+from stockrnn.tasks.volatility import VOLATILITY
 
 __all__ = ["METRIC_NAMES", "TARGET_NAMES", "TASKS", "find_target", "find_task"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (PRICE,)}
+TASKS: dict[str, Task] = {task.name: task for task in (PRICE, VOLATILITY, DIRECTION)}
 TARGET_NAMES = tuple(name for task in TASKS.values() for name in task.targets)
 METRIC_NAMES = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.metrics))
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stockrnn.prices.series import Prices
+from stockrnn.volatility.estimators import daily_variance
 
 __all__ = ["Baseline", "BlockDays", "BlockMetric", "Metric", "Series", "Target", "Task", "Words", "relative_loss"]
 
@@ -34,6 +35,19 @@ class Series:
     def closes(self) -> np.ndarray:
         """Closes, shape (sessions,), price points."""
         return self.prices.column("close")
+
+    @cached_property
+    def variance(self) -> np.ndarray:
+        """Variance of each session's log return by the estimator, shape (sessions,).
+
+        Raises:
+            UserError: the prices lack a column that the estimator needs.
+        """
+        columns = {
+            name: self.prices.column(name) if name in self.prices.columns else None
+            for name in ("open", "high", "low", "close")
+        }
+        return daily_variance(**columns, estimator=self.estimator)[0]
 
 
 Baseline = Callable[[Series, range, np.ndarray], np.ndarray]
@@ -58,8 +72,8 @@ class Target:
         fit: which part of the scaling is fitted to the training part: offset and scale, the offset only (the mean), or
             none.
         relative_scale: scale of the target with `scaling: relative`, which fits nothing.
-        is_log: the forecast is the exponential of the output, so that a network trained on squared errors of the log
-            forecasts the median; its forecasts are corrected to the mean (see `log_bias`).
+        is_log: the target is a logarithm. A network that is not trained on QLIKE forecasts its mean or median, so its
+            forecasts are corrected: the mean of exp(target - output) becomes 1 on training days (Duan's smearing).
     """
 
     values: Callable[[Series, bool], np.ndarray]
@@ -143,7 +157,7 @@ class Words:
     proven: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """What a study forecasts. See docs/extending.md for a task of one's own.
 
@@ -151,11 +165,11 @@ class Task:
         description: of the task, for the documentation of spaces.
         targets: what networks can be trained on, by name; the first is the default.
         losses: training losses that fit, by name (see `stockrnn.training.trainer`); the first is the default.
+        scalings: values of `scaling` that fit; the first is the default.
         features: name of the default set of features.
         columns: function of the series' estimator that returns the columns of prices that the task needs.
         actual: function of the series that returns the values that are forecast, shape (sessions,); NaN for the first
             sessions if they are undefined.
-        first: first position with an actual value, by horizon.
         loss: function of `forecast` and `actual`, each (days,); it returns each day's loss, 0 or more.
         rival: name of the baseline that a forecast must beat.
         baselines: by name.
@@ -169,10 +183,10 @@ class Task:
     description: str
     targets: Mapping[str, Target]
     losses: tuple[str, ...]
+    scalings: tuple[str, ...]
     features: str
     columns: Callable[[str], tuple[str, ...]]
     actual: Callable[[Series], np.ndarray]
-    first: Callable[[int], int]
     loss: Callable[[np.ndarray, np.ndarray], np.ndarray]
     rival: str
     baselines: dict[str, Baseline]

@@ -20,7 +20,11 @@ class TrainingConfig(Configuration):
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field(
         "adam", description="PyTorch optimizer, with its default settings"
     )
-    loss: Literal["mse", "mae", "huber"] = Field("mse", description="training loss, on the scaled target")
+    loss: Literal["mse", "mae", "huber", "qlike", "log_loss"] = Field(
+        "mse",
+        description="training loss, on the scaled target. qlike is for data.task: volatility and its default; log_loss "
+        "for data.task: direction, which has no other",
+    )
     gradient_clip: float | None = Field(
         None, gt=0, le=1e12, description="maximum norm of a network's gradient; null: no limit"
     )

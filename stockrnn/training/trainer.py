@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from stockrnn.dataset.windows import Windows
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.ensemble import ExecutionMode, Loss, NetworkEnsemble, choose_mode
+from stockrnn.tasks.registry import find_target
 from stockrnn.training.config import TrainingConfig
 from stockrnn.training.cuda_graphs import CudaGraphs
 from stockrnn.training.optimizer import Optimizer
@@ -19,10 +20,15 @@ __all__ = ["Epoch", "Trainer", "member_seed", "train"]
 
 CUDA_STATE_BYTES = 16  # of a GPU generator; a CPU generator's state has 5056 bytes
 
+MAX_CORRECTED = 2000  # windows: the correction is accurate to about 2 %, which costs a thousandth of QLIKE
+CORRECTED_BATCH = 250  # windows at once, as many as of a validation block
+
 LOSSES: dict[str, Loss] = {
     "mse": partial(F.mse_loss, reduction="none"),
     "mae": partial(F.l1_loss, reduction="none"),
     "huber": partial(F.huber_loss, reduction="none"),
+    "qlike": lambda outputs, targets: torch.expm1(targets - outputs) - (targets - outputs),  # both are logs
+    "log_loss": partial(F.binary_cross_entropy_with_logits, reduction="none"),  # outputs are logits
 }
 
 
@@ -35,12 +41,15 @@ class Epoch:
         losses: mean training loss of each member over the epoch, shape (folds, seeds), on scaled targets.
         forecasts: for each fold the forecasts of its validation sessions, shape (seeds, days), in the task's unit.
         members: the networks; the next epoch changes them.
+        corrections: what the forecasts of each fold add to the networks' outputs, shape (folds,); 0 but for targets
+            that are logarithms (see `Target.is_log`).
     """
 
     number: int
     losses: np.ndarray
     forecasts: list[np.ndarray]
     members: NetworkEnsemble
+    corrections: np.ndarray
 
     @property
     def finite(self) -> bool:
@@ -105,6 +114,7 @@ class Trainer:
         sizes = [len(origins) for origins in self._ranges]
         self._schedule = _schedule(sizes, training.batch_size, device, dtype)
         self._loss = LOSSES[training.loss]
+        self._corrects = find_target(windows.config.target).is_log and training.loss != "qlike"
         self._totals = torch.zeros(len(self._order), dtype=dtype, device=device)
         self._share = torch.tensor(sizes, dtype=dtype, device=device)
         # Looped mode is for large networks, for which kernel launches are cheap, so it does not use CUDA graphs.
@@ -123,11 +133,14 @@ class Trainer:
                 self._step(step, batch)
         self.epoch += 1
         # One copy from the device returns losses and forecasts, so an epoch waits for the device once.
-        outputs = (
-            _forecast_validation(windows, self.members, self._folds, order) if forecast else self._totals.new_empty(0)
-        )
-        copied = torch.cat([self._totals / self._share, outputs.flatten()]).cpu().numpy()
-        losses, forecasts = copied[: len(order)], copied[len(order) :].reshape(len(order), -1)
+        corrections, outputs = self._totals.new_zeros(folds), self._totals.new_empty(0)
+        if forecast:
+            outputs = _forecast_validation(windows, self.members, self._folds, order)
+            if self._corrects:
+                corrections = self._log_corrections()
+                outputs = outputs + corrections[self._folds][:, None]
+        copied = torch.cat([self._totals / self._share, corrections, outputs.flatten()]).cpu().numpy()
+        losses, forecasts = copied[: len(order)], copied[len(order) + folds :].reshape(len(order), -1)
         return Epoch(
             number=self.epoch,
             losses=_arrange_by_fold(losses, order, folds, self._seeds),
@@ -135,6 +148,7 @@ class Trainer:
             if forecast
             else [],
             members=self.members,
+            corrections=copied[len(order) : len(order) + folds].astype(float),
         )
 
     def state(self) -> dict[str, np.ndarray]:
@@ -166,6 +180,21 @@ class Trainer:
             for generator, random_state in zip(generators, random_states[name], strict=True):
                 generator.set_state(random_state)
         self.epoch = epoch
+
+    def _log_corrections(self) -> torch.Tensor:
+        """Return the log of the mean of exp(target - output) on the last training windows of each fold, (folds,)."""
+        count = min(MAX_CORRECTED, *map(len, self._ranges))
+        origins = torch.tensor([list(own[-count:]) for own in self._ranges], device=self._windows.device)
+        ratios = [
+            torch.exp(
+                self._windows.targets(self._folds, part)
+                - self.members.forecast(self._windows.inputs(self._folds, part))
+            )
+            for part in torch.split(origins, CORRECTED_BATCH, dim=1)
+        ]
+        means = torch.cat(ratios, dim=1).mean(dim=1)
+        sums = means.new_zeros(len(self._windows.folds)).index_add(0, self._folds, means)
+        return torch.log(sums / self._seeds)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         optimizer = self._optimizer

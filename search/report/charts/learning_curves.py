@@ -247,7 +247,9 @@ def _write_caption(
 ) -> list[Text]:
     sentences = [
         Text("Trials: {n}; the best is {trial} with {score:.4f}.", n=len(trials), trial=best, score=score),
-        Text("Below 1.0 a trial is better than persistence ({rival}).", rival=describe_rival(study.horizon)),
+        Text(
+            "Below 1.0 a trial is better than persistence ({rival}).", rival=describe_rival(study.task, study.horizon)
+        ),
     ]
     if drawn_count < len(trials):
         sentences.append(Text("The chart shows {n} of them, from the best to the worst.", n=drawn_count))
