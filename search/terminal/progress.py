@@ -132,7 +132,7 @@ class Progress:
             return
         score = end.scores.get(self._space.search.metric)
         result = (
-            f"{_label(self._space.search.metric)} {score:.4f} at epoch {end.best_epoch} of {end.epochs}"
+            f"{_label(self._space, self._space.search.metric)} {score:.4f} at epoch {end.best_epoch} of {end.epochs}"
             if score is not None
             else "no score"
         )
