@@ -241,7 +241,7 @@ class Progress:
 
 
 def _label(metric: str) -> str:
-    return "Theil's U" if metric == "val_theils_u" else metric
+    return "Theil's U" if metric == "val_relative_loss" else metric
 
 
 def _format_point(point: Mapping[str, Any]) -> str:

@@ -11,11 +11,11 @@ from search.results.event_log import TrialEnd
 from search.terminal.progress import STOPPING, Progress
 from search.terminal.tty import FailSafeStream
 
-BASELINES = {"persistence": {"val_theils_u": 1.0}}
+BASELINES = {"persistence": {"val_relative_loss": 1.0}}
 
 
 def trial(trial_id, status, score):
-    scores = {} if score is None else {"val_theils_u": score}
+    scores = {} if score is None else {"val_relative_loss": score}
     return TrialEnd(
         trial_id=trial_id, status=status, point={"architecture": "gru", "learning_rate": 0.00123}, scores=scores,
         epochs=3, best_epoch=score and 2, seconds=65.0,
@@ -25,7 +25,7 @@ def trial(trial_id, status, score):
 @pytest.fixture
 def record():
     """Two trials that ended and one that runs; stands in for `search.results.event_log.Record`."""
-    running = {"00002": {"epoch": 1, "score": 0.99, "best": {"val_theils_u": 0.99}}}
+    running = {"00002": {"epoch": 1, "score": 0.99, "best": {"val_relative_loss": 0.99}}}
     return SimpleNamespace(ends=[trial("00000", "complete", 0.98), trial("00001", "failed", None)], running=running)
 
 
