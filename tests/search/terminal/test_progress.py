@@ -110,7 +110,8 @@ def test_the_live_view(space, record, monkeypatch):
     shown = terminal.getvalue()
     for words in (
         "trials   2 of 4 ended", "best     Theil's U 0.9800 (00000), persistence 1.0000",
-        "running  00002: epoch 1 of 4, U 0.9900", "time budget 1h 00m from the start of the first trial", STOPPING, "a note",
+        "running  00002: epoch 1 of 4, U 0.9900", "time budget 1h 00m from the start of the first trial", STOPPING,
+        "a note",
     ):  # fmt: skip
         assert words in shown
 
