@@ -23,6 +23,8 @@ __all__ = ["EXAMPLES", "Entry", "entries", "reference_text"]
 EXAMPLES = {  # one line of YAML per key, as written in its section
     "name": "name: kospi",
     "seed": "seed: 1",
+    "data.task": "task: volatility",
+    "data.estimator": "estimator: garman_klass",
     "data.source": "source: prices.csv",
     "data.ticker": "ticker: ^KS11",
     "data.start": "start: 2005-01-01",

@@ -215,7 +215,9 @@ class Progress:
             return "no score yet"
         value, trial_id = min(scored)
         baseline = self._baselines[self._space.task.rival].get(metric)
-        comparison = f", {self._space.task.rival} {baseline:.4f}" if baseline is not None and baseline == baseline else ""
+        comparison = (
+            f", {self._space.task.rival} {baseline:.4f}" if baseline is not None and baseline == baseline else ""
+        )
         return f"{_label(self._space, metric)} {sign * value:.4f} ({trial_id}){comparison}"
 
     def _rungs(self) -> str:
