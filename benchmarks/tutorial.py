@@ -35,7 +35,7 @@ PRICE, FORECAST, LATE = "#1f2937", "#d9480f", "#1971c2"
 
 @dataclass(frozen=True, kw_only=True)
 class Days:
-    """Forecasts, actual closes and previous closes of the test set, in price points, each of shape (days,)."""
+    """Forecasts, actual closes and forecasts of persistence on the test set, price points, each (days,)."""
 
     dates: np.ndarray
     forecast: np.ndarray
