@@ -16,6 +16,7 @@ from search.space.reference import entries, reference_text
 from search.space.sections import SECTIONS
 from search.space.space import SpaceError, load_space
 from stockrnn.dataset.config import FEATURE_NAMES
+from stockrnn.dataset.features import ROLLING
 from stockrnn.tasks.price import BASELINES, PRICE
 
 pytestmark = pytest.mark.slow
@@ -127,7 +128,7 @@ def test_the_forms_of_a_parameter_are_read():
 def test_the_features_of_the_reference_are_all_there_are():
     shown = {name for cell in (rows for first, rows in tables("space.md") if first == "feature") for row in cell
              for name in re.findall(r"`(\w+)`", row[0])}  # fmt: skip
-    assert shown == {*FEATURE_NAMES, "volatility_N", "ma_ratio_N"} - {"weekday_sin", "weekday_cos"}
+    assert shown == {*FEATURE_NAMES, *(f"{name}_N" for name in ROLLING)} - {"weekday_sin", "weekday_cos"}
 
 
 SPACES = [
