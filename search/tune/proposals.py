@@ -47,10 +47,9 @@ class History:
     def add(self, end: TrialEnd) -> None:
         """Add a trial."""
         self._trials[end.trial_id] = _ended(self._space, end)
-        score = end.scores.get(self._space.search.metric)
-        known = score is not None and not math.isnan(score)
-        sign = 1 if self._space.mode == "min" else -1
-        insort(self._ranked, (sign * score if known else math.inf, end.trial_id))
+        score, sign = end.scores.get(self._space.search.metric), 1 if self._space.mode == "min" else -1
+        loss = math.inf if score is None or math.isnan(score) else sign * score
+        insort(self._ranked, (loss, end.trial_id))
 
     def select(self, seed: int) -> dict[str, FrozenTrial]:
         """Return at most MAX_HISTORY trials: the best quarter of that number, and a random choice of the others."""
