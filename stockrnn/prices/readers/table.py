@@ -85,6 +85,11 @@ def read_frame(frame: "pd.DataFrame", source: str = FRAME) -> Prices:
     """
     import pandas as pd
 
+    if isinstance(frame, str | os.PathLike):
+        path = line(os.fspath(frame), 200)
+        raise PriceError(
+            f"{path}: is a path; prices are a DataFrame; write stockrnn.load_prices({path!r}), which reads the file"
+        )
     if not isinstance(frame, pd.DataFrame):
         raise PriceError(
             f"{source}: is a {type(frame).__name__}; prices are a DataFrame with dates and the columns Open, High, "
