@@ -1,5 +1,6 @@
 """Format the summary of a finished study: the leaderboard, the verdict, and where the files are."""
 
+import shlex
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +9,7 @@ from search.common.durations import format_duration
 from search.common.text import Text, translate
 from search.results.leaderboard import table
 from search.results.ranking import BASELINE, ENSEMBLE
+from search.results.verdict import longer_training, needs_longer_training
 from search.space.space import Space
 from search.study.study import Outcome
 from stockrnn.io.storage import join_path
@@ -35,7 +37,8 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str, language: 
     parts.append("")
     said = " ".join(translate(list(outcome.sentences), language)) if outcome.sentences else outcome.verdict
     parts.append(textwrap.fill(said, WIDTHS[language]))
-    parts += translate(_describe_end(space, outcome, place), language)
+    parts += _describe_end(space, outcome, place)
+    parts += _suggest_longer_training(space, outcome, folder)
     parts.append("")
     ended, seconds = _count_ended(outcome), format_duration(outcome.seconds)
     if outcome.before:
@@ -87,7 +90,27 @@ def _describe_end(space: Space, outcome: Outcome, place: str) -> list[str]:
             parts.append(
                 Text("The time budget ended the search after {n} of {all} trials.", n=ended, all=space.num_samples)
             )
+    if outcome.test_kept and not outcome.interrupted and not outcome.failure:
+        parts.append(
+            Text(
+                "The test set was not evaluated again: its results are those of the earlier finalists. To evaluate the "
+                "finalists of now, which makes the test set less independent: {command}",
+                command=f"{resume} --reopen-test",
+            )
+        )
     return parts
+
+
+def _suggest_longer_training(space: Space, outcome: Outcome, folder: Path) -> list[str]:
+    """Return the command that trains longer, if most of the best trials were still improving."""
+    max_epochs = space.scheduler.max_epochs
+    if outcome.interrupted or outcome.failure or not needs_longer_training(outcome.rows, max_epochs):
+        return []
+    command = (
+        f"python -m search.run {shlex.quote(str(folder / 'space.yaml'))} --name {space.name}-longer "
+        f"--set {longer_training(max_epochs)}"
+    )
+    return [Text("To train longer: {command}", command=command)]
 
 
 def _nothing_ended(space: Space, outcome: Outcome) -> str:
