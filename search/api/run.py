@@ -20,8 +20,9 @@ from search.common.messages import one_line, shorten
 from search.space.space import load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.io.storage import is_url
-from stockrnn.prices.readers.table import FRAME, read_frame
+from stockrnn.prices.readers.table import read_frame
 from stockrnn.prices.request import Access
+from stockrnn.prices.series import FRAME
 
 if TYPE_CHECKING:
     import pandas as pd

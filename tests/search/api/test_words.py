@@ -1,5 +1,6 @@
 """Reword messages of the command line for Python."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -37,22 +38,30 @@ def test_options_become_arguments(text, expected):
 # Options whose messages do not reach a user of Python: of other commands, of clusters, and those without an argument.
 APART = {
     "--insecure", "--calendar", "--date-format", "--prices", "--refit", "--output", "--language", "--version",
-    "--refresh", "--address", "--download-limit",
+    "--refresh", "--address", "--download-limit", "--name",
 }  # fmt: skip
 
 
+def messages(path):
+    """Return the texts of a module that are no docstrings; every value in them is `x=1`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "x=1" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts | docstrings:
+            yield re.sub("{.*?}", "x=1", node.value)
+
+
 def test_no_message_of_a_study_names_an_option_that_python_lacks():
-    """Messages in the modules that a study uses; f-strings are read as they stand in the source."""
-    files = [
-        path
+    found = {
+        (path.name, option)
         for folder in ("cli", "cluster", "results", "space", "study", "optuna_journal")
         for path in (ROOT / "search" / folder).rglob("*.py")
         if path.name not in ("options.py", "summary.py")
-    ] + [*(ROOT / "stockrnn/prices/readers").rglob("*.py")]
-    found = {
-        (path.name, option)
-        for path in files
-        for text in re.findall(r'f?"[^"\n]*--[a-z][^"\n]*"', path.read_text("utf-8"))
-        for option in re.findall(r"(?<![\w-])--[a-z-]+\b", in_python_words(text))
+        for text in messages(path)
+        if " " in text  # not the name of an option alone
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*\b", in_python_words(text))
     }
     assert {(name, option) for name, option in found if option not in APART} == set()
