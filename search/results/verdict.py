@@ -267,7 +267,7 @@ def _judge_baselines(rows: Sequence[Row], score: float, spread: float) -> list[T
 def _judge_training(best: Sequence[Row], max_epochs: int | None) -> list[Text]:
     if max_epochs is None or not _improve_late(best, max_epochs):
         return []
-    late, setting = sum(row.get("best_epoch") == max_epochs for row in best), longer_training(max_epochs)
+    late, setting = _count_late(best, max_epochs), longer_training(max_epochs)
     if len(best) == 1:
         return [
             Text(
@@ -285,8 +285,12 @@ def _judge_training(best: Sequence[Row], max_epochs: int | None) -> list[Text]:
     ]  # fmt: skip
 
 
+def _count_late(best: Sequence[Row], max_epochs: int) -> int:
+    return len([row for row in best if row.get("best_epoch") == max_epochs])
+
+
 def _improve_late(best: Sequence[Row], max_epochs: int) -> bool:
-    return 2 * sum(row.get("best_epoch") == max_epochs for row in best) > len(best)
+    return 2 * _count_late(best, max_epochs) > len(best)
 
 
 def _judge_intervals(first: Row, days: int | None) -> list[Text]:

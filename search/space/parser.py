@@ -178,8 +178,8 @@ class _Parser:
 
     def _plural_key(self, section: str, key: Key, raw: object) -> str | None:
         """Return the problem of a list of series where one series is expected; None if it is something else."""
-        plural = {("source",): "sources", ("ticker",): "tickers"}.get(key) if section == "data" else None
-        value = raw.get(key[0]) if plural and isinstance(raw, dict) else None
+        plural = {"source": "sources", "ticker": "tickers"}.get(str(key[0])) if len(key) == 1 else None
+        value = raw.get(key[0]) if section == "data" and plural and isinstance(raw, dict) else None
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             return None
         items = "[" + ", ".join(value) + "]"

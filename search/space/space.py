@@ -191,9 +191,8 @@ class Space(Contents):
         elif len(prices) <= MIN_SESSIONS:
             raise self.error(
                 ("data", "source"),
-                f"{prices.source}: has {count(len(prices), 'session')}, {prices.dates[0]} to {prices.dates[-1]}, and "
-                f"no study fits into so few; a study needs hundreds of sessions, for example two years of days; use a "
-                f"longer series",
+                f"{prices.source}: has {count(len(prices), 'session')}, {prices.dates[0]} to {prices.dates[-1]}, and a "
+                "study needs hundreds; no smaller sizes fit either; use a longer series",
             )
         else:
             fix = "no smaller sizes fit either; use a longer series, or features that need fewer earlier sessions"
