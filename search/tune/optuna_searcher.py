@@ -30,7 +30,7 @@ from search.results.event_log import TrialEnd
 from search.space.parameters import MAX_ENUMERATED, Value, effective_point, grid_points, grid_size
 from search.space.samplers import SAMPLERS
 from search.space.space import Space
-from search.tune.proposals import choose_values, propose
+from search.tune.proposals import History, choose_values, propose
 from search.tune.virtual_order import VirtualOrder
 
 __all__ = ["OptunaSearcher"]
@@ -86,7 +86,7 @@ class OptunaSearcher(Searcher):
             for trial_id, point in self._again.items() if space.is_complete(point)
         } | {effective_point(end.point): end.trial_id for end in ends}  # fmt: skip
         self._rest = _grid(space)
-        self._ends = list(ends)
+        self._history = History(space, ends)
         self._order: VirtualOrder | None = None
         self._next = max(map(int, self._known), default=-1) + 1
         # The fixed points have the first ids, so a resumed study finds the ones already tried by id.
@@ -159,7 +159,7 @@ class OptunaSearcher(Searcher):
                 self._report(tune_id, result)
             self._write_reports()
             tell(self.study, self.space, self._running.pop(tune_id), end)
-        self._ends.append(end)
+        self._history.add(end)
         self._steps.pop(tune_id, None)
 
     def close(self) -> None:
@@ -222,12 +222,12 @@ class OptunaSearcher(Searcher):
         """
         seconds = self._epoch_seconds
         assert seconds is not None
-        points = [propose(self.space, (), {}, number, MAX_ASKS) for number in range(START_POINTS)]
+        points = [propose(self.space, History(self.space), {}, number, MAX_ASKS) for number in range(START_POINTS)]
         return sorted(points, key=lambda point: seconds(self.space.point(point)))
 
     def _propose(self, number: int, attempt: int, fixed: Mapping[str, Value] | None = None) -> dict[str, Value]:
         running = {trial.user_attrs[TRIAL_ID_KEY]: trial.params for trial in self._running.values()}
-        return propose(self.space, self._ends, running, number, attempt, fixed)
+        return propose(self.space, self._history, running, number, attempt, fixed)
 
     def _report(self, tune_id: str, result: Mapping[str, Any]) -> None:
         epoch = result.get("epoch", 0)
