@@ -8,7 +8,7 @@ simulated clock, and once more without an order. Both run the same trials with t
 in which they were drawn. The price is the ratio of the times at which the last trial ends.
 
 The table also has the share of the workers' time that is unused at the end, when no trial is left to start, and the
-time of the end without the rule for the last trials (`search.tune.optuna_searcher.LAST_ASKS`), relative to that with it.
+time of the end without the rule for the last trials (`search.tune.optuna_searcher.LAST_ASKS`), relative to it.
 """
 
 import argparse
