@@ -102,6 +102,7 @@ DIRECTION = Task(
         score="relative log loss",
         short_score="log loss",
         loss="log loss",
+        rival_name="the base rate",
         rival="the base rate",
         rival_ahead="the base rate over {n} sessions",
         refused="Do not trade on this.",
