@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from search.space.document import SpaceDocument, SpaceError, find_space_file
-from search.space.parameters import FIELDS, Parameter, Value, count_new_points
+from search.space.parameters import FIELDS, Parameter, Value, count_new_points, default_point, effective_point
 from search.space.parser import Contents, parse_document
 from search.space.resources import ResourceRules
 from search.space.yaml_reader import Key, yaml_text
@@ -51,8 +51,24 @@ class Space(Contents):
         return self.search.num_samples
 
     def count_new_points(self, points: Iterable[Mapping[str, Any]], limit: int) -> int:
-        """Return the number of points that train other networks than `points`, at most `limit`."""
-        return count_new_points(self.parameters, points, limit)
+        """Return the number of points, the default configuration included, that train other networks than `points`.
+
+        It is at most `limit`.
+        """
+        return count_new_points(self.parameters, self.default_point, points, limit)
+
+    @cached_property
+    def default_point(self) -> dict[str, Value]:
+        """Complete point of the default configuration, the first trial of every study."""
+        return default_point(self.parameters, features_label(self.data.features))
+
+    def is_default(self, point: Mapping[str, Any]) -> bool:
+        """Return whether a point trains the same networks as the default configuration."""
+        return effective_point(point) == self._effective_default
+
+    @cached_property
+    def _effective_default(self) -> frozenset[tuple[str, Any]]:
+        return effective_point(self.default_point)
 
     @property
     def mode(self) -> str:
@@ -63,6 +79,18 @@ class Space(Contents):
     def initial(self) -> tuple[dict[str, Value], ...]:
         """Points of the first trials, with the values of their varying parameters."""
         return tuple(self.search.initial)
+
+    @property
+    def warm_points(self) -> tuple[dict[str, Value], ...]:
+        """Points of `search.warm_start`, with the values of their varying parameters; empty before they are read."""
+        warm_start = self.search.warm_start
+        return tuple(warm_start.points or ()) if warm_start else ()
+
+    def with_warm_points(self, points: Sequence[Mapping[str, Value]]) -> "Space":
+        """Return this space, which has a warm start, with its points."""
+        assert self.search.warm_start
+        warm_start = self.search.warm_start.model_copy(update={"points": [dict(point) for point in points]})
+        return replace(self, search=self.search.model_copy(update={"warm_start": warm_start}))
 
     @property
     def resource_rules(self) -> ResourceRules:

@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.optuna_journal.journal import convert_end, restrict
+from search.optuna_journal.journal import contains, convert_end, restrict
 from search.results.event_log import TrialEnd
 from search.space.parameters import Parameter, Value
 from search.space.samplers import SAMPLERS
@@ -43,8 +43,10 @@ def propose(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = SAMPLERS[space.search.sampler].make(space.seed, int(seeds[0]))
     study = optuna.create_study(direction="minimize" if space.mode == "min" else "maximize", sampler=sampler)
-    known = {end.trial_id: _ended(space, end) for end in _select(space, list(ends), int(seeds[1]))}
-    known |= {trial_id: _running(space, point) for trial_id, point in running.items()}
+    # A default configuration outside of the space would hide parameters from the samplers.
+    inside = [end for end in ends if contains(space, end.point)]
+    known = {end.trial_id: _ended(space, end) for end in _select(space, inside, int(seeds[1]))}
+    known |= {trial_id: _running(space, point) for trial_id, point in running.items() if contains(space, point)}
     study.add_trials([known[trial_id] for trial_id in sorted(known)])
     if fixed:
         study.enqueue_trial(dict(fixed))
