@@ -60,7 +60,7 @@ def our_arguments(size: Size, folder: Path) -> list[str]:
 
 
 def our_u(printed: str, folder: Path) -> float:
-    return best(read_study(folder / SPACE.stem))["test_theils_u"]
+    return best(read_study(folder / SPACE.stem))["test_relative_loss"]
 
 
 def price_u(returns: Sequence[float]) -> float:

@@ -61,7 +61,7 @@ def studied(path: str, studies: Path, market: Sequence[str]) -> StudyData:
 
 def best(study: StudyData) -> dict:
     """Return the row of the finalist with the best validation score."""
-    return next(row for row in study.rows if row.get("architecture") and row.get("test_theils_u") is not None)
+    return next(row for row in study.rows if row.get("architecture") and row.get("test_relative_loss") is not None)
 
 
 def days_of(study: StudyData, trial_id: str) -> Days:

@@ -1,6 +1,6 @@
 """Print the leaderboard of a study, running or ended; or list the studies of a folder, one line a study:
 
-python -m search.leaderboard results/all [--top 20] [--columns trial_id,val_theils_u] [--sort seconds]
+python -m search.leaderboard results/all [--top 20] [--columns trial_id,val_relative_loss] [--sort seconds]
 python -m search.leaderboard results/
 """
 
@@ -83,7 +83,7 @@ def _leaderboard(study: StudyData, options: argparse.Namespace) -> str:
         return table(rows, top=TOP if top is None else top, metric=study.space.search.metric)
     rows = _sorted(rows, options, (*study.columns, "network"))
     if options.format == "table" and options.columns is None:
-        names = ("rank", "trial_id", "status", "network", "val_theils_u", options.sort)
+        names = ("rank", "trial_id", "status", "network", "val_relative_loss", options.sort)
         names = tuple(dict.fromkeys(names))
     return _formatted(rows[:top], names, options.format)
 
@@ -120,8 +120,8 @@ def _summary(study: StudyData) -> Row:
         "trials": f"{len(study.ends)}/{study.space.num_samples}",
         "source": str(study.manifest["data"].get("source", "")),
         "best": best.get("trial_id", ""),
-        "val_theils_u": best.get("val_theils_u"),
-        "test_theils_u": best.get("test_theils_u"),
+        "val_relative_loss": best.get("val_relative_loss"),
+        "test_relative_loss": best.get("test_relative_loss"),
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.__main__ import WAYS, lines, price_u
+from benchmarks.intervals import compare as compare_intervals
 from benchmarks.plain_loop import losses_of, unseen_forecasts
 from benchmarks.task import BLOCK, EPOCHS, Size, points, split, table
 from search.space.space import load_space
@@ -101,3 +102,23 @@ def test_the_front_pages_quote_the_page():
         parts = (ROOT / name).read_text(encoding="utf-8").split("\n\n")
         (said,) = (part for part in parts if "docs/benchmarks.md" in part)
         assert sorted(re.findall(r"\d+\.\d", said)) == sorted(medians)
+
+
+@pytest.mark.parametrize("series", ["nasdaq", "sp500"])
+def test_adaptive_intervals_hold_their_level_in_every_block(series):
+    """The limits are those of the project: docs/benchmarks.md has the measured figures."""
+    rows = compare_intervals(series, "parkinson", 1)
+    figures = {}
+    for row in rows:
+        _, name, kind, *cells, _ = (cell.strip() for cell in row.split("|"))
+        assert name == series
+        assert row in PAGE
+        figures[kind] = [[float(value) for value in cell.split(" / ")] for cell in cells]
+    assert figures["static"][2] == [1, 1]
+    (mean80, mean95), (worst80, worst95), (winkler80, winkler95) = figures["scaled by HAR, adaptive"]
+    assert mean80 <= 1.5
+    assert mean95 <= 0.8
+    assert worst80 <= 4
+    assert worst95 <= 2.5
+    assert winkler80 <= 0.86
+    assert winkler95 <= 0.74

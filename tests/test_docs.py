@@ -160,7 +160,14 @@ def test_the_baselines_are_all_explained():
 
 
 def row(name, val, test=None, status="complete", **more):
-    return {"trial_id": name, "status": status, "val_theils_u": val, "test_theils_u": test, "test_dm_p": None, **more}
+    return {
+        "trial_id": name,
+        "status": status,
+        "val_relative_loss": val,
+        "test_relative_loss": test,
+        "test_dm_p": None,
+        **more,
+    }
 
 
 LUCKY = {"test_days": 250, "test_spa_p": 0.22, "spa_p": 0.07}
@@ -174,7 +181,7 @@ SAID = [
     ([row("1", 0.99), row("2", 1.0)], None),
     ([row("1", 1.1)], None),
     ([row("00028", 0.99), *(row(str(number), 1.0) for number in range(39))], None),
-    ([row("1", 0.99, val_theils_u_sd=0.0118)], None),
+    ([row("1", 0.99, val_relative_loss_sd=0.0118)], None),
     ([row("1", 0.999), row("drift", 0.998, status="baseline")], None),
     ([row("1", 1.003, status="default"), row("2", 0.994, val_theils_u_sd=0.005)], None),
     ([row("1", 1.003, status="default"), row("2", 0.994, val_theils_u_sd=0.02)], None),

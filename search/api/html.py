@@ -12,7 +12,7 @@ from search.results.reader import StudyData
 __all__ = ["study_html"]
 
 MAX_ROWS = 10
-COLUMNS = ("rank", "trial_id", "status", "network", "val_theils_u", "val_theils_u_sd", "test_theils_u")
+COLUMNS = ("rank", "trial_id", "status", "network", "val_relative_loss", "val_relative_loss_sd", "test_relative_loss")
 
 
 def study_html(study: StudyData, place: str) -> str:

@@ -72,7 +72,7 @@ def _select_rows(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
 
 def _group(names: Sequence[str], metric: str) -> list[tuple[str, list[str]]]:
     """Return the columns by group. The scores that decide come first, so that a narrow screen shows them."""
-    scores = dict.fromkeys((metric, "val_theils_u", "test_theils_u", "val_theils_u_sd"))
+    scores = dict.fromkeys((metric, "val_relative_loss", "test_relative_loss", "val_relative_loss_sd"))
     groups: dict[str, list[str]] = {title: [] for title in GROUPS}
     groups[SCORE] += [name for name in scores if name in names]
     for name in names:

@@ -60,14 +60,14 @@ def _build_row(name: str, study: StudyData) -> dict[str, Any]:
         return "" if value is None else f"{value:.4f}"
 
     return {
-        "rank": parse_number(best.get("val_theils_u", "")),
+        "rank": parse_number(best.get("val_relative_loss", "")),
         "study": name,
         "trials": Text("{n} of {all}", n=len(study.ends), all=study.planned or "?"),
         "best": best.get("trial_id", ""),
         "network": network(best) if best.get("architecture") else "",
-        "val_theils_u": number("val_theils_u"),
+        "val_relative_loss": number("val_relative_loss"),
         "val_worst_fold": number("val_worst_fold"),
-        "test_theils_u": number("test_theils_u"),
+        "test_relative_loss": number("test_relative_loss"),
         "test_dm_p": number("test_dm_p"),
         "duration": format_duration(study.seconds),
         "source": short_source(str(study.manifest["data"].get("source") or "")),

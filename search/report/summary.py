@@ -74,8 +74,8 @@ def list_key_figures(study: StudyData) -> list[KeyFigure]:
             ),
         )
         for label, name, who in (
-            (Text("Theil's U on validation"), "val_theils_u", Text("best trial")),
-            (Text("Theil's U on the test set"), "test_theils_u", Text("first finalist")),
+            (Text("Theil's U on validation"), "val_relative_loss", Text("best trial")),
+            (Text("Theil's U on the test set"), "test_relative_loss", Text("first finalist")),
         )
         if (row := next((row for row in trials if parse_number(row.get(name, "")) is not None), None))
     ]  # fmt: skip

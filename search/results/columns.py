@@ -11,7 +11,7 @@ from stockrnn.evaluation.scores import METRICS
 
 __all__ = ["COLUMNS", "FIRST", "LAST", "OWN_TEST_METRICS", "Column", "find_column", "format_number", "list_columns"]
 
-RIVALS = {"val_theils_u": 1.0, "val_worst_fold": 1.0, "test_theils_u": 1.0}  # of persistence
+RIVALS = {"val_relative_loss": 1.0, "val_worst_fold": 1.0, "test_relative_loss": 1.0}  # of persistence
 Format = Literal["text", "number", "score", "percent"]
 
 
@@ -112,10 +112,10 @@ FIRST = (
 NETWORK = _trial("network", "network", "architecture, head, hidden size × layers, and sequence length")
 VALIDATION = (
     _validation(
-        "val_theils_u", "validation U", "ratio", "Theil's U on validation; below 1 is better than persistence"
+        "val_relative_loss", "validation U", "ratio", "Theil's U on validation; below 1 is better than persistence"
     ),
     _validation(
-        "val_theils_u_sd", "U sd", "ratio",
+        "val_relative_loss_sd", "U sd", "ratio",
         "standard deviation of U over the individual members; a smaller difference between two trials is not "
         "meaningful",
     ),
@@ -140,7 +140,7 @@ TRAINING_AND_TEST = (
     _training(
         "seconds", "seconds", "seconds", "time from the start of the trial on its worker to its last report", "score"
     ),
-    _test("test_theils_u", "test U", "ratio", "Theil's U on the test set; the most important number", "min"),
+    _test("test_relative_loss", "test U", "ratio", "Theil's U on the test set; the most important number", "min"),
     _test("test_rmse", "RMSE", "price points", "root mean squared error on the test set", "min"),
     _test("test_mae", "MAE", "price points", "mean absolute error on the test set", "min"),
     _test(

@@ -111,7 +111,7 @@ class TrialLog:
                 time = line["time"]
             statuses[trial_id] = RUNNING
             if event == "epoch":
-                epochs.append((trial_id, line["epoch"], line.get("score"), line["scores"].get("val_theils_u")))
+                epochs.append((trial_id, line["epoch"], line.get("score"), line["scores"].get("val_relative_loss")))
                 if line.get("stopped"):
                     self.stopping.add(trial_id)
             elif event != "retry":

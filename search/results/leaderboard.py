@@ -83,23 +83,23 @@ def read_csv(
     return names, rows
 
 
-def table(rows: Sequence[Row], *, top: int, metric: str = "val_theils_u") -> str:
+def table(rows: Sequence[Row], *, top: int, metric: str = "val_relative_loss") -> str:
     """Return the best rows, baselines, the average of the finalists and the default as a text of 80 columns or less.
 
     `val U` and `test U` are Theil's U.
     """
     shown = [row for position, row in enumerate(rows) if position < top or row["status"] in ALWAYS_SHOWN]
     heads: tuple[str, ...] = ("#", "trial", "status", "network", "val U", "sd")
-    extra = [name for name in (metric,) if name not in ("val_theils_u", "val_worst_fold")]
-    if any("test_theils_u" in row for row in rows):
-        extra.append("test_theils_u")
-    heads = (*heads, *(name.removeprefix("val_").replace("test_theils_u", "test U") for name in extra))
+    extra = [name for name in (metric,) if name not in ("val_relative_loss", "val_worst_fold")]
+    if any("test_relative_loss" in row for row in rows):
+        extra.append("test_relative_loss")
+    heads = (*heads, *(name.removeprefix("val_").replace("test_relative_loss", "test U") for name in extra))
     cells = [heads]
     for row in shown:
         line = (
             str(row.get("rank") or "-"), *(format_cell(name, row[name]) for name in ("trial_id", "status")),
             format_cell("network", network(row)),
-            *(format_cell(name, row.get(name)) for name in ("val_theils_u", "val_theils_u_sd")),
+            *(format_cell(name, row.get(name)) for name in ("val_relative_loss", "val_relative_loss_sd")),
         )  # fmt: skip
         cells.append((*line, *(format_cell(name, row.get(name)) for name in extra)))
     return aligned(cells, (1, 2, 3))

@@ -213,7 +213,7 @@ class StudyData:
     @property
     def metric(self) -> str:
         """The column by which the study ranks."""
-        return str(self.sections["search"].get("metric") or "val_theils_u")
+        return str(self.sections["search"].get("metric") or "val_relative_loss")
 
     @property
     def lower_is_better(self) -> bool:
@@ -229,9 +229,9 @@ class StudyData:
     def curves(self) -> dict[str, dict[int, float]]:
         """Theil's U on validation by trial id and epoch."""
         curves: dict[str, dict[int, float]] = {}
-        for trial_id, epoch, _, theils_u in self.log.epochs:
-            if theils_u is not None:
-                curves.setdefault(trial_id, {})[epoch] = theils_u
+        for trial_id, epoch, _, relative_loss in self.log.epochs:
+            if relative_loss is not None:
+                curves.setdefault(trial_id, {})[epoch] = relative_loss
         return curves
 
     @cached_property

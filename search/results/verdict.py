@@ -15,7 +15,7 @@ __all__ = [
 
 VERDICT_COLUMNS = {
     "best_epoch", "seeds_sd", "status", "test_coverage_80", "test_coverage_95", "test_cw_p", "test_dm_p", "test_rmse",
-    "test_theils_u", "trial_id", "val_theils_u", "val_theils_u_sd",
+    "test_relative_loss", "trial_id", "val_relative_loss", "val_relative_loss_sd",
 }  # fmt: skip
 LEVEL = 0.05  # a larger p-value is not significant
 PERSISTENCE = "persistence"  # the rival
@@ -49,11 +49,11 @@ def conclude(
         horizon: sessions from a forecast to its target.
         max_epochs: of a trial; None if it is not known.
     """
-    trials = [row for row in rows if row["status"] not in (BASELINE, ENSEMBLE) and _known(row.get("val_theils_u"))]
+    trials = [row for row in rows if row["status"] not in (BASELINE, ENSEMBLE) and _known(row.get("val_relative_loss"))]
     if not trials:
         return [Text("No trial has a score, so the study has no result.")]
     rival = describe_rival(horizon)
-    finalists = [row for row in trials if _known(row.get("test_theils_u"))]
+    finalists = [row for row in trials if _known(row.get("test_relative_loss"))]
     facts = _judge_validation(rows, trials, rival)
     training = _judge_training(trials[: len(finalists) or NUM_BEST], max_epochs)
     facts += _judge_default(trials)
@@ -90,8 +90,8 @@ def baseline_label(name: str) -> str:
 
 
 def _judge_validation(rows: Sequence[Row], trials: Sequence[Row], rival: Text) -> list[Text]:
-    best = min(trials, key=lambda row: row["val_theils_u"])
-    score, spread = best["val_theils_u"], _number(best, "val_theils_u_sd")
+    best = min(trials, key=lambda row: row["val_relative_loss"])
+    score, spread = best["val_relative_loss"], _number(best, "val_relative_loss_sd")
     who = Text("the only trial ({trial})", trial=best["trial_id"])
     if len(trials) > 1:
         who = Text("the best of {n} trials ({trial})", n=len(trials), trial=best["trial_id"])
@@ -112,13 +112,13 @@ def _judge_validation(rows: Sequence[Row], trials: Sequence[Row], rival: Text) -
             "{spread:.4f} (sd).",
             who=who, rival=rival, score=score, spread=spread,
         )  # fmt: skip
-    rivals = [row for row in rows if row["status"] == BASELINE and _known(row.get("val_theils_u"))]
-    other = min(rivals, key=lambda row: row["val_theils_u"], default=None)
-    if other is None or other["val_theils_u"] > score:
+    rivals = [row for row in rows if row["status"] == BASELINE and _known(row.get("val_relative_loss"))]
+    other = min(rivals, key=lambda row: row["val_relative_loss"], default=None)
+    if other is None or other["val_relative_loss"] > score:
         return [said]
     name = baseline_label(other["trial_id"])
     also = Text(
-        "The baseline {name} is as good without a network ({score:.4f}).", name=name, score=other["val_theils_u"]
+        "The baseline {name} is as good without a network ({score:.4f}).", name=name, score=other["val_relative_loss"]
     )
     return [said, also]
 
@@ -128,11 +128,11 @@ def _judge_default(trials: Sequence[Row]) -> list[Text]:
     default = next((row for row in trials if row["status"] == DEFAULT), None)
     if default is None or len(trials) == 1:
         return []
-    best = min(trials, key=lambda row: row["val_theils_u"])
-    values: dict[str, Any] = {"score": best["val_theils_u"], "default": default["val_theils_u"]}
+    best = min(trials, key=lambda row: row["val_relative_loss"])
+    values: dict[str, Any] = {"score": best["val_relative_loss"], "default": default["val_relative_loss"]}
     if values["default"] <= values["score"]:
         return [Text("No trial is better than the default configuration: Theil's U {default:.4f}.", **values)]
-    if values["default"] - values["score"] <= _number(best, "val_theils_u_sd"):
+    if values["default"] - values["score"] <= _number(best, "val_relative_loss_sd"):
         return [
             Text(
                 "The default configuration did practically as well as the best trial: Theil's U {default:.4f} against "
@@ -154,7 +154,7 @@ def _judge_test(
         The conclusion, the facts behind it, and the p-values.
     """
     first = finalists[0]
-    score, ahead = first["test_theils_u"], first["test_theils_u"] < 1 and not _equal(first)
+    score, ahead = first["test_relative_loss"], first["test_relative_loss"] < 1 and not _equal(first)
     earlier = proof.get("earlier_trials") or 0
     overall = Text("SPA p over {n} trials on validation", n=len(trials) + earlier)
     p_values = {
@@ -181,7 +181,7 @@ def _judge_test(
 
 
 def _write_headline(row: Row, rival: Text, *, ahead: bool, proven: bool, baseline: bool) -> Text:
-    score = row["test_theils_u"]
+    score = row["test_relative_loss"]
     values: dict[str, Any] = {"size": _percent(score), "rival": rival}
     if proven and baseline:
         return Text(
@@ -223,10 +223,10 @@ def _write_tests(p_values: Sequence[Text]) -> list[Text]:
 
 
 def _count_finalists(finalists: Sequence[Row], proof: Mapping[str, Any], rival: Text) -> Text:
-    beat = sum(row["test_theils_u"] < 1 and not _equal(row) for row in finalists)
+    beat = sum(row["test_relative_loss"] < 1 and not _equal(row) for row in finalists)
     equal = sum(map(_equal, finalists))
     values: dict[str, Any] = {
-        "trial": finalists[0]["trial_id"], "score": finalists[0]["test_theils_u"], "rival": rival, "beat": beat,
+        "trial": finalists[0]["trial_id"], "score": finalists[0]["test_relative_loss"], "rival": rival, "beat": beat,
         "equal": equal, "n": len(finalists),
         "days": Text("{n} unseen days", n=proof["test_days"]) if proof.get("test_days") else Text("the test set"),
     }  # fmt: skip
@@ -260,14 +260,14 @@ def _judge_baselines(rows: Sequence[Row], score: float, spread: float) -> list[T
     """Return what the best baseline except persistence did on the test set; nothing if it was worse."""
     others = [
         row for row in rows
-        if row["status"] == BASELINE and row["trial_id"] != PERSISTENCE and _known(row.get("test_theils_u"))
+        if row["status"] == BASELINE and row["trial_id"] != PERSISTENCE and _known(row.get("test_relative_loss"))
     ]  # fmt: skip
-    best = min(others, key=lambda row: row["test_theils_u"], default=None)
-    if best is None or best["test_theils_u"] > score + spread:
+    best = min(others, key=lambda row: row["test_relative_loss"], default=None)
+    if best is None or best["test_relative_loss"] > score + spread:
         return []
     name = baseline_label(best["trial_id"])
-    values: dict[str, Any] = {"name": f"{name[0].upper()}{name[1:]}", "score": best["test_theils_u"]}
-    if best["test_theils_u"] < score - spread:
+    values: dict[str, Any] = {"name": f"{name[0].upper()}{name[1:]}", "score": best["test_relative_loss"]}
+    if best["test_relative_loss"] < score - spread:
         return [Text("{name} did better without a network (Theil's U {score:.4f} on the test set).", **values)]
     return [Text("{name} is practically as good without a network (Theil's U {score:.4f} on the test set).", **values)]
 
@@ -315,7 +315,7 @@ def _judge_intervals(first: Row, days: int | None) -> list[Text]:
 
 def _equal(row: Row) -> bool:
     """Return whether a finalist differs from persistence by no more than its seeds differ."""
-    return bool(abs(row["test_theils_u"] - 1) <= _number(row, "seeds_sd"))
+    return bool(abs(row["test_relative_loss"] - 1) <= _number(row, "seeds_sd"))
 
 
 def _number(row: Row, name: str) -> float:

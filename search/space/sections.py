@@ -74,7 +74,7 @@ class SearchConfig(Configuration):
         "configuration, even outside of the space: constants of the space, and otherwise the default of each parameter",
     )
     metric: MetricName = Field(
-        "val_theils_u", description="score that ranks the trials and selects the best epoch of each"
+        "val_relative_loss", description="score that ranks the trials and selects the best epoch of each"
     )
     mode: Literal["min", "max"] | None = Field(
         None, description="whether lower (min) or higher (max) scores are better; null: as the metric requires"

@@ -53,6 +53,7 @@ def ray_executor(
         SpaceError: a trial needs more than any machine has.
     """
     space, folder = context.space, context.folder
+    context.progress.show_waiting("Ray to start")
     cpus = math.ceil((space.resources.workers or 0) * max(demand.cpu for demand in space.resource_rules.demands))
     with connect_ray(address, insecure=insecure, niceness=niceness, cpus=cpus), ExitStack() as watching:
         if restarter is not None:
@@ -98,6 +99,8 @@ class RayExecutor:
     ) -> None:
         """See `TrialExecutor`."""
         context = self._context
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        context.progress.show_waiting(f"{workers} to start")
         replay = order if self.repeats else None
         if replay is not None:
             searcher.follow(replay)

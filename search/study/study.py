@@ -341,8 +341,6 @@ class _Study:
         recorder = TrialRecorder(
             context, self.leaderboard, self._predictions, self._tracking, self._searcher, self._delete_checkpoints
         )
-        workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
-        context.progress.show_waiting(f"{workers} to start")
         order = self._order()
         executor.run_trials(self._searcher, FiniteASHA(context.space, self._work.before.log), recorder, order)
         if order.abandoned or not executor.repeats:

@@ -119,7 +119,7 @@ def _columns(
     forecast: np.ndarray, actual: np.ndarray, previous: np.ndarray, earlier: np.ndarray, horizon: int
 ) -> dict[str, Any]:
     return {
-        "test_theils_u": metrics.theils_u(forecast, actual, previous),
+        "test_relative_loss": metrics.theils_u(forecast, actual, previous),
         "test_rmse": metrics.rmse(forecast, actual),
         "test_mae": metrics.mae(forecast, actual),
         "test_mape": metrics.mape(forecast, actual),

@@ -1,5 +1,6 @@
 """Show the progress of a study: a live view in a terminal or a notebook, plain lines elsewhere."""
 
+import math
 import sys
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ __all__ = ["Progress"]
 
 MIN_REFRESH, MAX_REFRESH = 0.5, 10.0  # seconds between two updates of the live view
 REFRESH_FACTOR = 50  # the next update follows after so many times the duration of the last: 2 % of the driver's time
-PLAIN_INTERVAL = 30.0  # seconds between two plain lines while no trial ends
+PLAIN_INTERVAL, FIRST_INTERVAL = 30.0, 5.0  # seconds between two plain lines while no trial ends; before the first end
 MAX_LISTED_TRIALS = 4
 STOPPING = "stopping within seconds; press Ctrl-C again to stop immediately"
 
@@ -49,7 +50,7 @@ class Progress:
         quiet: bool = False,
     ) -> None:
         self._space, self._record, self._baselines, self._time_budget = space, record, baselines, time_budget
-        self._waiting_for = "Ray to start"
+        self._waiting_for = "the first trial"
         self._stalls: StallWatch | None = None
         self._console = Console(file=cast(TextIO, FailSafeStream(sys.stderr)), highlight=False)
         self._start = self._last_update = time.monotonic()
@@ -107,7 +108,8 @@ class Progress:
         """Update the view if enough time has passed, or at once with `force`."""
         if self._first_trial is None and self._record.running:
             self._first_trial = time.monotonic()
-        interval = self._interval if self._live else PLAIN_INTERVAL
+        plain_interval = PLAIN_INTERVAL if self._record.ends else FIRST_INTERVAL
+        interval = self._interval if self._live else plain_interval
         if self._quiet or (not force and time.monotonic() - self._last_update < interval):
             return
         self._last_update = time.monotonic()
@@ -118,8 +120,12 @@ class Progress:
             cost = time.monotonic() - self._last_update
             self._interval = min(max(MIN_REFRESH, REFRESH_FACTOR * cost), MAX_REFRESH)
         else:
-            waiting = [] if self._record.running else [f"waiting for {self._waiting_for}"]
-            self._console.print("; ".join([self._trials(), *waiting, *self._silent(), self._time()]), soft_wrap=True)
+            parts = [] if self._record.running else [f"waiting for {self._waiting_for}"]
+            if self._record.ends or not self._record.running:
+                parts.insert(0, self._trials())
+            else:  # the number of ended trials is no news before the first end
+                parts += self._positions()
+            self._console.print("; ".join([*parts, *self._silent(), self._time()]), soft_wrap=True)
 
     def print_note(self, text: str) -> None:
         """Print a line that stays, for example about a fault that the study survived."""
@@ -157,19 +163,32 @@ class Progress:
         yield f"  best     {self._best()}"
         if self._space.scheduler.rungs:
             yield f"  rungs    {self._rungs()}"
-        running = sorted(self._record.running.items())
-        listed = ", ".join(_describe_position(trial_id, report) for trial_id, report in running[:MAX_LISTED_TRIALS])
-        more = f" and {len(running) - MAX_LISTED_TRIALS} more" if len(running) > MAX_LISTED_TRIALS else ""
-        yield f"  running  {listed + more if running else 'waiting for ' + self._waiting_for}"
+        yield f"  running  {'; '.join(self._positions()) or 'waiting for ' + self._waiting_for}"
         if silent := self._silent():
             yield f"  silent   {', '.join(silent)}"
         yield f"  time     {self._time()}"
         if self._stopping:
             yield f"  {STOPPING}"
 
+    def _positions(self) -> list[str]:
+        """Return what the running trials have reached."""
+        running = sorted(self._record.running.items())
+        listed = [self._describe_position(trial_id, report) for trial_id, report in running[:MAX_LISTED_TRIALS]]
+        return listed + ([f"and {len(running) - MAX_LISTED_TRIALS} more"] if len(running) > MAX_LISTED_TRIALS else [])
+
+    def _describe_position(self, trial_id: str, report: Mapping[str, Any]) -> str:
+        if not report:
+            return f"{trial_id}: starting"
+        score = report["score"]
+        metric = self._space.search.metric
+        label = "U" if metric == "val_relative_loss" else metric  # two trials fit into 80 columns
+        scored = f"{label} {score:.4f}" if math.isfinite(score) else "no score yet"
+        return f"{trial_id}: epoch {report.get('epoch', 0)} of {self._space.scheduler.max_epochs}, {scored}"
+
     def _trials(self) -> str:
         counts = Counter(end.status for end in self._record.ends)
-        parts = [f"{len(self._record.ends)} of {self._space.num_samples} ended"]
+        ended, total = len(self._record.ends), self._space.num_samples
+        parts = [f"{ended} of {total} ended" if ended else f"{total} trials"]
         parts += [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
         if self._record.running:
             parts.append(f"{len(self._record.running)} running")
@@ -222,13 +241,7 @@ class Progress:
 
 
 def _label(metric: str) -> str:
-    return "Theil's U" if metric == "val_theils_u" else metric
-
-
-def _describe_position(trial_id: str, report: Mapping[str, Any]) -> str:
-    if not report:
-        return f"{trial_id} starting"
-    return f"{trial_id} epoch {report.get('epoch', 0)} ({report['score']:.4f})"
+    return "Theil's U" if metric == "val_relative_loss" else metric
 
 
 def _format_point(point: Mapping[str, Any]) -> str:

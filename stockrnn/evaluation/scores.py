@@ -16,7 +16,7 @@ from stockrnn.evaluation.metrics import direction_accuracy, mae, rmse, theils_u
 
 __all__ = ["METRICS", "SPREAD", "Metric", "Scores", "score", "score_names"]
 
-SPREAD = "val_theils_u_sd"  # standard deviation of Theil's U over single members (each fold, each seed)
+SPREAD = "val_relative_loss_sd"  # standard deviation of Theil's U over single members (each fold, each seed)
 Scores = dict[str, float]  # by name; NaN for an undefined score
 
 
@@ -40,7 +40,7 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {  # search/results/columns.py describes them
-    "val_theils_u": Metric(value=theils_u),
+    "val_relative_loss": Metric(value=theils_u),
     "val_worst_fold": Metric(value=theils_u, over="worst fold"),
     "val_rmse": Metric(value=lambda forecast, actual, previous: rmse(forecast, actual)),
     "val_mae": Metric(value=lambda forecast, actual, previous: mae(forecast, actual)),

@@ -188,7 +188,7 @@ def assert_whole(folder, trials):
     assert all(trial.state.is_finished() for trial in trials_of_journal), "no trial is left RUNNING"
     closed = [trial for trial in trials_of_journal if trial.user_attrs.get("status") not in (None, "interrupted")]
     assert sorted(trial.user_attrs["trial_id"] for trial in closed) == ids, "the journal knows each end once"
-    scores = {end.trial_id: end.scores["val_theils_u"] for end in TrialLog(lines).ends}
+    scores = {end.trial_id: end.scores["val_relative_loss"] for end in TrialLog(lines).ends}
     assert {trial.user_attrs["trial_id"]: trial.value for trial in closed} == scores
 
     rows = leaderboard(folder)
@@ -198,7 +198,7 @@ def assert_whole(folder, trials):
     for trial_id in ids:
         assert [per_fold[trial_id, "validation", fold] for fold in (1, 2)] == [100, 100], "each forecast stands once"
     tested = {trial_id for trial_id, split, _ in per_fold if split == "test"}
-    assert tested == {trial_id for trial_id, row in rows.items() if row["test_theils_u"]}
+    assert tested == {trial_id for trial_id, row in rows.items() if row["test_relative_loss"]}
     assert all(per_fold[trial_id, "test", 0] == 100 for trial_id in tested)
     found = manifest(folder)
     assert found["end"]

@@ -169,7 +169,8 @@ def retyped(chance: random.Random, data: Any) -> bytes:
                 parent[name] = chance.choice((
                     None, True, False, 0, -1, 1, 2.5, 1e300, -1e-300, 10**15, "", "x", "\x1b]0;x\x07", "../../x", [],
                     {}, [1], [None], {"a": 1}, "2026-01-01", "9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+14:00",
-                    "nan", "x" * 20_000, "é\u2028", 10**400, {"val_theils_u": 1e150}, [{}], "<script>", "/dev/zero",
+                    "nan", "x" * 20_000, "é\u2028", 10**400, {"val_relative_loss": 1e150}, [{}], "<script>",
+                    "/dev/zero",
                 ))  # fmt: skip
     return json.dumps(data).replace('"RAW"', text or "0").encode()
 

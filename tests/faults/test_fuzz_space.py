@@ -239,7 +239,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of a small study, by name."""
     made = tmp_path_factory.mktemp("study")
     record = Record(made / "trials.jsonl")
-    best = {"val_theils_u": 0.97, "val_rmse": 9.5}
+    best = {"val_relative_loss": 0.97, "val_rmse": 9.5}
     for number in range(3):
         trial_id = f"{number:05d}"
         record.start(trial_id, {"architecture": "gru", "hidden_size": 4 + number, "learning_rate": 0.01})
@@ -253,11 +253,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     (made / "space.yaml").write_text(space.as_yaml(), encoding="utf-8")
     write_manifest(made, {
         "name": "all", "start": "2026-01-02T03:04:05+00:00", "end": "2026-01-02T03:05:05+00:00", "versions": {"a": "1"},
-        "baselines": {"persistence": {"val_theils_u": 1.0}}, "data": {"source": "nasdaq", "start": "1999-01-04"},
+        "baselines": {"persistence": {"val_relative_loss": 1.0}}, "data": {"source": "nasdaq", "start": "1999-01-04"},
         "folds": [{"train": ["1999-01-04", "2015-01-09"], "validation": ["2015-01-12", "2016-01-07"]}],
         "test": ["2018-01-03", "2018-12-31"], "seconds": 60.0, "interrupted": False, "verdict": "Nothing beats it.",
         "proof": {"trials": 3, "spa_p": 0.5},
-        "test_openings": [{"finalists": [{"trial_id": "00001"}], "scores": {"00001": {"test_theils_u": 1.01}}}],
+        "test_openings": [{"finalists": [{"trial_id": "00001"}], "scores": {"00001": {"test_relative_loss": 1.01}}}],
     })  # fmt: skip
     return {name: (made / name).read_bytes() for name in FOLDER_FILES}
 

@@ -89,7 +89,7 @@ def study(finished, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     ids = [line["trial_id"] for line in more if line["event"] == "end"]
     scores = next(iter(manifest["baselines"].values()))
-    tested = {name: {"test_theils_u": 1.0, "test_rmse": 1.0} for name in ids[:2]}
+    tested = {name: {"test_relative_loss": 1.0, "test_rmse": 1.0} for name in ids[:2]}
     manifest |= {
         "name": NAME, "command": NAME, "host": NAME, "platform": NAME, "verdict": NAME,
         "versions": {"python": NAME, NAME: NAME}, "defaults": {"evil": NAME}, "end": manifest["start"],
@@ -112,7 +112,7 @@ def study(finished, tmp_path):
     pq.write_table(pa.concat_tables([*days, *block]).cast(SCHEMA), folder / "predictions.parquet/part-00000.parquet")
     leaderboard_rows = [
         {"rank": number, "trial_id": name, "status": "complete", "architecture": NAME, "head": NAME, "hidden_size": 4,
-         "num_layers": 1, "sequence_length": 5, "val_theils_u": 1.0}
+         "num_layers": 1, "sequence_length": 5, "val_relative_loss": 1.0}
         for number, name in enumerate(ids)
     ]  # fmt: skip
     with (folder / "leaderboard.csv").open("w", encoding="utf-8", newline="") as file:

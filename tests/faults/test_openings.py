@@ -58,7 +58,7 @@ def test_a_study_killed_after_the_block_was_scored_goes_on_with_the_finalists_it
     [opened] = studies.manifest(study)["test_openings"]
     assert opened.items() >= announced.items()
     assert set(opened["scores"]) >= {*names(announced), "ensemble", "persistence"}
-    tested = {row for row, columns in studies.leaderboard(study).items() if columns["test_theils_u"]}
+    tested = {row for row, columns in studies.leaderboard(study).items() if columns["test_relative_loss"]}
     assert tested == {*names(announced), "ensemble", "persistence", "drift", "ar1"}
 
 
@@ -110,7 +110,7 @@ def test_a_block_whose_opening_cannot_be_kept_stays_shut(study, study_context):
 
     evaluation = final_evaluation(study, study_context)
     assert evaluation.evaluate_test_block([], announce) == {}  # it would need an executor to continue
-    best = sorted(read_log(study / "trials.jsonl").ends, key=lambda end: end.scores["val_theils_u"])[:2]
+    best = sorted(read_log(study / "trials.jsonl").ends, key=lambda end: end.scores["val_relative_loss"])[:2]
     assert names(announced[0]) == [end.trial_id for end in best]
     assert not (study / "forecasters").exists()
 

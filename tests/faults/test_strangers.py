@@ -317,16 +317,16 @@ EVIL = [
 
 
 def test_no_text_of_a_csv_file_is_a_formula(tmp_path):
-    rows = [{"trial_id": text, "status": "complete", "rank": -1, "val_theils_u": -0.5} for text in EVIL]
-    board.write_csv(tmp_path / "l.csv", rows, ("rank", "trial_id", "status", "val_theils_u"))
+    rows = [{"trial_id": text, "status": "complete", "rank": -1, "val_relative_loss": -0.5} for text in EVIL]
+    board.write_csv(tmp_path / "l.csv", rows, ("rank", "trial_id", "status", "val_relative_loss"))
     with (tmp_path / "l.csv").open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))
     for row in written:
         assert not row["trial_id"].startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝"))
         assert row["trial_id"].isprintable()
-        assert (row["rank"], row["val_theils_u"]) == ("-1", "-0.5")
+        assert (row["rank"], row["val_relative_loss"]) == ("-1", "-0.5")
     names, read = board.read_csv(tmp_path / "l.csv")
-    assert names == ["rank", "trial_id", "status", "val_theils_u"]
+    assert names == ["rank", "trial_id", "status", "val_relative_loss"]
     printable = {text: row["trial_id"] for text, row in zip(EVIL, read, strict=True) if text.isprintable()}
     assert all(text == back for text, back in printable.items())
 
@@ -335,7 +335,7 @@ def test_no_text_of_a_csv_file_is_a_formula(tmp_path):
 def test_no_text_of_a_stranger_reaches_the_terminal_raw(study, capsys, form):
     evil = "\x1b]0;owned\x07\x1b[2J\r\nroot# "
     end = {"event": "end", "trial_id": f"={evil}", "time": "2026-01-01T00:00:00+00:00", "status": "complete",
-           "point": {"architecture": evil}, "scores": {"val_theils_u": 0.9}, "message": evil}  # fmt: skip
+           "point": {"architecture": evil}, "scores": {"val_relative_loss": 0.9}, "message": evil}  # fmt: skip
     (study / "trials.jsonl").write_text(json.dumps(end) + "\n")
     (study / "manifest.json").write_text(json.dumps({"name": evil, "data": {"source": evil}, "baselines": {evil: {}}}))
     for folder in (study, study.parent):
@@ -362,7 +362,7 @@ def test_cma_es_does_not_unpickle_a_strangers_journal(tmp_path, monkeypatch):
     for number in range(3):
         proposed = searcher.suggest(f"tune{number}")
         trial_id, point = proposed["trial_id"], proposed["point"]
-        ends.append(TrialEnd(trial_id=trial_id, status="complete", point=point, scores={"val_theils_u": 1.0}))
+        ends.append(TrialEnd(trial_id=trial_id, status="complete", point=point, scores={"val_relative_loss": 1.0}))
         searcher.tell(f"tune{number}", ends[-1], None)
     one = searcher.study.trials[0]
     searcher.study.add_trial(
@@ -372,7 +372,7 @@ def test_cma_es_does_not_unpickle_a_strangers_journal(tmp_path, monkeypatch):
             system_attrs={"cma:optimizer:0": pickle.dumps(Command()).hex()},
         )
     )  # fmt: skip
-    ends.append(TrialEnd(trial_id="00003", status="complete", point=ends[0].point, scores={"val_theils_u": 1.0}))
+    ends.append(TrialEnd(trial_id="00003", status="complete", point=ends[0].point, scores={"val_relative_loss": 1.0}))
     again = OptunaSearcher(space, tmp_path / "journal", ends)
     for number in range(3):
         again.suggest(f"more{number}")
@@ -410,14 +410,14 @@ def bombs(study):
         pq.write_table(table, study / "predictions.parquet" / "part-00000.parquet", **options)
 
     end = {"event": "end", "time": "2026-01-01T00:00:00+00:00", "status": "complete", "point": {},
-           "scores": {"val_theils_u": 0.9}, "seconds": 1.0}  # fmt: skip
+           "scores": {"val_relative_loss": 0.9}, "seconds": 1.0}  # fmt: skip
     ends = (json.dumps({**end, "trial_id": f"{number:05d}", "worker": number}) for number in range(60_000))
     rows = "".join(f"{number},{number:06d},complete,0.9\n" for number in range(60_000))
     return {
         "many rows": lambda: predictions(5_000_000),
         "packed otherwise": lambda: predictions(900_000, compression="zstd"),
         "many trials": lambda: (study / "trials.jsonl").write_text("\n".join(ends) + "\n"),
-        "many lines": lambda: (study / "leaderboard.csv").write_text("rank,trial_id,status,val_theils_u\n" + rows),
+        "many lines": lambda: (study / "leaderboard.csv").write_text("rank,trial_id,status,val_relative_loss\n" + rows),
         "a long number": lambda: (study / "manifest.json").write_text('{"name": "s", "x": ' + "9" * 10**6 + "}"),
         "a sparse record": lambda: os.truncate(study / "trials.jsonl", 10**11),
         "many forecasters": lambda: [(study / "forecasters" / str(n)).mkdir(parents=True) for n in range(1, 10_000)],

@@ -11,7 +11,7 @@ from search.leaderboard import main
 from search.results.event_log import Record
 from search.results.manifest import write_manifest
 
-BASELINES = {"persistence": {"val_theils_u": 1.0}, "drift": {"val_theils_u": 0.99}}
+BASELINES = {"persistence": {"val_relative_loss": 1.0}, "drift": {"val_relative_loss": 0.99}}
 
 
 @pytest.fixture
@@ -27,14 +27,17 @@ def study(small_space, tmp_path):
             trial_id = f"{number:05d}"
             record.start(trial_id, {"architecture": "gru", "hidden_size": 4 + number, "learning_rate": 0.01})
             if score is not None:
-                best = {"val_theils_u": score, "val_rmse": 10 * score, "val_direction_accuracy": math.nan}
+                best = {"val_relative_loss": score, "val_rmse": 10 * score, "val_direction_accuracy": math.nan}
                 record.epoch(trial_id, {
                     "epoch": 1, "score": score, "best_epoch": 1, "best": best, "scores": best, "loss": 1.0,
                     "seconds": 2.0 - number, "worker": 1, "parameters": 100, "form": "batched",
                 })  # fmt: skip
             record.end(trial_id, "failed" if score is None else "complete")
         record.close()
-        opening = {"scores": {"00001": {"test_theils_u": 1.01, "in_mcs": True}}, "ensemble": {"val_theils_u": 0.98}}
+        opening = {
+            "scores": {"00001": {"test_relative_loss": 1.01, "in_mcs": True}},
+            "ensemble": {"val_relative_loss": 0.98},
+        }
         write_manifest(folder, {
             "name": name, "start": "2026-01-02T03:04:05+00:00", "end": "2026-01-02T03:05:05+00:00" if ended else None,
             "baselines": BASELINES, "data": {"source": "nasdaq"}, "test_openings": [opening] if tested else [],
@@ -77,7 +80,7 @@ def test_a_torn_last_line_of_the_record_is_no_error(study, capsys):
 def test_csv_has_every_column_and_all_rows(study, capsys):
     rows = list(csv.DictReader(io.StringIO(printed(capsys, study(), "--format", "csv"))))
     assert [row["trial_id"] for row in rows] == ["00001", "drift", "persistence", "00000", "00002"]
-    assert rows[0]["val_theils_u"] == "0.97"
+    assert rows[0]["val_relative_loss"] == "0.97"
     assert rows[0]["val_direction_accuracy"] == ""  # unknown is empty
     assert "seeds_sd" in rows[0]
 
@@ -85,7 +88,7 @@ def test_csv_has_every_column_and_all_rows(study, capsys):
 def test_json_is_json_and_unknown_is_null(study, capsys):
     rows = json.loads(printed(capsys, study(), "--format", "json", "--top", "1"))
     assert len(rows) == 1
-    assert (rows[0]["rank"], rows[0]["val_theils_u"], rows[0]["val_direction_accuracy"]) == (1, 0.97, None)
+    assert (rows[0]["rank"], rows[0]["val_relative_loss"], rows[0]["val_direction_accuracy"]) == (1, 0.97, None)
 
 
 def test_markdown_with_columns_of_ones_own(study, capsys):
@@ -120,7 +123,7 @@ def test_studies_of_a_folder_are_listed_oldest_first_and_a_damaged_one_is_named(
     assert [(row["study"], row["state"], row["trials"]) for row in rows] == [
         ("early", "timed out", "3/6"), ("late", "interrupted", "3/6"),
     ]  # fmt: skip
-    assert (rows[0]["best"], rows[0]["val_theils_u"], rows[0]["test_theils_u"]) == ("00001", 0.97, 1.01)
+    assert (rows[0]["best"], rows[0]["val_relative_loss"], rows[0]["test_relative_loss"]) == ("00001", 0.97, 1.01)
     assert len(err.splitlines()) == 1
     assert "damaged" in err
 
@@ -129,7 +132,7 @@ def test_studies_of_a_folder_are_listed_oldest_first_and_a_damaged_one_is_named(
     ("options", "words"),
     [
         (["--columns", "rank,netwrok"], "--columns netwrok: there is no such column; did you mean network?"),
-        (["--sort", "val_theil_u"], "--sort val_theil_u: there is no such column; did you mean val_theils_u?"),
+        (["--sort", "val_theil_u"], "--sort val_theil_u: there is no such column; did you mean val_relative_loss?"),
         (["--top", "0"], "--top 0: is no number of rows; write a whole number, at least 1"),
         (["--top", "-1"], "--top -1: is no number of rows"),
     ],

@@ -203,7 +203,7 @@ def _draw_levels(
     baselines: Mapping[str, Mapping[str, float]], low: float, high: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return horizontal lines for the baselines, and their names at the right, moved apart where they would overlap."""
-    levels = {name: row["val_theils_u"] for name, row in baselines.items() if row.get("val_theils_u")}
+    levels = {name: row["val_relative_loss"] for name, row in baselines.items() if row.get("val_relative_loss")}
     shapes, labels, above = [], [], -math.inf
     pixels = (HEIGHT - 86) / (high - low)
     for name, value in sorted(({"persistence": 1.0} | levels).items(), key=lambda level: -level[1]):

@@ -126,7 +126,7 @@ def draw_parallel_coordinates(study: StudyData) -> Chart | None:
 
 def _choose_range(study: StudyData, scores: Sequence[float]) -> tuple[float, float]:
     """Return the y range of the slices, which cuts off scores far from those of the better trials."""
-    if study.metric == "val_theils_u":
+    if study.metric == "val_relative_loss":
         return choose_score_range(scores, scores)
     low, high, middle = min(scores), max(scores), median(scores)
     if study.lower_is_better:
@@ -191,7 +191,7 @@ def _draw_slice(
         data=data,
         layout=build_layout(
             showlegend=False, xaxis=x_axis, yaxis=build_axis(range=[low, high], nticks=5), height=220,
-            margin={"l": 44, "r": 12, "t": 8, "b": 30}, shapes=[level] if study.metric == "val_theils_u" else [],
+            margin={"l": 44, "r": 12, "t": 8, "b": 30}, shapes=[level] if study.metric == "val_relative_loss" else [],
         ),
         height=220,
     )  # fmt: skip

@@ -179,7 +179,8 @@ def draw_spread(study: StudyData) -> Chart | None:
             for fold, single in singles.items()
         ]
         numbers = [
-            parse_number(row.get(key, "")) for key in ("val_theils_u", "val_theils_u_sd", "test_theils_u", "seeds_sd")
+            parse_number(row.get(key, ""))
+            for key in ("val_relative_loss", "val_relative_loss_sd", "test_relative_loss", "seeds_sd")
         ]
         pairs: tuple[Any, ...] = ((validation, *numbers[:2], place - 0.16), (test, *numbers[2:], place + 0.16))
         for target, value, sd, y in pairs:

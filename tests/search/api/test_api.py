@@ -66,7 +66,7 @@ def test_a_leaderboard_has_the_types_of_its_columns(study):
     kinds = board.dtypes.astype(str)
     assert kinds["rank"] == kinds["hidden_size"] == kinds["best_epoch"] == "Int64"
     assert kinds["in_mcs"] == "boolean"
-    assert kinds["val_theils_u"] == kinds["test_dm_p"] == kinds["seconds"] == "float64"
+    assert kinds["val_relative_loss"] == kinds["test_dm_p"] == kinds["seconds"] == "float64"
     assert kinds["trial_id"] == kinds["architecture"] == "str"
     alone, apart = study.leaderboard(baselines=False), study.baselines()
     assert len(alone) == 3

@@ -35,7 +35,7 @@ def run(name):
     before = state()
     study = search.run_study("smoke.yaml", prices=prices, overrides=OVERRIDES | {"name": name}, workers=1, quiet=True)
     assert state() == before, [one for one in zip(state(), before) if one[0] != one[1]]
-    boards.append(study.leaderboard(baselines=False)["val_theils_u"].tolist())
+    boards.append(study.leaderboard(baselines=False)["val_relative_loss"].tolist())
 
 
 run("own")

@@ -30,7 +30,7 @@ EVIL_FINDINGS = [{"severity": "repair", "text": EVIL}, {"severity": EVIL, "text"
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 NAMES = (
     "rank", "trial_id", "status", "architecture", "hidden_size", "num_layers", "learning_rate",
-    "val_theils_u", "val_rmse", "epochs", "best_epoch", "parameters", "seconds",
+    "val_relative_loss", "val_rmse", "epochs", "best_epoch", "parameters", "seconds",
 )  # fmt: skip
 MANIFEST = {
     "name": "small", "command": "python -m search.run spaces/small.yaml", "host": "here", "platform": "Linux",
@@ -49,20 +49,23 @@ MANIFEST = {
     ],
     "test": ["2018-01-02", "2018-12-31"], "test_openings": [],
     "baselines": {
-        "persistence": {"val_theils_u": 1.0, "val_direction_accuracy": None}, "drift": {"val_theils_u": 0.995},
+        "persistence": {"val_relative_loss": 1.0, "val_direction_accuracy": None},
+        "drift": {"val_relative_loss": 0.995},
     },
 }  # fmt: skip
-SPACE = "name: small\nvalidation: {folds: 2, seeds: 3}\nsearch: {num_samples: 2, metric: val_theils_u, sampler: tpe}\n"
+SPACE = (
+    "name: small\nvalidation: {folds: 2, seeds: 3}\nsearch: {num_samples: 2, metric: val_relative_loss, sampler: tpe}\n"
+)
 BASELINES = (
-    {"rank": 2, "trial_id": "drift", "status": "baseline", "val_theils_u": "0.995", "val_rmse": "38.24"},
-    {"rank": 3, "trial_id": "persistence", "status": "baseline", "val_theils_u": "1", "val_rmse": "38.627"},
+    {"rank": 2, "trial_id": "drift", "status": "baseline", "val_relative_loss": "0.995", "val_rmse": "38.24"},
+    {"rank": 3, "trial_id": "persistence", "status": "baseline", "val_relative_loss": "1", "val_rmse": "38.627"},
 )
 
 
 def row(trial_id="00000", status="complete", score=0.9876543, **others):
     return {
         "rank": 1 if score else "", "trial_id": trial_id, "status": status, "architecture": "gru", "hidden_size": 16,
-        "learning_rate": "0.00123456", "val_theils_u": score or "", "epochs": 3, "best_epoch": 3 if score else "",
+        "learning_rate": "0.00123456", "val_relative_loss": score or "", "epochs": 3, "best_epoch": 3 if score else "",
         "parameters": 1234567, "seconds": "12.3456789", **others,
     }  # fmt: skip
 
@@ -72,7 +75,7 @@ def trial(trial_id="00000", status="complete", scores=(1.01, 0.99, 0.9876543), m
     time = "2026-01-02T03:05:00.000+00:00"
     events = [
         {"event": "epoch", "trial_id": trial_id, "time": time, "epoch": number,
-         "scores": {} if score is None else {"val_theils_u": score}}
+         "scores": {} if score is None else {"val_relative_loss": score}}
         for number, score in enumerate(scores, start=1)
     ]  # fmt: skip
     kind = status if status == "interrupted" else "end"
@@ -252,12 +255,12 @@ def test_the_page_shows_settings_and_data(tmp_path):
 
 @pytest.mark.parametrize(("times", "words"), [(1, "opened once"), (2, "opened twice"), (3, "opened 3 times")])
 def test_an_opened_test_set(tmp_path, times, words):
-    openings = [{"time": "2026-01-02T03:06:00.000+00:00", "ranked_by": "val_theils_u", "trials": 40}] * times
-    finalist = row(test_theils_u="1.0021", test_dm_p="0.0000123", in_mcs="true")
-    names = (*NAMES, "test_theils_u", "test_dm_p", "in_mcs")
+    openings = [{"time": "2026-01-02T03:06:00.000+00:00", "ranked_by": "val_relative_loss", "trials": 40}] * times
+    finalist = row(test_relative_loss="1.0021", test_dm_p="0.0000123", in_mcs="true")
+    names = (*NAMES, "test_relative_loss", "test_dm_p", "in_mcs")
     page = report(study(tmp_path / "study", names=names, rows=[finalist, *BASELINES], test_openings=openings))
     assert words in page.text
-    assert page.text.count("finalists of 40 trials, ranked by val_theils_u") == times
+    assert page.text.count("finalists of 40 trials, ranked by val_relative_loss") == times
     assert "The test set follows the last fold; it was opened." in page.text
     assert "00000finalist" in page.rows[2]
     assert {"1.0021", "1.23e-05", "true"} <= set(page.rows[2])
@@ -266,8 +269,8 @@ def test_an_opened_test_set(tmp_path, times, words):
 
 def test_the_significance_tests_are_folded_with_what_is_good_and_why_one_is_unknown(tmp_path):
     proof = {"trials": 40, "spa_p": 0.613, "test_spa_p": None, "pbo": 0.0, "reasons": {"test_spa_p": "12 days only"}}
-    finalist = row(test_theils_u="1.0021", test_dm_p="0.0123", test_cw_p="0.7")
-    names = (*NAMES, "test_theils_u", "test_dm_p", "test_cw_p")
+    finalist = row(test_relative_loss="1.0021", test_dm_p="0.0123", test_cw_p="0.7")
+    names = (*NAMES, "test_relative_loss", "test_dm_p", "test_cw_p")
     openings = [{"finalists": [{"rank": 1, "trial_id": "00000"}]}]
     page = report(
         study(tmp_path / "study", proof=proof, names=names, rows=[finalist, *BASELINES], test_openings=openings)
@@ -284,8 +287,8 @@ def test_the_significance_tests_are_folded_with_what_is_good_and_why_one_is_unkn
 
 
 def test_the_scores_that_decide_are_large_and_signed(tmp_path):
-    names = (*NAMES, "test_theils_u", "test_r2_oos", "test_mape")
-    finalist = row(test_theils_u="1.0021", test_r2_oos="-0.003", test_mape="0.00961")
+    names = (*NAMES, "test_relative_loss", "test_r2_oos", "test_mape")
+    finalist = row(test_relative_loss="1.0021", test_r2_oos="-0.003", test_mape="0.00961")
     page = report(study(tmp_path / "study", names=names, rows=[finalist, *BASELINES]))
     assert "Theil's U on validation 0.9877 error 1.23 % smaller than that of persistence best trial 00000" in page.text
     assert "Theil's U on the test set 1.0021 error 0.21 % larger" in page.text
@@ -371,7 +374,7 @@ def test_hostile_texts_are_escaped(tmp_path):
     folder = study(
         tmp_path / "study", name=EVIL, command=EVIL, verdict=EVIL, platform=EVIL, host=EVIL,
         versions={EVIL: EVIL}, data={"source": EVIL, "sha256": EVIL, "findings": EVIL_FINDINGS},
-        baselines={EVIL: {"val_theils_u": 0.99}}, names=(*NAMES, EVIL),
+        baselines={EVIL: {"val_relative_loss": 0.99}}, names=(*NAMES, EVIL),
         rows=[row(EVIL, architecture=EVIL, **{EVIL: EVIL})], events=trial(EVIL, message=EVIL),
         space=f'name: "{EVIL}"\nsearch: {{sampler: "{EVIL}"}}\n',
     )  # fmt: skip
@@ -432,7 +435,7 @@ space:
   hidden_size: {int: [4, 64], log: true}
   num_layers: [1, 2]
   dropout: {float: [0.0, 0.4], when: {num_layers: [2]}}
-search: {num_samples: 30, metric: val_theils_u, sampler: tpe}
+search: {num_samples: 30, metric: val_relative_loss, sampler: tpe}
 scheduler: {max_epochs: 9, grace_period: 2, reduction_factor: 2}
 """
 
@@ -447,7 +450,7 @@ def many(count=30):
         *epochs, end = trial(f"{number:05}", "complete" if number % 3 else "stopped", (1.1, score))
         end |= {
             "point": point,
-            "scores": {"val_theils_u": score},
+            "scores": {"val_relative_loss": score},
             "seconds": 5.0,
             "worker": 70 + number % 2,
             "epochs": 2,
@@ -530,14 +533,14 @@ def forecast(folder, trial_ids, *, test=True):
 
 def opened(folder, trial_ids=("00000", "00001"), **manifest):
     openings = [{
-        "time": "2026-01-02T03:06:00.000+00:00", "ranked_by": "val_theils_u", "trials": 2,
+        "time": "2026-01-02T03:06:00.000+00:00", "ranked_by": "val_relative_loss", "trials": 2,
         "finalists": [{"rank": place, "trial_id": name} for place, name in enumerate(trial_ids, start=1)],
     }]  # fmt: skip
     rows = [
-        row(name, val_theils_u_sd="0.01", test_theils_u="0.7", seeds_sd="0.02", rank=place)
+        row(name, val_relative_loss_sd="0.01", test_relative_loss="0.7", seeds_sd="0.02", rank=place)
         for place, name in enumerate(trial_ids, start=1)
     ]
-    names = (*NAMES, "val_theils_u_sd", "test_theils_u", "seeds_sd")
+    names = (*NAMES, "val_relative_loss_sd", "test_relative_loss", "seeds_sd")
     events = [event for name in trial_ids for event in trial(name)]
     study(folder, names=names, rows=[*rows, *BASELINES], events=events, test_openings=openings, **manifest)
     forecast(folder, trial_ids)

@@ -254,7 +254,7 @@ def test_hostile_names_are_text(browser, tmp_path):
         "verdict": HACK,
         "data": {"source": HACK, "findings": [{"severity": "warning", "text": HACK}]},
     }
-    baselines, space = {HACK: {"val_theils_u": 0.99}}, f"name: {json.dumps(HACK)}\n"
+    baselines, space = {HACK: {"val_relative_loss": 0.99}}, f"name: {json.dumps(HACK)}\n"
     folder = opened(tmp_path / "study", (HACK, "00001"), baselines=baselines, space=space, **manifest)
     events = many()
     for event in events:

@@ -22,7 +22,7 @@ from search.results.resume import read_resume_state
 from search.results.schemas import read_manifest
 from stockrnn.evaluation.scores import METRICS
 
-SCORES = {"val_theils_u": 0.9, "val_direction_accuracy": math.nan}
+SCORES = {"val_relative_loss": 0.9, "val_direction_accuracy": math.nan}
 
 
 def report(epoch, **more):
@@ -45,7 +45,7 @@ def test_every_epoch_and_every_end_is_one_line_at_once(tmp_path):
     assert [line["event"] for line in lines] == ["start", "epoch", "epoch", "end"]
     assert [line["trial_id"] for line in lines] == ["00000"] * 4
     assert lines[0]["point"] == {"architecture": "gru"}
-    assert lines[1]["scores"] == {"val_theils_u": 0.9, "val_direction_accuracy": None}  # unknown is null
+    assert lines[1]["scores"] == {"val_relative_loss": 0.9, "val_direction_accuracy": None}  # unknown is null
     assert lines[3]["point"] == {"architecture": "gru"}
     assert (lines[3]["epochs"], lines[3]["best_epoch"], lines[3]["parameters"]) == (2, 1, 17)
 
@@ -54,7 +54,7 @@ def test_what_was_written_is_read_back(tmp_path):
     record = Record(tmp_path / "trials.jsonl")
     for number, status in enumerate(("stopped", "failed", "diverged")):
         record.start(f"{number:05d}", {"hidden_size": number})
-        record.epoch(f"{number:05d}", report(1, best={"val_theils_u": 0.9}))
+        record.epoch(f"{number:05d}", report(1, best={"val_relative_loss": 0.9}))
         record.end(f"{number:05d}", status, "out of memory" if status == "failed" else None)
     record.close()
     assert read_log(tmp_path / "trials.jsonl").ends == record.ends

@@ -8,7 +8,7 @@ from search.results.event_log import TrialEnd
 from search.results.ranking import rank
 from search.results.verdict import split_verdict, verdict
 
-BASELINES = {"persistence": {"val_theils_u": 1.0}, "drift": {"val_theils_u": 0.99}}
+BASELINES = {"persistence": {"val_relative_loss": 1.0}, "drift": {"val_relative_loss": 0.99}}
 LUCKY = {"spa_p": 0.61, "test_spa_p": 0.4, "test_days": 250}
 PROVEN = {"spa_p": 0.03, "test_spa_p": 0.001, "test_days": 250}
 
@@ -17,19 +17,19 @@ def rows(validation, test=(), p_value=0.7, sd=0.0, *, best_epochs=(), baselines=
     """Return a leaderboard of trials with these scores; `columns` are more of the first finalist."""
     ends = [
         TrialEnd(
-            trial_id=f"{number:05d}", status="complete", point={}, scores={"val_theils_u": score} if score else {},
+            trial_id=f"{number:05d}", status="complete", point={}, scores={"val_relative_loss": score} if score else {},
             best_epoch=best_epochs[number] if best_epochs else None,
         )
         for number, score in enumerate(validation)
     ]  # fmt: skip
     tested = {
-        f"{n:05d}": {"test_theils_u": score, "test_dm_p": p_value, "seeds_sd": sd} for n, score in enumerate(test)
+        f"{n:05d}": {"test_relative_loss": score, "test_dm_p": p_value, "seeds_sd": sd} for n, score in enumerate(test)
     }
     if tested:
         tested["00000"] |= columns or {}
-    tested |= {name: {"test_theils_u": score} for name, score in (baselines or {}).items()}
-    everyone = BASELINES | {name: {"val_theils_u": 1.0} for name in baselines or {}}
-    return rank(ends, everyone, metric="val_theils_u", mode="min", test=tested, **more)
+    tested |= {name: {"test_relative_loss": score} for name, score in (baselines or {}).items()}
+    everyone = BASELINES | {name: {"val_relative_loss": 1.0} for name in baselines or {}}
+    return rank(ends, everyone, metric="val_relative_loss", mode="min", test=tested, **more)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,9 @@ def test_a_lead_that_every_test_confirms():
 
 
 def test_the_average_of_the_finalists_is_no_trial():
-    said = verdict(rows([1.01, 1.02], [1.01, 1.02], ensemble={"val_theils_u": 0.97, "test_theils_u": 0.9}), LUCKY)
+    said = verdict(
+        rows([1.01, 1.02], [1.01, 1.02], ensemble={"val_relative_loss": 0.97, "test_relative_loss": 0.9}), LUCKY
+    )
     assert "On validation nothing beats" in said
     assert "none of 2 finalists beats" in said
 
@@ -151,7 +153,7 @@ def test_the_horizon_is_named():
 
 def test_a_difference_smaller_than_the_spread_of_the_networks_is_not_a_lead():
     ends = rows([0.98, 1.1])
-    ends[0]["val_theils_u_sd"] = 0.03
+    ends[0]["val_relative_loss_sd"] = 0.03
     said = verdict(ends)
     assert "(00000) is practically equal to 'tomorrow equals today': Theil's U 0.9800, and its networks differ" in said
     assert "beats" not in said

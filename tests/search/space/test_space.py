@@ -217,7 +217,7 @@ ADDED = [
     ("a factor that halves nothing", "scheduler: {reduction_factor: 1}", 4, "scheduler.reduction_factor",
      "at least 1.1"),
     ("mode against metric", "search:\n  mode: max", 5, "search.mode",
-     "lower values of val_theils_u are better | mode: min"),
+     "lower values of val_relative_loss are better | mode: min"),
     ("an unknown metric", "search: {metric: val_rsme}", 4, "search.metric", "did you mean val_rmse?"),
     ("an unknown sampler", "search: {sampler: tpee}", 4, "search.sampler",
      "is not one of tpe, random | did you mean tpe?"),

@@ -144,7 +144,11 @@ def test_the_trials_of_the_same_days_are_counted(small_space, tmp_path):
     run(space, tmp_path / "new")
     found = manifest(tmp_path / "new")
     assert found["warm_start"]["trials"] == sorted(found["warm_start"]["trials"], key=int)
-    assert (len(found["warm_start"]["trials"]), found["warm_start"]["counted"], found["warm_start"]["days"]) == (8, 8, 60)
+    assert (len(found["warm_start"]["trials"]), found["warm_start"]["counted"], found["warm_start"]["days"]) == (
+        8,
+        8,
+        60,
+    )
     assert (found["proof"]["trials"], found["proof"]["earlier_trials"]) == (8, 8)
     third = space.with_settings([]).search.model_copy(update={"warm_start": space.search.warm_start})
     assert third.warm_start.study == str(tmp_path / "old")

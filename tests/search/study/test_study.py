@@ -71,13 +71,13 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
     rows = leaderboard(folder)
     assert list(rows[0])[:8] == COLUMNS
     assert {"persistence", "drift", "ar1"} < {row["trial_id"] for row in rows}
-    ranks = [float(row["val_theils_u"]) for row in rows if row["rank"]]
+    ranks = [float(row["val_relative_loss"]) for row in rows if row["rank"]]
     assert ranks == sorted(ranks)
     persistence = next(row for row in rows if row["trial_id"] == "persistence")
-    assert float(persistence["val_theils_u"]) == 1.0
+    assert float(persistence["val_relative_loss"]) == 1.0
     for row in rows:  # Theil's U is a ratio that a reader can check
         ratio = float(row["val_rmse"]) / float(persistence["val_rmse"])
-        assert float(row["val_theils_u"]) == pytest.approx(ratio, rel=1e-6)
+        assert float(row["val_relative_loss"]) == pytest.approx(ratio, rel=1e-6)
 
     ends = read_log(folder / "trials.jsonl").ends
     assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(6)]
@@ -85,21 +85,21 @@ def test_a_study_leaves_a_complete_folder_and_says_what_it_found(space_file, tmp
     for end in ends:
         own = [report for report in reports if report["trial_id"] == end.trial_id]
         assert [report["epoch"] for report in own] == list(range(1, end.epochs + 1))
-        assert end.scores["val_theils_u"] == min(report["scores"]["val_theils_u"] for report in own)
+        assert end.scores["val_relative_loss"] == min(report["scores"]["val_relative_loss"] for report in own)
     assert len({end.worker for end in ends}) <= 2  # workers are reused
 
     states = {trial.number: trial for trial in journal(folder)}
     for end in ends:
         trial = states[int(end.trial_id)]
         expected = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED}[end.status]
-        assert (trial.state, trial.value) == (expected, pytest.approx(end.scores["val_theils_u"]))
+        assert (trial.state, trial.value) == (expected, pytest.approx(end.scores["val_relative_loss"]))
 
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["data"]["sha256"]
     assert manifest["end"]
     [opening] = manifest["test_openings"]
     assert len(opening["finalists"]) == 2
-    tested = [row for row in rows if row["test_theils_u"]]
+    tested = [row for row in rows if row["test_relative_loss"]]
     assert {row["trial_id"] for row in tested} == {
         "persistence", "drift", "ar1", "ensemble", *(one["trial_id"] for one in opening["finalists"])
     }  # fmt: skip
@@ -163,7 +163,7 @@ def test_no_price_of_the_test_block_reaches_anything_but_the_test_columns(space_
         weights = [path.read_bytes() for path in sorted(folder.glob("forecasters/*/model.safetensors"))]
         proof = {key: manifest["proof"][key] for key in ("trials", "spa_p", "pbo")}
         outcomes.append((rows, manifest["test_openings"][0]["finalists"], predictions, weights, proof))
-        tested = [row["test_theils_u"] for row in leaderboard(folder) if row["test_theils_u"]]
+        tested = [row["test_relative_loss"] for row in leaderboard(folder) if row["test_relative_loss"]]
         outcomes[-1] = (*outcomes[-1], tested)
     (rows, finalists, predictions, weights, proof, tested), other = outcomes
     assert rows == other[0]
@@ -267,7 +267,7 @@ def test_a_signal_ends_a_study_cleanly_with_all_that_had_ended_on_disk(space_fil
     assert states.count(TrialState.COMPLETE) == sum(end.status == "complete" for end in ends)
     rows = leaderboard(tmp_path / "small")
     assert {end.trial_id for end in ends} < {row["trial_id"] for row in rows}
-    assert not any(row["test_theils_u"] for row in rows)  # an interrupted study does not open the test block
+    assert not any(row["test_relative_loss"] for row in rows)  # an interrupted study does not open the test block
 
 
 SLOW_START = """
@@ -301,7 +301,7 @@ def test_a_time_budget_ends_the_search_and_still_opens_the_test_block(space_file
     assert result.returncode == 0, result.stderr
     assert "The time budget ended the search after" in result.stdout
     assert "of 5000 trials" in result.stdout
-    assert sum(bool(row["test_theils_u"]) for row in leaderboard(tmp_path / "small")) == 6
+    assert sum(bool(row["test_relative_loss"]) for row in leaderboard(tmp_path / "small")) == 6
 
 
 def test_a_terminal_shows_one_live_view_and_keeps_only_the_result(space_file, tmp_path):

@@ -67,8 +67,8 @@ def test_finalists_their_average_and_the_baselines_are_scored_on_the_same_days()
     average = np.mean([one.forecasts.mean(axis=0) for one in finalists], axis=0)
     np.testing.assert_allclose(opening.forecasts["ensemble"], average)
     for name, forecast in opening.forecasts.items():
-        assert opening.scores[name]["test_theils_u"] == metrics.theils_u(forecast, actual, previous)
-    assert opening.scores["persistence"]["test_theils_u"] == 1
+        assert opening.scores[name]["test_relative_loss"] == metrics.theils_u(forecast, actual, previous)
+    assert opening.scores["persistence"]["test_relative_loss"] == 1
     assert opening.scores["00000"]["test_dm_p"] < 0.01 < opening.scores["00001"]["test_dm_p"]
     assert opening.scores["00000"]["in_mcs"] is True
     assert opening.scores["persistence"]["in_mcs"] is False
@@ -81,7 +81,7 @@ def test_the_average_is_scored_on_validation_as_a_trial_is():
     closes = prices.column("close")
     targets = np.concatenate([np.arange(fold.validation.start, fold.validation.stop) for fold in splits.folds])
     average = (validation["00000"] + validation["00001"]) / 2
-    assert opening.ensemble["val_theils_u"] == pytest.approx(
+    assert opening.ensemble["val_relative_loss"] == pytest.approx(
         metrics.theils_u(average, closes[targets], closes[targets - 1])
     )
 
@@ -124,8 +124,8 @@ def test_prices_that_never_move_give_no_made_up_number():
     finalists = [refitted(0, [closes[splits.test.start : splits.test.stop] * 1.001] * 2)]
     validation = {"00000": validation_of(prices, splits, 0.1)}
     opening = score_test_block(finalists, validation, prices, splits, 1)
-    assert "test_theils_u" in unknown(opening.scores["00000"])
-    assert opening.reasons["00000"]["test_theils_u"]
+    assert "test_relative_loss" in unknown(opening.scores["00000"])
+    assert opening.reasons["00000"]["test_relative_loss"]
 
 
 def test_a_constant_forecast_change_is_named():

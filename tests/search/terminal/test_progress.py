@@ -11,11 +11,11 @@ from search.results.event_log import TrialEnd
 from search.terminal.progress import STOPPING, Progress
 from search.terminal.tty import FailSafeStream
 
-BASELINES = {"persistence": {"val_theils_u": 1.0}}
+BASELINES = {"persistence": {"val_relative_loss": 1.0}}
 
 
 def trial(trial_id, status, score):
-    scores = {} if score is None else {"val_theils_u": score}
+    scores = {} if score is None else {"val_relative_loss": score}
     return TrialEnd(
         trial_id=trial_id, status=status, point={"architecture": "gru", "learning_rate": 0.00123}, scores=scores,
         epochs=3, best_epoch=score and 2, seconds=65.0,
@@ -25,7 +25,7 @@ def trial(trial_id, status, score):
 @pytest.fixture
 def record():
     """Two trials that ended and one that runs; stands in for `search.results.event_log.Record`."""
-    running = {"00002": {"epoch": 1, "score": 0.99, "best": {"val_theils_u": 0.99}}}
+    running = {"00002": {"epoch": 1, "score": 0.99, "best": {"val_relative_loss": 0.99}}}
     return SimpleNamespace(ends=[trial("00000", "complete", 0.98), trial("00001", "failed", None)], running=running)
 
 
@@ -54,6 +54,31 @@ def test_plain_lines_say_what_the_study_waits_for(space, record, capsys):
     record.running.clear()
     progress.show_waiting("3 workers to start")
     assert "; waiting for 3 workers to start; " in capsys.readouterr().err
+
+
+def test_before_the_first_end_the_running_trials_are_shown(space, record, capsys):
+    record.ends.clear()
+    record.running |= {"00003": {}, "00004": {"epoch": 2, "score": float("nan")}}
+    progress = Progress(space, record, BASELINES)
+    progress.refresh(force=True)
+    shown = capsys.readouterr().err
+    assert shown == "00002: epoch 1 of 4, U 0.9900; 00003: starting; 00004: epoch 2 of 4, no score yet; 0s\n"
+    record.running.clear()
+    progress.refresh(force=True)
+    assert capsys.readouterr().err == "4 trials; waiting for the first trial; 0s\n"
+
+
+def test_the_first_lines_come_soon(space, record, capsys, monkeypatch):
+    clock = itertools.chain([0.0], itertools.repeat(6.0))
+    monkeypatch.setattr("search.terminal.progress.time", SimpleNamespace(monotonic=clock.__next__))
+    ends, record.ends = record.ends, []
+    Progress(space, record, BASELINES).refresh()
+    assert capsys.readouterr().err == "00002: epoch 1 of 4, U 0.9900; 6s\n"
+    record.ends = ends
+    clock = itertools.chain([0.0], itertools.repeat(6.0))
+    monkeypatch.setattr("search.terminal.progress.time", SimpleNamespace(monotonic=clock.__next__))
+    Progress(space, record, BASELINES).refresh()
+    assert capsys.readouterr().err == ""
 
 
 def test_an_interrupted_study_says_how_to_stop_it_immediately(space, record, capsys):
@@ -85,7 +110,8 @@ def test_the_live_view(space, record, monkeypatch):
     shown = terminal.getvalue()
     for words in (
         "trials   2 of 4 ended", "best     Theil's U 0.9800 (00000), persistence 1.0000",
-        "running  00002 epoch 1 (0.9900)", "time budget 1h 00m from the start of the first trial", STOPPING, "a note",
+        "running  00002: epoch 1 of 4, U 0.9900", "time budget 1h 00m from the start of the first trial", STOPPING,
+        "a note",
     ):  # fmt: skip
         assert words in shown
 

@@ -38,7 +38,7 @@ MANIFEST: dict[str, Any] = {
     "command": "python -m search.run", "start": "2026-01-01", "seed": 0, "seconds": 1.5, "interrupted": False,
     "data": dict.fromkeys(("source", "start", "end", "sessions", "sha256"), "x"), "test": ["a", "b"],
     "folds": [{"validation": ["c", "d"]}], "versions": {"python": "3"}, "verdict": "Nothing beats it.",
-    "proof": {"spa_p": 0.5, "pbo": None}, "test_openings": [{"scores": {"00000": {"test_theils_u": 0.99}}}],
+    "proof": {"spa_p": 0.5, "pbo": None}, "test_openings": [{"scores": {"00000": {"test_relative_loss": 0.99}}}],
 }  # fmt: skip
 
 
@@ -174,11 +174,11 @@ def tell(
         trial_id = f"{number:05d}"
         told.start(trial_id, {"architecture": "gru", "hidden_size": 4, "bidirectional": True, "dropout": None})
         for epoch in range(1, epochs + 1):
-            scores = {"val_theils_u": 1 - 0.1 * epoch, "val_rmse": None}
+            scores = {"val_relative_loss": 1 - 0.1 * epoch, "val_rmse": None}
             told.epoch(trial_id, {"epoch": epoch, "scores": scores, "loss": float("nan"), "score": 1 - 0.1 * epoch})
         told.epoch(trial_id, {"status": "failed", "message": "no epoch"})
         status = ("complete", "failed", "interrupted")[number % 3]
-        told.end(TrialEnd(trial_id=trial_id, status=status, point={}, scores={"val_theils_u": 0.9}, epochs=epochs))
+        told.end(TrialEnd(trial_id=trial_id, status=status, point={}, scores={"val_relative_loss": 0.9}, epochs=epochs))
     sent()
     told.finish(MANIFEST)
 
@@ -296,7 +296,7 @@ def test_mlflow_in_a_local_folder(
     assert {name: run.info.status for name, run in runs.items()} == {
         "small": "FINISHED", "00000": "FINISHED", "00001": "FAILED", "00002": "KILLED"
     }  # fmt: skip
-    assert runs["00000"].data.metrics["test_theils_u"] == 0.99
+    assert runs["00000"].data.metrics["test_relative_loss"] == 0.99
     assert runs["small"].data.metrics["spa_p"] == 0.5
     assert "loss" not in runs["00000"].data.metrics
 
@@ -312,8 +312,8 @@ def test_tensorboard_in_the_folder_of_the_study(
     assert (said.out, said.err) == ("", "")
     assert {path.name for path in (tmp_path / "tensorboard").iterdir()} == {"study", "00000", "00001", "00002"}
     events = EventAccumulator(str(tmp_path / "tensorboard" / "00000")).Reload()
-    assert [one.step for one in events.Scalars("val_theils_u")] == [1, 2]
-    assert [one.value for one in events.Scalars("test_theils_u")] == pytest.approx([0.99])
+    assert [one.step for one in events.Scalars("val_relative_loss")] == [1, 2]
+    assert [one.value for one in events.Scalars("test_relative_loss")] == pytest.approx([0.99])
     assert "_hparams_/session_end_info" in events.PluginTagToContent("hparams")
     texts = EventAccumulator(str(tmp_path / "tensorboard" / "study")).Reload()
     (verdict,) = texts.Tensors("verdict/text_summary")
@@ -423,7 +423,7 @@ def test_a_study_with_three_trackers_at_once(
     assert f"--track mlflow={address}" in manifest["command"]
     assert address in (folder / "space.yaml").read_text(encoding="utf-8")
     finalists = {one["trial_id"] for one in manifest["test_openings"][0]["finalists"]}
-    tested = {name: scores["test_theils_u"] for name, scores in manifest["test_openings"][0]["scores"].items()}
+    tested = {name: scores["test_relative_loss"] for name, scores in manifest["test_openings"][0]["scores"].items()}
 
     runs = runs_of(address)
     study = runs.pop("small")
@@ -431,29 +431,31 @@ def test_a_study_with_three_trackers_at_once(
     assert study.info.status == "FINISHED"
     assert study.data.tags["verdict"] == manifest["verdict"]
     assert study.data.params["data.sha256"] == manifest["data"]["sha256"]
-    assert study.data.metrics["test_theils_u/persistence"] == 1.0
+    assert study.data.metrics["test_relative_loss/persistence"] == 1.0
     for name, run in runs.items():
         assert run.data.tags["mlflow.parentRunId"] == study.info.run_id
         assert (run.info.status, run.data.tags["status"]) == ("FINISHED", ends[name].status)
         assert run.data.params == {key: str(value) for key, value in ends[name].point.items()}
-        assert run.data.metrics["best_val_theils_u"] == pytest.approx(ends[name].scores["val_theils_u"])
+        assert run.data.metrics["best_val_relative_loss"] == pytest.approx(ends[name].scores["val_relative_loss"])
         assert run.data.metrics["epochs"] == ends[name].epochs
-        assert run.data.metrics.get("test_theils_u") == (pytest.approx(tested[name]) if name in finalists else None)
+        assert run.data.metrics.get("test_relative_loss") == (
+            pytest.approx(tested[name]) if name in finalists else None
+        )
 
     epochs: dict[str, list[float]] = {}
     for line in (folder / "trials.jsonl").read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
         if event["event"] == "epoch":
-            epochs.setdefault(event["trial_id"], []).append(event["scores"]["val_theils_u"])
+            epochs.setdefault(event["trial_id"], []).append(event["scores"]["val_relative_loss"])
     for name, scores in epochs.items():
         events = EventAccumulator(str(folder / "tensorboard" / name)).Reload()
-        assert {"val_theils_u", "loss", "score"} < set(events.Tags()["scalars"])
-        assert [one.step for one in events.Scalars("val_theils_u")] == list(range(1, len(scores) + 1))
-        assert [one.value for one in events.Scalars("val_theils_u")] == pytest.approx(scores)
+        assert {"val_relative_loss", "loss", "score"} < set(events.Tags()["scalars"])
+        assert [one.step for one in events.Scalars("val_relative_loss")] == list(range(1, len(scores) + 1))
+        assert [one.value for one in events.Scalars("val_relative_loss")] == pytest.approx(scores)
         assert set(events.PluginTagToContent("hparams")) == {
             "_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"
         }  # fmt: skip
-        assert ("test_theils_u" in events.Tags()["scalars"]) == (name in finalists)
+        assert ("test_relative_loss" in events.Tags()["scalars"]) == (name in finalists)
     texts = EventAccumulator(str(folder / "tensorboard" / "study")).Reload()
     assert {"manifest/text_summary", "verdict/text_summary"} <= set(texts.Tags()["tensors"])
     (said,) = texts.Tensors("verdict/text_summary")
@@ -472,7 +474,7 @@ def test_a_study_with_three_trackers_at_once(
             continue
         history = [{item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
                    for record in records if record.HasField("history")]  # fmt: skip
-        assert [step["val_theils_u"] for step in history] == pytest.approx(epochs[run.display_name])
+        assert [step["val_relative_loss"] for step in history] == pytest.approx(epochs[run.display_name])
         assert summary["status"] == ends[run.display_name].status
         config = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in run.config.update}
         assert config["architecture"] == ends[run.display_name].point["architecture"]

@@ -8,7 +8,7 @@ from stockrnn.io.files import FileError
 from stockrnn.training.checkpoint import Checkpoint, Checkpoints
 
 SCORES = dict(
-    val_theils_u=0.99, val_theils_u_sd=0.01, val_worst_fold=float("inf"), val_rmse=1.0, val_mae=0.1 + 0.2,
+    val_relative_loss=0.99, val_relative_loss_sd=0.01, val_worst_fold=float("inf"), val_rmse=1.0, val_mae=0.1 + 0.2,
     val_direction_accuracy=float("nan"),
 )  # fmt: skip
 

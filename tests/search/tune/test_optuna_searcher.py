@@ -41,7 +41,7 @@ def report(epoch, score, status="running"):
     return {"epoch": epoch, "score": score, "status": status}
 
 
-def end(searcher, tune_id, last, status=None, metric="val_theils_u"):
+def end(searcher, tune_id, last, status=None, metric="val_relative_loss"):
     """End a trial as the callback does: in the event log first, then in the journal."""
     status = status or last["status"]
     proposed = searcher.proposed[tune_id]
@@ -177,7 +177,7 @@ def test_a_trial_that_ends_without_any_score_is_pruned_without_a_value(small_spa
 
 
 def ended_as(proposed, status="complete", score=0.9, epochs=2):
-    scores = {"val_theils_u": score} if status in ("complete", "stopped") else {}
+    scores = {"val_relative_loss": score} if status in ("complete", "stopped") else {}
     return TrialEnd(
         trial_id=proposed["trial_id"], status=status, point=proposed["point"], epochs=epochs, scores=scores,
         best_epoch=1 if scores else None,

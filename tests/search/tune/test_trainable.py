@@ -45,14 +45,15 @@ def test_one_report_an_epoch_and_the_best_epoch_is_kept(small_space, prices):
     reported = told(space, prices)
     assert [report["epoch"] for report in reported] == [1, 2, 3, 4, 5]
     assert [report["status"] for report in reported] == ["running"] * 4 + ["complete"]
-    scores = [report["scores"]["val_theils_u"] for report in reported]
+    scores = [report["scores"]["val_relative_loss"] for report in reported]
     for report in reported:
         past = scores[: report["epoch"]]
         assert report["score"] == min(past)
         assert report["best_epoch"] == past.index(min(past)) + 1
-        assert report["best"]["val_theils_u"] == report["score"]
+        assert report["best"]["val_relative_loss"] == report["score"]
         assert set(report["best"]) == {
-            "val_theils_u", "val_theils_u_sd", "val_worst_fold", "val_rmse", "val_mae", "val_direction_accuracy",
+            "val_relative_loss", "val_relative_loss_sd", "val_worst_fold", "val_rmse", "val_mae",
+            "val_direction_accuracy",
         }  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def test_the_form_that_is_asked_for_is_used_and_recorded_and_changes_no_score(sm
     assert {report["form"] for report in batched} == {"batched"}
     assert {report["form"] for report in looped} == {"looped"}
     for one, other in zip(batched, looped, strict=True):
-        assert one["scores"]["val_theils_u"] == pytest.approx(other["scores"]["val_theils_u"], abs=1e-4)
+        assert one["scores"]["val_relative_loss"] == pytest.approx(other["scores"]["val_relative_loss"], abs=1e-4)
 
 
 def test_an_exception_ends_its_trial_alone_with_its_message():
@@ -139,7 +140,7 @@ def refitted(space, prices):
 def ended(number, score, best_epoch, **point):
     return TrialEnd(
         trial_id=f"{number:05d}", status="complete", point={**POINT, **point}, epochs=5, best_epoch=best_epoch,
-        scores={"val_theils_u": score, "val_direction_accuracy": score / 2} if score else {},
+        scores={"val_relative_loss": score, "val_direction_accuracy": score / 2} if score else {},
     )  # fmt: skip
 
 

@@ -98,9 +98,9 @@ def test_every_baseline_is_scored_like_a_trial(synthetic, horizon):
     folds = walk_forward(200, folds=3, fold_size=20, test_size=20, horizon=horizon).folds
     scores = score_baselines(closes, folds, horizon)
     assert list(scores) == list(BASELINES)
-    assert scores["persistence"]["val_theils_u"] == 1
+    assert scores["persistence"]["val_relative_loss"] == 1
     assert scores["persistence"]["val_worst_fold"] == 1
-    assert scores["persistence"]["val_theils_u_sd"] == 0
+    assert scores["persistence"]["val_relative_loss_sd"] == 0
     assert math.isnan(scores["persistence"]["val_direction_accuracy"])
     errors = []
     for fold in folds:

@@ -213,11 +213,11 @@ def test_a_score_is_that_of_the_mean_over_seeds_and_all_folds():
     # Errors of the mean 1, -1 | 1, -1; of persistence -1, -2 | 1, -3.
     assert scores["val_rmse"] == pytest.approx(1)
     assert scores["val_mae"] == pytest.approx(1)
-    assert scores["val_theils_u"] == pytest.approx(math.sqrt(4 / 15))
+    assert scores["val_relative_loss"] == pytest.approx(math.sqrt(4 / 15))
     assert scores["val_worst_fold"] == pytest.approx(math.sqrt(2 / 5))
     # Member by member: errors 0, 0 | 2, -2 and 0, -1 | 2, -1.
     members = [0, math.sqrt(8 / 5), math.sqrt(1 / 10), math.sqrt(5 / 10)]
-    assert scores["val_theils_u_sd"] == pytest.approx(np.std(members))
+    assert scores["val_relative_loss_sd"] == pytest.approx(np.std(members))
     # From 10, 11 | 13, 12 the forecasts go up, up | level, up; the price goes up, up | down, up.
     assert scores["val_direction_accuracy"] == pytest.approx(3 / 4)
 
@@ -225,9 +225,9 @@ def test_a_score_is_that_of_the_mean_over_seeds_and_all_folds():
 def test_a_score_ahead_is_held_against_persistence_over_the_same_horizon():
     fold = Fold(train=range(3), validation=range(4, 6))
     scores = score([np.array([[12.0, 15.0]])], SERIES, [fold], 2)
-    assert scores["val_theils_u"] == 0
+    assert scores["val_relative_loss"] == 0
     persistence = score([SERIES[None, 2:4]], SERIES, [fold], 2)
-    assert persistence["val_theils_u"] == 1
+    assert persistence["val_relative_loss"] == 1
     assert persistence["val_rmse"] == pytest.approx(math.sqrt((1 + 4) / 2))
 
 
@@ -241,12 +241,12 @@ def test_a_fold_that_never_moves_has_no_part_in_the_worst_fold(flat_fold):
     moving = 1 - flat_fold
     alone = score([forecasts[moving]], series, [FOLDS[moving]], 1)
     assert scores["val_worst_fold"] == alone["val_worst_fold"]
-    assert scores["val_theils_u_sd"] == 0
+    assert scores["val_relative_loss_sd"] == 0
 
 
 def test_a_forecast_that_explodes_scores_infinity_without_a_warning():
     forecasts = [np.array([[1e300, 11.0], [1e308, 11.0]]), np.array([[np.inf, 14.0], [14.0, 14.0]])]
-    assert score(forecasts, SERIES, FOLDS, 1)["val_theils_u"] == math.inf
+    assert score(forecasts, SERIES, FOLDS, 1)["val_relative_loss"] == math.inf
 
 
 def test_every_metric_is_a_score():
@@ -261,7 +261,7 @@ def plain_theils_u(days):
 
 
 PLAIN = {  # of (forecast, actual, previous) of each day
-    "val_theils_u": plain_theils_u,
+    "val_relative_loss": plain_theils_u,
     "val_worst_fold": plain_theils_u,
     "val_rmse": lambda days: slow_rmse(*list(zip(*days, strict=True))[:2]),
     "val_mae": lambda days: slow_mae(*list(zip(*days, strict=True))[:2]),

@@ -63,8 +63,8 @@ def test_every_kind_of_trial_learns_and_is_scored(architecture, head, scaling, t
         assert epoch.finite
         assert [forecast.shape for forecast in epoch.forecasts] == [(2, 20), (2, 20)]
         scores = score(epoch.forecasts, windows.closes, windows.folds, 1)
-        assert 0 < scores["val_theils_u"] < 50
-        assert scores["val_worst_fold"] >= scores["val_theils_u"] - 1e-9
+        assert 0 < scores["val_relative_loss"] < 50
+        assert scores["val_worst_fold"] >= scores["val_relative_loss"] - 1e-9
 
 
 def test_a_predictable_series_is_predicted():
@@ -74,7 +74,7 @@ def test_a_predictable_series_is_predicted():
         seeds=2, max_epochs=30, dtype=torch.float64,
     )  # fmt: skip
     scores = score(last.forecasts, windows.closes, windows.folds, 1)
-    assert scores["val_theils_u"] < 0.55  # the noise allows 0.44
+    assert scores["val_relative_loss"] < 0.55  # the noise allows 0.44
     assert scores["val_direction_accuracy"] > 0.75
 
 
