@@ -100,7 +100,7 @@ def test_the_default_configuration_can_be_a_finalist(small_space, tmp_path):
     assert "00000" in find_scored_opening(manifest(tmp_path / "small"))["scores"]
 
 
-@pytest.mark.parametrize("lines", [0, 1, 4, 12, 30])
+@pytest.mark.parametrize("lines", [0, 1, 4, 12, 31])
 def test_a_killed_study_has_the_default_configuration_once(small_space, tmp_path, lines):
     space = small_space(
         search={"sampler": "tpe", "finalists": 0, "num_samples": 8}, scheduler=RUNGS, resources={"workers": 2}
@@ -143,15 +143,9 @@ def test_the_trials_of_the_same_days_are_counted(small_space, tmp_path):
     space = start_warm(small_space, tmp_path)
     run(space, tmp_path / "new")
     found = manifest(tmp_path / "new")
-    assert found["warm_start"]["trials"] == sorted(found["warm_start"]["trials"], key=int)
-    assert (len(found["warm_start"]["trials"]), found["warm_start"]["counted"], found["warm_start"]["days"]) == (
-        8,
-        8,
-        60,
-    )
+    assert sorted(found["warm_start"]["trials"]) == [f"{number:05d}" for number in range(8)]
+    assert (found["warm_start"]["counted"], found["warm_start"]["days"]) == (8, 60)
     assert (found["proof"]["trials"], found["proof"]["earlier_trials"]) == (8, 8)
-    third = space.with_settings([]).search.model_copy(update={"warm_start": space.search.warm_start})
-    assert third.warm_start.study == str(tmp_path / "old")
 
 
 def test_what_an_earlier_study_has_counted_is_counted_again(small_space, tmp_path):
@@ -165,7 +159,7 @@ def test_what_an_earlier_study_has_counted_is_counted_again(small_space, tmp_pat
 def test_a_part_of_the_days_is_counted_as_a_part(small_space, tmp_path):
     """The first of two folds is a fold of the earlier study as well."""
     space = start_warm(small_space, tmp_path, data={"source": "nasdaq", "test_size": 10})
-    with pytest.raises(search.UserError, match="30 days of this study's test set|days of this study's test set"):
+    with pytest.raises(search.UserError, match="days of this study's test set"):
         run(start_warm(small_space, tmp_path / "a", data={"source": "nasdaq", "test_size": 70}), tmp_path / "a" / "no")
     run(space, tmp_path / "new")
     assert manifest(tmp_path / "new")["warm_start"]["days"] == 30
@@ -181,7 +175,7 @@ def test_another_market_is_not_counted(small_space, tmp_path):
     assert (found["warm_start"]["days"], found["proof"]["earlier_trials"]) == (0, 0)
 
 
-def test_configurations_that_do_not_fit_are_named(small_space, tmp_path, capsys):
+def test_configurations_that_do_not_fit_are_named(small_space, tmp_path):
     space = start_warm(small_space, tmp_path, space={**WIDE, "hidden_size": {"int": [4, 12]}})
     prices = prepare(space.data)
     found = read_warm_start(space, prices, space.split(prices))
