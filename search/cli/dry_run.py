@@ -66,7 +66,7 @@ def _folds(space: Space, prices: Prices | None, splits: WalkForward | None) -> l
 def _cost(space: Space, cost: Cost | None) -> list[str]:
     if cost is None:
         return ["cost:   unknown without prices: each fold trains on all sessions before it"]
-    epochs, spans = cost.epochs, [f"{_span(*cost.core_seconds)} of one CPU core, from rates measured on an AMD EPYC"]
+    epochs, spans = cost.epochs, [f"{_span(*cost.core_seconds)} of one CPU core, by the cost model"]
     if space.resources.gpu or any(entry.gpu for entry in space.resources.when):
         spans.insert(0, f"{_span(*cost.gpu_seconds)} of one GPU at 10 to 1 TFLOP/s, which is assumed, not measured; or")
     likely = f"{epochs.maximum:,} epochs"
