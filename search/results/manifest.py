@@ -28,6 +28,7 @@ __all__ = [
     "find_scored_opening",
     "is_interrupted",
     "make_folder",
+    "read_processor",
     "read_versions",
     "start_manifest",
     "write_manifest",
@@ -66,7 +67,7 @@ def start_manifest(
         "command": command,
         "host": platform.node(),
         "platform": platform.platform(),
-        "processor": _read_processor(),
+        "processor": read_processor(),
         "start": start,
         "end": None,
         "versions": read_versions(),
@@ -84,7 +85,7 @@ def start_manifest(
     }
 
 
-def _read_processor() -> str:
+def read_processor() -> str:
     """Return the name of the processor: PyTorch chooses its kernels, which may round otherwise, by its instructions."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -30,13 +30,14 @@ from search.results.event_log import TrialEnd
 from search.space.parameters import MAX_ENUMERATED, Value, effective_point, grid_points, grid_size
 from search.space.samplers import SAMPLERS
 from search.space.space import Space
-from search.tune.proposals import choose_values, propose
+from search.tune.proposals import History, choose_values, propose
 from search.tune.virtual_order import VirtualOrder
 
 __all__ = ["OptunaSearcher"]
 
 START_POINTS = 10  # random ones, before TPE and the Gaussian process learn
 MAX_ASKS = 5  # proposals of the sampler for one trial
+LAST_ASKS = 2  # proposals for a trial after which its worker gets no other; the one with shorter epochs is tried
 MAX_DRAWS = 100  # random points for one trial
 REPORT_INTERVAL = 1.0  # seconds; the reports of this time are written together
 
@@ -86,7 +87,7 @@ class OptunaSearcher(Searcher):
             for trial_id, point in self._again.items() if space.is_complete(point)
         } | {effective_point(end.point): end.trial_id for end in ends}  # fmt: skip
         self._rest = _grid(space)
-        self._ends = list(ends)
+        self._history = History(space, ends)
         self._order: VirtualOrder | None = None
         self._next = max(map(int, self._known), default=-1) + 1
         # The fixed points have the first ids, so a resumed study finds the ones already tried by id.
@@ -159,7 +160,7 @@ class OptunaSearcher(Searcher):
                 self._report(tune_id, result)
             self._write_reports()
             tell(self.study, self.space, self._running.pop(tune_id), end)
-        self._ends.append(end)
+        self._history.add(end)
         self._steps.pop(tune_id, None)
 
     def close(self) -> None:
@@ -204,6 +205,10 @@ class OptunaSearcher(Searcher):
                 yield self._propose(number, attempt, fixed) if stateless else fixed
         if stateless and self._epoch_seconds is not None and number < len(self._start_points):
             yield self._start_points[number]
+        elif stateless and self._epoch_seconds is not None and self._order is not None and self._order.is_last(number):
+            seconds = self._epoch_seconds
+            asked = [self._propose(number, attempt) for attempt in range(MAX_ASKS, MAX_ASKS + LAST_ASKS)]
+            yield from sorted(asked, key=lambda point: seconds(self.space.point(point)))
         for attempt in range(MAX_ASKS, 2 * MAX_ASKS):
             yield self._propose(number, attempt) if stateless else None
         random = Random(f"{self.space.seed} {number}")
@@ -222,12 +227,12 @@ class OptunaSearcher(Searcher):
         """
         seconds = self._epoch_seconds
         assert seconds is not None
-        points = [propose(self.space, (), {}, number, MAX_ASKS) for number in range(START_POINTS)]
+        points = [propose(self.space, History(self.space), {}, number, MAX_ASKS) for number in range(START_POINTS)]
         return sorted(points, key=lambda point: seconds(self.space.point(point)))
 
     def _propose(self, number: int, attempt: int, fixed: Mapping[str, Value] | None = None) -> dict[str, Value]:
         running = {trial.user_attrs[TRIAL_ID_KEY]: trial.params for trial in self._running.values()}
-        return propose(self.space, self._ends, running, number, attempt, fixed)
+        return propose(self.space, self._history, running, number, attempt, fixed)
 
     def _report(self, tune_id: str, result: Mapping[str, Any]) -> None:
         epoch = result.get("epoch", 0)
