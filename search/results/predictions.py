@@ -2,8 +2,9 @@
 
 One row per day: `trial_id` (a baseline's name for a baseline), `split` (validation or test), `fold` (from 1; 0 for the
 test block), `date` of the target, and in price points `forecast`, `actual` and `previous`, the close of the day on
-which the forecast was made. A validation forecast is the seed average at the trial's best epoch; a test forecast is
-the finalist's.
+which the forecast was made. The split `earlier` has the forecasts of another study's trials on validation days of
+this one, see `search.results.warm_start`. A validation forecast is the seed average at the trial's best epoch; a test
+forecast is the finalist's.
 """
 
 import os
@@ -24,7 +25,15 @@ from stockrnn.io.files import TEMPORARY_NAME, FileError, line, open_nofollow, re
 from stockrnn.io.parquet_pages import check_pages
 from stockrnn.prices.series import Prices
 
-__all__ = ["Predictions", "read_forecasts", "read_predictions", "read_validation_forecasts"]
+__all__ = [
+    "EARLIER",
+    "MAX_ROWS",
+    "MAX_TEXT",
+    "Predictions",
+    "read_forecasts",
+    "read_predictions",
+    "read_validation_forecasts",
+]
 
 SCHEMA = pa.schema(
     [
@@ -37,6 +46,7 @@ SCHEMA = pa.schema(
         ("previous", pa.float32()),
     ]
 )
+EARLIER = "earlier"  # a split
 PART_ROWS = 100_000
 PART_SECONDS = 30.0
 PARTS = f"part-{5 * '[0-9]'}.parquet"
@@ -85,6 +95,7 @@ class Predictions:
             DamagedError: forecasts of these trials are missing.
         """
         wanted = pc.field("trial_id").isin(pa.array(list(trial_ids), pa.string())) & (pc.field("split") == "validation")
+        wanted = wanted | (pc.field("split") == EARLIER)
         wanted = wanted | (pc.field("split") == "test") if test else wanted
         have: set[tuple[str, str, int]] = set()
         for torn in self._folder.glob(".*"):
@@ -119,6 +130,12 @@ class Predictions:
         """Add the forecasts of a finalist or a baseline on the test set, shape (days,)."""
         self._append([self._table(trial_id, "test", 0, block, forecast)])
 
+    def earlier(self, name: str, targets: np.ndarray, forecast: np.ndarray) -> None:
+        """Add the forecasts of another study's trial, shape (days,), on days at these positions in the prices."""
+        self._append([self._table(name, EARLIER, 0, targets, forecast)])
+        if self._rows >= PART_ROWS:
+            self.flush()
+
     def remove_test(self) -> None:
         """Remove the forecasts of the test set before it is opened again."""
         self.flush()
@@ -142,19 +159,20 @@ class Predictions:
         for path in _paths(self._folder):
             yield path, pa.Table.from_batches(list(_batches(path)), SCHEMA_READ).cast(SCHEMA)
 
-    def _table(self, trial_id: str, split: str, fold: int, block: range, forecast: np.ndarray) -> pa.Table:
+    def _table(self, trial_id: str, split: str, fold: int, block: range | np.ndarray, forecast: np.ndarray) -> pa.Table:
         days, horizon = len(block), self._horizon
+        targets = np.asarray(block)
         columns = [
             pa.array([trial_id] * days),
             pa.array([split] * days),
             pa.array([fold] * days, pa.int16()),
-            pa.array(self._prices.dates[block.start : block.stop].astype("datetime64[D]")),
+            pa.array(self._prices.dates[targets].astype("datetime64[D]")),
             *(
                 pa.array(np.asarray(values, dtype=np.float32))
                 for values in (
                     forecast,
-                    self._closes[block.start : block.stop],
-                    self._closes[block.start - horizon : block.stop - horizon],
+                    self._closes[targets],
+                    self._closes[targets - horizon],
                 )
             ),
         ]
@@ -288,22 +306,25 @@ def read_predictions(folder: Path, split: str | None = None) -> pa.Table:
     return pa.concat_tables([SCHEMA_READ.empty_table(), *_select_rows(folder, split)]).unify_dictionaries().cast(SCHEMA)
 
 
-def read_forecasts(folder: Path, split: str, trials: Collection[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
+def read_forecasts(
+    folder: Path, split: str, trials: Collection[str] | None = None, *, max_days: int = MAX_DAYS
+) -> dict[str, dict[str, np.ndarray]]:
     """Return forecasts by trial ID: `fold`, `date`, `forecast`, `actual` and `previous`, each (days,), by date.
 
     Args:
         folder: `predictions.parquet` of a study.
         split: validation or test.
         trials: those wanted; None: all.
+        max_days: of all trials together.
 
     Raises:
-        DamagedError: a part is damaged, or there are more days than a report shows.
+        DamagedError: a part is damaged, or there are more days.
     """
     found, rows = [], 0
     for table in _select_rows(folder, split, trials):
         found.append(table)
-        if (rows := rows + len(table)) > MAX_DAYS:
-            raise DamagedError(f"{folder}: has more than {MAX_DAYS} days of forecasts of the {split} split; {AGAIN}")
+        if (rows := rows + len(table)) > max_days:
+            raise DamagedError(f"{folder}: has more than {max_days} days of forecasts of the {split} split; {AGAIN}")
     if not rows:
         return {}
     table = pa.concat_tables(found).unify_dictionaries().combine_chunks()

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from search.space.document import SpaceDocument, SpaceError, find_space_file
-from search.space.parameters import FIELDS, Parameter, Value, count_new_points
+from search.space.parameters import FIELDS, Parameter, Value, count_new_points, default_point, effective_point
 from search.space.parser import Contents, parse_document
 from search.space.resources import ResourceRules
 from search.space.yaml_reader import Key, yaml_text
@@ -20,12 +20,13 @@ from stockrnn.dataset.walk_forward import FoldError, FoldSizes, WalkForward, fit
 from stockrnn.evaluation.scores import METRICS
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.prices.cleaning import missing_column_reason, unusable_volume_reason
-from stockrnn.prices.series import Prices
+from stockrnn.prices.series import Prices, count
 from stockrnn.training.config import TrainingConfig
 
 __all__ = ["Space", "SpaceError", "format_settings", "load_space"]
 
 MAX_NAME_LENGTH = 100  # characters
+MIN_SESSIONS = 60  # of a series whose shortage is explained by sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,24 @@ class Space(Contents):
         return self.search.num_samples
 
     def count_new_points(self, points: Iterable[Mapping[str, Any]], limit: int) -> int:
-        """Return the number of points that train other networks than `points`, at most `limit`."""
-        return count_new_points(self.parameters, points, limit)
+        """Return the number of points, the default configuration included, that train other networks than `points`.
+
+        It is at most `limit`.
+        """
+        return count_new_points(self.parameters, self.default_point, points, limit)
+
+    @cached_property
+    def default_point(self) -> dict[str, Value]:
+        """Complete point of the default configuration, the first trial of every study."""
+        return default_point(self.parameters, features_label(self.data.features))
+
+    def is_default(self, point: Mapping[str, Any]) -> bool:
+        """Return whether a point trains the same networks as the default configuration."""
+        return effective_point(point) == self._effective_default
+
+    @cached_property
+    def _effective_default(self) -> frozenset[tuple[str, Any]]:
+        return effective_point(self.default_point)
 
     @property
     def mode(self) -> str:
@@ -63,6 +80,18 @@ class Space(Contents):
     def initial(self) -> tuple[dict[str, Value], ...]:
         """Points of the first trials, with the values of their varying parameters."""
         return tuple(self.search.initial)
+
+    @property
+    def warm_points(self) -> tuple[dict[str, Value], ...]:
+        """Points of `search.warm_start`, with the values of their varying parameters; empty before they are read."""
+        warm_start = self.search.warm_start
+        return tuple(warm_start.points or ()) if warm_start else ()
+
+    def with_warm_points(self, points: Sequence[Mapping[str, Value]]) -> "Space":
+        """Return this space, which has a warm start, with its points."""
+        assert self.search.warm_start
+        warm_start = self.search.warm_start.model_copy(update={"points": [dict(point) for point in points]})
+        return replace(self, search=self.search.model_copy(update={"warm_start": warm_start}))
 
     @property
     def resource_rules(self) -> ResourceRules:
@@ -187,6 +216,12 @@ class Space(Contents):
             key, problem = self._explain_shortage(prices)
         if settings := self.fitting_settings(prices):
             fix = f"use a longer series, or add --fit, which does the same as {format_settings(settings)}"
+        elif len(prices) <= MIN_SESSIONS:
+            raise self.error(
+                ("data", "source"),
+                f"{prices.source}: has {count(len(prices), 'session')}, {prices.dates[0]} to {prices.dates[-1]}, and a "
+                "study needs hundreds; no smaller sizes fit either; use a longer series",
+            )
         else:
             fix = "no smaller sizes fit either; use a longer series, or features that need fewer earlier sessions"
         raise self.error(key, f"{problem}; {fix}")

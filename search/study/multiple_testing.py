@@ -1,6 +1,7 @@
 """Test over all trials of a study whether the best one is only lucky."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def remove_repeats(validation: Mapping[str, np.ndarray], ends: Iterable[TrialEnd
 
 def selection_tests(
     validation: Mapping[str, np.ndarray], result: TestBlockResult | None, finalists: list[str], prices: Prices,
-    splits: WalkForward, horizon: int,
+    splits: WalkForward, horizon: int, earlier: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> dict[str, Any]:  # fmt: skip
     """Test all trials against persistence on validation, and the finalists on the test block.
 
@@ -44,16 +45,24 @@ def selection_tests(
         prices: the study's prices.
         splits: the study's folds and test block.
         horizon: sessions from a forecast to its target.
+        earlier: the forecasts of another study's trials, from whose best ones this study started, (days,) by name.
+            They have tried their luck on these days as well. A day without a forecast, NaN, counts as persistence's
+            forecast.
 
     Returns:
-        The manifest's `proof`: `spa_p`, the p-value of Hansen's test of superior predictive ability of any trial over
-        persistence on validation; `pbo`, the probability of backtest overfitting; `test_spa_p`, the p-value of the same
-        test for the finalists on the test block; and the number of days of each. A value that is not defined is None,
-        and `reasons` contains the reason.
+        The manifest's `proof`: `trials` and `earlier_trials`, their numbers; `spa_p`, the p-value of Hansen's test of
+        superior predictive ability of any trial over persistence on validation; `pbo`, the probability of backtest
+        overfitting; `test_spa_p`, the p-value of the same test for the finalists on the test block; and the number of
+        days of each. A value that is not defined is None, and `reasons` contains the reason.
     """
     actual, previous = validation_days(prices, splits.folds, horizon)
     losses, rival = _losses(validation, actual, previous)
-    proof: dict[str, Any] = {"trials": len(validation), "validation_days": len(actual), "test_days": len(splits.test)}
+    others = {name: np.where(np.isnan(forecast), previous, forecast) for name, forecast in earlier.items()}
+    all_losses = np.concatenate([losses, _losses(others, actual, previous)[0]])
+    proof: dict[str, Any] = {
+        "trials": len(validation), "earlier_trials": len(earlier), "validation_days": len(actual),
+        "test_days": len(splits.test),
+    }  # fmt: skip
     reasons: dict[str, str] = {}
 
     def add(name: str, test: Any) -> None:
@@ -62,8 +71,8 @@ def selection_tests(
         except UndefinedTestError as reason:
             proof[name], reasons[name] = None, str(reason)
 
-    add("spa_p", lambda: spa(losses, rival, horizon=horizon))
-    add("pbo", lambda: backtest_overfitting(losses))
+    add("spa_p", lambda: spa(all_losses, rival, horizon=horizon))
+    add("pbo", lambda: backtest_overfitting(all_losses))
     if result is None:
         proof["test_spa_p"], reasons["test_spa_p"] = None, "the test block was not opened"
     else:

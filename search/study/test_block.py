@@ -12,7 +12,7 @@ from search.results.ranking import ENSEMBLE
 from search.study.finalists import RefittedFinalist, validation_days
 from stockrnn.dataset.walk_forward import Fold, WalkForward
 from stockrnn.evaluation import forecast_tests, metrics
-from stockrnn.evaluation.baselines import BASELINES
+from stockrnn.evaluation.baselines import BASELINES, forecast_baseline
 from stockrnn.evaluation.conformal import conformal_intervals, interval_coverage
 from stockrnn.evaluation.multiple_testing import UndefinedTestError, model_confidence_set
 from stockrnn.evaluation.scores import score
@@ -65,11 +65,11 @@ def score_test_block(
         together = np.stack([*earlier_forecasts.values()])
         ensemble = score(_by_fold(together, splits.folds), closes, splits.folds, horizon)
         earlier_forecasts[ENSEMBLE] = together.mean(axis=0)
-    for name, baseline in BASELINES.items():
+    for name in BASELINES:
 
-        def forecast_fold(fold: Fold, baseline: Any = baseline) -> np.ndarray:
+        def forecast_fold(fold: Fold, name: str = name) -> np.ndarray:
             origins = np.arange(fold.validation.start, fold.validation.stop) - horizon
-            return np.asarray(baseline(closes, fold.train, origins, horizon))
+            return forecast_baseline(name, closes, fold.train, origins, horizon)
 
         forecasts[name] = forecast_fold(fold)
         earlier_forecasts[name] = np.concatenate([forecast_fold(each) for each in splits.folds])

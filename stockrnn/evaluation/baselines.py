@@ -11,9 +11,12 @@ import numpy as np
 
 from stockrnn.dataset.walk_forward import Fold
 from stockrnn.evaluation.scores import Scores, score
+from stockrnn.io.errors import UserError
+from stockrnn.io.files import line
 
-__all__ = ["BASELINES", "ar1", "drift", "persistence", "score_baselines"]
+__all__ = ["BASELINES", "BaselineError", "ar1", "drift", "forecast_baseline", "persistence", "score_baselines"]
 
+MAX_REASON = 200  # characters of an error of a baseline
 ROUNDING = 1e-12  # smaller differences of log returns are rounding errors
 
 
@@ -62,23 +65,46 @@ BASELINES: dict[str, Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]]
 }
 
 
+class BaselineError(UserError):
+    """A baseline, which may be the user's own, fails or returns something else than forecasts."""
+
+
+def forecast_baseline(name: str, closes: np.ndarray, train: range, origins: np.ndarray, horizon: int) -> np.ndarray:
+    """Return the forecasts of a baseline, (origins,), in price points.
+
+    Raises:
+        BaselineError: the baseline raises an exception, or does not return one number per origin.
+    """
+    try:
+        found = np.asarray(BASELINES[name](closes, train, origins, horizon), dtype=float)
+    except Exception as error:  # the code may be the user's, and raise anything
+        place = error.__traceback__
+        while place and place.tb_next:
+            place = place.tb_next
+        at = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}: " if place else ""
+        raise BaselineError(
+            f"{at}baseline {name}: {type(error).__name__}: {line(error, MAX_REASON)}; it must return one forecast per "
+            f"origin, {origins.shape}; correct the function"
+        ) from error
+    if found.shape != origins.shape:
+        raise BaselineError(
+            f"baseline {name}: its result has shape {found.shape}; it must have {origins.shape}, one forecast per "
+            "origin; correct the function"
+        )
+    return found
+
+
 def score_baselines(closes: np.ndarray, folds: Sequence[Fold], horizon: int) -> dict[str, Scores]:
     """Score every baseline on the folds' validation sessions, in the same way as a trial.
 
     Raises:
-        ValueError: a baseline does not return one forecast per origin.
+        BaselineError: a baseline does not return one forecast per origin.
     """
     scores = {}
-    for name, baseline in BASELINES.items():
+    for name in BASELINES:
         forecasts = []
         for fold in folds:
             origins = np.arange(fold.validation.start, fold.validation.stop) - horizon
-            found = np.asarray(baseline(closes, fold.train, origins, horizon))
-            if found.shape != origins.shape:
-                raise ValueError(
-                    f"baseline {name}: its result has shape {found.shape}; it must have {origins.shape}, one forecast "
-                    "per origin"
-                )
-            forecasts.append(found[None])
+            forecasts.append(forecast_baseline(name, closes, fold.train, origins, horizon)[None])
         scores[name] = score(forecasts, closes, folds, horizon)
     return scores

@@ -11,7 +11,8 @@ from jinja2 import Environment, nodes
 
 from search.common.korean import KOREAN
 from search.common.text import Text, translate
-from search.results.columns import COLUMNS
+from search.results.columns import COLUMNS, find_column
+from search.space.parameters import FIELDS
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,6 +43,9 @@ def in_columns() -> Iterator[str]:
     for column in COLUMNS.values():
         if column.group != "Study":
             yield from filter(None, (column.label, column.meaning, column.unit))
+    for name in (*FIELDS, "own_parameter", "test_own"):  # the columns of parameters and of another version
+        column = find_column(name)
+        yield from (text for text in (column.label, column.meaning, column.unit) if text and "own" not in text)
 
 
 def has_words(template: str) -> bool:

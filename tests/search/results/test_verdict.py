@@ -183,7 +183,11 @@ def test_a_baseline_that_did_better_on_the_test_set_is_said(drift, ar1, words):
     [
         ((9, 9, 4), "2 of the 3 best trials were still improving at the last epoch (9): train longer"),
         ((9, 4, 4), None),
-        ((9,), "The best trial was still improving at the last epoch (9): train longer (scheduler.max_epochs)."),
+        (
+            (9,),
+            "The best trial was still improving at the last epoch (9): train longer, with --set "
+            "scheduler.max_epochs=18.",
+        ),
     ],
 )
 @pytest.mark.parametrize("test", [False, True])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stockrnn.dataset.walk_forward import walk_forward
-from stockrnn.evaluation.baselines import BASELINES, ar1, drift, persistence, score_baselines
+from stockrnn.evaluation.baselines import BASELINES, BaselineError, ar1, drift, persistence, score_baselines
 
 
 def closes_of(returns, first=100.0):
@@ -113,5 +113,22 @@ def test_every_baseline_is_scored_like_a_trial(synthetic, horizon):
 def test_a_baseline_with_a_result_of_another_shape_is_named(monkeypatch):
     monkeypatch.setitem(BASELINES, "mine", lambda closes, train, origins, horizon: closes[-1])
     splits = walk_forward(60, folds=2, fold_size=10, test_size=10, horizon=1, train_size=20)
-    with pytest.raises(ValueError, match=r"baseline mine: its result has shape \(\); it must have \(10,\)"):
+    with pytest.raises(BaselineError, match=r"^baseline mine: its result has shape \(\); it must have \(10,\)"):
         score_baselines(np.linspace(1, 2, 60), splits.folds, 1)
+
+
+@pytest.mark.parametrize(
+    ("mine", "reason"),
+    [
+        (lambda *_: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda closes: closes, "TypeError: "),  # it does not have the arguments of a baseline
+        (lambda *_: ["up"] * 10, "ValueError: could not convert string to float: 'up'"),
+    ],
+)
+def test_a_baseline_that_fails_is_named_in_one_line(mine, reason, monkeypatch):
+    monkeypatch.setitem(BASELINES, "mine", mine)
+    splits = walk_forward(60, folds=2, fold_size=10, test_size=10, horizon=1, train_size=20)
+    with pytest.raises(BaselineError, match=r"^[^\n]+\.py:[0-9]+: baseline mine: [^\n]*$") as raised:
+        score_baselines(np.linspace(1, 2, 60), splits.folds, 1)
+    assert reason in str(raised.value)
+    assert "one forecast per origin, (10,); correct the function" in str(raised.value)
