@@ -7,6 +7,7 @@ import numpy as np
 
 from stockrnn.evaluation.losses import brier, log_loss
 from stockrnn.tasks import direction_baselines
+from stockrnn.tasks.outlook import Quantity, Show, describe_fit
 from stockrnn.tasks.task import Baseline, BlockMetric, Metric, Series, Target, Task, Words, relative_loss
 
 __all__ = ["DIRECTION", "calibration_error", "reliability"]
@@ -49,6 +50,28 @@ BASELINES: dict[str, Baseline] = {
     "persistence": _on_closes(direction_baselines.persistence),
     "logistic": _on_closes(direction_baselines.logistic),
 }
+
+
+def _is_probability(forecast: np.ndarray) -> np.ndarray:
+    valid: np.ndarray = (forecast >= 0) & (forecast <= 1)
+    return valid
+
+
+SHOW = Show(
+    quantities={
+        "probability": Quantity(
+            label="probability of a rise, %", value=lambda forecast, outlook: forecast,
+            text=lambda value, close: f"{100 * value:.1f}",
+        ),
+    },
+    is_valid=_is_probability,
+    valid="a probability",
+    rival_label="base rate",
+    facts=lambda outlook: {"rival_fitted_on": outlook.rival_fitted_on},
+    notes=lambda report: [
+        "The base rate is the share of rises in the past. " + describe_fit(report, "It"),
+    ],
+)  # fmt: skip
 
 DIRECTION = Task(
     name="direction",
@@ -95,6 +118,7 @@ DIRECTION = Task(
         ),
     },
     has_intervals=False,
+    show=SHOW,
     words=Words(
         quantity="the probability of a rise",
         actual="share of rises",

@@ -20,6 +20,7 @@ from stockrnn.evaluation.metrics import (
     rmse,
     theils_u,
 )
+from stockrnn.tasks.outlook import Quantity, Show, format_price
 from stockrnn.tasks.task import Baseline, BlockDays, BlockMetric, Metric, Series, Target, Task, Words
 
 __all__ = ["BASELINES", "METRICS", "PRICE"]
@@ -128,6 +129,29 @@ def _squared_error(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
     return squares
 
 
+def _is_price(forecast: np.ndarray) -> np.ndarray:
+    valid: np.ndarray = np.isfinite(forecast) & (forecast > 0)
+    return valid
+
+
+SHOW = Show(
+    quantities={
+        "close": Quantity(label="close", value=lambda forecast, outlook: forecast, text=format_price),
+        "change": Quantity(
+            label="change", value=lambda forecast, outlook: forecast - outlook.last_closes,
+            text=lambda value, close: format_price(value, close, "+"),
+        ),
+        "change_percent": Quantity(
+            label="change, %", value=lambda forecast, outlook: PERCENT * (forecast / outlook.last_closes - 1),
+            text=lambda value, close: f"{value:+.3f}",
+        ),
+    },
+    columns=(),  # the rival's forecast is the last close
+    is_valid=_is_price,
+    valid="a finite price above 0",
+    rival_label="persistence",
+)  # fmt: skip
+
 PRICE = Task(
     name="price",
     description="the close `horizon` sessions ahead",
@@ -148,6 +172,7 @@ PRICE = Task(
     baselines=BASELINES,
     metrics=METRICS,
     block_metrics=BLOCK_METRICS,
+    show=SHOW,
     words=Words(
         quantity="the close",
         actual="actual close",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.outlook import Show
 from stockrnn.volatility.estimators import daily_variance
 
 __all__ = ["Baseline", "BlockDays", "BlockMetric", "Metric", "Series", "Target", "Task", "Words", "relative_loss"]
@@ -176,6 +177,7 @@ class Task:
         metrics: by name; `val_relative_loss` is the first.
         block_metrics: of the test set only, by name.
         has_intervals: whether forecasts have prediction intervals, from errors of the logarithm.
+        show: how forecasts are shown.
         words: how texts name its parts.
     """
 
@@ -193,6 +195,7 @@ class Task:
     metrics: dict[str, Metric]
     block_metrics: dict[str, BlockMetric] = field(default_factory=dict)
     has_intervals: bool = True
+    show: Show
     words: Words
 
     def __reduce__(self) -> Any:
