@@ -24,7 +24,8 @@ from stockrnn.dataset.config import WindowConfig
 from stockrnn.dataset.windows import Windows
 from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.networks.config import NetworkConfig
-from stockrnn.networks.ensemble import NetworkEnsemble, choose_mode
+from stockrnn.networks.ensemble import NetworkEnsemble
+from stockrnn.networks.execution import choose_mode
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import load
 from stockrnn.training.config import TrainingConfig

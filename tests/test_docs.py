@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.results.columns import FIRST, task_columns
-from search.results.verdict import verdict
+from search.common.text import Text, translate
+from search.results.columns import FIRST, as_text, task_columns
+from search.results.verdict import conclude, verdict
 from search.space.domains import parse_parameter
 from search.space.parameters import FIELDS
 from search.space.reference import entries, reference_text
-from search.space.sections import SECTIONS
+from search.space.sections import SECTIONS, WarmStartConfig
 from search.space.space import SpaceError, load_space
 from stockrnn.dataset.config import FEATURE_NAMES
+from stockrnn.dataset.features import ROLLING
 from stockrnn.tasks.price import BASELINES, PRICE
 
 pytestmark = pytest.mark.slow
@@ -64,7 +66,8 @@ def test_the_reference_is_the_generated_one():
 def test_the_reference_has_every_key():
     named = re.findall(r"^### `(.*)`$", read("space.md"), re.M)
     sections = [f"{section}.{key}" for section, config in SECTIONS.items() for key in config.model_fields]
-    entry = ["data.also.lag", "resources.when.if", "resources.when.cpu", "resources.when.gpu"]
+    entry = [f"search.warm_start.{key}" for key in WarmStartConfig.model_fields]
+    entry += ["data.also.lag", "resources.when.if", "resources.when.cpu", "resources.when.gpu"]
     assert sorted(named) == sorted(["name", "seed", *sections, *entry, *(f"space.{name}" for name in FIELDS)])
 
 
@@ -127,7 +130,7 @@ def test_the_forms_of_a_parameter_are_read():
 def test_the_features_of_the_reference_are_all_there_are():
     shown = {name for cell in (rows for first, rows in tables("space.md") if first == "feature") for row in cell
              for name in re.findall(r"`(\w+)`", row[0])}  # fmt: skip
-    assert shown == {*FEATURE_NAMES, "volatility_N", "ma_ratio_N"} - {"weekday_sin", "weekday_cos"}
+    assert shown == {*FEATURE_NAMES, *(f"{name}_N" for name in ROLLING)} - {"weekday_sin", "weekday_cos"}
 
 
 SPACES = [
@@ -182,6 +185,9 @@ SAID = [
     ([row("00028", 0.99), *(row(str(number), 1.0) for number in range(39))], None),
     ([row("1", 0.99, val_relative_loss_sd=0.0118)], None),
     ([row("1", 0.999), row("drift", 0.998, status="baseline")], None),
+    ([row("1", 1.003, status="default"), row("2", 0.994, val_relative_loss_sd=0.005)], None),
+    ([row("1", 1.003, status="default"), row("2", 0.994, val_relative_loss_sd=0.02)], None),
+    ([row("1", 0.99, status="default"), row("2", 0.994)], None),
     ([row(name, 0.99, 1.01) for name in "123"], LUCKY),
     ([row("1", 0.99, 1.01)], SURE),
     ([row("1", 0.99, 1.01), row("ar1", 1.0, 0.99, status="baseline")], LUCKY),
@@ -195,6 +201,21 @@ SAID = [
 def test_a_verdict_is_said_as_the_page_has_it(phrase, case):
     rows, proof = case
     assert phrase in verdict(rows, proof, max_epochs=30)
+
+
+@pytest.mark.parametrize(("phrase", "case"), [*zip(column("ko/reading.md", "판정의 말"), SAID, strict=True)])
+def test_a_verdict_is_said_as_the_korean_page_has_it(phrase, case):
+    rows, proof = case
+    assert phrase in " ".join(translate(conclude(rows, proof, max_epochs=30), "ko"))
+
+
+def test_the_korean_page_explains_the_columns_in_the_words_of_the_report():
+    (rows,) = (rows for first, rows in tables("ko/reading.md") if first == "열")
+    translated = [
+        [f"`{each.name}`", *translate([Text(each.unit), as_text(each.meaning)], "ko")]
+        for each in (*FIRST, *task_columns(PRICE))
+    ]
+    assert [row for row in rows if row[0] != "*다른 파라미터*"] == translated
 
 
 def test_the_statuses_of_trials_are_all_explained():

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.cli.dry_run import plan
+from search.cli.dry_run import Plan, plan, plan_several
 from search.cli.options import OptionError, RunOptions
 from search.common.errors import UserError
 from search.common.messages import one_line
+from search.results.warm_start import WarmStart, read_warm_start
 from search.space.space import Space, format_settings, load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
@@ -30,12 +31,14 @@ class PreparedStudy:
 
     Attributes:
         place: folder or URL of its results, as the user names it.
+        warm_start: of a new study.
     """
 
     space: Space
     prices: Prices
     splits: WalkForward
     place: str
+    warm_start: WarmStart | None = None
 
     def plan(self) -> str:
         """Return the text that `--dry-run` shows."""
@@ -45,7 +48,7 @@ class PreparedStudy:
 def prepare_study(
     options: RunOptions, space: Space, access: Access | None = None, given: Prices | None = None
 ) -> PreparedStudy:
-    """Load the prices of a new study and check everything; with `--dry-run`, print its plan.
+    """Load the prices of a new study and check everything.
 
     Args:
         access: in place of the options' own.
@@ -55,13 +58,26 @@ def prepare_study(
         SpaceError: the results folder exists, or the space does not fit the prices.
         PriceError: the prices cannot be loaded.
     """
+    study = _fit_to_prices(options, space, access, given)
+    _check_new(space, study.place)
+    return study
+
+
+def _fit_to_prices(
+    options: RunOptions, space: Space, access: Access | None = None, given: Prices | None = None
+) -> PreparedStudy:
+    """Load the prices of a study and check that its space fits them; see `prepare_study`."""
     prices = prepare(space.data, access or options.access, given)
     fitting = space.adapted_to(prices)
     settings = fitting.fitting_settings(prices) if options.fit else []
     fitting = fitting.with_settings(settings)
+    splits = fitting.split(prices)
+    if warm_start := read_warm_start(fitting, prices, splits):
+        fitting = fitting.with_warm_points(warm_start.points)
     study = PreparedStudy(
-        space=fitting, prices=prices, splits=fitting.split(prices), place=join_path(options.output, space.name)
-    )
+        space=fitting, prices=prices, splits=splits, place=join_path(options.output, space.name),
+        warm_start=warm_start,
+    )  # fmt: skip
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
@@ -73,9 +89,8 @@ def prepare_study(
             used = features_label(fitting.data.features)
             missing = ", ".join(name for name in space.data.features if name not in fitting.data.features)
             print(one_line(f"{prices.source}: no usable {missing}, so the features are {used}"), file=sys.stderr)
-    if options.dry_run:
-        print(study.plan())
-    _check_new(space, study.place)
+        if warm_start:
+            print(one_line(warm_start.note), file=sys.stderr)
     return study
 
 
@@ -116,6 +131,7 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
     manifest = read_manifest(folder / "manifest.json", NEEDED)
     overrides = [*options.overrides, ("name", json.dumps(manifest.get("name")), "--resume")]
     space = load_space(options.space or str(folder / "space.yaml"), overrides, has_prices=True)
+    space = _keep_warm_start(options, space, folder)
     check_installed(space)
     try:
         prices, _ = read_prices(folder / "prices.parquet")
@@ -132,22 +148,39 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
     return PreparedStudy(space=space, prices=prices, splits=space.split(prices), place=options.resume)
 
 
+def _keep_warm_start(options: RunOptions, space: Space, folder: Path) -> Space:
+    """Return the space of a resumed study with the points with which it was begun."""
+    wanted = space.search.warm_start
+    if wanted is None or wanted.points is not None:
+        return space
+    begun = load_space(str(folder / "space.yaml"), has_prices=True).search.warm_start
+    if begun is None or begun.points is None or (begun.study, begun.top) != (wanted.study, wanted.top):
+        raise OptionError(
+            f"--resume {options.resume}: search.warm_start: a study takes its first points from another one only when "
+            "it starts; remove it, or start another study"
+        )
+    return space.with_warm_points(begun.points)
+
+
 def show_plans(options: RunOptions, studies: Sequence[Space]) -> None:
-    """Print the plans of new studies; without dates if Yahoo is not available."""
+    """Print the plan of a new study, or a line for each of several; without dates if Yahoo is not available."""
     access = options.access
+    planned: list[Plan] = []
     for space in studies:
         try:
-            prepare_study(options, space, access)
+            study = _fit_to_prices(options, space, access)
+            planned.append((study.space, study.prices, study.splits))
         except YahooUnavailableError as unavailable:
             access = replace(access, offline=True, refresh=False)  # do not try again for the other studies
             try:
-                prepare_study(options, space, access)
+                study = _fit_to_prices(options, space, access)
+                planned.append((study.space, study.prices, study.splits))
             except YahooUnavailableError:
                 print(one_line(f"{str(unavailable).partition(';')[0]}; planned without these prices"), file=sys.stderr)
-                print(plan(space, None, None))
-                _check_new(space, join_path(options.output, space.name))
-    if len(studies) > 1:
-        print(f"in total: {len(studies)} studies, one after another")
+                planned.append((space, None, None))
+    print(plan(*planned[0]) if len(planned) == 1 else plan_several(planned))
+    for space in studies:
+        _check_new(space, join_path(options.output, space.name))
 
 
 def _check_new(space: Space, place: str) -> None:

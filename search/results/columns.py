@@ -12,13 +12,18 @@ from stockrnn.tasks.price import PRICE
 from stockrnn.tasks.registry import TASKS
 from stockrnn.tasks.task import Task
 
-__all__ = ["FIRST", "Column", "find_column", "format_number", "list_columns", "task_columns"]
+__all__ = ["FIRST", "Column", "as_text", "find_column", "format_number", "list_columns", "task_columns"]
 
 LABELS = {  # of scores, without val_ or test_
     "brier": "Brier score", "cw_p": "CW p", "mae": "MAE", "mape": "MAPE", "qlike": "QLIKE", "r2_oos": "R² oos",
     "rmse": "RMSE",
 }  # fmt: skip
 Format = Literal["text", "number", "score", "percent"]
+
+
+def as_text(words: str) -> Text:
+    """Return words as a text that can be translated."""
+    return words if isinstance(words, Text) else Text(words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,7 @@ class Column:
     @property
     def description(self) -> Text:
         """The meaning, the unit, and which values are better."""
-        what = Text(self.meaning)
+        what = as_text(self.meaning)
         if self.format == "percent":
             what = Text("{meaning} ({unit}, tables show per cent)", meaning=what, unit=Text(self.unit))
         elif self.unit:
@@ -110,7 +115,7 @@ FIRST = (
         "trial",
         "number of the trial, in the order of their starts; or the name of the baseline; or ensemble",
     ),
-    _trial("status", "status", "complete, stopped, diverged, failed, interrupted; baseline; ensemble"),
+    _trial("status", "status", "default, complete, stopped, diverged, failed, interrupted; baseline; ensemble"),
     _parameter("architecture", "recurrent cell", format="text"),
     _parameter("head", "how the states of all steps become the input of the output layer", format="text"),
     _parameter("hidden_size", "units per layer", "units"),
@@ -149,25 +154,28 @@ STUDIES = (  # of the list of studies, beside Theil's U of the best trial
 @cache
 def task_columns(task: Task) -> tuple[Column, ...]:
     """Return the columns of a task's scores, in the order of the leaderboard."""
-    score, words = f"test {task.words.short_score}", task.words
+    words, name = task.words, Text(task.words.score)
     validation = [
         _validation(
-            name, _label(name), metric.unit, f"{metric.meaning}, on validation", metric.better, _rival(name)
+            name, _label(name), metric.unit, metric.meaning, metric.better, _rival(name)
         )
         for name, metric in task.metrics.items()
     ]  # fmt: skip
     spread = _validation(
-        "val_relative_loss_sd", f"{words.short_score} sd", "ratio",
-        f"standard deviation of {words.score} over the individual members; a smaller difference between two trials is "
-        "not meaningful",
+        "val_relative_loss_sd", Text("{score} sd", score=words.short_score), "ratio",
+        Text(
+            "standard deviation of {name} over the individual members; a smaller difference between two trials is not "
+            "meaningful",
+            name=name,
+        ),
     )  # fmt: skip
-    validation[0] = replace(validation[0], label=f"validation {words.short_score}")
+    validation[0] = replace(validation[0], label=Text("validation {score}", score=words.short_score))
     test = [
-        _test(name, _label(name), metric.unit, f"{metric.meaning}, on the test set", metric.better, _rival(name))
+        _test(name, _label(name), metric.unit, metric.meaning, metric.better, _rival(name))
         for name, metric in ((f"test_{name.removeprefix('val_')}", each) for name, each in task.metrics.items())
         if metric.over == "days"
     ]
-    test[0] = replace(test[0], label=score, meaning=f"{test[0].meaning}; the most important number")
+    test[0] = replace(test[0], label=Text("test {score}", score=words.short_score))
     test += [
         _test(name, _label(name), each.unit, each.meaning, each.better) for name, each in task.block_metrics.items()
     ]
@@ -175,7 +183,10 @@ def task_columns(task: Task) -> tuple[Column, ...]:
         validation[0], spread, *validation[1:], *TRAINING, *test,
         _test(
             "test_dm_p", "DM p", "p-value",
-            f"Diebold-Mariano test: probability of such an advantage over {task.rival} if there is no true advantage",
+            Text(
+                "Diebold-Mariano test: probability of such an advantage over {rival} if there is no true advantage",
+                rival=Text(words.rival_name),
+            ),
             "min",
         ),
         *(COVERAGE if task.has_intervals else ()),
@@ -185,7 +196,7 @@ def task_columns(task: Task) -> tuple[Column, ...]:
         ),
         _test(
             "seeds_sd", "seeds sd", "ratio",
-            f"standard deviation of {words.score} on the test set over the seeds of the finalist",
+            Text("standard deviation of {name} on the test set over the seeds of the finalist", name=name),
         ),
     )  # fmt: skip
 

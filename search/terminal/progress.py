@@ -108,7 +108,7 @@ class Progress:
         """Update the view if enough time has passed, or at once with `force`."""
         if self._first_trial is None and self._record.running:
             self._first_trial = time.monotonic()
-        plain_interval = PLAIN_INTERVAL if self._record.ends else FIRST_INTERVAL
+        plain_interval = PLAIN_INTERVAL if self._record.ends or not self._record.running else FIRST_INTERVAL
         interval = self._interval if self._live else plain_interval
         if self._quiet or (not force and time.monotonic() - self._last_update < interval):
             return

@@ -8,7 +8,6 @@ its row. One copy is a snapshot of all members, and one optimizer step updates a
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,30 +16,15 @@ from torch import Tensor
 from stockrnn.networks.batched_cells import CELLS, Workspace
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
+from stockrnn.networks.execution import ExecutionMode
 from stockrnn.networks.heads import HEADS
 from stockrnn.networks.network import Network
 from stockrnn.networks.parameter_shapes import group_size, state_width
 from stockrnn.networks.unrolled import unroll_cell
 
-__all__ = ["ExecutionMode", "Loss", "NetworkEnsemble", "choose_mode"]
+__all__ = ["Loss", "NetworkEnsemble"]
 
-ExecutionMode = Literal["batched", "looped"]
 Loss = Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> elementwise losses, same shape
-
-
-def choose_mode(
-    config: NetworkConfig, sequence_length: int, batch_size: int, members: int, device: torch.device | str = "cpu"
-) -> ExecutionMode:
-    """Return the faster mode for a shape.
-
-    A fixed rule decides, not a measurement, so that results are reproducible. On the CPU each architecture has its
-    rule, taken from `python -m benchmarks.lockstep --modes`. On a GPU the mode is always batched.
-    """
-    architecture = ARCHITECTURES[config.architecture]
-    on_cpu = torch.device(device).type == "cpu"
-    if on_cpu and not architecture.is_faster_batched(sequence_length, batch_size, members, config.hidden_size):
-        return "looped"
-    return "batched"
 
 
 class NetworkEnsemble:

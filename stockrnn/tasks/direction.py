@@ -3,10 +3,12 @@
 The base rate is the share of rises in the training part. A day's loss is the log loss.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
+from stockrnn.evaluation.direction import base_rate, closes_higher, direction_persistence, logistic
 from stockrnn.evaluation.losses import brier, log_loss
-from stockrnn.tasks import direction_baselines
 from stockrnn.tasks.outlook import Quantity, Show, describe_fit
 from stockrnn.tasks.task import Baseline, BlockMetric, Metric, Series, Target, Task, Words, relative_loss
 
@@ -18,14 +20,12 @@ HALF = 0.5  # a higher probability forecasts a rise
 def _actual(series: Series) -> np.ndarray:
     """Return 1 where the close is higher than `horizon` sessions before, else 0; NaN for the first sessions."""
     values = np.full(len(series.closes), np.nan)
-    values[series.horizon :] = series.closes[series.horizon :] > series.closes[: -series.horizon]
+    values[series.horizon :] = closes_higher(series.closes, series.horizon)[: -series.horizon]
     return values
 
 
 def _up(series: Series, relative: bool) -> np.ndarray:
-    values = np.full(len(series.closes), np.nan)
-    values[: -series.horizon] = _actual(series)[series.horizon :]
-    return values
+    return closes_higher(series.closes, series.horizon)
 
 
 def _from_logits(series: Series, origins: np.ndarray, values: np.ndarray, relative: bool) -> np.ndarray:
@@ -41,14 +41,14 @@ def _relative_log_loss(forecast: np.ndarray, actual: np.ndarray, rival: np.ndarr
     return relative_loss(_log_loss(forecast, actual), _log_loss(rival, actual))
 
 
-def _on_closes(baseline: direction_baselines.Probabilities) -> Baseline:
+def _on_closes(baseline: Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]) -> Baseline:
     return lambda series, train, origins: baseline(series.closes, train, origins, series.horizon)
 
 
 BASELINES: dict[str, Baseline] = {
-    "base_rate": _on_closes(direction_baselines.base_rate),
-    "persistence": _on_closes(direction_baselines.persistence),
-    "logistic": _on_closes(direction_baselines.logistic),
+    "base_rate": _on_closes(base_rate),
+    "persistence": _on_closes(direction_persistence),
+    "logistic": _on_closes(logistic),
 }
 
 
@@ -126,6 +126,7 @@ DIRECTION = Task(
         score="relative log loss",
         short_score="log loss",
         loss="log loss",
+        rival_name="the base rate",
         rival="the base rate",
         rival_ahead="the base rate over {n} sessions",
         refused="Do not trade on this.",

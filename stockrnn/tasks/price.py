@@ -180,6 +180,7 @@ PRICE = Task(
         score="Theil's U",
         short_score="U",
         loss="error",
+        rival_name="persistence",
         rival="'tomorrow equals today'",
         rival_ahead="'no change over {n} sessions'",
         refused="Do not trade on this.",

@@ -140,6 +140,7 @@ class Words:
         score: name of the relative loss: "Theil's U".
         short_score: the same in a column head: "U".
         loss: what a smaller value of is better: "error".
+        rival_name: name of the rival, without an article.
         rival: the rival's forecast in words, for one session ahead.
         rival_ahead: the same for several, with {n}.
         refused: conclusion without evidence of skill.
@@ -152,6 +153,7 @@ class Words:
     score: str
     short_score: str
     loss: str
+    rival_name: str
     rival: str
     rival_ahead: str
     refused: str

@@ -168,6 +168,7 @@ VOLATILITY = Task(
         score="relative QLIKE",
         short_score="QLIKE",
         loss="QLIKE loss",
+        rival_name="HAR with leverage",
         rival="HAR with leverage",
         rival_ahead="HAR with leverage over {n} sessions",
         refused="Use HAR, which is simpler.",

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from stockrnn.dataset.windows import Windows
 from stockrnn.networks.config import NetworkConfig
-from stockrnn.networks.ensemble import ExecutionMode, Loss, NetworkEnsemble, choose_mode
+from stockrnn.networks.ensemble import Loss, NetworkEnsemble
+from stockrnn.networks.execution import ExecutionMode, choose_mode
 from stockrnn.tasks.registry import find_target
 from stockrnn.training.config import TrainingConfig
 from stockrnn.training.cuda_graphs import CudaGraphs
@@ -103,7 +104,7 @@ class Trainer:
         self._windows, self._seeds = windows, seeds
         member_seeds = [member_seed(study_seed, fold, index) for fold, index in self._order]
         length = windows.config.sequence_length
-        mode = mode or choose_mode(network, length, training.batch_size, len(self._order), device)
+        mode = mode or choose_mode(network, length, training.batch_size, len(self._order), device.type)
         self.members = NetworkEnsemble(
             network, len(windows.config.inputs), length, member_seeds, mode=mode, dtype=dtype, device=device
         )

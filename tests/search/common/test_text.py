@@ -11,7 +11,8 @@ from jinja2 import Environment, nodes
 
 from search.common.korean import KOREAN
 from search.common.text import Text, translate
-from search.results.columns import FIRST, NETWORK, task_columns
+from search.results.columns import FIRST, NETWORK, find_column, task_columns
+from search.space.parameters import FIELDS
 from stockrnn.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +42,15 @@ def in_pages() -> Iterator[str]:
 
 def in_columns() -> Iterator[str]:
     for column in (*FIRST, NETWORK, *(column for task in TASKS.values() for column in task_columns(task))):
-        yield from filter(None, (column.label, column.meaning, column.unit))
+        for text in filter(None, (column.label, column.meaning, column.unit)):
+            yield getattr(text, "template", text)
+    for task in TASKS.values():
+        words = task.words
+        yield from (words.score, words.loss, words.rival_name, words.rival, words.rival_ahead)
+        yield from (words.refused, words.proven)
+    for name in (*FIELDS, "own_parameter", "test_own"):  # the columns of parameters and of another version
+        column = find_column(name)
+        yield from (text for text in (column.label, column.meaning, column.unit) if text and "own" not in text)
 
 
 def has_words(template: str) -> bool:

@@ -85,7 +85,7 @@ def test_operations_are_those_that_pytorch_counts(small_space, architecture, hea
     )
     windows = Windows(prices, splits.folds, window, space.data.horizon)
     said = epoch_workload(
-        window, network, training, [len(fold.train) for fold in splits.folds], 30, 2, space.data.horizon
+        window, network, training, [len(fold.train) for fold in splits.folds], 30, 2, space.data.horizon, "batched"
     )
     in_place = {torch.ops.aten.baddbmm_: lambda _, left, right, **__: 2 * math.prod(left) * right[2]}
     with FlopCounterMode(display=False, custom_mapping=in_place) as counted:

@@ -118,6 +118,15 @@ ADDED = [
      "only for int and float ranges | remove"),
     ("an unknown choice", "  head: [last, frist]", 4, "space.head.1",
      '"frist" is not one of last, flatten, mean'),
+    ("the field's word for a sampler", "search:\n  sampler: bayesian", 5, "search.sampler",
+     '"bayesian" is not one of tpe, | did you mean gp, or tpe?'),
+    ("a list of files", "data:\n  source: [a.csv, b.csv]", 5, "data.source",
+     'is a list | source is one series | write sources: [a.csv, b.csv]'),
+    ("a list of tickers", "data:\n  ticker: [^KS11, ^IXIC]", 5, "data.ticker", 'write tickers: [^KS11, ^IXIC]'),
+    ("a pattern", "data:\n  source: quotes/*.csv", 5, "data.source",
+     'is a pattern | source is one file | write sources: ["quotes/*.csv"]'),
+    ("files with commas", "data:\n  source: a.csv, b.csv", 5, "data.source",
+     'is a list | source is one file | write sources: ["a.csv", "b.csv"]'),
     ("a misspelt choice", "  head:\n  - last\n  - atention", 6, "space.head.1", "did you mean attention?"),
     ("an unknown constant", "  optimizer: lion", 4, "space.optimizer",
      '"lion" is not one of adam, adamw | choose one'),
@@ -483,7 +492,7 @@ def test_defaults(tmp_path: Path) -> None:
     path.write_text("space: {architecture: lstm, hidden_size: {int: [4, 8]}}\ndata:\n", encoding="utf-8")
     space = load_space(str(path))
 
-    assert (space.name, space.seed, space.num_samples, space.mode) == ("study", 0, 5, "min")  # 4 to 8
+    assert (space.name, space.seed, space.num_samples, space.mode) == ("study", 0, 6, "min")  # 4 to 8, and the default
     assert [parameter.name for parameter in space.varying] == ["hidden_size"]
     assert space.max_sequence_length == 20
 
@@ -530,7 +539,7 @@ def test_a_grid_has_every_point_once_whatever_the_initial_ones(tmp_path: Path, i
 @pytest.mark.parametrize(
     ("parameters", "different"),
     [
-        ("  hidden_size: [4, 8]\n", 4),
+        ("  hidden_size: [4, 8]\n", 5),  # and the default, 16
         ("  dropout: [0.1, 0.2]\n", 2),  # one layer: it has no effect
         ("  num_layers: [1, 2]\n  dropout: [0.1, 0.2]\n", 6),
         ("  num_layers: [1, 2]\n  dropout: {choice: [0.1, 0.2], when: {num_layers: [2]}}\n", 6),

@@ -14,6 +14,8 @@ from search.results.event_log import TrialEnd
 from search.space.parameters import effective_point
 from search.space.samplers import SAMPLERS
 from search.tune.optuna_searcher import MAX_ASKS, OptunaSearcher
+from search.tune.proposals import History, propose
+from search.tune.virtual_order import VirtualOrder
 
 RANGES = {
     "architecture": "gru",
@@ -29,6 +31,10 @@ CONDITIONAL = {
     "gradient_clip": [None, 1.0],
     "features": ["ohlcv", ["close", "volume"]],
 }
+INSIDE = {
+    "architecture": ["rnn", "gru", "lstm"],
+    "hidden_size": {"int": [4, 16]},
+}  # the space then contains the default configuration
 FINITE = {"architecture": ["rnn", "gru"], "num_layers": {"int": [1, 2]},
           "dropout": {"choice": [0.1, 0.2], "when": {"num_layers": 2}}}  # fmt: skip
 
@@ -90,7 +96,7 @@ def test_every_sampler_proposes_points_of_the_space_and_accepts_all_ends(small_s
         assert proposed["trial_id"] == f"{number:05d}"
         for name, parameter in by_name.items():
             assert (name in point) == parameter.applies(point)
-            assert name not in point or parameter.contains(point[name])
+            assert name not in point or not number or parameter.contains(point[name])  # 0: the default configuration
         read_space.configurations(point)  # every point is a valid trial
         searcher.on_trial_result(f"tune{number}", report(1, 1.0 + number / 100))
         last = [report(2, 0.9, "complete"), report(2, 1.1), report(2, math.nan, "diverged")][number % 3]
@@ -101,7 +107,7 @@ def test_every_sampler_proposes_points_of_the_space_and_accepts_all_ends(small_s
 
 
 def test_the_journal_has_the_end_of_each_trial(small_space, tmp_path):
-    searcher = RecordingSearcher(small_space(), tmp_path / "journal")
+    searcher = RecordingSearcher(small_space(space=INSIDE), tmp_path / "journal")
     for name in ("complete", "stopped", "diverged", "failed", "died", "open"):
         searcher.suggest(name)
         searcher.on_trial_result(name, report(1, 1.5))
@@ -138,10 +144,10 @@ def test_no_more_trials_run_than_the_limit(small_space, tmp_path):
     assert len(read(tmp_path / "journal").trials) == 3
 
 
-def test_initial_points_come_first_and_leave_the_rest_to_the_sampler(small_space, tmp_path):
+def test_initial_points_come_after_the_default_and_leave_the_rest_to_the_sampler(small_space, tmp_path):
     first = [{"architecture": "lstm", "hidden_size": 7}, {"architecture": "rnn"}]
     searcher = OptunaSearcher(small_space(search={"initial": first}), tmp_path / "journal")
-    points = [searcher.suggest(str(number))["point"] for number in range(3)]
+    points = [searcher.suggest(str(number))["point"] for number in range(4)][1:]
     assert (points[0]["architecture"], points[0]["hidden_size"]) == ("lstm", 7)
     assert points[1]["architecture"] == "rnn"
     assert set(points[2]) == {"architecture", "hidden_size", "sequence_length", "learning_rate"}
@@ -158,14 +164,14 @@ def test_the_same_seed_proposes_the_same_points(small_space, tmp_path):
 
 def test_larger_is_better_where_the_metric_says_so(small_space, tmp_path):
     searcher = RecordingSearcher(small_space(search={"metric": "val_direction_accuracy"}), tmp_path / "journal")
-    for name, score in (("low", 0.4), ("high", 0.6)):
+    for name, score in (("default", 0.7), ("low", 0.4), ("high", 0.6)):  # the space does not contain the default
         searcher.suggest(name)
         end(searcher, name, report(1, score, "complete"), metric="val_direction_accuracy")
     assert read(tmp_path / "journal").best_value == 0.6
 
 
 def test_a_trial_that_ends_without_any_score_is_pruned_without_a_value(small_space, tmp_path):
-    searcher = RecordingSearcher(small_space(), tmp_path / "journal")
+    searcher = RecordingSearcher(small_space(space=INSIDE), tmp_path / "journal")
     searcher.suggest("a")
     end(searcher, "a", report(1, math.nan, "complete"))
     (trial,) = read(tmp_path / "journal").trials
@@ -182,12 +188,12 @@ def ended_as(proposed, status="complete", score=0.9, epochs=2):
 
 def test_an_interrupted_study_continues(small_space, tmp_path):
     """Of four trials, one ended in log and journal, one only in the log, one ran, and one has only its status."""
-    before = RecordingSearcher(small_space(), tmp_path / "journal")
+    before = RecordingSearcher(small_space(space=INSIDE), tmp_path / "journal")
     first, second, third, fourth = (before.suggest(str(number)) for number in range(4))
     told = end(before, "0", report(2, 0.9, "complete"))
     before._running["3"].set_user_attr("status", "complete")  # and the process was killed before `tell`
     ends = [told, ended_as(second, "stopped"), ended_as(fourth)]
-    after = OptunaSearcher(small_space(), tmp_path / "journal", ends, {third["trial_id"]: third["point"]})
+    after = OptunaSearcher(small_space(space=INSIDE), tmp_path / "journal", ends, {third["trial_id"]: third["point"]})
     assert (after.notes, after.remaining_trials) == ([], 3)
     again = after.suggest("anew")
     assert again == third
@@ -223,10 +229,10 @@ def test_a_lost_journal_is_rebuilt_from_the_event_log(small_space, tmp_path, sam
 
 
 def test_a_journal_that_contradicts_the_space_or_the_log_is_replaced(small_space, tmp_path):
-    before = RecordingSearcher(small_space(), tmp_path / "journal")
+    before = RecordingSearcher(small_space(space=INSIDE), tmp_path / "journal")
     proposed = before.suggest("0")
     end(before, "0", report(2, 0.9, "complete"))
-    other = OptunaSearcher(small_space(), tmp_path / "journal", [ended_as(proposed, score=0.8)])
+    other = OptunaSearcher(small_space(space=INSIDE), tmp_path / "journal", [ended_as(proposed, score=0.8)])
     assert "contradicts trials.jsonl about trial 00000" in other.notes[0]
     assert read(tmp_path / "journal").best_value == 0.8
     fewer = {"space": {"architecture": ["rnn", "gru"]}}
@@ -244,9 +250,12 @@ REPEATING = {"architecture": ["rnn", "gru"], "learning_rate": [0.05, 0.01], "sca
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("killed_after", [0, 1, 7])
 def test_every_sampler_covers_a_finite_space_once_also_after_a_kill(small_space, tmp_path, sampler, killed_after):
-    """STEPPED has 24 points, of which 9 differ only in a dropout between layers that there are not."""
+    """STEPPED has 24 points, of which 9 differ only in a dropout between layers that there are not.
+
+    The default configuration, which neither space contains, is one more.
+    """
     its = SAMPLERS[sampler]
-    points, count = (REPEATING, 8) if its.choices else (STEPPED, 15)
+    points, count = (REPEATING, 9) if its.choices else (STEPPED, 16)
     wanted = None if sampler == "grid" else 40
     space = small_space(space=points, search={"sampler": sampler, "num_samples": wanted})
     assert space.num_samples == count
@@ -273,8 +282,8 @@ def test_every_sampler_covers_a_finite_space_once_also_after_a_kill(small_space,
 
 def test_running_trials_count_as_tried(small_space, tmp_path):
     searcher = OptunaSearcher(small_space(space=REPEATING, search={"sampler": "tpe"}), tmp_path / "journal")
-    points = {effective_point(searcher.suggest(str(number))["point"]) for number in range(8)}
-    assert len(points) == 8
+    points = {effective_point(searcher.suggest(str(number))["point"]) for number in range(9)}
+    assert len(points) == 9
     assert searcher.suggest("none") == OptunaSearcher.FINISHED
 
 
@@ -291,14 +300,14 @@ def test_a_sampler_that_repeats_itself_is_asked_again_but_not_for_ever(small_spa
     searcher = OptunaSearcher(small_space(), tmp_path / "journal")  # infinitely many points
     points = [searcher.suggest(str(number))["point"] for number in range(20)]
     assert len(set(map(effective_point, points))) == 20
-    assert Stubborn.asked == 1 + 19 * MAX_ASKS
+    assert Stubborn.asked == 1 + 18 * MAX_ASKS  # the first point is the default configuration
 
 
 def test_incomplete_initial_points_are_filled_with_what_is_new(small_space, tmp_path):
     first = [{"architecture": "rnn", "learning_rate": 0.05}] * 3
-    space = small_space(space=REPEATING, search={"initial": first, "num_samples": 8, "sampler": "random"})
+    space = small_space(space=REPEATING, search={"initial": first, "num_samples": 9, "sampler": "random"})
     searcher = OptunaSearcher(space, tmp_path / "journal")
-    points = [searcher.suggest(str(number))["point"] for number in range(8)]
+    points = [searcher.suggest(str(number))["point"] for number in range(9)][1:]
     assert len(set(map(effective_point, points))) == 8
     assert {point["scaling"] for point in points[:2]} == {"minmax", "standard"}
     assert {point["learning_rate"] for point in points[:2]} == {0.05}
@@ -321,3 +330,24 @@ def test_the_lock_of_a_dead_writer_is_removed_without_a_wait(small_space, tmp_pa
     (tmp_path / "journal.lock").symlink_to(target)
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waits for the lock"))
     OptunaSearcher(small_space(), tmp_path / "journal").suggest("1")
+
+
+def test_the_last_trials_are_the_cheaper_ones_of_two_proposals(small_space, tmp_path):
+    """A worker that gets no other trial should not keep the study waiting for a long one."""
+    space = small_space(space=RANGES, search={"sampler": "tpe", "num_samples": 14}, resources={"workers": 2})
+    searcher = OptunaSearcher(space, tmp_path / "journal", epoch_seconds=lambda point: point["hidden_size"])
+    order, ends = VirtualOrder(2, (), lambda point: 1.0, 14), []
+    searcher.follow(order)
+    for number in range(14):
+        trial_id, point = searcher.suggest(f"{number}").values()
+        if number >= 12:
+            asked = [propose(space, History(space, ends), {}, number, MAX_ASKS + attempt) for attempt in range(2)]
+            assert asked[0]["hidden_size"] != asked[1]["hidden_size"]
+            assert point["hidden_size"] == min(proposal["hidden_size"] for proposal in asked)
+        scores = {space.search.metric: 1 + point["learning_rate"]}
+        ends.append(
+            TrialEnd(trial_id=trial_id, status="complete", point=point, epochs=1, best_epoch=1, scores=scores)
+        )  # fmt: skip
+        searcher.tell(f"{number}", ends[-1], None)
+        order.report(trial_id, {"done": True, "epoch": 1})
+        order.end(trial_id)

@@ -9,7 +9,8 @@ from torch import nn
 
 from stockrnn.networks.cells import ARCHITECTURES
 from stockrnn.networks.config import NetworkConfig
-from stockrnn.networks.ensemble import NetworkEnsemble, _draw_mask, choose_mode
+from stockrnn.networks.ensemble import NetworkEnsemble, _draw_mask
+from stockrnn.networks.execution import choose_mode
 from stockrnn.networks.heads import HEADS
 from stockrnn.networks.network import Network
 from stockrnn.training.config import TrainingConfig
