@@ -137,7 +137,7 @@ def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
         if getattr(options, one) and getattr(options, other):
             raise _OptionError(f"--{one}: conflicts with --{other}; only one of them is allowed; remove the other")
     try:
-        versions = _versions(options, study)
+        versions = _versions(study, options.rank, options.version)
     except OSError as error:
         raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
     # These imports take seconds, so the folder is checked first.
@@ -196,11 +196,13 @@ def _intervals(
     try:
         with local_copy(options.also, _is_needed) as folder:
             try:
-                versions = _versions(argparse.Namespace(rank="1", version=None), str(folder))
+                versions = _versions(str(folder))
                 version = max(versions)
                 volatility = Forecaster.load(versions[version])
             except UserError as error:
                 raise _OptionError(str(error).replace(str(folder), options.also)) from None
+            except OSError as error:
+                raise _OptionError(f"cannot be read ({error.strerror}); check the path") from None
         intervals = scaled_intervals(forecaster, volatility, prices, origins, _access(options))
     except UserError as error:
         raise _OptionError(f"--also {options.also}: {error}") from None
@@ -262,11 +264,10 @@ def _save(options: argparse.Namespace, forecaster: "Forecaster", folder: Path) -
     return int(match[2])
 
 
-def _versions(options: argparse.Namespace, study: str) -> dict[int, Path]:
-    """Return the folders of the versions of the finalist, by number; checks the options for study, rank and version."""
+def _versions(study: str, rank: str = "1", version: str | None = None) -> dict[int, Path]:
+    """Return the folders of the versions of a finalist, by number; checks study, rank and version."""
     from stockrnn.forecaster.versions import find_versions
 
-    rank = options.rank
     folder = Path(study)
     if not folder.is_dir():
         fix = suggest_folder(study, "forecasters")
@@ -286,10 +287,10 @@ def _versions(options: argparse.Namespace, study: str) -> dict[int, Path]:
         known = ", ".join(map(str, ranks))
         raise _OptionError(f"--rank {rank}: is not a rank of {study}; its ranks are {known}; choose one of them")
     versions = find_versions(forecasters, int(rank))
-    if options.version is not None and options.version not in map(str, versions):
+    if version is not None and version not in map(str, versions):
         known = ", ".join(map(str, versions))
         raise _OptionError(
-            f"--version {options.version}: is not a version of rank {rank} of {study}; its versions are {known}; "
+            f"--version {version}: is not a version of rank {rank} of {study}; its versions are {known}; "
             "choose one of them"
         )
     if link := next((path for path in versions.values() if path.is_symlink()), None):

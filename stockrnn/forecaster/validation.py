@@ -23,7 +23,7 @@ class ValidationDays(Configuration):
 
     model_config = ConfigDict(allow_inf_nan=False)
 
-    dates: tuple[str, ...] = Field((), max_length=MAX_DAYS)
+    dates: tuple[str, ...] = Field(default=(), max_length=MAX_DAYS)
     forecast: tuple[float, ...] = ()
     actual: tuple[float, ...] = ()
     rival: tuple[float, ...] = ()

@@ -39,7 +39,8 @@ class Outlook:
     @property
     def last_closes(self) -> np.ndarray:
         """Closes at the origins, shape (origins,), price points."""
-        return self.series.closes[self.origins]
+        closes: np.ndarray = self.series.closes[self.origins]
+        return closes
 
     @property
     def rival_fitted_on(self) -> dict[str, Any]:
