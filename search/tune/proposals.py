@@ -27,7 +27,7 @@ from search.space.space import Space
 
 __all__ = ["History", "choose_values", "propose"]
 
-MAX_HISTORY = 1000  # trials that a sampler reads: its time grows with their number
+MAX_HISTORY = 500  # trials that a sampler reads: its time grows with their number
 
 
 class History:
