@@ -148,6 +148,7 @@ PRICE = Task(
     baselines=BASELINES,
     metrics=METRICS,
     block_metrics=BLOCK_METRICS,
+    scales_intervals=True,
     words=Words(
         quantity="the close",
         actual="actual close",

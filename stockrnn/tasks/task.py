@@ -178,6 +178,7 @@ class Task:
         metrics: by name; `val_relative_loss` is the first.
         block_metrics: of the test set only, by name.
         has_intervals: whether forecasts have prediction intervals, from errors of the logarithm.
+        scales_intervals: whether errors of the logarithm grow with the volatility, which then scales the intervals.
         words: how texts name its parts.
     """
 
@@ -195,6 +196,7 @@ class Task:
     metrics: dict[str, Metric]
     block_metrics: dict[str, BlockMetric] = field(default_factory=dict)
     has_intervals: bool = True
+    scales_intervals: bool = False
     words: Words
 
     def __reduce__(self) -> Any:
