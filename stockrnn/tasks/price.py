@@ -172,6 +172,7 @@ PRICE = Task(
     baselines=BASELINES,
     metrics=METRICS,
     block_metrics=BLOCK_METRICS,
+    scales_intervals=True,
     show=SHOW,
     words=Words(
         quantity="the close",

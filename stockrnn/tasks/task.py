@@ -179,6 +179,7 @@ class Task:
         metrics: by name; `val_relative_loss` is the first.
         block_metrics: of the test set only, by name.
         has_intervals: whether forecasts have prediction intervals, from errors of the logarithm.
+        scales_intervals: whether errors of the logarithm grow with the volatility, which then scales the intervals.
         show: how forecasts are shown.
         words: how texts name its parts.
     """
@@ -197,6 +198,7 @@ class Task:
     metrics: dict[str, Metric]
     block_metrics: dict[str, BlockMetric] = field(default_factory=dict)
     has_intervals: bool = True
+    scales_intervals: bool = False
     show: Show
     words: Words
 
