@@ -170,8 +170,10 @@ def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
         days, basis = next_sessions(prices.dates, forecaster.horizon, options.calendar or loaded.exchange)
     except UserError as error:
         raise _OptionError(str(error)) from None
-    if scale is not None:  # the shares of test days are those of the study's own intervals
-        report |= {"scale": scale, "held": {}}
+    if not intervals.adapted:  # the shares of test days are those of adapted intervals
+        report["held"] = {}
+    if scale is not None:
+        report["scale"] = scale
     report |= {"forecast_for": str(days[-1]), "forecast_for_basis": basis}
     report["warnings"] = [*([loaded.note] if loaded.note else []), *report["warnings"]]
     if options.refit:
@@ -187,12 +189,13 @@ def _intervals(
     """Return the intervals of a forecast from the last session, and what they are scaled by; None: by nothing."""
     import numpy as np
 
+    from stockrnn.forecaster.adaptive import adapted_intervals
     from stockrnn.forecaster.forecaster import Forecaster
-    from stockrnn.forecaster.intervals import scaled_intervals, static_intervals
+    from stockrnn.forecaster.intervals import scaled_intervals
 
     origins = np.array([len(prices) - 1])
     if options.also is None:
-        return static_intervals(forecaster, origins), None
+        return adapted_intervals(forecaster, prices, origins), None
     try:
         with local_copy(options.also, _is_needed) as folder:
             try:

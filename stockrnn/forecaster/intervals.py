@@ -22,11 +22,12 @@ from stockrnn.tasks.task import Series
 if TYPE_CHECKING:
     from stockrnn.forecaster.forecaster import Forecaster
 
-__all__ = ["DayIntervals", "Scale", "check_scale", "scaled_intervals", "static_intervals"]
+__all__ = ["DayIntervals", "Scale", "check_scale", "is_same_series", "scaled_intervals", "static_intervals"]
 
 LEVELS = (0.8, 0.95)
 MIN_DAYS = 4  # common validation days; fewer give no interval of the level 0.8
-MAX_DIFFERENCE = 1e-3  # of the actual volatilities of two studies on the same prices, relative
+MAX_DIFFERENCE = 1e-3  # of actual values of the same prices, relative
+MIN_COMMON = 0.5  # share of the validation days that a series must have
 MIN_EQUAL = 0.95  # share of days on which they are equal: the first sessions of a series have another floor
 
 
@@ -51,12 +52,14 @@ class DayIntervals:
 
     Attributes:
         forecast, rival: intervals of the forecast and of the rival at each origin, with the same levels in one order.
-        scale: None: their width is the same at all origins.
+        scale: of intervals that another study scales; else None.
+        adapted: whether those of the last origin follow the volatility and adapt their level.
     """
 
     forecast: tuple[tuple[Interval, ...], ...]
     rival: tuple[tuple[Interval, ...], ...]
     scale: Scale | None = None
+    adapted: bool = False
 
 
 def static_intervals(forecaster: "Forecaster", origins: Sequence[int] | np.ndarray) -> DayIntervals:
@@ -139,18 +142,29 @@ def check_scale(forecaster: "Forecaster", volatility: "Forecaster") -> None:
         )
 
 
+def is_same_series(forecaster: "Forecaster", series: Series) -> bool:
+    """Return whether a series has the actual values of the validation days of a study, on most of these days.
+
+    They do not change with later sessions or other inputs.
+    """
+    record = forecaster.validation
+    days = np.array(record.dates, dtype="datetime64[D]")
+    _, here, there = np.intersect1d(series.prices.dates.astype("datetime64[D]"), days, return_indices=True)
+    if MIN_COMMON * len(days) > len(here):
+        return False
+    ours, theirs = forecaster.task.actual(series)[here], np.array(record.actual)[there]
+    return bool(np.mean(np.abs(ours - theirs) <= MAX_DIFFERENCE * np.abs(theirs)) >= MIN_EQUAL)
+
+
 def _check_prices(forecaster: "Forecaster", volatility: "Forecaster", prices: Prices) -> None:
     """Raise ForecasterError unless both studies are on the series, by the actual volatilities of the validation days.
 
-    These do not change with later sessions, other inputs, or an adjustment of all prices by a factor.
+    These do not change with an adjustment of all prices by a factor either.
     """
     if forecaster.facts.data.sha256 == volatility.facts.data.sha256 == prices.sha256:
         return
     series = Series(prices=prices, horizon=volatility.horizon, estimator=volatility.window.estimator)
-    days = np.array(volatility.validation.dates, dtype="datetime64[D]")
-    _, here, there = np.intersect1d(prices.dates.astype("datetime64[D]"), days, return_indices=True)
-    ratio = volatility.task.actual(series)[here] / np.array(volatility.validation.actual)[there]
-    if 2 * len(here) < len(days) or np.mean(np.abs(ratio - 1) <= MAX_DIFFERENCE) < MIN_EQUAL:
+    if not is_same_series(volatility, series):
         data = volatility.facts.data
         raise ForecasterError(
             f"was made on other prices ({data.source}, {data.start} to {data.end}) than those of the forecast "

@@ -6,8 +6,9 @@ import numpy as np
 
 from stockrnn.dataset.alignment import prepare
 from stockrnn.evaluation.conformal import Interval
+from stockrnn.forecaster.adaptive import adapted_intervals
 from stockrnn.forecaster.files import ForecasterError
-from stockrnn.forecaster.intervals import scaled_intervals, static_intervals
+from stockrnn.forecaster.intervals import scaled_intervals
 from stockrnn.forecaster.next_sessions import find_exchange, next_sessions
 from stockrnn.forecaster.outlook import check_forecasts, make_outlook, rival_forecasts
 from stockrnn.forecaster.report import LEVELS
@@ -61,7 +62,7 @@ def predict(
             if name == "rival"
             else show.quantities[name].value(mean, outlook)
         )  # fmt: skip
-    intervals = static_intervals(forecaster, origins)
+    intervals = adapted_intervals(forecaster, prices, origins)
     if also is not None:
         try:
             intervals = scaled_intervals(forecaster, also, prices, origins, access)

@@ -71,6 +71,7 @@ def forecast_report(
         "forecast": _side(task, forecasts.mean(keepdims=True), outlook, intervals.forecast[0])
         | {"seeds": forecasts.tolist()},
         "rival": {"name": task.rival} | _side(task, rival, outlook, intervals.rival[0]),
+        "adapted_intervals": intervals.adapted,
         **task.show.facts(outlook),
         "warnings": _warnings(facts, prices, newer),
     }

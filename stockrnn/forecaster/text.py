@@ -123,6 +123,12 @@ def _describe_intervals(report: Mapping[str, Any]) -> list[str]:
         f"Intervals: split conformal prediction from the errors on {counts} validation days{divided}; valid if new "
         "days are similar to these days."
     )
+    if report["adapted_intervals"]:
+        scaled = ", scaled by the volatility that HAR forecasts" if report["task"] == "price" else ""
+        note = (
+            f"Intervals: adaptive conformal prediction from the errors on the last {counts} days on which the networks "
+            f"were not trained{scaled}. The level is adapted day by day."
+        )
     if coverage := report["held"]:
         shares = ", ".join(f"{100 * share:.0f} % in the {level} % interval" for level, share in coverage.items())
         note += f" Share of test days: {shares}."

@@ -15,6 +15,8 @@ MAX_DAYS = 2500  # the last ones; ten years
 class ValidationDays(Configuration):
     """Forecasts of networks that were not trained on these days: those of the folds of a finalist's trial.
 
+    In a refitted version, the forecasts of the earlier versions on the sessions after their training follow.
+
     Attributes:
         dates: of the targets, YYYY-MM-DD, in order.
         forecast: mean over the seeds, in the task's unit.

@@ -11,6 +11,7 @@ import pytest
 
 from stockrnn.dataset.config import DataConfig, WindowConfig
 from stockrnn.dataset.windows import Windows
+from stockrnn.evaluation.adaptive_intervals import AdaptiveInterval
 from stockrnn.evaluation.conformal import conformal_intervals
 from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.forecast import main
@@ -25,6 +26,7 @@ from stockrnn.tasks.scoring import fold_days
 from stockrnn.tasks.task import Series
 from stockrnn.training.config import TrainingConfig
 from stockrnn.training.trainer import train
+from stockrnn.volatility.har import har
 
 pytestmark = pytest.mark.slow
 
@@ -170,11 +172,10 @@ def test_the_volatility_is_that_of_the_networks_beside_that_of_har(capsys, saved
     factor = overnight_factor(nasdaq, TRAIN)
     assert found["overnight_factor"] == pytest.approx(factor)
     last = nasdaq.column("close")[-1]
-    for side, intervals in ((forecast, made.intervals), (rival, made.rival_intervals)):
+    for side in (forecast, rival):
         assert side["annualised"] == pytest.approx(side["volatility"] * math.sqrt(252))
-        for shown, interval in zip(side["intervals"], intervals, strict=True):
-            assert shown["low"] == pytest.approx(side["volatility"] / math.exp(interval.half_width))
-            assert shown["high"] == pytest.approx(side["volatility"] * math.exp(interval.half_width))
+        for shown in side["intervals"]:  # of the logarithm
+            assert shown["low"] * shown["high"] == pytest.approx(side["volatility"] ** 2)
         for shown, z in zip(side["close_ranges"], (1.2815516, 1.9599640), strict=True):
             width = z * side["volatility"] / 100 * math.sqrt(factor)
             assert shown["low"] == pytest.approx(last * math.exp(-width))
@@ -196,7 +197,8 @@ def test_the_page_of_a_volatility(capsys, saved):
         "Estimator of a session's variance: parkinson.", "the square root of 252, the sessions in a year",
         "HAR with leverage is fitted to 300 sessions, ", "the networks were trained on them",
         "for a normal log return without drift.", "the variance from close to close over the mean estimate",
-        "from the errors on 100 validation days", "Share of test days: 70 % in the 80 % interval.",
+        "adaptive conformal prediction from the errors on the last 200 days on which the networks were not trained. ",
+        "Share of test days: 70 % in the 80 % interval.",
     ):  # fmt: skip
         assert text in words, text
 
@@ -268,13 +270,17 @@ def test_the_probability_of_a_rise_beside_the_base_rate(capsys, saved, nasdaq):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_refit_forecasts_and_keeps_the_validation_days(capsys, studies, task):
+def test_a_refit_forecasts_and_keeps_the_record(capsys, studies, nasdaq, task):
     found = printed(capsys, studies / task, "--refit")
     assert found["forecaster"]["version"] == 2
     assert found["prices"]["unseen_sessions"] == 0
     first, second = (Forecaster.load(studies / task / "forecasters" / name) for name in ("1", "1-v2"))
-    assert second.validation == first.validation
-    assert len(second.validation.dates) == len(VALIDATION)
+    days = len(VALIDATION)
+    for name in ("dates", "forecast", "actual", "rival"):
+        assert getattr(second.validation, name)[:days] == getattr(first.validation, name)
+    assert list(second.validation.dates[days:]) == nasdaq.dates[VALIDATION.stop :].astype(str).tolist()
+    later = first.forecast(nasdaq, np.arange(VALIDATION.stop, SESSIONS) - 1).mean(axis=0)  # not of the new networks
+    assert second.validation.forecast[days:] == pytest.approx(later)
     again = printed(capsys, studies / task)
     assert again["forecast"] == found["forecast"]
     assert again["forecast"] != printed(capsys, studies / task, "--version", "1")["forecast"]
@@ -304,6 +310,44 @@ def test_a_frame_has_the_numbers_of_the_command_and_later_prices_change_no_earli
     spoilt = made.predict(to_frame(poisoned(nasdaq, SESSIONS - 11)), sessions=20, also=scale)
     assert spoilt.iloc[:10].equals(frame.iloc[:10])
     assert not spoilt.iloc[10:].equals(frame.iloc[10:])
+
+
+# Intervals that follow the volatility and adapt their level
+
+
+@pytest.mark.parametrize("task", ["price", "volatility"])
+def test_the_intervals_are_those_of_the_day_by_day_rule(capsys, saved, nasdaq, task):
+    """A plain loop over the days gives the same width: issue, then observe the error."""
+    made = Forecaster.load(saved / task / "forecasters" / "1")
+    found = printed(capsys, saved / task)
+    assert found["adapted_intervals"] is True
+    targets = np.arange(VALIDATION.start, SESSIONS + 1)
+    scale = np.ones(len(targets))
+    if task == "price":
+        fitted = har(parkinson(nasdaq), nasdaq.column("close"), range(VALIDATION.start), 1)
+        scale = np.sqrt(fitted.variance[targets - 1])
+    later = made.forecast(nasdaq, np.arange(VALIDATION.stop, SESSIONS) - 1).mean(axis=0)
+    actual = find_task(task).actual(Series(prices=nasdaq))[targets[:-1]]
+    errors = np.log(actual / [*made.validation.forecast, *later])
+    for shown in found["forecast"]["intervals"]:
+        state = AdaptiveInterval.start(shown["level"])
+        for error, one in zip(errors, scale, strict=False):
+            _, state = state.issue(one)
+            state = state.observe(error, one)
+        width, _ = state.issue(scale[-1])
+        assert math.log(shown["high"] / shown["low"]) == pytest.approx(2 * width)
+        assert shown["residuals"] == 200
+
+
+def test_another_series_has_the_intervals_of_one_width(capsys, saved, nasdaq, tmp_path):
+    made = Forecaster.load(saved / "price" / "forecasters" / "1")
+    double = replace(nasdaq, values=nasdaq.values * [2, 2, 2, 2, 1])
+    for prices in (double, nasdaq.rows(np.arange(850, SESSIONS)), nasdaq.rows(np.arange(300))):
+        found = printed(capsys, saved / "price", "--prices", as_csv(prices, tmp_path / "prices.csv"))
+        assert found["adapted_intervals"] is False
+        for shown, interval in zip(found["forecast"]["intervals"], made.intervals, strict=True):
+            assert shown["high"] / shown["low"] == pytest.approx(math.exp(2 * interval.half_width))
+    assert made.predict(to_frame(nasdaq), sessions=300)["low_80"].notna().all()
 
 
 # Intervals of prices, scaled by the volatility of another study
