@@ -47,7 +47,7 @@ class Column:
     @property
     def description(self) -> Text:
         """The meaning, the unit, and which values are better."""
-        what = Text(self.meaning)
+        what = _as_text(self.meaning)
         if self.format == "percent":
             what = Text("{meaning} ({unit}, tables show per cent)", meaning=what, unit=Text(self.unit))
         elif self.unit:
@@ -55,6 +55,11 @@ class Column:
         if self.better == "min":
             return Text("{what}; lower is better", what=what)
         return Text("{what}; higher is better", what=what) if self.better else what
+
+    @property
+    def title(self) -> Text:
+        """The label, for a text in another language."""
+        return _as_text(self.label)
 
 
 def _trial(name: str, label: str, meaning: str, format: Format = "text") -> Column:
@@ -78,6 +83,10 @@ def _validation(
         name=name, label=label, group="Validation", meaning=meaning, unit=unit, format=_score_format(unit),
         better=better, rival=rival,
     )  # fmt: skip
+
+
+def _as_text(text: str) -> Text:
+    return text if isinstance(text, Text) else Text(text)
 
 
 def _label(name: str) -> str:
@@ -136,7 +145,7 @@ COVERAGE = (
     ),
     _test("test_coverage_95", "in 95 %", "fraction", "test days inside the 95 % interval"),
 )  # fmt: skip
-STUDIES = (  # of the list of studies, beside Theil's U of the best trial
+STUDIES = (  # of the list of studies, beside the scores of the best trial
     _study("study", "name of the folder"),
     _study("start", "date and time of the start"),
     _study("state", "done, interrupted, timed out or running"),
@@ -149,25 +158,35 @@ STUDIES = (  # of the list of studies, beside Theil's U of the best trial
 @cache
 def task_columns(task: Task) -> tuple[Column, ...]:
     """Return the columns of a task's scores, in the order of the leaderboard."""
-    score, words = f"test {task.words.short_score}", task.words
+    score, short = Text(task.words.score), Text(task.words.short_score)
     validation = [
         _validation(
-            name, _label(name), metric.unit, f"{metric.meaning}, on validation", metric.better, _rival(name)
+            name, _label(name), metric.unit, Text("{meaning}, on validation", meaning=Text(metric.meaning)),
+            metric.better, _rival(name),
         )
         for name, metric in task.metrics.items()
     ]  # fmt: skip
     spread = _validation(
-        "val_relative_loss_sd", f"{words.short_score} sd", "ratio",
-        f"standard deviation of {words.score} over the individual members; a smaller difference between two trials is "
-        "not meaningful",
+        "val_relative_loss_sd", Text("{score} sd", score=short), "ratio",
+        Text(
+            "standard deviation of {score} over the individual members; a smaller difference between two trials is not "
+            "meaningful",
+            score=score,
+        ),
     )  # fmt: skip
-    validation[0] = replace(validation[0], label=f"validation {words.short_score}")
+    validation[0] = replace(validation[0], label=Text("validation {score}", score=short))
     test = [
-        _test(name, _label(name), metric.unit, f"{metric.meaning}, on the test set", metric.better, _rival(name))
+        _test(
+            name, _label(name), metric.unit, Text("{meaning}, on the test set", meaning=Text(metric.meaning)),
+            metric.better, _rival(name),
+        )
         for name, metric in ((f"test_{name.removeprefix('val_')}", each) for name, each in task.metrics.items())
         if metric.over == "days"
-    ]
-    test[0] = replace(test[0], label=score, meaning=f"{test[0].meaning}; the most important number")
+    ]  # fmt: skip
+    test[0] = replace(
+        test[0], label=Text("test {score}", score=short),
+        meaning=Text("{meaning}; the most important number", meaning=_as_text(test[0].meaning)),
+    )  # fmt: skip
     test += [
         _test(name, _label(name), each.unit, each.meaning, each.better) for name, each in task.block_metrics.items()
     ]
@@ -175,7 +194,10 @@ def task_columns(task: Task) -> tuple[Column, ...]:
         validation[0], spread, *validation[1:], *TRAINING, *test,
         _test(
             "test_dm_p", "DM p", "p-value",
-            f"Diebold-Mariano test: probability of such an advantage over {task.rival} if there is no true advantage",
+            Text(
+                "Diebold-Mariano test: probability of such an advantage over {rival} if there is no true advantage",
+                rival=task.rival,
+            ),
             "min",
         ),
         *(COVERAGE if task.has_intervals else ()),
@@ -185,7 +207,7 @@ def task_columns(task: Task) -> tuple[Column, ...]:
         ),
         _test(
             "seeds_sd", "seeds sd", "ratio",
-            f"standard deviation of {words.score} on the test set over the seeds of the finalist",
+            Text("standard deviation of {score} on the test set over the seeds of the finalist", score=score),
         ),
     )  # fmt: skip
 

@@ -20,6 +20,8 @@ from search.results.columns import find_column, format_number
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.schemas import MAX_TRIALS
 from stockrnn.io.files import FileError, read_lines, write_atomic
+from stockrnn.tasks.price import PRICE
+from stockrnn.tasks.task import Task
 
 __all__ = [
     "aligned",
@@ -83,17 +85,18 @@ def read_csv(
     return names, rows
 
 
-def table(rows: Sequence[Row], *, top: int, metric: str = "val_relative_loss") -> str:
+def table(rows: Sequence[Row], *, top: int, metric: str = "val_relative_loss", task: Task = PRICE) -> str:
     """Return the best rows, all baselines and the average of the finalists as a text of at most 80 columns.
 
-    `val U` and `test U` are Theil's U.
+    The relative losses have the short name of the task: `val U` and `test U` are Theil's U.
     """
+    score = task.words.short_score
     shown = [row for position, row in enumerate(rows) if position < top or row["status"] in (BASELINE, ENSEMBLE)]
-    heads: tuple[str, ...] = ("#", "trial", "status", "network", "val U", "sd")
+    heads: tuple[str, ...] = ("#", "trial", "status", "network", f"val {score}", "sd")
     extra = [name for name in (metric,) if name not in ("val_relative_loss", "val_worst_fold")]
     if any("test_relative_loss" in row for row in rows):
         extra.append("test_relative_loss")
-    heads = (*heads, *(name.removeprefix("val_").replace("test_relative_loss", "test U") for name in extra))
+    heads = (*heads, *(name.removeprefix("val_").replace("test_relative_loss", f"test {score}") for name in extra))
     cells = [heads]
     for row in shown:
         line = (

@@ -10,8 +10,8 @@ from stockrnn.tasks.price import PRICE
 from stockrnn.tasks.task import Task
 
 __all__ = [
-    "LEVEL", "VERDICT_COLUMNS", "baseline_label", "conclude", "describe_rival", "select_facts", "split_verdict",
-    "verdict",
+    "LEVEL", "VERDICT_COLUMNS", "baseline_label", "conclude", "describe_rival", "name_rival", "select_facts",
+    "split_verdict", "verdict",
 ]  # fmt: skip
 
 VERDICT_COLUMNS = {
@@ -88,6 +88,11 @@ def select_facts(sentences: Sequence[Text]) -> list[Text]:
 def describe_rival(task: Task, horizon: int) -> Text:
     """Return the forecast of the rival in words."""
     return Text(task.words.rival) if horizon == 1 else Text(task.words.rival_ahead, n=horizon)
+
+
+def name_rival(task: Task) -> str:
+    """Return the name of the rival in a sentence; a code name is the same in every language."""
+    return task.words.rival_name or Text(task.words.rival)
 
 
 def baseline_label(name: str) -> str:

@@ -9,7 +9,18 @@ import numpy as np
 
 from stockrnn.evaluation.direction import base_rate, closes_higher, direction_persistence, logistic
 from stockrnn.evaluation.losses import brier, log_loss
-from stockrnn.tasks.task import Baseline, BlockMetric, Metric, Series, Target, Task, Words, relative_loss
+from stockrnn.tasks.task import (
+    Baseline,
+    BlockMetric,
+    Headline,
+    Metric,
+    Sentence,
+    Series,
+    Target,
+    Task,
+    Words,
+    relative_loss,
+)
 
 __all__ = ["DIRECTION", "calibration_error", "reliability"]
 
@@ -49,6 +60,13 @@ BASELINES: dict[str, Baseline] = {
     "persistence": _on_closes(direction_persistence),
     "logistic": _on_closes(logistic),
 }
+
+
+def _headline(series: Series, forecast: float) -> Headline:
+    return Headline(
+        value=f"{100 * forecast:.1f} %", notes=(Sentence("probability of a higher close, forecast by {trial}"),)
+    )
+
 
 DIRECTION = Task(
     name="direction",
@@ -95,15 +113,20 @@ DIRECTION = Task(
         ),
     },
     has_intervals=False,
+    scale="probability",
+    headline=_headline,
     words=Words(
         quantity="the probability of a rise",
-        actual="share of rises",
-        unit="probability",
+        label="probability of a rise",
+        actual="actual directions",
+        unit="per cent",
         score="relative log loss",
         short_score="log loss",
         loss="log loss",
+        daily_loss="log loss",
         rival="the base rate",
         rival_ahead="the base rate over {n} sessions",
+        rival_meaning="the base rate, the share of rises in the training part",
         refused="Do not trade on this.",
         proven="Trading costs are not included, and the future may differ from the past.",
     ),

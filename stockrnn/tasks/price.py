@@ -20,7 +20,18 @@ from stockrnn.evaluation.metrics import (
     rmse,
     theils_u,
 )
-from stockrnn.tasks.task import Baseline, BlockDays, BlockMetric, Metric, Series, Target, Task, Words
+from stockrnn.tasks.task import (
+    Baseline,
+    BlockDays,
+    BlockMetric,
+    Headline,
+    Metric,
+    Sentence,
+    Series,
+    Target,
+    Task,
+    Words,
+)
 
 __all__ = ["BASELINES", "METRICS", "PRICE"]
 
@@ -128,6 +139,17 @@ def _squared_error(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
     return squares
 
 
+def _headline(series: Series, forecast: float) -> Headline:
+    last = float(series.closes[-1])
+    return Headline(
+        value=f"{forecast:,.2f}",
+        notes=(
+            Sentence("close forecast by {trial}, {change:+.2f} %", {"change": PERCENT * (forecast / last - 1)}),
+            Sentence("last close {close:,.2f} on {day}", {"close": last, "day": series.prices.dates[-1]}),
+        ),
+    )
+
+
 PRICE = Task(
     name="price",
     description="the close `horizon` sessions ahead",
@@ -148,15 +170,23 @@ PRICE = Task(
     baselines=BASELINES,
     metrics=METRICS,
     block_metrics=BLOCK_METRICS,
+    rival_is_last_value=True,
+    headline=_headline,
     words=Words(
         quantity="the close",
-        actual="actual close",
+        label="close",
+        curve="price",
+        actual="actual closes",
         unit="price points",
         score="Theil's U",
         short_score="U",
         loss="error",
+        daily_loss="squared error",
         rival="'tomorrow equals today'",
         rival_ahead="'no change over {n} sessions'",
+        rival_name="persistence",
+        rival_meaning="persistence, the last known close",
+        caution="Close curves do not mean a good forecast: persistence looks the same.",
         refused="Do not trade on this.",
         proven="Trading costs are not included, and the future may differ from the past.",
     ),

@@ -15,7 +15,19 @@ import numpy as np
 from stockrnn.prices.series import Prices
 from stockrnn.volatility.estimators import daily_variance
 
-__all__ = ["Baseline", "BlockDays", "BlockMetric", "Metric", "Series", "Target", "Task", "Words", "relative_loss"]
+__all__ = [
+    "Baseline",
+    "BlockDays",
+    "BlockMetric",
+    "Headline",
+    "Metric",
+    "Sentence",
+    "Series",
+    "Target",
+    "Task",
+    "Words",
+    "relative_loss",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,33 +140,70 @@ class BlockMetric:
     unit: str = ""
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """A text of the report: a template as of `str.format`, which can be translated, and its values."""
+
+    template: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The newest forecast, as the top of the report shows it.
+
+    Attributes:
+        value: the forecast with its unit.
+        notes: small lines below it; the prediction interval follows the first.
+    """
+
+    value: str
+    notes: tuple[Sentence, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Words:
     """Words of a task in the verdict, the report and the terminal.
 
     Attributes:
         quantity: what is forecast, with an article: "the close".
-        actual: name of the values that came true: "actual close".
+        label: the same at an axis: "close".
+        curve: kind of a curve of it: "price"; empty: label.
+        actual: name of the values that came true, in the plural: "actual closes".
         unit: of forecasts.
         score: name of the relative loss: "Theil's U".
         short_score: the same in a column head: "U".
         loss: what a smaller value of is better: "error".
+        daily_loss: name of a day's loss: "squared error".
         rival: the rival's forecast in words, for one session ahead.
         rival_ahead: the same for several, with {n}.
+        rival_name: code name of the rival, by which the report calls it in all languages; empty: rival.
+        rival_meaning: the rival and how it forecasts; empty: its name.
+        caution: a sentence below the chart of the forecasts.
         refused: conclusion without evidence of skill.
         proven: caution after evidence of skill.
     """
 
     quantity: str
+    label: str
+    curve: str = ""
     actual: str
     unit: str
     score: str
     short_score: str
     loss: str
+    daily_loss: str
     rival: str
     rival_ahead: str
+    rival_name: str = ""
+    rival_meaning: str = ""
+    caution: str = ""
     refused: str
     proven: str
+
+
+def _number(series: Series, forecast: float) -> Headline:
+    return Headline(value=f"{forecast:,.4g}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,6 +225,10 @@ class Task:
         metrics: by name; `val_relative_loss` is the first.
         block_metrics: of the test set only, by name.
         has_intervals: whether forecasts have prediction intervals, from errors of the logarithm.
+        scale: of the charts of forecasts; on a log scale, forecasts are above 0; a probability has a reliability table
+            instead of a curve of the actual values.
+        rival_is_last_value: the rival forecasts the last known value, so that a forecast is a change from it.
+        headline: function of the series and of the forecast after its last session, for the top of the report.
         words: how texts name its parts.
     """
 
@@ -193,6 +246,9 @@ class Task:
     metrics: dict[str, Metric]
     block_metrics: dict[str, BlockMetric] = field(default_factory=dict)
     has_intervals: bool = True
+    scale: Literal["linear", "log", "probability"] = "linear"
+    rival_is_last_value: bool = False
+    headline: Callable[[Series, float], Headline] = _number
     words: Words
 
     def __reduce__(self) -> Any:

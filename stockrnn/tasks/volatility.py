@@ -10,13 +10,14 @@ import numpy as np
 
 from stockrnn.evaluation.losses import qlike
 from stockrnn.evaluation.metrics import mae, rmse
-from stockrnn.tasks.task import Baseline, Metric, Series, Target, Task, Words, relative_loss
+from stockrnn.tasks.task import Baseline, Headline, Metric, Sentence, Series, Target, Task, Words, relative_loss
 from stockrnn.volatility import baselines
 from stockrnn.volatility.estimators import mean_future_variance, needs
 
 __all__ = ["VOLATILITY"]
 
 PERCENT = 100.0
+SESSIONS_A_YEAR = 252
 
 
 def _to_volatility(variance: np.ndarray) -> np.ndarray:
@@ -53,6 +54,17 @@ def _log_variance(series: Series, relative: bool) -> np.ndarray:
 def _from_log_variance(series: Series, origins: np.ndarray, values: np.ndarray, relative: bool) -> np.ndarray:
     with np.errstate(over="ignore"):  # a diverged output gives an infinite volatility, which the caller reports
         return _to_volatility(np.exp(values))
+
+
+def _headline(series: Series, forecast: float) -> Headline:
+    annual = forecast * float(np.sqrt(SESSIONS_A_YEAR))
+    return Headline(
+        value=f"{forecast:.2f} %",
+        notes=(
+            Sentence("volatility a day, forecast by {trial}"),
+            Sentence("annualised {volatility:.1f} %", {"volatility": annual}),
+        ),
+    )
 
 
 BASELINES: dict[str, Baseline] = {name: partial(_baseline, name) for name in baselines.BASELINES}
@@ -96,15 +108,20 @@ VOLATILITY = Task(
             meaning="mean absolute error of the volatility",
         ),
     },
+    scale="log",
+    headline=_headline,
     words=Words(
         quantity="the volatility",
-        actual="actual volatility",
+        label="volatility",
+        actual="actual volatilities",
         unit="% a day",
         score="relative QLIKE",
         short_score="QLIKE",
         loss="QLIKE loss",
+        daily_loss="QLIKE loss",
         rival="HAR with leverage",
         rival_ahead="HAR with leverage over {n} sessions",
+        rival_meaning="HAR with leverage, a regression on the volatility of the last day, week and month",
         refused="Use HAR, which is simpler.",
         proven="A better volatility forecast is not a forecast of the price, and the future may differ from the past.",
     ),
