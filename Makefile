@@ -5,7 +5,9 @@ BIN ?= .venv/bin
 PIP_OPTIONS ?= -c constraints.txt
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup check test coverage nightly docs bench
+STUDY ?= results/all
+
+.PHONY: setup check test coverage nightly docs bench screenshot
 
 setup:
 	$(PYTHON) -m venv .venv
@@ -34,3 +36,6 @@ docs: # dead links and anchors are errors; --quiet would hide them
 
 bench:
 	$(BIN)/python -m benchmarks
+
+screenshot: # of the report of a study, for the READMEs; needs Chromium
+	$(BIN)/python -m benchmarks.screenshot $(STUDY)

@@ -26,7 +26,6 @@ from random import Random
 import numpy as np
 import torch
 from scipy.optimize import least_squares, nnls
-from stockrnn.dataset.walk_forward import Fold
 
 from search.cost.estimate import sample_point
 from search.cost.workload import SECONDS_FILE, Workload, epoch_workload, training_sizes
@@ -35,6 +34,7 @@ from search.space.space import Space, load_space
 from stockrnn.dataset.alignment import prepare
 from stockrnn.dataset.config import WindowConfig
 from stockrnn.dataset.windows import Windows
+from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.networks import batched_cells
 from stockrnn.networks import network as single_network
 from stockrnn.networks.cells import ARCHITECTURES

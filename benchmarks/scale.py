@@ -2,12 +2,14 @@
 
     python -m benchmarks.scale [--trials 1000] [--workers 2 8 32 64] [--sleep 0.02] [--sampler tpe] [--grace 9]
     python -m benchmarks.scale --trials 10000 --workers 8 --sleep 0 --course
+    python -m benchmarks.scale --before 9500 --trials 500 --workers 2
     python -m benchmarks.scale --workers 8 --profile 40
 
 Everything except the training is as in a normal study: `search.study` with event log, journal, predictions, leaderboard
 and live view, on Ray and Optuna. There may be more workers than cores. Each study runs in its own process. The cost of
 the driver is the CPU time and the memory of this process. Rates and memory are measured between the first and the last
-tenth of the trials.
+tenth of the trials. `--before` makes a study with so many random trials of one epoch, without Ray, which the measured
+one continues.
 """
 
 import argparse
@@ -25,6 +27,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -55,23 +59,33 @@ class Sleeper(tune.Trainable):
     def step(self) -> dict[str, Any]:
         time.sleep(float(os.environ["SCALE_SLEEP"]))
         self._epoch += 1
-        score = self._level + 0.1 / self._epoch
-        scores = {name: score for name in self._names}
         done = self._epoch >= self._space.scheduler.max_epochs
-        return {
-            "epoch": self._epoch, "status": "complete" if done else "running", "done": done, "score": score,
-            "best_epoch": self._epoch, "best": scores, "forecast": np.full(self._days, score, np.float32),
-            "scores": scores, "loss": score, "form": "batched", "parameters": 1000,
-            "seconds": time.monotonic() - self._began, "worker": os.getpid(), "resumed_from": None,
-            "checkpoint_error": None,
+        return make_report(self._epoch, self._level, self._days, done=done) | {
+            "seconds": time.monotonic() - self._began
         }  # fmt: skip
 
     def _begin(self, config: dict[str, Any]) -> None:
-        from stockrnn.tasks.price import PRICE
-        from stockrnn.tasks.scoring import score_names
-
-        self._names = score_names(PRICE)
         self._epoch, self._began, self._level = 0, time.monotonic(), 1 + Random(config["trial_id"]).random()
+
+
+def make_report(epoch: int, level: float, days: int, *, done: bool) -> dict[str, Any]:
+    """Return the report of an epoch, without training; the score falls towards a level."""
+    from stockrnn.tasks.price import PRICE
+    from stockrnn.tasks.scoring import score_names
+
+    score = level + 0.1 / epoch
+    scores = dict.fromkeys(score_names(PRICE), score)
+    return {
+        "epoch": epoch, "status": "complete" if done else "running", "done": done, "score": score, "best_epoch": epoch,
+        "best": scores, "forecast": np.full(days, score, np.float32), "scores": scores, "loss": score,
+        "form": "batched", "parameters": 1000, "seconds": 0.0, "worker": os.getpid(), "resumed_from": None,
+        "checkpoint_error": None,
+    }  # fmt: skip
+
+
+def report_once(space: Any, prices: Any, folds: tuple, point: Any, *_: Any, **__: Any) -> Iterator[dict[str, Any]]:
+    """Yield the reports of a trial of one epoch."""
+    yield make_report(1, 1 + Random(str(point)).random(), sum(len(fold.validation) for fold in folds), done=True)
 
 
 def sample(record: Any, samples: list[tuple[float, ...]]) -> None:
@@ -88,6 +102,7 @@ def study(options: argparse.Namespace) -> None:
     import ray
 
     from search.cluster.ray_session import ENVIRONMENT, OBJECT_STORE_BYTES
+    from search.study.in_process_executor import in_process_executor
     from search.study.ray_executor import ray_executor
     from search.study.study import Options, run_study
 
@@ -98,8 +113,9 @@ def study(options: argparse.Namespace) -> None:
         address="local", num_cpus=options.workers[0], include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False, logging_level="CRITICAL",
     )  # fmt: skip
+    trials = options.before + options.trials
     overrides = {
-        "search": {"sampler": options.sampler, "num_samples": options.trials, "finalists": 0},
+        "search": {"sampler": options.sampler, "num_samples": trials, "finalists": 0},
         "scheduler": {"max_epochs": EPOCHS, "grace_period": min(options.grace, EPOCHS), "patience": None},
     }
     space = load_space("spaces/all.yaml", [(name, json.dumps(value), name) for name, value in overrides.items()])
@@ -127,14 +143,23 @@ def study(options: argparse.Namespace) -> None:
 
     with tempfile.TemporaryDirectory() as output:
         folder = Path(output) / "scale"
-        study_options = Options(folder=folder, command="scale", executor=sampled)
+        if options.before:
+            first = replace(space, search=space.search.model_copy(
+                update={"sampler": "random", "num_samples": options.before}
+            ))  # fmt: skip
+            run_study(first, prices, space.split(prices), Options(
+                folder=folder, command="scale", executor=partial(in_process_executor, train=report_once), quiet=True
+            ))  # fmt: skip
+        study_options = Options(folder=folder, command="scale", executor=sampled, resume=bool(options.before))
         outcome = run_study(space, prices, space.split(prices), study_options)
         ended = time.monotonic()
-        assert len(outcome.ends) == options.trials, outcome.failure
+        assert len(outcome.ends) == trials, outcome.failure
         times = [line["time"] for line in read_events(folder / "trials.jsonl") if line["event"] == "epoch"]
+        times = times[options.before :]
         sizes = {name: (folder / name).stat().st_size for name in ("study.journal", "trials.jsonl")}
     searched_by = next(each for each in samples if len(each) == 3)
     samples = [each for each in samples if each[0] < searched_by[0]]
+    samples = [(at, ends - options.before, *rest) for at, ends, *rest in samples]
     found = {"samples": samples, "reports": len(times), "end": ended - searched_by[0], "sizes": sizes}
     print(f"{FOUND}{json.dumps(found)}", flush=True)
 
@@ -157,7 +182,7 @@ def measured(options: argparse.Namespace, workers: int) -> None:
     command = [
         sys.executable, "-m", "benchmarks.scale", "--study", "--workers", str(workers), "--trials", str(options.trials),
         "--sleep", str(options.sleep), "--sampler", options.sampler, "--grace", str(options.grace),
-        "--profile", str(options.profile),
+        "--profile", str(options.profile), "--before", str(options.before),
     ]  # fmt: skip
     ours, its = pty.openpty()
 
@@ -184,7 +209,8 @@ def measured(options: argparse.Namespace, workers: int) -> None:
     a_trial = found["reports"] / trials
     cells = (
         workers, f"{rate:.1f}", f"{rate * a_trial:.0f}", f"{1000 * cpu:.1f}", f"{memory:.1f}",
-        *(f"{found['sizes'][name] / trials:.0f}" for name in ("study.journal", "trials.jsonl")), f"{found['end']:.1f}",
+        *(f"{found['sizes'][name] / (trials + options.before):.0f}" for name in ("study.journal", "trials.jsonl")),
+        f"{found['end']:.1f}",
     )  # fmt: skip
     show(cells)
     for tenth in range(10) if options.course else ():
@@ -203,6 +229,7 @@ def main() -> None:
     """Run the studies; with --study, run one study in this process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--before", type=int, default=0, help="random trials before the measured ones")
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 8, 32, 64])
     parser.add_argument("--sleep", type=float, default=0.02, help="seconds per epoch")
     parser.add_argument("--grace", type=int, default=9, help=f"the only rung; with {EPOCHS}, no trial stops early")

@@ -1,4 +1,6 @@
-"""Update the numbers and charts of docs/tutorial.md from two studies: the tutorial's four networks and a search.
+"""Update the numbers and charts of docs/tutorial.md and docs/ko/tutorial.md from two studies.
+
+The studies are the tutorial's four networks and a search.
 
     python -m benchmarks.tutorial [--ticker ^KS11 | --source prices.csv] [--search spaces/all.yaml] [--studies FOLDER]
 
@@ -27,7 +29,29 @@ from search.results.ranking import network
 from search.results.reader import StudyData, read_study
 from search.space.space import load_space
 
-PAGE = Path("docs/tutorial.md")
+PAGES = {"en": Path("docs/tutorial.md"), "ko": Path("docs/ko/tutorial.md")}
+IMAGES = Path("docs/images")
+WORDS = {  # templates of the blocks that have words, by language
+    "en": {
+        "conditions": "Prices: {source}, {start} to {end}. The four networks took {networks}, the search {search}; "
+        "{versions}; {day}. Command: `{command}`.",
+        "network": "The chart shows the network with the best validation score of the four: {network}. Its {days} days "
+        "are the test set.",
+        "looks": ("| | R² of the price | mean error | RMSE, points |", "the network", "tomorrow equals today"),
+        "late": "The RMSE between the forecast and its target is {from_actual:.1f} points. Between the forecast and "
+        "the price of the day before it is {from_previous:.1f} points. On {worse} of {days} days, yesterday's price "
+        "was closer to the actual price than the forecast.",
+    },
+    "ko": {
+        "conditions": "가격: {source}, {start} ~ {end}. 신경망 4개에 {networks}, 탐색에 {search}가 걸렸습니다. "
+        "{versions}; {day}. 명령: `{command}`.",
+        "network": "그래프는 네 신경망 중 검증 점수가 가장 좋은 {network}의 것입니다. 그래프의 {days}일이 테스트 "
+        "세트입니다.",
+        "looks": ("| | 가격의 R² | 평균 오차 | RMSE, 포인트 |", "신경망", "내일은 오늘과 같다"),
+        "late": "예측과 목표 사이의 RMSE는 {from_actual:.1f}포인트입니다. 예측과 하루 전 가격 사이의 RMSE는 "
+        "{from_previous:.1f}포인트입니다. {days}일 중 {worse}일은 예측보다 어제 가격이 실제 가격에 더 가까웠습니다.",
+    },
+}
 ZOOM = 30  # sessions
 TUTORIAL = "spaces/tutorial.yaml"
 PRICE, FORECAST, LATE = "#1f2937", "#d9480f", "#1971c2"
@@ -76,8 +100,9 @@ def rmse(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.sqrt(np.mean((ours - theirs) ** 2)))
 
 
-def looks(days: Days) -> str:
+def looks(days: Days, language: str) -> str:
     """Return a table of scores on price levels, for the network and for persistence."""
+    head, ours, theirs = WORDS[language]["looks"]
 
     def row(name: str, forecast: np.ndarray) -> str:
         error = forecast - days.actual
@@ -85,21 +110,16 @@ def looks(days: Days) -> str:
         away = 100 * np.mean(np.abs(error) / days.actual)
         return f"| {name} | {fit:.3f} | {away:.2f} % | {rmse(forecast, days.actual):.1f} |"
 
-    return "\n".join(
-        ("| | R² of the price | mean error | RMSE, points |", "|---|---:|---:|---:|",
-         row("the network", days.forecast), row("tomorrow equals today", days.rival))
-    )  # fmt: skip
+    return "\n".join((head, "|---|---:|---:|---:|", row(ours, days.forecast), row(theirs, days.rival)))
 
 
-def late(days: Days) -> str:
+def late(days: Days, language: str) -> str:
     """Compare the distance of the forecast from its target with its distance from the price of the day before."""
-    worse = int(np.sum(np.abs(days.forecast - days.actual) > np.abs(days.rival - days.actual)))
-    from_actual, from_previous = rmse(days.forecast, days.actual), rmse(days.forecast, days.rival)
-    return (
-        f"The RMSE between the forecast and its target is {from_actual:.1f} points. Between the forecast and the price "
-        f"of the day before it is {from_previous:.1f} points. On {worse} of {len(days.dates)} days, yesterday's price "
-        "was closer to the actual price than the forecast."
-    )
+    return WORDS[language]["late"].format(
+        from_actual=rmse(days.forecast, days.actual), from_previous=rmse(days.forecast, days.rival),
+        worse=int(np.sum(np.abs(days.forecast - days.actual) > np.abs(days.rival - days.actual))),
+        days=len(days.dates),
+    )  # fmt: skip
 
 
 def overlay(days: Days) -> str:
@@ -132,22 +152,20 @@ def fenced(text: str) -> str:
     return f"```text\n{text}\n```"
 
 
-def blocks(tutorial: StudyData, search: StudyData, market: Sequence[str]) -> Mapping[str, str]:
-    """Return the text of each marked block of the page."""
-    row = best(tutorial)
+def blocks(tutorial: StudyData, search: StudyData, market: Sequence[str], language: str = "en") -> Mapping[str, str]:
+    """Return the text of each marked block of a page; the studies' own texts stay in English."""
+    row, words = best(tutorial), WORDS[language]
     days, data = days_of(tutorial, row["trial_id"]), tutorial.manifest["data"]
-    versions = ", ".join(f"{name} {tutorial.manifest['versions'][name]}" for name in ("torch", "ray", "optuna"))
     return {
-        "conditions": (
-            f"Prices: {data['source']}, {data['start']} to {data['end']}. The four networks took "
-            f"{format_duration(tutorial.manifest['seconds'])}, the search "
-            f"{format_duration(search.manifest['seconds'])}; {versions}; "
-            f"{tutorial.manifest['start'][:10]}. Command: `{' '.join(['python -m benchmarks.tutorial', *market])}`."
+        "conditions": words["conditions"].format(
+            source=data["source"], start=data["start"], end=data["end"], day=tutorial.manifest["start"][:10],
+            networks=format_duration(tutorial.manifest["seconds"]), search=format_duration(search.manifest["seconds"]),
+            versions=", ".join(f"{name} {tutorial.manifest['versions'][name]}" for name in ("torch", "ray", "optuna")),
+            command=" ".join(["python -m benchmarks.tutorial", *market]),
         ),
-        "network": f"The chart shows the network with the best validation score of the four: {network(row)}. "
-        f"Its {len(days.dates)} days are the test set.",
-        "looks": looks(days),
-        "late": late(days),
+        "network": words["network"].format(network=network(row), days=len(days.dates)),
+        "looks": looks(days, language),
+        "late": late(days, language),
         "four": fenced(table(tutorial.rows, top=10)),
         "search": fenced(table(search.rows, top=5)),
         "verdict": fenced(textwrap.fill(search.manifest["verdict"], 80, break_on_hyphens=False)),
@@ -176,7 +194,6 @@ def main() -> None:
     place.add_argument("--source", help="sp500, or the path of a CSV or Parquet file")
     parser.add_argument("--search", default="spaces/all.yaml", metavar="SPACE", help="space to search")
     parser.add_argument("--studies", type=Path, metavar="FOLDER", help="folder for the studies (default: temporary)")
-    parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     market = ["--ticker", options.ticker] if options.ticker else []
     set_source = ["--set", f"data.source={options.source}"] if options.source else market
@@ -185,13 +202,12 @@ def main() -> None:
         studies = options.studies or Path(folder)
         tutorial, search = (studied(path, studies, set_source) for path in (TUTORIAL, options.search))
         days = days_of(tutorial, best(tutorial)["trial_id"])
-        page = rewritten(options.page.read_text(encoding="utf-8"), blocks(tutorial, search, named))
-        images = options.page.parent / "images"
-        images.mkdir(exist_ok=True)
-        (images / "tutorial-chart.svg").write_text(overlay(days), encoding="utf-8")
-        (images / "tutorial-zoom.svg").write_text(zoomed(days.last(ZOOM)), encoding="utf-8")
-        options.page.write_text(page, encoding="utf-8")
-    print(options.page)
+        for language, path in PAGES.items():
+            page = rewritten(path.read_text(encoding="utf-8"), blocks(tutorial, search, named, language))
+            path.write_text(page, encoding="utf-8")
+        (IMAGES / "tutorial-chart.svg").write_text(overlay(days), encoding="utf-8")
+        (IMAGES / "tutorial-zoom.svg").write_text(zoomed(days.last(ZOOM)), encoding="utf-8")
+    print(*PAGES.values())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from search.results.leaderboard import aligned, escape_markdown, format_cell, ta
 from search.results.ranking import BASELINE, ENSEMBLE, Row, network
 from search.results.reader import StudyData, read_study
 from search.results.schemas import to_plain
+from stockrnn.io.files import suggest_folder
 from stockrnn.io.storage import StorageError, local_copy
 from stockrnn.io.terminal import escape_unencodable
 
@@ -101,7 +102,9 @@ def _list(folder: Path, options: argparse.Namespace) -> str:
         except (OSError, UserError) as error:
             print(one_line(str(error)), file=sys.stderr)
     if not found:
-        raise UserError(f"{folder}: holds no study; name a folder as in results/ or results/smoke")
+        near = suggest_folder(str(folder), "manifest.json")
+        fix = near if near.startswith("did") else "name a folder as in results/ or results/smoke"
+        raise UserError(f"{folder}: holds no study; {fix}")
     rows = [row for _, row in sorted(found, key=lambda pair: pair[0])]
     names = tuple(rows[0])
     return _formatted(

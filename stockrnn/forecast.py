@@ -1,7 +1,6 @@
 """Forecast the next close with a study's finalist: `python -m stockrnn.forecast results/STUDY`."""
 
 import argparse
-import difflib
 import json
 import math
 import os
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stockrnn.forecaster.files import ForecasterError, get_value, read_json_object
 from stockrnn.forecaster.text import MAX_TEXT_LENGTH, format_forecast
 from stockrnn.io.errors import UserError
-from stockrnn.io.files import line
+from stockrnn.io.files import line, suggest_folder
 from stockrnn.io.storage import RemoteFolder, StorageError, is_url, local_copy
 from stockrnn.io.terminal import escape_unencodable
 from stockrnn.plugins import PluginError, check_plugins
@@ -219,9 +218,7 @@ def _versions(options: argparse.Namespace, study: str) -> dict[int, Path]:
     rank = options.rank
     folder = Path(study)
     if not folder.is_dir():
-        siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        close = difflib.get_close_matches(folder.name, siblings, n=1)
-        fix = f"did you mean {folder.parent / close[0]}?" if close else "check the path"
+        fix = suggest_folder(study, "forecasters")
         raise _OptionError(f"{study}: no such folder; a study is a folder, for example results/nasdaq; {fix}")
     forecasters = folder / "forecasters"
     for path in (forecasters, forecasters / rank if re.fullmatch(RANK, rank) else forecasters):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.results.columns import FIRST, task_columns
-from search.results.verdict import verdict
+from search.common.text import Text, translate
+from search.results.columns import FIRST, as_text, task_columns
+from search.results.verdict import conclude, verdict
 from search.space.domains import parse_parameter
 from search.space.parameters import FIELDS
 from search.space.reference import entries, reference_text
@@ -196,6 +197,21 @@ SAID = [
 def test_a_verdict_is_said_as_the_page_has_it(phrase, case):
     rows, proof = case
     assert phrase in verdict(rows, proof, max_epochs=30)
+
+
+@pytest.mark.parametrize(("phrase", "case"), [*zip(column("ko/reading.md", "판정의 말"), SAID, strict=True)])
+def test_a_verdict_is_said_as_the_korean_page_has_it(phrase, case):
+    rows, proof = case
+    assert phrase in " ".join(translate(conclude(rows, proof, max_epochs=30), "ko"))
+
+
+def test_the_korean_page_explains_the_columns_in_the_words_of_the_report():
+    (rows,) = (rows for first, rows in tables("ko/reading.md") if first == "열")
+    translated = [
+        [f"`{each.name}`", *translate([Text(each.unit), as_text(each.meaning)], "ko")]
+        for each in (*FIRST, *task_columns(PRICE))
+    ]
+    assert [row for row in rows if row[0] != "*다른 파라미터*"] == translated
 
 
 def test_the_statuses_of_trials_are_all_explained():

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README.ko.md")
-PAGES = (*READMES, "CONTRIBUTING.md", "docs/tutorial.md")
+PAIRS = [READMES, ("docs/tutorial.md", "docs/ko/tutorial.md"), ("docs/reading.md", "docs/ko/reading.md")]
+PAGES = (*READMES, "CONTRIBUTING.md", "docs/tutorial.md", "docs/ko/tutorial.md", "docs/ko/reading.md")
 SMOKE = "python -m search.run spaces/smoke.yaml"
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)+|\d{2,}")
 
@@ -127,15 +128,23 @@ def test_the_picture_of_the_report_is_small():
     assert (ROOT / "docs/images/report.png").stat().st_size < 300_000
 
 
-def test_both_languages_show_the_same_code():
-    english, korean = ([(language, bare(text)) for language, text in fences(page)] for page in READMES)
+@pytest.mark.parametrize("pair", PAIRS, ids=[english for english, _ in PAIRS])
+def test_both_languages_show_the_same_code(pair):
+    english, korean = ([(language, bare(text)) for language, text in fences(page)] for page in pair)
     assert english == korean
 
 
-def test_both_languages_give_the_same_figures():
+@pytest.mark.parametrize("pair", PAIRS, ids=[english for english, _ in PAIRS])
+def test_both_languages_give_the_same_figures(pair):
     english, korean = (
-        sorted(NUMBER.findall(re.sub(r"^```.*?^```$", "", read(page), flags=re.S | re.M))) for page in READMES
+        sorted(NUMBER.findall(re.sub(r"^```.*?^```$", "", read(page), flags=re.S | re.M))) for page in pair
     )
+    assert english == korean
+
+
+@pytest.mark.parametrize("pair", PAIRS[1:], ids=[english for english, _ in PAIRS[1:]])
+def test_both_languages_have_the_same_sections_lists_and_tables(pair):
+    english, korean = (re.findall(r"^(#+ |- |\||!\[|<!--.*-->)", read(page), re.M) for page in pair)
     assert english == korean
 
 
@@ -149,8 +158,9 @@ def test_the_verdict_on_the_front_page_is_that_of_its_table():
     assert f"has Theil's U {best[-1]}" in verdict.replace("\n", " ")
 
 
-def test_no_block_of_the_tutorial_is_empty():
-    found = re.findall(r"<!-- (\w+) -->\n(.*?)<!-- end \1 -->", read("docs/tutorial.md"), re.S)
+@pytest.mark.parametrize("page", ["docs/tutorial.md", "docs/ko/tutorial.md"])
+def test_no_block_of_the_tutorial_is_empty(page):
+    found = re.findall(r"<!-- (\w+) -->\n(.*?)<!-- end \1 -->", read(page), re.S)
     assert {name for name, _ in found} == {"conditions", "network", "looks", "late", "four", "search", "verdict"}
     assert all(text.strip() for _, text in found)
 

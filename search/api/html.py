@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from search.api.words import in_python_words
 from search.common.messages import one_line
 from search.results.columns import find_column
 from search.results.leaderboard import format_cell
@@ -28,7 +29,8 @@ def study_html(study: StudyData, place: str) -> str:
         names.append(study.metric)
     trials = f"{len(study.ends)} trials" if len(study.ends) != 1 else "1 trial"
     return (
-        f"<div><p><b>{_text(place)}</b> ({_text(study.state)}, {trials})</p><p>{_text(study.verdict)}</p>"
+        f"<div><p><b>{_text(place)}</b> ({_text(study.state)}, {trials})</p>"
+        f"<p>{_text(in_python_words(study.verdict))}</p>"
         f"{_table(rows, names, study.task)}</div>"
     )
 

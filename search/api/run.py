@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.api.process_state import preserve_process_state
 from search.api.study import Study
+from search.api.words import reworded_errors
 from search.cli.launch import check_place, check_study, check_writable, results_folder, run_prepared
 from search.cli.options import NICENESS, OUTPUT, OptionError, RunOptions
 from search.cli.prepare import PreparedStudy, prepare_resumed, prepare_study
@@ -19,8 +20,9 @@ from search.common.messages import one_line, shorten
 from search.space.space import load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.io.storage import is_url
-from stockrnn.prices.readers.table import FRAME, read_frame
+from stockrnn.prices.readers.table import read_frame
 from stockrnn.prices.request import Access
+from stockrnn.prices.series import FRAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +34,7 @@ class StudyError(UserError):
     """A study could not continue, for example because the disk is full. Its finished trials are saved."""
 
 
+@reworded_errors()
 def run_study(
     space: str | PathLike[str],
     *,
@@ -107,15 +110,17 @@ def run_study(
     return _run(study, options, f"search.run_study({', '.join(arguments)})")
 
 
+@reworded_errors()
 def resume_study(
     place: str, *, overrides: Mapping[str, Any] | None = None, workers: int | None = None, in_process: bool = False,
-    time_budget: float | None = None, address: str | None = None, force: bool = False, quiet: bool = False,
+    time_budget: float | None = None, address: str | None = None, force: bool = False, reopen_test: bool = False,
+    quiet: bool = False,
 ) -> Study:  # fmt: skip
     """Continue a study; see `search.Study.resume`."""
     settings = _settings(overrides, workers)
     options = _options(
         space=None, overrides=settings, resume=place, in_process=in_process,
-        time_budget=time_budget, address=address, force=force, quiet=quiet,
+        time_budget=time_budget, address=address, force=force, reopen_test=reopen_test, quiet=quiet,
     )  # fmt: skip
     check_study("resume", place)
     return _run(

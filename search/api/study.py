@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.api.html import study_html
+from search.api.words import in_python_words
 from search.common.errors import UserError
 from search.results.ranking import BASELINE, ENSEMBLE
 from search.results.reader import read_study
@@ -46,7 +47,7 @@ class Study:
     @property
     def verdict(self) -> str:
         """Whether a trial beats the task's rival on validation and on the test set; for prices it is persistence."""
-        return self._data.verdict
+        return in_python_words(self._data.verdict)
 
     def leaderboard(self, *, baselines: bool = True) -> "pd.DataFrame":
         """Return the leaderboard, best row first.
@@ -136,13 +137,15 @@ class Study:
 
     def resume(
         self, *, overrides: Mapping[str, Any] | None = None, workers: int | None = None, in_process: bool = False,
-        time_budget: float | None = None, address: str | None = None, force: bool = False, quiet: bool = False,
+        time_budget: float | None = None, address: str | None = None, force: bool = False, reopen_test: bool = False,
+        quiet: bool = False,
     ) -> "Study":  # fmt: skip
         """Continue an interrupted study, or extend one with `overrides={"search.num_samples": ...}`.
 
         Args:
             overrides, workers, in_process, time_budget, address, quiet: see `search.run_study`.
             force: continue although the space, the prices or versions have changed.
+            reopen_test: evaluate the test set once more, with the current finalists. Otherwise it keeps its results.
 
         Returns:
             The study with its new results.
@@ -154,7 +157,7 @@ class Study:
 
         return resume_study(
             self.place, overrides=overrides, workers=workers, in_process=in_process, time_budget=time_budget,
-            address=address, force=force, quiet=quiet,
+            address=address, force=force, reopen_test=reopen_test, quiet=quiet,
         )  # fmt: skip
 
     def __repr__(self) -> str:

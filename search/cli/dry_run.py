@@ -1,14 +1,18 @@
 """Format the plan of a study, the text of `--dry-run`: space, folds, size and estimated cost."""
 
+from collections.abc import Sequence
+
 from search.common.messages import format_epochs, one_line
 from search.cost.estimate import Cost, estimate_cost
 from search.space.space import Space
 from stockrnn.evaluation.walk_forward import WalkForward
 from stockrnn.prices.series import Prices
 
-__all__ = ["plan"]
+__all__ = ["Plan", "plan", "plan_several"]
 
+Plan = tuple[Space, Prices | None, WalkForward | None]  # of a study; None without prices
 INDENT = " " * 8
+RAY_START = "about 10 seconds until the first trial starts on Ray on this machine"  # docs/benchmarks.md
 
 
 def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str:
@@ -38,6 +42,30 @@ def plan(space: Space, prices: Prices | None, splits: WalkForward | None) -> str
         count, seeds = space.search.finalists, space.search.finalist_seeds
         lines.append(f"then:   {count} finalists of {seeds} networks each, evaluated once on the test set")
     return "\n".join([*lines, *_cost(space, estimate_cost(space, splits))])
+
+
+def plan_several(plans: Sequence[Plan]) -> str:
+    """Return a line with the size and the cost of each study, and their total."""
+    lines, seconds, unknown = [], [0.0, 0.0], 0
+    for space, prices, splits in plans:
+        cost = estimate_cost(space, splits)
+        sessions = "no prices" if prices is None else f"{len(prices):,} sessions to {prices.dates[-1]}"
+        series = one_line(prices.source if prices else space.data.ticker or space.data.source)
+        size = f"{space.num_samples} trials, {space.search.finalists} finalists"
+        lines.append(f"{space.name}: {series}, {sessions}; {size}; {_span(*cost.core_seconds) if cost else 'unknown'}")
+        unknown += cost is None
+        seconds = [total + each for total, each in zip(seconds, cost.core_seconds if cost else (0, 0), strict=True)]
+    total = f"{_span(seconds[0], seconds[1])} of one CPU core, with the finalists" + (
+        f"; {unknown} of them without prices are not included" if unknown else ""
+    )
+    return "\n".join(
+        [
+            *lines,
+            f"in total: {len(plans)} studies, one after another on one Ray; {total}",
+            f"start:    {RAY_START}",
+            "The plan of one study has its folds and all settings: use --dry-run with one series.",
+        ]
+    )
 
 
 def _folds(space: Space, prices: Prices | None, splits: WalkForward | None) -> list[str]:
@@ -75,6 +103,7 @@ def _cost(space: Space, cost: Cost | None) -> list[str]:
     return [
         f"cost:   {likely}; with the finalists {_operations(cost.operations)}, an estimate:",
         *(INDENT + span for span in spans),
+        f"{INDENT}and {RAY_START}",
     ]
 
 

@@ -12,6 +12,7 @@ from search.cli.options import OptionError, RunOptions
 from search.cli.prepare import PreparedStudy
 from search.common.credentials import strip_credentials
 from search.results.folder.remote_sync import MANIFEST, Mirror, mirrored
+from stockrnn.io.files import suggest_folder
 from stockrnn.io.storage import RemoteFolder, check_url, is_url
 
 if TYPE_CHECKING:
@@ -39,9 +40,11 @@ def is_study(place: str) -> bool:
 def check_study(option: str, place: str) -> None:
     """Raise OptionError if there is no study in a folder or behind a URL."""
     if not is_study(place):
+        near = "check the path" if is_url(place) else suggest_folder(place, MANIFEST)
+        fix = near if near.startswith("did") else f"{near}, or start a new study"
         raise OptionError(
             f"{option} {place}: not a study, because manifest.json is missing; a study is a folder, for example "
-            "results/all; check the path, or start a new study"
+            f"results/all; {fix}"
         )
 
 

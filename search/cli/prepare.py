@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.cli.dry_run import plan
+from search.cli.dry_run import Plan, plan, plan_several
 from search.cli.options import OptionError, RunOptions
 from search.common.errors import UserError
 from search.common.messages import one_line
@@ -45,7 +45,7 @@ class PreparedStudy:
 def prepare_study(
     options: RunOptions, space: Space, access: Access | None = None, given: Prices | None = None
 ) -> PreparedStudy:
-    """Load the prices of a new study and check everything; with `--dry-run`, print its plan.
+    """Load the prices of a new study and check everything.
 
     Args:
         access: in place of the options' own.
@@ -55,6 +55,15 @@ def prepare_study(
         SpaceError: the results folder exists, or the space does not fit the prices.
         PriceError: the prices cannot be loaded.
     """
+    study = _fit_to_prices(options, space, access, given)
+    _check_new(space, study.place)
+    return study
+
+
+def _fit_to_prices(
+    options: RunOptions, space: Space, access: Access | None = None, given: Prices | None = None
+) -> PreparedStudy:
+    """Load the prices of a study and check that its space fits them; see `prepare_study`."""
     prices = prepare(space.data, access or options.access, given)
     fitting = space.adapted_to(prices)
     settings = fitting.fitting_settings(prices) if options.fit else []
@@ -73,9 +82,6 @@ def prepare_study(
             used = features_label(fitting.data.features)
             missing = ", ".join(name for name in space.data.features if name not in fitting.data.features)
             print(one_line(f"{prices.source}: no usable {missing}, so the features are {used}"), file=sys.stderr)
-    if options.dry_run:
-        print(study.plan())
-    _check_new(space, study.place)
     return study
 
 
@@ -133,21 +139,24 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
 
 
 def show_plans(options: RunOptions, studies: Sequence[Space]) -> None:
-    """Print the plans of new studies; without dates if Yahoo is not available."""
+    """Print the plan of a new study, or a line for each of several; without dates if Yahoo is not available."""
     access = options.access
+    planned: list[Plan] = []
     for space in studies:
         try:
-            prepare_study(options, space, access)
+            study = _fit_to_prices(options, space, access)
+            planned.append((study.space, study.prices, study.splits))
         except YahooUnavailableError as unavailable:
             access = replace(access, offline=True, refresh=False)  # do not try again for the other studies
             try:
-                prepare_study(options, space, access)
+                study = _fit_to_prices(options, space, access)
+                planned.append((study.space, study.prices, study.splits))
             except YahooUnavailableError:
                 print(one_line(f"{str(unavailable).partition(';')[0]}; planned without these prices"), file=sys.stderr)
-                print(plan(space, None, None))
-                _check_new(space, join_path(options.output, space.name))
-    if len(studies) > 1:
-        print(f"in total: {len(studies)} studies, one after another")
+                planned.append((space, None, None))
+    print(plan(*planned[0]) if len(planned) == 1 else plan_several(planned))
+    for space in studies:
+        _check_new(space, join_path(options.output, space.name))
 
 
 def _check_new(space: Space, place: str) -> None:

@@ -1,6 +1,8 @@
 """Format the summary of a finished study: the leaderboard, the verdict, and where the files are."""
 
+import shlex
 import textwrap
+import unicodedata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from search.common.durations import format_duration
 from search.common.text import Text, translate
 from search.results.leaderboard import table
 from search.results.ranking import BASELINE, ENSEMBLE
+from search.results.verdict import longer_training, needs_longer_training
 from search.space.space import Space
 from search.study.study import Outcome
 from stockrnn.io.storage import join_path
@@ -15,6 +18,7 @@ from stockrnn.io.storage import join_path
 __all__ = ["summary"]
 
 MAX_ROWS = 10
+LABEL_WIDTH = 13  # columns, of the labels of files
 WIDTHS = {"en": 80, "ko": 44}  # characters of a line; a Korean letter is twice as wide
 MAX_RUNNING = 4  # running trials that are named
 
@@ -35,7 +39,8 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str, language: 
     parts.append("")
     said = " ".join(translate(list(outcome.sentences), language)) if outcome.sentences else outcome.verdict
     parts.append(textwrap.fill(said, WIDTHS[language]))
-    parts += translate(_describe_end(space, outcome, place), language)
+    parts += _describe_end(space, outcome, place, language)
+    parts += _suggest_longer_training(space, outcome, folder)
     parts.append("")
     ended, seconds = _count_ended(outcome), format_duration(outcome.seconds)
     if outcome.before:
@@ -44,21 +49,29 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str, language: 
         )
     else:
         parts.append(Text("{n} trials in {time}", n=ended, time=seconds))
-    for what, name in (("report", "report.html"), ("leaderboard", "leaderboard.csv"), ("every epoch", "trials.jsonl")):
-        if (folder / name).exists():
-            parts.append(f"{what:13}{join_path(place, name)}")
+    files = (
+        (Text("report"), "report.html"), (Text("leaderboard"), "leaderboard.csv"), (Text("every epoch"), "trials.jsonl")
+    )  # fmt: skip
+    lines: list[tuple[Text, str]] = [(what, join_path(place, name)) for what, name in files if (folder / name).exists()]
     if place != str(folder):
-        parts.append(f"{'copy':13}{folder}")
+        lines.append((Text("copy"), str(folder)))
     missing = "" if find_spec("optuna_dashboard") else "  (pip install optuna-dashboard)"
-    parts.append(f"{'dashboard':13}optuna-dashboard {folder / 'study.journal'}{missing}")
+    lines.append((Text("dashboard"), f"optuna-dashboard {folder / 'study.journal'}{missing}"))
+    parts += [_pad(translate(what, language), LABEL_WIDTH) + where for what, where in lines]
     return "\n".join(translate(parts, language))
+
+
+def _pad(text: str, width: int) -> str:
+    """Return a text with spaces up to a width of a terminal, in which a Korean letter has two columns."""
+    columns = sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+    return text + " " * max(1, width - columns)
 
 
 def _count_ended(outcome: Outcome) -> int:
     return sum(end.status != "interrupted" for end in outcome.ends)
 
 
-def _describe_end(space: Space, outcome: Outcome, place: str) -> list[str]:
+def _describe_end(space: Space, outcome: Outcome, place: str, language: str) -> list[str]:
     """Return how the study ended, if it did not run all trials, and the command that continues it."""
     ended = _count_ended(outcome)
     resume = f"python -m search.run --resume {place}"
@@ -71,7 +84,8 @@ def _describe_end(space: Space, outcome: Outcome, place: str) -> list[str]:
         )
         parts.append(Text("To continue: {command}", command=resume))
     elif ended == 0 and not outcome.failure:
-        parts.append(textwrap.fill(_nothing_ended(space, outcome), 80))
+        said = translate(_nothing_ended(space, outcome), language)
+        parts.append(textwrap.fill(" ".join(said), WIDTHS[language]))
         parts.append(Text("To continue: {command}", command=f"{resume} --time-budget TIME"))
     elif ended < space.requested_samples and not outcome.failure:
         exhausted = not space.count_new_points((end.point for end in outcome.ends), 1)
@@ -87,19 +101,42 @@ def _describe_end(space: Space, outcome: Outcome, place: str) -> list[str]:
             parts.append(
                 Text("The time budget ended the search after {n} of {all} trials.", n=ended, all=space.num_samples)
             )
+    if outcome.test_kept and not outcome.interrupted and not outcome.failure:
+        parts.append(
+            Text(
+                "The test set was not evaluated again: its results are those of the earlier finalists. To evaluate the "
+                "finalists of now, which makes the test set less independent: {command}",
+                command=f"{resume} --reopen-test",
+            )
+        )
     return parts
 
 
-def _nothing_ended(space: Space, outcome: Outcome) -> str:
-    """Return how long the start took and how far the trials were when the time budget ended."""
+def _suggest_longer_training(space: Space, outcome: Outcome, folder: Path) -> list[str]:
+    """Return the command that trains longer, if most of the best trials were still improving."""
+    max_epochs = space.scheduler.max_epochs
+    if outcome.interrupted or outcome.failure or not needs_longer_training(outcome.rows, max_epochs):
+        return []
+    command = (
+        f"python -m search.run {shlex.quote(str(folder / 'space.yaml'))} --name {space.name}-longer "
+        f"--set {longer_training(max_epochs)}"
+    )
+    return [Text("To train longer: {command}", command=command)]
+
+
+def _nothing_ended(space: Space, outcome: Outcome) -> list[Text]:
+    """Return how long the start took and how far the trials were when the time budget ended, in sentences."""
     running = [
-        f"{end.trial_id} had reached epoch {end.epochs}" if end.epochs else f"{end.trial_id} was in its first epoch"
+        Text("{trial} had reached epoch {epoch}.", trial=end.trial_id, epoch=end.epochs)
+        if end.epochs
+        else Text("{trial} was in its first epoch.", trial=end.trial_id)
         for end in outcome.ends[:MAX_RUNNING]
     ]
     if more := len(outcome.ends[MAX_RUNNING:]):
-        running.append(f"and {more} more trials were running")
-    return (
-        f"The time budget ended the search before any of its {space.num_samples} trials had ended. It started with the "
-        f"first trial, {format_duration(outcome.startup or 0)} after the study. At its end {', '.join(running)}, of at "
-        f"most {space.scheduler.max_epochs} epochs. Use a larger time budget."
-    )
+        running.append(Text("{n} more trials were running.", n=more))
+    return [
+        Text("The time budget ended the search before any of its {n} trials had ended.", n=space.num_samples),
+        Text("It started with the first trial, {time} after the study.", time=format_duration(outcome.startup or 0)),
+        *running,
+        Text("A trial has at most {n} epochs. Use a larger time budget.", n=space.scheduler.max_epochs),
+    ]

@@ -6,19 +6,25 @@ from functools import cache
 from typing import Literal
 
 from search.common.text import Text
+from search.results.verdict import name_rival
 from search.space.parameters import FIELDS
 from search.space.space import Space
 from stockrnn.tasks.price import PRICE
 from stockrnn.tasks.registry import TASKS
 from stockrnn.tasks.task import Task
 
-__all__ = ["FIRST", "Column", "find_column", "format_number", "list_columns", "task_columns"]
+__all__ = ["FIRST", "Column", "as_text", "find_column", "format_number", "list_columns", "task_columns"]
 
 LABELS = {  # of scores, without val_ or test_
     "brier": "Brier score", "cw_p": "CW p", "mae": "MAE", "mape": "MAPE", "qlike": "QLIKE", "r2_oos": "R² oos",
     "rmse": "RMSE",
 }  # fmt: skip
 Format = Literal["text", "number", "score", "percent"]
+
+
+def as_text(words: str) -> Text:
+    """Return words as a text that can be translated."""
+    return words if isinstance(words, Text) else Text(words)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,7 @@ class Column:
     @property
     def description(self) -> Text:
         """The meaning, the unit, and which values are better."""
-        what = _as_text(self.meaning)
+        what = as_text(self.meaning)
         if self.format == "percent":
             what = Text("{meaning} ({unit}, tables show per cent)", meaning=what, unit=Text(self.unit))
         elif self.unit:
@@ -58,8 +64,8 @@ class Column:
 
     @property
     def title(self) -> Text:
-        """The label, for a text in another language."""
-        return _as_text(self.label)
+        """The label, for a page in another language."""
+        return as_text(self.label)
 
 
 def _trial(name: str, label: str, meaning: str, format: Format = "text") -> Column:
@@ -83,10 +89,6 @@ def _validation(
         name=name, label=label, group="Validation", meaning=meaning, unit=unit, format=_score_format(unit),
         better=better, rival=rival,
     )  # fmt: skip
-
-
-def _as_text(text: str) -> Text:
-    return text if isinstance(text, Text) else Text(text)
 
 
 def _label(name: str) -> str:
@@ -145,7 +147,7 @@ COVERAGE = (
     ),
     _test("test_coverage_95", "in 95 %", "fraction", "test days inside the 95 % interval"),
 )  # fmt: skip
-STUDIES = (  # of the list of studies, beside the scores of the best trial
+STUDIES = (  # of the list of studies, beside Theil's U of the best trial
     _study("study", "name of the folder"),
     _study("start", "date and time of the start"),
     _study("state", "done, interrupted, timed out or running"),
@@ -158,35 +160,28 @@ STUDIES = (  # of the list of studies, beside the scores of the best trial
 @cache
 def task_columns(task: Task) -> tuple[Column, ...]:
     """Return the columns of a task's scores, in the order of the leaderboard."""
-    score, short = Text(task.words.score), Text(task.words.short_score)
+    words, name = task.words, Text(task.words.score)
     validation = [
         _validation(
-            name, _label(name), metric.unit, Text("{meaning}, on validation", meaning=Text(metric.meaning)),
-            metric.better, _rival(name),
+            name, _label(name), metric.unit, metric.meaning, metric.better, _rival(name)
         )
         for name, metric in task.metrics.items()
     ]  # fmt: skip
     spread = _validation(
-        "val_relative_loss_sd", Text("{score} sd", score=short), "ratio",
+        "val_relative_loss_sd", Text("{score} sd", score=Text(words.short_score)), "ratio",
         Text(
-            "standard deviation of {score} over the individual members; a smaller difference between two trials is not "
+            "standard deviation of {name} over the individual members; a smaller difference between two trials is not "
             "meaningful",
-            score=score,
+            name=name,
         ),
     )  # fmt: skip
-    validation[0] = replace(validation[0], label=Text("validation {score}", score=short))
+    validation[0] = replace(validation[0], label=Text("validation {score}", score=Text(words.short_score)))
     test = [
-        _test(
-            name, _label(name), metric.unit, Text("{meaning}, on the test set", meaning=Text(metric.meaning)),
-            metric.better, _rival(name),
-        )
+        _test(name, _label(name), metric.unit, metric.meaning, metric.better, _rival(name))
         for name, metric in ((f"test_{name.removeprefix('val_')}", each) for name, each in task.metrics.items())
         if metric.over == "days"
-    ]  # fmt: skip
-    test[0] = replace(
-        test[0], label=Text("test {score}", score=short),
-        meaning=Text("{meaning}; the most important number", meaning=_as_text(test[0].meaning)),
-    )  # fmt: skip
+    ]
+    test[0] = replace(test[0], label=Text("test {score}", score=Text(words.short_score)))
     test += [
         _test(name, _label(name), each.unit, each.meaning, each.better) for name, each in task.block_metrics.items()
     ]
@@ -196,7 +191,7 @@ def task_columns(task: Task) -> tuple[Column, ...]:
             "test_dm_p", "DM p", "p-value",
             Text(
                 "Diebold-Mariano test: probability of such an advantage over {rival} if there is no true advantage",
-                rival=task.rival,
+                rival=name_rival(task),
             ),
             "min",
         ),
@@ -207,7 +202,7 @@ def task_columns(task: Task) -> tuple[Column, ...]:
         ),
         _test(
             "seeds_sd", "seeds sd", "ratio",
-            Text("standard deviation of {score} on the test set over the seeds of the finalist", score=score),
+            Text("standard deviation of {name} on the test set over the seeds of the finalist", name=name),
         ),
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from search.common.errors import DamagedError
 from search.common.messages import explain, one_line, shorten
 from search.space.plugins import ENTRIES
-from stockrnn.io.files import parse_json, read_bytes
+from stockrnn.io.files import parse_json, read_bytes, suggest_folder
 from stockrnn.plugins import check_plugins
 
 __all__ = [
@@ -294,7 +294,8 @@ def read_manifest(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
             raise ValueError(f"{lacking[0]} is missing")
     except FileNotFoundError:
         folder = path.parent
-        raise DamagedError(f"{folder}: is no study, it has no {path.name}; name a folder as in results/smoke") from None
+        near = suggest_folder(str(folder), path.name).replace("check the path", "name a folder as in results/smoke")
+        raise DamagedError(f"{folder}: is no study, it has no {path.name}; {near}") from None
     except ValueError as error:
         raise DamagedError(
             f"{one_line(str(path))}: is no study's manifest: {error}; it is as search.run wrote it; {AGAIN}"

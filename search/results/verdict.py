@@ -10,8 +10,8 @@ from stockrnn.tasks.price import PRICE
 from stockrnn.tasks.task import Task
 
 __all__ = [
-    "LEVEL", "VERDICT_COLUMNS", "baseline_label", "conclude", "describe_rival", "name_rival", "select_facts",
-    "split_verdict", "verdict",
+    "LEVEL", "VERDICT_COLUMNS", "baseline_label", "conclude", "describe_rival", "longer_training", "name_rival",
+    "needs_longer_training", "select_facts", "split_verdict", "verdict",
 ]  # fmt: skip
 
 VERDICT_COLUMNS = {
@@ -24,6 +24,7 @@ LABELS = {
     "har": "HAR", "har_leverage": "HAR with leverage", "logistic": "logistic regression",
 }  # fmt: skip
 TESTS = "Significance tests:"
+MAX_EPOCHS = 100_000  # of scheduler.max_epochs
 NUM_BEST = 3  # trials that are examined for the last epoch
 COVERAGES = {"test_coverage_80": 0.80, "test_coverage_95": 0.95}
 MIN_MISS = 0.06  # of a coverage that is far off; a 95 % interval with all days in it is not
@@ -53,13 +54,13 @@ def conclude(
         horizon: sessions from a forecast to its target.
         max_epochs: of a trial; None if it is not known.
     """
-    trials = [row for row in rows if row["status"] not in (BASELINE, ENSEMBLE) and _known(row.get("val_relative_loss"))]
+    trials = _scored_trials(rows)
     if not trials:
         return [Text("No trial has a score, so the study has no result.")]
     rival = describe_rival(task, horizon)
     finalists = [row for row in trials if _known(row.get("test_relative_loss"))]
     facts = _judge_validation(task, rows, trials, rival)
-    training = _judge_training(trials[: len(finalists) or NUM_BEST], max_epochs)
+    training = _judge_training(_best_trials(rows), max_epochs)
     if finalists:
         conclusion, tested, p_values = _judge_test(task, rows, trials, finalists, proof or {}, rival)
         return [*conclusion, *facts, *tested, *training, *p_values]
@@ -72,6 +73,16 @@ def conclude(
     elif len(trials) > 1:
         facts.append(Text("The best of many trials is partly lucky."))
     return [headline, *facts, *training]
+
+
+def needs_longer_training(rows: Sequence[Row], max_epochs: int) -> bool:
+    """Return whether most of the best trials were still improving at their last epoch."""
+    return _improve_late(_best_trials(rows), max_epochs)
+
+
+def longer_training(max_epochs: int) -> str:
+    """Return the setting of a space, as in `KEY=VALUE`, with twice as many epochs as now."""
+    return f"scheduler.max_epochs={min(2 * max_epochs, MAX_EPOCHS)}"
 
 
 def split_verdict(text: str) -> tuple[str, str]:
@@ -92,12 +103,23 @@ def describe_rival(task: Task, horizon: int) -> Text:
 
 def name_rival(task: Task) -> str:
     """Return the name of the rival in a sentence; a code name is the same in every language."""
-    return task.words.rival_name or Text(task.words.rival)
+    name = task.words.rival_name
+    return name if name == task.rival else Text(name)
 
 
 def baseline_label(name: str) -> str:
     """Return the name of a baseline as a text shows it."""
     return LABELS.get(name, name)
+
+
+def _scored_trials(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["status"] not in (BASELINE, ENSEMBLE) and _known(row.get("val_relative_loss"))]
+
+
+def _best_trials(rows: Sequence[Row]) -> list[Row]:
+    """Return the finalists, or the first trials if there are none."""
+    trials = _scored_trials(rows)
+    return trials[: sum(_known(row.get("test_relative_loss")) for row in trials) or NUM_BEST]
 
 
 def _judge_validation(task: Task, rows: Sequence[Row], trials: Sequence[Row], rival: Text) -> list[Text]:
@@ -260,23 +282,32 @@ def _judge_baselines(task: Task, rows: Sequence[Row], score: float, spread: floa
 
 
 def _judge_training(best: Sequence[Row], max_epochs: int | None) -> list[Text]:
-    late = sum(row.get("best_epoch") == max_epochs for row in best)
-    if max_epochs is None or 2 * late <= len(best):
+    if max_epochs is None or not _improve_late(best, max_epochs):
         return []
+    late, setting = _count_late(best, max_epochs), longer_training(max_epochs)
     if len(best) == 1:
         return [
             Text(
-                "The best trial was still improving at the last epoch ({epoch}): train longer (scheduler.max_epochs).",
+                "The best trial was still improving at the last epoch ({epoch}): train longer, with --set {setting}.",
                 epoch=max_epochs,
+                setting=setting,
             )
         ]
     return [
         Text(
-            "{late} of the {n} best trials were still improving at the last epoch ({epoch}): train longer "
-            "(scheduler.max_epochs).",
-            late=late, n=len(best), epoch=max_epochs,
+            "{late} of the {n} best trials were still improving at the last epoch ({epoch}): train longer, with --set "
+            "{setting}.",
+            late=late, n=len(best), epoch=max_epochs, setting=setting,
         )
     ]  # fmt: skip
+
+
+def _count_late(best: Sequence[Row], max_epochs: int) -> int:
+    return len([row for row in best if row.get("best_epoch") == max_epochs])
+
+
+def _improve_late(best: Sequence[Row], max_epochs: int) -> bool:
+    return 2 * _count_late(best, max_epochs) > len(best)
 
 
 def _judge_intervals(first: Row, days: int | None) -> list[Text]:

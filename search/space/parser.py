@@ -5,6 +5,7 @@ only follow from another one.
 """
 
 import glob
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -170,8 +171,19 @@ class _Parser:
                 first, _, rest = text.partition(" ")
                 if not key and first.rstrip(":") in config.model_fields:  # a check of several keys names one of them
                     key, text = (first.rstrip(":"),), rest
-                self._add_problem((name, *key), text)
+                self._add_problem((name, *key), self._plural_key(name, key, raw) or text)
             return None
+
+    def _plural_key(self, section: str, key: Key, raw: object) -> str | None:
+        """Return the problem of a list of series where one series is expected; None if it is something else."""
+        plural = {"source": "sources", "ticker": "tickers"}.get(str(key[0])) if len(key) == 1 else None
+        value = raw.get(key[0]) if section == "data" and plural and isinstance(raw, dict) else None
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            return None
+        items = "[" + ", ".join(value) + "]"
+        option = not self.document.line((section, *key))
+        fix = f'--set "data.{plural}={items}"' if option else f"{plural}: {items}"
+        return f"{format_value(value)} is a list; {key[0]} is one series, and {plural} are several; write {fix}"
 
     def _set_default_source(self) -> None:
         """Set Yahoo as the source of a ticker without a source. A series that an option names replaces the file's."""
@@ -228,10 +240,24 @@ class _Parser:
                 key, f"cannot be combined with source: {name}; a ticker needs source: {others}; remove one of them"
             )
         elif source is None and os.path.isdir(path):
-            self._add_problem(key, f"{format_value(name)} is a folder; {rule}; write the path of a file in it")
+            pattern = one_line(os.path.join(name, "*.csv"))
+            self._add_problem(
+                key,
+                f"{format_value(name)} is a folder; {rule}; write the path of a file in it, or all its files as "
+                f"{self._sources_key(pattern)}",
+            )
+        elif source is None and not os.path.exists(path) and (glob.has_magic(name) or "," in name):
+            kind = "a pattern" if glob.has_magic(name) else "a list"
+            files = self._sources_key(one_line(name))
+            self._add_problem(key, f"{format_value(name)} is {kind}; source is one file; write {files}")
         elif source is None and not os.path.exists(path):
             fix = suggest_path(name, SOURCES).replace("check the path", "check the path, or name a market by --ticker")
             self._add_problem(key, f"{format_value(name)}: no such file; {rule}; {one_line(fix)}")
+
+    def _sources_key(self, names: str) -> str:
+        """Return the text that sets `data.sources`, as an option if an option has set `data.source`."""
+        items = "[" + ", ".join(json.dumps(name.strip(), ensure_ascii=False) for name in names.split(",")) + "]"
+        return f"sources: {items}" if self.document.line(("data", "source")) else f"--set 'data.sources={items}'"
 
     def _parse_parameters(self) -> tuple[Parameter, ...]:
         """Return the parameters, or none if one has an error."""

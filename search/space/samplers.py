@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # nothing else of this project is imported, so that the modul
 
     from search.space.parameters import Parameter
 
-__all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "find_conflicts", "make_distribution"]
+__all__ = ["MAX_TRIALS", "SAMPLERS", "Sampler", "find_conflicts", "make_distribution", "suggest_sampler"]
 
 MAX_TRIALS = 100_000  # the readers of a study's files have the same limit
 
@@ -98,6 +98,20 @@ SAMPLERS: dict[str, Sampler] = {
         package="cmaes",
     ),
 }
+
+
+OTHER_NAMES = {  # beginnings of names that other tools and books use
+    "bayes": ("gp", "tpe"), "bo": ("gp", "tpe"), "gauss": ("gp",), "krig": ("gp",), "hyperopt": ("tpe",),
+    "parzen": ("tpe",), "optuna": ("tpe",), "exhaust": ("grid",), "uniform": ("random",), "sobol": ("qmc",),
+    "halton": ("qmc",), "quasi": ("qmc",), "latin": ("qmc",), "evolution": ("cmaes",), "genetic": ("cmaes",),
+}  # fmt: skip
+
+
+def suggest_sampler(name: str) -> str | None:
+    """Return `NAME, or NAME` of the samplers that users call by another name; None if no sampler has that name."""
+    word = name.lower().replace("-", "").replace("_", "")
+    found = next((samplers for other, samplers in OTHER_NAMES.items() if word.startswith(other)), None)
+    return None if found is None else ", or ".join(found)
 
 
 def find_conflicts(sampler: str, parameters: "tuple[Parameter, ...]") -> Iterator[str]:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_serializer, field_validator, 
 
 from search.common.credentials import check_mlflow_address, strip_credentials
 from search.common.messages import format_value
-from search.space.samplers import MAX_TRIALS, SAMPLERS, Sampler
+from search.space.samplers import MAX_TRIALS, SAMPLERS, Sampler, suggest_sampler
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import DataConfig, ValidationConfig
 from stockrnn.plugins import load_plugins
@@ -88,6 +88,13 @@ class SearchConfig(Configuration):
         default_factory=list,
         description="points of the first trials; a sampler chooses the parameters that a point leaves out",
     )
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _check_other_name(cls, name: object) -> object:
+        if isinstance(name, str) and name not in SAMPLERS and (meant := suggest_sampler(name)):
+            raise ValueError(f"{format_value(name)} is not one of {', '.join(SAMPLERS)}; did you mean {meant}?")
+        return name
 
 
 class SchedulerConfig(Configuration):

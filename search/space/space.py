@@ -19,7 +19,7 @@ from stockrnn.dataset.features import columns_needed, missing_columns, warm_up
 from stockrnn.evaluation.walk_forward import FoldError, FoldSizes, WalkForward, fit_sizes, walk_forward
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.prices.cleaning import missing_column_reason, unusable_volume_reason
-from stockrnn.prices.series import Prices
+from stockrnn.prices.series import Prices, count
 from stockrnn.tasks.registry import find_task
 from stockrnn.tasks.task import Series, Task
 from stockrnn.training.config import TrainingConfig
@@ -28,6 +28,7 @@ from stockrnn.volatility.estimators import available
 __all__ = ["Space", "SpaceError", "format_settings", "load_space"]
 
 MAX_NAME_LENGTH = 100  # characters
+MIN_SESSIONS = 60  # of a series whose shortage is explained by sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +209,12 @@ class Space(Contents):
             key, problem = self._explain_shortage(prices)
         if settings := self.fitting_settings(prices):
             fix = f"use a longer series, or add --fit, which does the same as {format_settings(settings)}"
+        elif len(prices) <= MIN_SESSIONS:
+            raise self.error(
+                ("data", "source"),
+                f"{prices.source}: has {count(len(prices), 'session')}, {prices.dates[0]} to {prices.dates[-1]}, and a "
+                "study needs hundreds; no smaller sizes fit either; use a longer series",
+            )
         else:
             fix = "no smaller sizes fit either; use a longer series, or features that need fewer earlier sessions"
         raise self.error(key, f"{problem}; {fix}")

@@ -101,6 +101,7 @@ class Outcome:
         failure: why the study could not continue, or None.
         startup: seconds to the first trial's start; None if no trial started.
         before: number of trials that had ended before the study was resumed.
+        test_kept: whether the results of the test block are those of an earlier run.
     """
 
     rows: list[Row]
@@ -112,6 +113,7 @@ class Outcome:
     startup: float | None = None
     before: int = 0
     sentences: Sequence[Text] = ()
+    test_kept: bool = False
 
 
 def run_study(space: Space, prices: Prices, splits: WalkForward, options: Options) -> Outcome:
@@ -180,6 +182,7 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         rows=study.leaderboard.rows(), ends=record.ends, verdict=" ".join(said), interrupted=stop.signalled,
         seconds=round(time.monotonic() - start, 3), failure=stop.reason or lost, before=len(before.ends),
         startup=stop.startup, sentences=said,
+        test_kept=bool(work.openings) and not work.evaluates_test_block,
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ __all__ = ["OptunaSearcher"]
 
 START_POINTS = 10  # random ones, before TPE and the Gaussian process learn
 MAX_ASKS = 5  # proposals of the sampler for one trial
+LAST_ASKS = 2  # proposals for a trial after which its worker gets no other; the one with shorter epochs is tried
 MAX_DRAWS = 100  # random points for one trial
 REPORT_INTERVAL = 1.0  # seconds; the reports of this time are written together
 
@@ -204,6 +205,10 @@ class OptunaSearcher(Searcher):
                 yield self._propose(number, attempt, fixed) if stateless else fixed
         if stateless and self._epoch_seconds is not None and number < len(self._start_points):
             yield self._start_points[number]
+        elif stateless and self._epoch_seconds is not None and self._order is not None and self._order.is_last(number):
+            seconds = self._epoch_seconds
+            asked = [self._propose(number, attempt) for attempt in range(MAX_ASKS, MAX_ASKS + LAST_ASKS)]
+            yield from sorted(asked, key=lambda point: seconds(self.space.point(point)))
         for attempt in range(MAX_ASKS, 2 * MAX_ASKS):
             yield self._propose(number, attempt) if stateless else None
         random = Random(f"{self.space.seed} {number}")

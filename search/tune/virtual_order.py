@@ -87,6 +87,10 @@ class VirtualOrder:
             self._running[trial_id] = self._make(self._started, point)
             self._started += 1
 
+    def is_last(self, number: int) -> bool:
+        """Return whether the virtual worker of a trial gets no other one, if the trials end in their order."""
+        return number >= self._total - self._workers
+
     @property
     def abandoned(self) -> bool:
         """Whether decisions have been made in another order."""

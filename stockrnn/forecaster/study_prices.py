@@ -12,8 +12,7 @@ from stockrnn.forecaster.files import ForecasterError
 from stockrnn.forecaster.next_sessions import find_exchange
 from stockrnn.prices.config import SourceConfig
 from stockrnn.prices.loading import Access
-from stockrnn.prices.readers.table import FRAME
-from stockrnn.prices.series import PriceError, Prices
+from stockrnn.prices.series import FRAME, PriceError, Prices
 from stockrnn.prices.snapshot import read_prices
 from stockrnn.prices.sources import SOURCES, YAHOO, sources_with_tickers
 

@@ -27,6 +27,7 @@ __all__ = [
     "parse_json",
     "read_bytes",
     "read_lines",
+    "suggest_folder",
     "suggest_path",
     "write_atomic",
 ]
@@ -61,6 +62,38 @@ def suggest_path(path: str, known: Iterable[str] = (), ending: str = "") -> str:
         near |= {entry.lower().removesuffix(ending): str(folder / entry) for entry in beside}
     close = difflib.get_close_matches(name.lower(), near, n=1)
     return f"did you mean {near[close[0]]}?" if close else "check the path"
+
+
+def suggest_folder(path: str, has: str) -> str:
+    """Return a hint for a folder that does not exist or lacks a file: `did you mean X?` or `check the path`.
+
+    Each part of the path may be misspelt, and the first part may be missing.
+
+    Args:
+        path: the folder as the user wrote it.
+        has: name of something that the suggested folder must have.
+    """
+    parts = Path(os.path.expanduser(path)).parts
+    found = [Path()]
+    if parts and os.path.isabs(parts[0]):
+        found, parts = [Path(parts[0])], parts[1:]
+    found = [start for start in found if start.is_dir()]
+    beside = [] if len(parts) != 1 else [folder for folder in _near_folders(Path(), "results") if folder.is_dir()]
+    for at, part in enumerate(parts):
+        found = [each for folder in [*found, *(beside if at == 0 else [])] for each in _near_folders(folder, part)]
+    near = next((folder for folder in found if (folder / has).exists()), None)
+    return f"did you mean {near}?" if near else "check the path"
+
+
+def _near_folders(folder: Path, name: str) -> list[Path]:
+    """Return the folders in a folder with that name or a similar one, most similar first."""
+    if name in (os.curdir, os.pardir):
+        return [folder / name]
+    try:
+        names = {entry.name.lower(): entry.name for entry in os.scandir(folder) if entry.is_dir()}
+    except OSError:
+        return []
+    return [folder / names[near] for near in difflib.get_close_matches(name.lower(), names, n=3)]
 
 
 def read_bytes(path: Path | str, max_bytes: int, *, links: bool = True) -> bytes:

@@ -91,6 +91,11 @@ def _drop(prices: Prices, name: str, problem: str, bad: np.ndarray) -> Prices:
 
 def _check_movement(prices: Prices) -> None:
     closes = prices.column("close")
+    if len(closes) < 2:
+        raise PriceError(
+            f"{prices.source}: has a single session, {prices.dates[0]}; a forecast needs hundreds, one row each; use a "
+            "longer series"
+        )
     if np.ptp(closes) <= MIN_RELATIVE_RANGE * closes[0]:
         raise PriceError(
             f"{prices.source}: Close: is {closes[0]:g} on every session; a series that never changes cannot be "

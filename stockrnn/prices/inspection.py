@@ -1,6 +1,7 @@
 """Run `python -m stockrnn.prices SOURCE`: read, clean and describe a daily series, and list what was found."""
 
 import argparse
+import glob
 import io
 import json
 import os
@@ -27,6 +28,8 @@ MAX_TEXT = 10_000  # characters of a printed text
 EXAMPLES = """\
 examples:
   python -m stockrnn.prices kospi.csv
+  python -m stockrnn.prices prices/*.csv
+      (several files: a line for each, and what was found in it)
   python -m stockrnn.prices bourse.csv --date-format %d/%m/%Y --calendar XPAR
   python -m stockrnn.prices --ticker ^KS11 --start 2010-01-01 --output kospi.parquet
       (a space file then reads it with `data: {source: kospi.parquet}`)
@@ -39,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     escape_unencodable()
     options = _parser().parse_args(arguments)
+    sources = [file for source in options.sources for file in _expand(source)]
+    if len(sources) > 1:
+        return _inspect_several(options, sources)
+    options.source = sources[0] if sources else None
     try:
         if options.output is not None:
             _check_output(options.output, options.source)
@@ -52,11 +59,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     text = json.dumps(summary, indent=2, allow_nan=False) if options.json else _text(summary, options.output)
+    _print(text)
+    return EXIT_OK
+
+
+def _print(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:  # the reader stopped early; without this, Python reports the error again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_OK
+
+
+def _expand(source: str) -> list[str]:
+    """Return the files that match a pattern, sorted; a name that is no pattern, or matches none, unchanged."""
+    path = os.path.expanduser(source)
+    if os.path.exists(path) or not glob.has_magic(path):
+        return [source]
+    return sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file)) or [source]
+
+
+def _inspect_several(options: argparse.Namespace, sources: Sequence[str]) -> int:
+    """Print a line for each of several series, and its findings; return the exit code."""
+    if options.output is not None or options.ticker is not None:
+        name = "--output" if options.output is not None else "--ticker"
+        print(f"{name}: conflicts with several sources; it is for one series; remove it", file=sys.stderr)
+        return EXIT_WRONG_INPUT
+    found, failed = [], 0
+    for source in dict.fromkeys(sources):
+        try:
+            summary = _summary(*_load_and_check(argparse.Namespace(**{**vars(options), "source": source})))
+        except (PriceError, _OptionError) as error:
+            print(line(error, MAX_TEXT), file=sys.stderr)
+            failed += 1
+            continue
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
+        found.append(summary)
+        if not options.json:
+            _print("\n".join(_row(summary)))
+    if options.json:
+        _print(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        _print(f"{len(found)} series can be used, {failed} cannot")
+    return EXIT_WRONG_INPUT if failed else EXIT_OK
+
+
+def _row(summary: dict[str, Any]) -> list[str]:
+    """Return the line of a series among several, and its findings."""
+    source, days = line(summary["source"], MAX_TEXT), f"{summary['start']} to {summary['end']}"
+    findings = [f"  {found['severity']:9}{line(found['text'], MAX_TEXT)}" for found in summary["findings"]]
+    return [f"{source}: {summary['sessions']:,} sessions, {days}", *map(_wrap, findings)]
 
 
 class _OptionError(UserError):
@@ -72,7 +124,10 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("source", nargs="?", metavar="SOURCE", help="nasdaq, sp500, or the path of a CSV or Parquet file")
+    add(
+        "sources", nargs="*", metavar="SOURCE",
+        help="nasdaq, sp500, or the path of a CSV or Parquet file; several, and patterns such as 'prices/*.csv'",
+    )  # fmt: skip
     add("--ticker", metavar="T", help="a Yahoo ticker to download, instead of SOURCE")
     add("--start", metavar="DAY", help="first day to use, YYYY-MM-DD")
     add("--end", metavar="DAY", help="last day to use, YYYY-MM-DD")
@@ -83,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--refresh", action="store_true", help="download again, even if the cache has a copy")
     add("--calendar", metavar="CODE", help="exchange to compare the sessions with, as XKRX (default: the ticker's)")
     add("--output", metavar="FILE", help="write the clean series as a Parquet file, which can be a SOURCE")
-    add("--json", action="store_true", help="print one JSON object")
+    add("--json", action="store_true", help="print one JSON object, or a list of them")
     return parser
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from stockrnn.io.errors import UserError
 
-__all__ = ["PRICE_COLUMNS", "Finding", "PriceError", "Prices", "Provenance", "count"]
+__all__ = ["FRAME", "PRICE_COLUMNS", "Finding", "PriceError", "Prices", "Provenance", "count"]
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
+FRAME = "DataFrame"  # source of prices that are given from Python
 
 
 class PriceError(UserError):

@@ -124,6 +124,7 @@ DIRECTION = Task(
         short_score="log loss",
         loss="log loss",
         daily_loss="log loss",
+        rival_name="the base rate",
         rival="the base rate",
         rival_ahead="the base rate over {n} sessions",
         rival_meaning="the base rate, the share of rises in the training part",

@@ -8,6 +8,7 @@ import numpy as np
 
 from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.io.errors import UserError
+from stockrnn.io.files import line
 from stockrnn.tasks.task import Series, Task
 
 __all__ = [
@@ -22,13 +23,14 @@ __all__ = [
     "score_names",
 ]  # fmt: skip
 
+MAX_REASON = 200  # characters of an error of a baseline
 RELATIVE_LOSS = "val_relative_loss"
 SPREAD = "val_relative_loss_sd"  # standard deviation of the relative loss over single members (each fold, each seed)
 Scores = dict[str, float]  # by name; NaN for an undefined score
 
 
 class BaselineError(UserError):
-    """A baseline does not return valid forecasts."""
+    """A baseline, which may be the user's own, fails or returns something else than forecasts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +55,23 @@ def forecast_baseline(task: Task, name: str, series: Series, fold: Fold) -> np.n
         BaselineError: it does not return one forecast per origin.
     """
     origins = np.arange(fold.validation.start, fold.validation.stop) - series.horizon
-    found = np.asarray(task.baselines[name](series, fold.train, origins))
+    try:
+        found = np.asarray(task.baselines[name](series, fold.train, origins), dtype=float)
+    except UserError:
+        raise
+    except Exception as error:  # the code may be the user's, and raise anything
+        place = error.__traceback__
+        while place and place.tb_next:
+            place = place.tb_next
+        at = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}: " if place else ""
+        raise BaselineError(
+            f"{at}baseline {name}: {type(error).__name__}: {line(error, MAX_REASON)}; it must return one forecast per "
+            f"origin, {origins.shape}; correct the function"
+        ) from error
     if found.shape != origins.shape:
         raise BaselineError(
             f"baseline {name}: its result has shape {found.shape}; it must have {origins.shape}, one forecast per "
-            "origin"
+            "origin; correct the function"
         )
     return found
 

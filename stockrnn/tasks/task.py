@@ -175,9 +175,9 @@ class Words:
         short_score: the same in a column head: "U".
         loss: what a smaller value of is better: "error".
         daily_loss: name of a day's loss: "squared error".
+        rival_name: name of the rival in a sentence; a code name is the same in all languages.
         rival: the rival's forecast in words, for one session ahead.
         rival_ahead: the same for several, with {n}.
-        rival_name: code name of the rival, by which the report calls it in all languages; empty: rival.
         rival_meaning: the rival and how it forecasts; empty: its name.
         caution: a sentence below the chart of the forecasts.
         refused: conclusion without evidence of skill.
@@ -193,9 +193,9 @@ class Words:
     short_score: str
     loss: str
     daily_loss: str
+    rival_name: str
     rival: str
     rival_ahead: str
-    rival_name: str = ""
     rival_meaning: str = ""
     caution: str = ""
     refused: str

@@ -119,6 +119,7 @@ VOLATILITY = Task(
         short_score="QLIKE",
         loss="QLIKE loss",
         daily_loss="QLIKE loss",
+        rival_name="HAR with leverage",
         rival="HAR with leverage",
         rival_ahead="HAR with leverage over {n} sessions",
         rival_meaning="HAR with leverage, a regression on the volatility of the last day, week and month",

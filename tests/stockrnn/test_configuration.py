@@ -114,7 +114,10 @@ def test_features_are_a_set_a_list_or_a_label(written, columns):
             "'price' is not a feature or a set; features are open, high, low, close, volume, log_return",
         ),
         (["close", "clsoe"], "; did you mean close\\?"),
-        (["volatility20"], r"volatility_N, ma_ratio_N \(as in volatility_20\).*; did you mean volatility_20\?"),
+        (
+            ["volatility20"],
+            r"log_range_N, ma_ratio_N \(as in volatility_20\).*; did you mean volatility_20\?",
+        ),
         ("weekday", "; did you mean weekday_"),
         ("return", "; did you mean returns\\?"),
         ("xyzzy", "; write one of them"),

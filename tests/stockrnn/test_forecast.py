@@ -444,6 +444,8 @@ def test_a_misspelt_study(capsys, study):
         f"{wrong}: no such folder; a study is a folder, for example results/nasdaq; did you mean {study}?"
     )
     assert refused(capsys, study.parent / "a" / "b").endswith("; check the path")
+    above = study.parent.with_name(study.parent.name[:-1]) / study.name  # the folder of the studies is misspelt
+    assert refused(capsys, above).endswith(f"; did you mean {study}?")
     assert refused(capsys, study / "manifest.json").startswith(f"{study / 'manifest.json'}: no such folder; ")
     assert refused(capsys, "x" * 5000).endswith(": cannot be read (File name too long); check the path")
 

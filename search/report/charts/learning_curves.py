@@ -251,7 +251,7 @@ def _choose_step(epochs: int, max_ticks: int = 10) -> int:
 
 def _describe_level(study: StudyData) -> Text:
     name, forecast = name_rival(study.task), describe_rival(study.task, study.horizon)
-    if study.task.words.rival_name:  # the forecast says more than the name
+    if study.task.words.rival_name != study.task.words.rival:  # the forecast says more than the name
         return Text("Below 1.0 a trial is better than {rival} ({forecast}).", rival=name, forecast=forecast)
     return Text("Below 1.0 a trial is better than {rival}.", rival=forecast)
 

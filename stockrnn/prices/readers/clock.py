@@ -4,13 +4,14 @@ A time such as 15:00 UTC is the midnight of Seoul's next day: if the dates as wr
 nearest midnight do not, the rows belong to the next day. Where the times do not decide it, the dates are refused.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stockrnn.io.files import line
-from stockrnn.prices.series import Finding, PriceError
+from stockrnn.prices.series import FRAME, Finding, PriceError
 
 __all__ = ["Stamps", "check_one_row_a_day", "local_dates", "read_times"]
 
@@ -77,9 +78,10 @@ def check_one_row_a_day(
         rows = len(set(zip(stamps.days.tolist(), values, strict=True)))
         if rows > len(days) and (name in tickers or rows == len(values)):
             shown = ", ".join(different[:MAX_SHOWN_TICKERS]) + (", ..." if len(different) > MAX_SHOWN_TICKERS else "")
+            kind = "DataFrame" if source == FRAME else "file"
             raise PriceError(
-                f"{source}: has {len(different)} tickers ({line(name, 40)}: {shown}); a file has one series; write the "
-                f"rows of each ticker to a file, and name one with data.source or several with data.sources"
+                f"{source}: has {len(different)} tickers ({line(name, 40)}: {shown}); a {kind} has one series; "
+                f"{_split_by_ticker(source, name, different[0])}"
             )
         if len(different) > 1 and name in tickers:
             text = f"{line(name, 40)} changes from {different[0]} to {different[-1]}; all rows are used as one series"
@@ -93,6 +95,23 @@ def check_one_row_a_day(
             f"lowest Low, last Close, total Volume)"
         )
     return found
+
+
+def _split_by_ticker(source: str, column: str, example: str) -> str:
+    """Return how to split a file or a DataFrame with several tickers."""
+    if source == FRAME:
+        return f"select one, for example prices[prices[{column!r}] == {example!r}]"
+    read = f"pd.read_csv({source!r}, sep=None, engine='python', dtype=str)"
+    if source.lower().endswith(".parquet"):
+        read = f"pd.read_parquet({source!r})"
+    code = (
+        "import os, pandas as pd; os.makedirs('tickers', exist_ok=True); "
+        f"[rows.to_csv(f'tickers/{{name}}.csv', index=False) for name, rows in {read}.groupby({column!r})]"
+    )
+    return (
+        f"split the file with python -c {shlex.quote(code)} and name one of the new files with data.source, or all "
+        "with data.sources: [tickers/*.csv]"
+    )
 
 
 def local_dates(stamps: Stamps, source: str) -> tuple[np.ndarray, tuple[Finding, ...]]:

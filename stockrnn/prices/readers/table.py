@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from stockrnn.io.files import FileError, line, read_bytes, suggest_path
 from stockrnn.prices.readers.columns import Table, count_columns, is_header, is_row_of_prices, table_to_prices
 from stockrnn.prices.readers.encoding import MAX_FILE_BYTES, decode, decompress
-from stockrnn.prices.series import PRICE_COLUMNS, Finding, PriceError, Prices
+from stockrnn.prices.series import FRAME, PRICE_COLUMNS, Finding, PriceError, Prices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["read_content", "read_file", "read_frame", "read_shipped"]
 
 PARQUET_MAGIC = b"PAR1"  # first bytes of a Parquet file
-FRAME = "DataFrame"  # source of prices that are given from Python
 DELIMITERS = (",", ";", "\t", "|")
 DATE_NAMES = ("date", "datetime", "timestamp", "일자", "날짜")  # of the index, in the header of yfinance and in a frame
 MAX_TITLE_LINES = 30  # above the header
@@ -85,6 +84,11 @@ def read_frame(frame: "pd.DataFrame", source: str = FRAME) -> Prices:
     """
     import pandas as pd
 
+    if isinstance(frame, str | os.PathLike):
+        path = line(os.fspath(frame), 200)
+        raise PriceError(
+            f"{path}: is a path; prices are a DataFrame; write stockrnn.load_prices({path!r}), which reads the file"
+        )
     if not isinstance(frame, pd.DataFrame):
         raise PriceError(
             f"{source}: is a {type(frame).__name__}; prices are a DataFrame with dates and the columns Open, High, "

@@ -211,7 +211,7 @@ def test_a_short_series_is_fitted(tmp_path):
     prices = stockrnn.load_prices("nasdaq").iloc[-700:]
     overrides = {"search.num_samples": 1, "search.finalists": 0, "scheduler.max_epochs": 1, "scheduler.grace_period": 1}
     options = {"overrides": overrides, "output": tmp_path, "in_process": True, "quiet": True}
-    with pytest.raises(search.UserError, match="add --fit"):
+    with pytest.raises(search.UserError, match="add fit=True, which does the same as overrides="):
         search.run_study("smoke.yaml", prices=prices, **options)
     assert search.run_study("smoke.yaml", prices=prices, fit=True, **options).state == "done"
 
@@ -223,6 +223,8 @@ WRONG = [
     ({"overrides": {"data.source": "sp500"}}, "overrides data.source: conflicts with prices"),
     ({"overrides": {"data.start": "2030-01-01"}}, "data.start: 2030-01-01: DataFrame has no sessions in this period"),
     ({"prices": [1, 2]}, "DataFrame: is a list; "),
+    ({"prices": Path("own.csv")}, "own.csv: is a path; prices are a DataFrame; write stockrnn.load_prices('own.csv')"),
+    ({"overrides": {"hidden_size": 8}}, 'hidden_size is a parameter; write overrides={"space.hidden_size": ...}'),
     ({"prices": pd.DataFrame({"Date": ["2024-01-02"], "Open": [1.0]})}, "DataFrame: Close: missing"),
     ({"workers": 0}, "workers=0: "),
     ({"address": "auto"}, "in_process=True: conflicts with address"),

@@ -173,6 +173,7 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(tmp_path: Path) -> None:
         "then:   3 finalists of 5 networks each, evaluated once on the test set",
         "cost:   about 337 epochs (120 to 1,200, by early stops); with the finalists 7.6 TFLOP, an estimate:",
         "        3.7 to 8.4 minutes of one CPU core, by the cost model",
+        "        and about 10 seconds until the first trial starts on Ray on this machine",
     ]
 
 

@@ -61,7 +61,14 @@ def test_each_file_of_a_study_gets_sizes_of_its_own(price_file, capsys, tmp_path
     shown = plan_of(
         capsys, 0, "spaces/gru.yaml", "--set", f"data.sources=['{tmp_path}/*.csv']", "--fit", "--output", tmp_path
     )
-    assert "  test_size: 250" in shown.out
+    lines = shown.out.splitlines()  # a line for each study, and the total
+    assert lines[0].startswith(f"gru-long: {tmp_path / 'long.csv'}, 1,500 sessions to ")
+    assert lines[1].startswith(f"gru-short: {tmp_path / 'short.csv'}, 300 sessions to ")
+    assert "; 40 trials, 3 finalists; " in lines[0]
+    assert lines[2].startswith("in total: 2 studies, one after another on one Ray; ")
+    assert "of one CPU core, with the finalists" in lines[2]
+    assert lines[3].startswith("start:    about 10 seconds until the first trial starts")
+    assert len(lines) == 5
     assert "short.csv: 300 sessions, so --fit adds --set validation.fold_size=36" in shown.err
     assert "long.csv: 1500" not in shown.err
 
@@ -69,7 +76,11 @@ def test_each_file_of_a_study_gets_sizes_of_its_own(price_file, capsys, tmp_path
 def test_a_series_that_no_sizes_fit_is_refused_with_fit_too(price_file, capsys):
     refused = plan_of(capsys, 2, "spaces/all.yaml", "--set", f"data.source={price_file(20)}",
                       "--set", "data.features=technical", "--fit")  # fmt: skip
-    assert "; no smaller sizes fit either; use a longer series, or features that need fewer" in refused.err
+    assert "; no smaller sizes fit either; use a longer series" in refused.err
+    two = plan_of(capsys, 2, "spaces/smoke.yaml", "--set", f"data.source={price_file(2, 'two.csv')}")
+    assert "two.csv: has 2 sessions, " in two.err
+    assert "and a study needs hundreds; " in two.err
+    assert two.err.count("\n") == 1
 
 
 def test_a_resumed_study_keeps_its_sizes(tmp_path, capsys):

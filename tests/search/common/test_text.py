@@ -13,8 +13,9 @@ from jinja2 import Environment, nodes
 from search.common.korean import KOREAN, choose_particles
 from search.common.text import Text, translate
 from search.report.charts.base import capitalize
-from search.results.columns import FIRST, NETWORK, task_columns
+from search.results.columns import FIRST, NETWORK, find_column, task_columns
 from search.results.verdict import baseline_label
+from search.space.parameters import FIELDS
 from stockrnn.prices.readers.table import read_shipped
 from stockrnn.tasks.registry import TASKS
 from stockrnn.tasks.task import Series
@@ -56,6 +57,9 @@ def in_columns() -> Iterator[str]:
     for column in (*FIRST, NETWORK, *(column for task in TASKS.values() for column in task_columns(task))):
         for text in filter(None, (column.label, column.meaning, column.unit)):
             yield from in_text(text)
+    for name in (*FIELDS, "own_parameter", "test_own"):  # the columns of parameters and of another version
+        column = find_column(name)
+        yield from (text for text in (column.label, column.meaning, column.unit) if text and "own" not in text)
 
 
 def in_tasks() -> Iterator[str]:
@@ -64,7 +68,7 @@ def in_tasks() -> Iterator[str]:
     series = Series(prices=read_shipped("nasdaq"))
     for task in TASKS.values():
         words = asdict(task.words)
-        yield from filter(None, (words[name] for name in words if name != "rival_name"))
+        yield from filter(None, (words[name] for name in words if words[name] != task.rival))
         yield from (capitalize(words[name]) for name in ("score", "daily_loss"))
         yield from (baseline_label(task.rival), *(note.template for note in task.headline(series, 0.5).notes))
 

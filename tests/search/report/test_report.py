@@ -605,6 +605,11 @@ def test_a_report_in_korean(tmp_path, capsys):
     )
     english = ["Leaderboard", "Test set", "Worker timeline", "better than", "Do not trade", "Significance", " trials"]
     assert [words for words in english if words in page.text] == []
+    plain = re.sub(r"name: small.*?val_relative_loss, sampler: tpe", "", page.text)  # the space file
+    for finding in MANIFEST["data"]["findings"]:  # they are the words of the price reader
+        plain = plain.replace(finding["text"], "")
+    plain = plain.replace("learning_rate epochs best_epoch parameters seconds", "")  # names of columns in a row
+    assert re.findall(r"(?:[A-Za-z][a-z'-]+[ ,]+){3,}[A-Za-z][a-z'-]+", plain) == []  # no sentence is in English
     names = {trace["name"] for trace in figures(page)["chart-forecasts"]["data"] if "name" in trace}
     assert names == {"80 % 구간", "persistence(변화 없음)", "00000의 예측", "실제"}
     assert main([str(folder), str(study(tmp_path / "other")), "--language", "ko"]) == 0

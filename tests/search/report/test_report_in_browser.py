@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from test_report import SPACE_OF_TWO, many, opened, row, study, trial
 
+from benchmarks.screenshot import write_screenshot
 from search.report.writer import main, write_report
 from search.run import main as run
 
@@ -287,3 +288,12 @@ def test_the_report_of_a_real_study(browser, space_file, tmp_path):
     assert main([str(folder), str(study(tmp_path / "other"))]) == 0
     with reading(browser, tmp_path / "results" / "comparison.html", 375) as page:
         assert page.locator("#chart-best-curves .main-svg").count() > 0
+
+
+def test_the_screenshot_of_the_readmes_can_be_made(ordinary: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "report.png"
+    write_screenshot(ordinary, picture, width=1080, height=1100, dark=False)
+    header = picture.read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert [int.from_bytes(header[at : at + 4], "big") for at in (16, 20)] == [1080, 1100]
+    assert picture.stat().st_size < 300_000

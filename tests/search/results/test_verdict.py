@@ -183,7 +183,11 @@ def test_a_baseline_that_did_better_on_the_test_set_is_said(drift, ar1, words):
     [
         ((9, 9, 4), "2 of the 3 best trials were still improving at the last epoch (9): train longer"),
         ((9, 4, 4), None),
-        ((9,), "The best trial was still improving at the last epoch (9): train longer (scheduler.max_epochs)."),
+        (
+            (9,),
+            "The best trial was still improving at the last epoch (9): train longer, with --set "
+            "scheduler.max_epochs=18.",
+        ),
     ],
 )
 @pytest.mark.parametrize("test", [False, True])
@@ -213,7 +217,7 @@ def test_intervals_that_were_far_off_are_said(inside, days, words):
     assert ("interval was" in said) == bool(words)
 
 
-def test_a_price_that_never_changes_has_no_verdict():
+def test_a_rival_without_errors_has_no_verdict():
     board = rows([0.98], columns=None)
     board[0]["test_rmse"] = 0.0
-    assert verdict(board).startswith("No result: the price never changes in the test set")
+    assert verdict(board).startswith("No result: Theil's U is undefined in the test set")

@@ -239,6 +239,7 @@ def test_the_summary_and_the_report_in_korean(space_file, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "아직 판정할 수 없습니다. 테스트 세트를 열지" in out
     assert "\ntrial 1개, " in out
+    assert f"\n보고서       {tmp_path / 'small' / 'report.html'}\n" in out
     assert '<html lang="ko">' in (tmp_path / "small" / "report.html").read_text(encoding="utf-8")
     assert "Undecided: " in json.loads((tmp_path / "small" / "manifest.json").read_text())["verdict"]
 

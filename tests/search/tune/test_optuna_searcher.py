@@ -14,6 +14,8 @@ from search.results.event_log import TrialEnd
 from search.space.parameters import effective_point
 from search.space.samplers import SAMPLERS
 from search.tune.optuna_searcher import MAX_ASKS, OptunaSearcher
+from search.tune.proposals import History, propose
+from search.tune.virtual_order import VirtualOrder
 
 RANGES = {
     "architecture": "gru",
@@ -321,3 +323,24 @@ def test_the_lock_of_a_dead_writer_is_removed_without_a_wait(small_space, tmp_pa
     (tmp_path / "journal.lock").symlink_to(target)
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waits for the lock"))
     OptunaSearcher(small_space(), tmp_path / "journal").suggest("1")
+
+
+def test_the_last_trials_are_the_cheaper_ones_of_two_proposals(small_space, tmp_path):
+    """A worker that gets no other trial should not keep the study waiting for a long one."""
+    space = small_space(space=RANGES, search={"sampler": "tpe", "num_samples": 14}, resources={"workers": 2})
+    searcher = OptunaSearcher(space, tmp_path / "journal", epoch_seconds=lambda point: point["hidden_size"])
+    order, ends = VirtualOrder(2, (), lambda point: 1.0, 14), []
+    searcher.follow(order)
+    for number in range(14):
+        trial_id, point = searcher.suggest(f"{number}").values()
+        if number >= 12:
+            asked = [propose(space, History(space, ends), {}, number, MAX_ASKS + attempt) for attempt in range(2)]
+            assert asked[0]["hidden_size"] != asked[1]["hidden_size"]
+            assert point["hidden_size"] == min(proposal["hidden_size"] for proposal in asked)
+        scores = {space.search.metric: 1 + point["learning_rate"]}
+        ends.append(
+            TrialEnd(trial_id=trial_id, status="complete", point=point, epochs=1, best_epoch=1, scores=scores)
+        )  # fmt: skip
+        searcher.tell(f"{number}", ends[-1], None)
+        order.report(trial_id, {"done": True, "epoch": 1})
+        order.end(trial_id)

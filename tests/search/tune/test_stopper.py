@@ -126,10 +126,13 @@ def test_no_clock_that_can_be_set_measures_a_time():
 @pytest.mark.parametrize(
     ("ends", "said"),
     [
-        ((("00000", 3), ("00001", 0)), "00000 had reached epoch 3, 00001 was in its first epoch, of at most 4 epochs."),
+        (
+            (("00000", 3), ("00001", 0)),
+            "00000 had reached epoch 3. 00001 was in its first epoch. A trial has at most 4 epochs.",
+        ),
         (
             [(f"{number:05d}", 1) for number in range(6)],
-            "00003 had reached epoch 1, and 2 more trials were running, of at most 4 epochs.",
+            "00003 had reached epoch 1. 2 more trials were running. A trial has at most 4 epochs.",
         ),
     ],
 )

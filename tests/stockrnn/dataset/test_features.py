@@ -47,10 +47,16 @@ def deviation(days):
     return math.sqrt(sum((each - mean) ** 2 for each in returns) / len(returns))
 
 
+def log_parkinson(day):
+    return math.log(math.log(day.high / day.low) ** 2 / (4 * math.log(2)))
+
+
 DEFINITIONS = {  # in terms of a session and the session before
     **{name: lambda day, before, name=name: getattr(day, name) for name in COLUMNS},
     "log_return": lambda day, before: math.log(day.close / before.close),
     "range": lambda day, before: math.log(day.high / day.low),
+    "log_range": lambda day, before: log_parkinson(day),
+    "absolute_return": lambda day, before: abs(math.log(day.close / before.close)),
     "gap": lambda day, before: math.log(day.open / before.close),
     "volume_change": lambda day, before: math.log(ratio_of_volumes(day.volume, before.volume)),
     "weekday_sin": of_weekday_angle(math.sin),
@@ -58,6 +64,7 @@ DEFINITIONS = {  # in terms of a session and the session before
 }
 OVER_LAST = {  # in terms of the last N + 1 sessions
     "volatility": deviation,
+    "log_range": lambda days: sum(map(log_parkinson, days[1:])) / (len(days) - 1),
     "ma_ratio": lambda days: math.log(days[-1].close / (sum(day.close for day in days[1:]) / (len(days) - 1))),
 }
 
@@ -127,7 +134,7 @@ def test_a_feature_needs_only_its_columns(prices, feature):
 def test_sets_without_volume_are_for_markets_without_it(prices):
     bare = replace(prices, columns=COLUMNS[:4], values=prices.values[:, :4])
     without = {name for name, features in FEATURE_SETS.items() if not missing_columns(bare, features)}
-    assert without == {"ohlc", "close_only", "returns", "technical"}
+    assert without == {"ohlc", "close_only", "returns", "technical", "volatility", "volatility_close"}
 
 
 def test_a_volume_of_zero_is_a_hundredfold_change(prices):

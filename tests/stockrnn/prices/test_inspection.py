@@ -1,6 +1,7 @@
 """Run `python -m stockrnn.prices`: output, written files and exit codes."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,38 @@ def test_wrong_input_is_an_error_of_one_line(arguments, message, capsys):
     assert message in shown.err
     assert shown.err.count("\n") == 1
     assert shown.err.count("; ") >= 1
+
+
+def test_several_files_have_a_line_each(source, tmp_path, capsys):
+    (tmp_path / "single.csv").write_text(f"{HEADER}\n{ROWS[0]}\n")
+    pattern = str(tmp_path / "*.csv")
+    assert main([source, pattern, *WEEKDAYS]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"{tmp_path / 'single.csv'}: has a single session, 2019-01-02; ")
+    lines = shown.out.splitlines()
+    assert lines[0] == f"{source}: 4 sessions, 2019-01-02 to 2019-01-07"
+    assert lines[1] == "  repair   sorted the rows by date"
+    assert lines[-1] == "1 series can be used, 1 cannot"
+    assert main([source, "nasdaq", "--json"]) == 0
+    assert [each["sessions"] for each in json.loads(capsys.readouterr().out)] == [4, 5031]
+    assert main([source, "nasdaq", "--output", "clean.parquet"]) == 2
+    assert "--output: conflicts with several sources; " in capsys.readouterr().err
+
+
+def test_a_file_with_several_tickers_names_a_command_that_splits_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{day};{code};{close}" for day, close in (("2024-01-02", 10), ("2024-01-03", 11)) for code in ("005930", "B")
+    ]
+    Path("long list.csv").write_text("\n".join(["Date;Code;Close", *rows]))
+    assert main(["long list.csv"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("long list.csv: has 2 tickers (Code: 005930, B); ")
+    assert message.endswith("or all with data.sources: [tickers/*.csv]\n")
+    command = message.partition("split the file with python ")[2].partition(" and name one of")[0]
+    subprocess.run([sys.executable, *shlex.split(command)], check=True)
+    assert main(["tickers/*.csv"]) == 0
+    assert capsys.readouterr().out.startswith("tickers/005930.csv: 2 sessions, 2024-01-02 to 2024-01-03\n")
 
 
 def test_the_source_is_never_overwritten(tmp_path, capsys):
