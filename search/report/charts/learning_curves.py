@@ -87,7 +87,10 @@ def draw_learning_curves(study: StudyData) -> Chart | None:
             shapes=shapes, annotations=labels, margin={"l": 60, "r": 92, "t": 40, "b": 46},
         ),
         height=HEIGHT,
-        narrow={"margin.r": 82, "margin.l": 46, "xaxis.dtick": _choose_step(epochs, 5)},
+        narrow={
+            "margin.r": 82 + 8 * max(0, len(study.task.rival) - len("persistence")), "margin.l": 46,
+            "xaxis.dtick": _choose_step(epochs, 5),
+        },
     )  # fmt: skip
 
 

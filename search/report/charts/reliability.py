@@ -36,7 +36,7 @@ def draw_reliability(study: StudyData) -> Chart | None:
     }  # fmt: skip
     chance: dict[str, Any] = {
         "type": "scatter", "mode": "markers", "name": Text("95 % by chance"), "x": means, "y": means,
-        "marker": {"symbol": "line-ew", "size": 1, "color": "var(--soft)"}, "hoverinfo": "skip",
+        "marker": {"symbol": "line-ns-open", "size": 10, "color": "var(--soft)"}, "hoverinfo": "skip",
         "error_y": {"type": "data", "array": errors, "color": "var(--soft)", "thickness": 1.4, "width": 5},
     }  # fmt: skip
     diagonal: dict[str, Any] = {
