@@ -50,8 +50,8 @@ def lagged(prices, sessions):
     return np.concatenate([np.full(sessions, np.nan), logs[sessions:] - logs[:-sessions]])
 
 
-def middle(closes, train, origins, horizon):
-    return (closes[origins] + closes[origins - 1]) / 2
+def middle(series, train, origins):
+    return (series.closes[origins] + series.closes[origins - 1]) / 2
 
 
 first, plain = First(), Tanh()

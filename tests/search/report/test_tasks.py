@@ -23,10 +23,10 @@ SPACE = {
     "search": {"sampler": "random", "num_samples": 2, "finalists": 1, "finalist_seeds": 2},
     "scheduler": {"max_epochs": 2, "grace_period": 2, "patience": None},
 }
-WRONG = {  # of another task
-    "volatility": r"Theil|persistence itself|last close|close forecast|price curve|price points|squared error saved|squared error of persist|log loss",
-    "direction": r"Theil|persistence itself|last close|close forecast|price curve|price points|squared error saved|squared error of persist|QLIKE",
-}
+OTHER = (
+    r"Theil|persistence itself|last close|close forecast|price curve|price points|squared error (saved|of persistence)"
+)
+WRONG = {"volatility": rf"{OTHER}|log loss", "direction": rf"{OTHER}|QLIKE"}  # words of other tasks
 CLOSE = {"volatility": 0, "direction": 1}  # "probability of a higher close"
 
 
