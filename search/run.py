@@ -197,7 +197,7 @@ def _run_study(command: _Command, study: "PreparedStudy", folder: Path, mirror: 
         print(one_line(outcome.failure), file=sys.stderr)
     if outcome.interrupted:
         return INTERRUPTED
-    succeeded = any(end.status in ("complete", "stopped", "diverged") for end in outcome.ends)
+    succeeded = any(end.status in ("default", "complete", "stopped", "diverged") for end in outcome.ends)
     return DONE if succeeded and not outcome.failure else NOTHING_FINISHED
 
 

@@ -11,8 +11,10 @@ from benchmarks.__main__ import WAYS, lines, price_u
 from benchmarks.intervals import compare as compare_intervals
 from benchmarks.plain_loop import losses_of, unseen_forecasts
 from benchmarks.task import BLOCK, EPOCHS, Size, points, split, table
+from benchmarks.verdict_errors import fit_process, simulate, study
 from search.space.space import load_space
 from stockrnn.dataset.alignment import prepare
+from stockrnn.volatility.har import fit_har, har_terms
 
 pytestmark = pytest.mark.slow
 
@@ -122,3 +124,22 @@ def test_adaptive_intervals_hold_their_level_in_every_block(series):
     assert worst95 <= 2.5
     assert winkler80 <= 0.86
     assert winkler95 <= 0.74
+
+
+def test_simulated_studies_follow_the_process_that_they_are_drawn_from():
+    process = fit_process()
+    variance, close, mean = simulate(process, 20_000, 0.0, np.random.default_rng(0))
+    fitted = fit_har(variance, close, range(len(close)), 1, leverage=True)
+    terms = har_terms(variance, close, leverage=True)[22:-1]
+    np.testing.assert_allclose(terms @ process.coefficients, mean[22:-1], rtol=1e-9)  # the true mean is known
+    assert np.corrcoef(terms @ fitted.coefficients, mean[22:-1])[0, 1] > 0.995
+    again = simulate(process, 20_000, 0.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(again[0], variance)
+
+
+def test_a_planted_gain_is_found_and_equally_good_forecasts_are_not():
+    process = fit_process()
+    spa_p, _, _, ratio = study(process, 0.6, seed=0)
+    assert spa_p <= 0.05
+    assert ratio < 1
+    assert study(process, None, seed=0)[0] > 0.05

@@ -14,7 +14,7 @@ from search.results.verdict import conclude, verdict
 from search.space.domains import parse_parameter
 from search.space.parameters import FIELDS
 from search.space.reference import entries, reference_text
-from search.space.sections import SECTIONS
+from search.space.sections import SECTIONS, WarmStartConfig
 from search.space.space import SpaceError, load_space
 from stockrnn.dataset.config import FEATURE_NAMES
 from stockrnn.dataset.features import ROLLING
@@ -67,7 +67,8 @@ def test_the_reference_is_the_generated_one():
 def test_the_reference_has_every_key():
     named = re.findall(r"^### `(.*)`$", read("space.md"), re.M)
     sections = [f"{section}.{key}" for section, config in SECTIONS.items() for key in config.model_fields]
-    entry = ["data.also.lag", "resources.when.if", "resources.when.cpu", "resources.when.gpu"]
+    entry = [f"search.warm_start.{key}" for key in WarmStartConfig.model_fields]
+    entry += ["data.also.lag", "resources.when.if", "resources.when.cpu", "resources.when.gpu"]
     assert sorted(named) == sorted(["name", "seed", *sections, *entry, *(f"space.{name}" for name in FIELDS)])
 
 
@@ -200,6 +201,9 @@ SAID = [
     ([row("00028", 0.99), *(row(str(number), 1.0) for number in range(39))], None),
     ([row("1", 0.99, val_relative_loss_sd=0.0118)], None),
     ([row("1", 0.999), row("drift", 0.998, status="baseline")], None),
+    ([row("1", 1.003, status="default"), row("2", 0.994, val_relative_loss_sd=0.005)], None),
+    ([row("1", 1.003, status="default"), row("2", 0.994, val_relative_loss_sd=0.02)], None),
+    ([row("1", 0.99, status="default"), row("2", 0.994)], None),
     ([row(name, 0.99, 1.01) for name in "123"], LUCKY),
     ([row("1", 0.99, 1.01)], SURE),
     ([row("1", 0.99, 1.01), row("ar1", 1.0, 0.99, status="baseline")], LUCKY),

@@ -6,7 +6,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args
 
 from search.results.columns import find_column
-from search.results.predictions import read_predictions
+from search.results.predictions import EARLIER, read_predictions
 from search.results.ranking import Row
 from search.space.parameters import FIELDS
 
@@ -31,6 +31,7 @@ def predictions_frame(folder: Path, split: str | None) -> "pd.DataFrame":
     import pandas as pd
 
     table = read_predictions(folder, split)
+    table = table.filter([name != EARLIER for name in table["split"].to_pylist()])
     dates = table["date"].to_numpy().astype("datetime64[us]")
     columns: dict[str, Any] = {name: pd.array(table[name].to_pylist(), dtype="str") for name in ("trial_id", "split")}
     columns |= {"fold": table["fold"].to_numpy().astype("int64"), "date": dates}

@@ -7,7 +7,7 @@ from search.api.words import in_python_words
 from search.common.messages import one_line
 from search.results.columns import find_column
 from search.results.leaderboard import format_cell
-from search.results.ranking import BASELINE, ENSEMBLE, Row, network
+from search.results.ranking import ALWAYS_SHOWN, Row, network
 from search.results.reader import StudyData
 from stockrnn.tasks.task import Task
 
@@ -18,11 +18,11 @@ COLUMNS = ("rank", "trial_id", "status", "network", "val_relative_loss", "val_re
 
 
 def study_html(study: StudyData, place: str) -> str:
-    """Return the verdict, the best trials, and all baselines."""
+    """Return the verdict, the best trials, all baselines and the default configuration."""
     rows = [
         {**row, "network": network(row)}
         for position, row in enumerate(study.rows)
-        if position < MAX_ROWS or row["status"] in (BASELINE, ENSEMBLE)
+        if position < MAX_ROWS or row["status"] in ALWAYS_SHOWN
     ]
     names = [name for name in COLUMNS if any(row.get(name) is not None for row in rows)]
     if study.metric not in names:

@@ -100,7 +100,7 @@ def run_prepared(
             folder=folder, command=strip_credentials(command), mirror=mirror,
             executor=_executor(options, restarter), time_budget=options.time_budget, quiet=options.quiet,
             resume=options.resume is not None, reopen_test=options.reopen_test, embedded=embedded,
-            language=options.language,
+            language=options.language, warm_start=study.warm_start,
         ),
     )  # fmt: skip
 

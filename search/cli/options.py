@@ -130,6 +130,10 @@ def _parser() -> argparse.ArgumentParser:
         "--fit", action="store_true",
         help="use smaller folds, test set and windows where a series is too short for those of the space",
     )  # fmt: skip
+    add(
+        "--warm-start", metavar="FOLDER",
+        help="try the best configurations of an earlier study first (search.warm_start)",
+    )  # fmt: skip
     add("--workers", metavar="N", help="number of trials that run side by side (resources.workers)")
     add(
         "--gpus-per-trial", metavar="SHARE",
@@ -223,10 +227,10 @@ def _overrides(given: argparse.Namespace) -> list[tuple[str, str, str]]:
             found.append((f"data.{key}", text, f"--ticker {given.ticker}"))
     for name, key in (
         ("num_samples", "search.num_samples"), ("workers", "resources.workers"), ("name", "name"), ("seed", "seed"),
-        ("gpus_per_trial", "resources.gpu"),
+        ("gpus_per_trial", "resources.gpu"), ("warm_start", "search.warm_start"),
     ):  # fmt: skip
         if (value := getattr(given, name)) is not None:
-            text = json.dumps(value) if name == "name" else value  # a name such as 2024 stays text
+            text = json.dumps(value) if name in ("name", "warm_start") else value  # a name such as 2024 stays text
             found.append((key, text, f"--{name.replace('_', '-')} {value}"))
     return found
 

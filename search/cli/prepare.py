@@ -11,6 +11,7 @@ from search.cli.dry_run import Plan, plan, plan_several
 from search.cli.options import OptionError, RunOptions
 from search.common.errors import UserError
 from search.common.messages import one_line
+from search.results.warm_start import WarmStart, read_warm_start
 from search.space.space import Space, format_settings, load_space
 from search.tracking.dispatcher import check_installed
 from stockrnn.dataset.alignment import prepare
@@ -30,12 +31,14 @@ class PreparedStudy:
 
     Attributes:
         place: folder or URL of its results, as the user names it.
+        warm_start: of a new study.
     """
 
     space: Space
     prices: Prices
     splits: WalkForward
     place: str
+    warm_start: WarmStart | None = None
 
     def plan(self) -> str:
         """Return the text that `--dry-run` shows."""
@@ -68,9 +71,13 @@ def _fit_to_prices(
     fitting = space.adapted_to(prices)
     settings = fitting.fitting_settings(prices) if options.fit else []
     fitting = fitting.with_settings(settings)
+    splits = fitting.split(prices)
+    if warm_start := read_warm_start(fitting, prices, splits):
+        fitting = fitting.with_warm_points(warm_start.points)
     study = PreparedStudy(
-        space=fitting, prices=prices, splits=fitting.split(prices), place=join_path(options.output, space.name)
-    )
+        space=fitting, prices=prices, splits=splits, place=join_path(options.output, space.name),
+        warm_start=warm_start,
+    )  # fmt: skip
     if not options.quiet:
         for finding in prices.findings:
             print(one_line(f"{prices.source}: {finding.text}"), file=sys.stderr)
@@ -82,6 +89,8 @@ def _fit_to_prices(
             used = features_label(fitting.data.features)
             missing = ", ".join(name for name in space.data.features if name not in fitting.data.features)
             print(one_line(f"{prices.source}: no usable {missing}, so the features are {used}"), file=sys.stderr)
+        if warm_start:
+            print(one_line(warm_start.note), file=sys.stderr)
     return study
 
 
@@ -122,6 +131,7 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
     manifest = read_manifest(folder / "manifest.json", NEEDED)
     overrides = [*options.overrides, ("name", json.dumps(manifest.get("name")), "--resume")]
     space = load_space(options.space or str(folder / "space.yaml"), overrides, has_prices=True)
+    space = _keep_warm_start(options, space, folder)
     check_installed(space)
     try:
         prices, _ = read_prices(folder / "prices.parquet")
@@ -136,6 +146,20 @@ def prepare_resumed(options: RunOptions, folder: Path) -> PreparedStudy:
             "undo the change, start another study, or add --force"
         )
     return PreparedStudy(space=space, prices=prices, splits=space.split(prices), place=options.resume)
+
+
+def _keep_warm_start(options: RunOptions, space: Space, folder: Path) -> Space:
+    """Return the space of a resumed study with the points with which it was begun."""
+    wanted = space.search.warm_start
+    if wanted is None or wanted.points is not None:
+        return space
+    begun = load_space(str(folder / "space.yaml"), has_prices=True).search.warm_start
+    if begun is None or begun.points is None or (begun.study, begun.top) != (wanted.study, wanted.top):
+        raise OptionError(
+            f"--resume {options.resume}: search.warm_start: a study takes its first points from another one only when "
+            "it starts; remove it, or start another study"
+        )
+    return space.with_warm_points(begun.points)
 
 
 def show_plans(options: RunOptions, studies: Sequence[Space]) -> None:

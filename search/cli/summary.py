@@ -9,7 +9,7 @@ from pathlib import Path
 from search.common.durations import format_duration
 from search.common.text import Text, translate
 from search.results.leaderboard import table
-from search.results.ranking import BASELINE, ENSEMBLE
+from search.results.ranking import ALWAYS_SHOWN
 from search.results.verdict import longer_training, needs_longer_training
 from search.space.space import Space
 from search.study.study import Outcome
@@ -34,7 +34,7 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str, language: 
         language: of the text; the head of the table is in English.
     """
     parts: list[str] = [table(outcome.rows, top=MAX_ROWS, metric=space.search.metric, task=space.task)]
-    if more := sum(row["status"] not in (BASELINE, ENSEMBLE) for row in outcome.rows[MAX_ROWS:]):
+    if more := sum(row["status"] not in ALWAYS_SHOWN for row in outcome.rows[MAX_ROWS:]):
         parts.append(Text("and {n} more: {command}", n=more, command=f"python -m search.leaderboard {place}"))
     parts.append("")
     said = " ".join(translate(list(outcome.sentences), language)) if outcome.sentences else outcome.verdict

@@ -30,8 +30,12 @@ class ResourceDemands:
 
     @property
     def kinds(self) -> tuple[Demand, ...]:
-        """All demands that points of the space can have; `auto` stays where the fraction depends on the point."""
-        return tuple(dict.fromkeys(self._without_missing_gpu(kind) for kind in self._rules.demands))
+        """All demands of points of the space and of the default configuration.
+
+        `auto` stays where the fraction depends on the point.
+        """
+        demands = (*self._rules.demands, self._rules.at(self._space.default_point))
+        return tuple(dict.fromkeys(self._without_missing_gpu(kind) for kind in demands))
 
     def at(self, point: Mapping[str, Value]) -> Demand:
         """Return the demand of a trial, given its complete point; all values are numbers."""

@@ -28,12 +28,16 @@ from search.space.samplers import make_distribution
 from search.space.space import Space
 
 __all__ = [
-    "TRIAL_ID_KEY", "batch_writes", "convert_end", "discard", "fail", "open_journal", "reconcile", "restrict", "tell",
+    "TRIAL_ID_KEY", "batch_writes", "contains", "convert_end", "discard", "fail", "open_journal", "reconcile",
+    "restrict", "tell",
 ]  # fmt: skip
 
 TRIAL_ID_KEY = "trial_id"  # user attribute with the id of a trial
 STATUS_KEY = "status"  # user attribute with the status at the end of a trial
-STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "diverged": TrialState.PRUNED}
+STATES = {
+    "default": TrialState.COMPLETE, "complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED,
+    "diverged": TrialState.PRUNED,
+}  # fmt: skip
 
 
 def open_journal(space: Space, path: Path, ends: Sequence[TrialEnd]) -> tuple[optuna.Study, list[str]]:
@@ -179,7 +183,13 @@ def _is_final(trial: FrozenTrial) -> bool:
 
 
 def convert_end(space: Space, end: TrialEnd) -> tuple[TrialState, float | None]:
-    """Return Optuna's state and value for the end of a trial."""
+    """Return Optuna's state and value for the end of a trial.
+
+    A trial outside of the space, such as a default configuration, is FAIL: samplers assume that all trials of a study
+    have values for all parameters.
+    """
+    if not contains(space, end.point):
+        return TrialState.FAIL, None
     state, value = STATES.get(end.status, TrialState.FAIL), end.scores.get(space.search.metric)
     if state is TrialState.COMPLETE and value is None:  # Optuna does not accept a complete trial without a value
         state = TrialState.PRUNED
@@ -216,6 +226,11 @@ def restrict(space: Space, point: Mapping[str, Any]) -> tuple[dict[str, Any], di
     distributions = {parameter.name: make_distribution(parameter) for parameter in space.varying}
     inside = {name: each for name, each in distributions.items() if name in point and _contains(each, point[name])}
     return {name: point[name] for name in inside}, inside
+
+
+def contains(space: Space, point: Mapping[str, Any]) -> bool:
+    """Return whether the domains of the space's varying parameters contain the values of a point."""
+    return space.is_complete(restrict(space, point)[0])
 
 
 def _are_compatible(old: BaseDistribution, new: BaseDistribution) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from search.common.text import Text
 from search.results.columns import find_column, format_number
 from search.results.leaderboard import parse_number
-from search.results.ranking import BASELINE, ENSEMBLE, network
+from search.results.ranking import ALWAYS_SHOWN, network
 from search.results.reader import MAX_SHOWN_TRIALS
 from stockrnn.tasks.task import Task
 
@@ -68,7 +68,7 @@ def describe_network(row: Mapping[str, str]) -> str:
 
 def _select_rows(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     """Return the first rows, and the first baselines after them."""
-    others = [row for row in rows[MAX_SHOWN_TRIALS:] if row.get("status") in (BASELINE, ENSEMBLE)]
+    others = [row for row in rows[MAX_SHOWN_TRIALS:] if row.get("status") in ALWAYS_SHOWN]
     return [*rows[:MAX_SHOWN_TRIALS], *others[:MAX_BASELINES]]
 
 

@@ -118,7 +118,10 @@ def list_tests(study: StudyData) -> list[SignificanceTest]:
             ),
             (
                 Text("SPA p on validation"), "spa_p",
-                Text("the same for the best of {n} trials on validation", n=proof.get("trials", "?")),
+                Text(
+                    "the same for the best of {n} trials on validation",
+                    n=proof["trials"] + (proof.get("earlier_trials") or 0) if "trials" in proof else "?",
+                ),
             ),
             (
                 OVERFITTING, "pbo",

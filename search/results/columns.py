@@ -121,7 +121,7 @@ FIRST = (
         "trial",
         "number of the trial, in the order of their starts; or the name of the baseline; or ensemble",
     ),
-    _trial("status", "status", "complete, stopped, diverged, failed, interrupted; baseline; ensemble"),
+    _trial("status", "status", "default, complete, stopped, diverged, failed, interrupted; baseline; ensemble"),
     _parameter("architecture", "recurrent cell", format="text"),
     _parameter("head", "how the states of all steps become the input of the output layer", format="text"),
     _parameter("hidden_size", "units per layer", "units"),

@@ -30,12 +30,13 @@ from search.results.schemas import (
 from stockrnn.io.files import FileError, open_nofollow, read_lines
 
 __all__ = [
-    "INTERRUPTED", "RUNNING", "STATUSES", "TRIAL_ID", "UNSCORED", "Record", "TrialEnd", "TrialLog",
+    "DEFAULT", "INTERRUPTED", "RUNNING", "STATUSES", "TRIAL_ID", "UNSCORED", "Record", "TrialEnd", "TrialLog",
     "cut_torn_line", "digest", "now", "read_events", "read_log",
 ]  # fmt: skip
 
 INTERRUPTED, RUNNING = "interrupted", "running"
-STATUSES = ("complete", "stopped", "diverged", "failed", INTERRUPTED)
+DEFAULT = "default"  # the default configuration, after a training like that of a complete trial
+STATUSES = (DEFAULT, "complete", "stopped", "diverged", "failed", INTERRUPTED)
 MAX_EPOCHS = 1_000_000  # of all trials together, as many as memory holds
 CHUNK_BYTES = 1 << 20  # bytes
 UNSCORED = ("diverged", "failed")  # such trials are not ranked; the scores of their epochs stay in the log

@@ -17,7 +17,7 @@ from typing import Any
 from search.common.errors import DamagedError
 from search.common.messages import one_line, shorten
 from search.results.columns import find_column, format_number
-from search.results.ranking import BASELINE, ENSEMBLE, Row, network
+from search.results.ranking import ALWAYS_SHOWN, Row, network
 from search.results.schemas import MAX_TRIALS
 from stockrnn.io.files import FileError, read_lines, write_atomic
 from stockrnn.tasks.price import PRICE
@@ -86,12 +86,12 @@ def read_csv(
 
 
 def table(rows: Sequence[Row], *, top: int, metric: str = "val_relative_loss", task: Task = PRICE) -> str:
-    """Return the best rows, all baselines and the average of the finalists as a text of at most 80 columns.
+    """Return the best rows, baselines, the average of the finalists and the default as a text of 80 columns or less.
 
     The relative losses have the short name of the task: `val U` and `test U` are Theil's U.
     """
     score = task.words.short_score
-    shown = [row for position, row in enumerate(rows) if position < top or row["status"] in (BASELINE, ENSEMBLE)]
+    shown = [row for position, row in enumerate(rows) if position < top or row["status"] in ALWAYS_SHOWN]
     heads: tuple[str, ...] = ("#", "trial", "status", "network", f"val {score}", "sd")
     extra = [name for name in (metric,) if name not in ("val_relative_loss", "val_worst_fold")]
     if any("test_relative_loss" in row for row in rows):

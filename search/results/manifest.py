@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import yaml
 
 from search.results.folder.lock import locked
+from search.results.predictions import Predictions
 from search.results.schemas import MANIFEST, MAX_MANIFEST_BYTES, to_json
 from search.space.parameters import FIELDS
 from search.space.plugins import used_plugins
@@ -47,6 +50,7 @@ def start_manifest(
     command: str,
     start: str,
     baselines: Mapping[str, Mapping[str, float]],
+    warm_start: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the manifest at the start of a study; dates are those of targets, in ISO 8601.
 
@@ -82,6 +86,7 @@ def start_manifest(
         "test_openings": [],
         "resumes": [],
         "baselines": baselines,
+        **({"warm_start": warm_start} if warm_start else {}),
     }
 
 
@@ -134,8 +139,16 @@ def read_versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
-def make_folder(folder: Path, space: Space, prices: Prices, manifest: Mapping[str, Any]) -> ExitStack:
+def make_folder(
+    folder: Path, space: Space, prices: Prices, manifest: Mapping[str, Any],
+    earlier: Mapping[str, tuple[np.ndarray, np.ndarray]] = MappingProxyType({}),
+) -> ExitStack:  # fmt: skip
     """Create the results folder atomically, and return the lock on it.
+
+    Args:
+        folder: of the study; its parents are created too.
+        space, prices, manifest: written into it.
+        earlier: forecasts of another study's trials, see `search.results.warm_start.WarmStart`.
 
     Raises:
         SpaceError: it exists.
@@ -149,6 +162,10 @@ def make_folder(folder: Path, space: Space, prices: Prices, manifest: Mapping[st
         write_prices(part / "prices.parquet", prices)
         write_space(part, space)
         write_manifest(part, manifest)
+        predictions = Predictions(part / "predictions.parquet", space.task, space.series(prices))
+        for name, (targets, forecast) in earlier.items():
+            predictions.earlier(name, targets, forecast)
+        predictions.flush()
         fsync_path(part / "prices.parquet")
         try:
             part.rename(folder)

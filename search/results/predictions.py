@@ -2,8 +2,9 @@
 
 One row per day: `trial_id` (a baseline's name for a baseline), `split` (validation or test), `fold` (from 1; 0 for the
 test block), `date` of the target, and in the task's unit `forecast`, `actual` and `rival`, the forecast of the rival
-(for prices the close of the day on which the forecast was made). A validation forecast is the seed average at the
-trial's best epoch; a test forecast is the finalist's.
+(for prices the close of the day on which the forecast was made). The split `earlier` has the forecasts of another
+study's trials on validation days of this one, see `search.results.warm_start`. A validation forecast is the seed
+average at the trial's best epoch; a test forecast is the finalist's.
 """
 
 import os
@@ -25,7 +26,15 @@ from stockrnn.io.parquet_pages import check_pages
 from stockrnn.tasks.scoring import FoldDays, fold_days
 from stockrnn.tasks.task import Series, Task
 
-__all__ = ["Predictions", "read_forecasts", "read_predictions", "read_validation_forecasts"]
+__all__ = [
+    "EARLIER",
+    "MAX_ROWS",
+    "MAX_TEXT",
+    "Predictions",
+    "read_forecasts",
+    "read_predictions",
+    "read_validation_forecasts",
+]
 
 SCHEMA = pa.schema(
     [
@@ -38,6 +47,7 @@ SCHEMA = pa.schema(
         ("rival", pa.float32()),
     ]
 )
+EARLIER = "earlier"  # a split
 PART_ROWS = 100_000
 PART_SECONDS = 30.0
 PARTS = f"part-{5 * '[0-9]'}.parquet"
@@ -86,6 +96,7 @@ class Predictions:
             DamagedError: forecasts of these trials are missing.
         """
         wanted = pc.field("trial_id").isin(pa.array(list(trial_ids), pa.string())) & (pc.field("split") == "validation")
+        wanted = wanted | (pc.field("split") == EARLIER)
         wanted = wanted | (pc.field("split") == "test") if test else wanted
         have: set[tuple[str, str, int]] = set()
         for torn in self._folder.glob(".*"):
@@ -110,13 +121,23 @@ class Predictions:
         """Add the forecasts of a trial on the validation blocks of all folds, one after another, shape (days,)."""
         ends = np.cumsum([len(fold.validation) for fold in folds])
         parts = enumerate(zip(folds, np.split(forecast, ends[:-1]), strict=True), start=1)
-        self._append([self._table(trial_id, "validation", number, fold, days) for number, (fold, days) in parts])
+        self._append([self._fold_table(trial_id, "validation", number, fold, days) for number, (fold, days) in parts])
         if self._rows >= PART_ROWS or time.monotonic() - self._written >= PART_SECONDS:
             self.flush()
 
     def test(self, trial_id: str, final: Fold, forecast: np.ndarray) -> None:
         """Add the forecasts of a finalist or a baseline on the test set, shape (days,)."""
-        self._append([self._table(trial_id, "test", 0, final, forecast)])
+        self._append([self._fold_table(trial_id, "test", 0, final, forecast)])
+
+    def earlier(self, name: str, targets: np.ndarray, forecast: np.ndarray) -> None:
+        """Add the forecasts of another study's trial, shape (days,), on days at these positions in the prices."""
+        task, series = self._task, self._series
+        origins = targets - series.horizon
+        rival = task.baselines[task.rival](series, range(int(targets.min())), origins)
+        known = FoldDays(actual=task.actual(series)[targets], rival=rival)
+        self._append([self._table(name, EARLIER, 0, targets, known, forecast)])
+        if self._rows >= PART_ROWS:
+            self.flush()
 
     def remove_test(self) -> None:
         """Remove the forecasts of the test set before it is opened again."""
@@ -141,16 +162,21 @@ class Predictions:
         for path in _paths(self._folder):
             yield path, pa.Table.from_batches(list(_batches(path)), SCHEMA_READ).cast(SCHEMA)
 
-    def _table(self, trial_id: str, split: str, number: int, fold: Fold, forecast: np.ndarray) -> pa.Table:
-        block, days = fold.validation, len(fold.validation)
+    def _fold_table(self, trial_id: str, split: str, number: int, fold: Fold, forecast: np.ndarray) -> pa.Table:
         if fold not in self._days:
             (self._days[fold],) = fold_days(self._task, self._series, [fold])
-        known = self._days[fold]
+        targets = np.arange(fold.validation.start, fold.validation.stop)
+        return self._table(trial_id, split, number, targets, self._days[fold], forecast)
+
+    def _table(
+        self, trial_id: str, split: str, number: int, targets: np.ndarray, known: FoldDays, forecast: np.ndarray
+    ) -> pa.Table:
+        days = len(targets)
         columns = [
             pa.array([trial_id] * days),
             pa.array([split] * days),
             pa.array([number] * days, pa.int16()),
-            pa.array(self._series.prices.dates[block.start : block.stop].astype("datetime64[D]")),
+            pa.array(self._series.prices.dates[targets].astype("datetime64[D]")),
             *(pa.array(np.asarray(values, dtype=np.float32)) for values in (forecast, known.actual, known.rival)),
         ]
         return pa.Table.from_arrays(columns, schema=SCHEMA)
@@ -283,22 +309,25 @@ def read_predictions(folder: Path, split: str | None = None) -> pa.Table:
     return pa.concat_tables([SCHEMA_READ.empty_table(), *_select_rows(folder, split)]).unify_dictionaries().cast(SCHEMA)
 
 
-def read_forecasts(folder: Path, split: str, trials: Collection[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
+def read_forecasts(
+    folder: Path, split: str, trials: Collection[str] | None = None, *, max_days: int = MAX_DAYS
+) -> dict[str, dict[str, np.ndarray]]:
     """Return forecasts by trial ID: `fold`, `date`, `forecast`, `actual` and `rival`, each (days,), by date.
 
     Args:
         folder: `predictions.parquet` of a study.
         split: validation or test.
         trials: those wanted; None: all.
+        max_days: of all trials together.
 
     Raises:
-        DamagedError: a part is damaged, or there are more days than a report shows.
+        DamagedError: a part is damaged, or there are more days.
     """
     found, rows = [], 0
     for table in _select_rows(folder, split, trials):
         found.append(table)
-        if (rows := rows + len(table)) > MAX_DAYS:
-            raise DamagedError(f"{folder}: has more than {MAX_DAYS} days of forecasts of the {split} split; {AGAIN}")
+        if (rows := rows + len(table)) > max_days:
+            raise DamagedError(f"{folder}: has more than {max_days} days of forecasts of the {split} split; {AGAIN}")
     if not rows:
         return {}
     table = pa.concat_tables(found).unify_dictionaries().combine_chunks()

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from search.results.event_log import TrialEnd
+from search.results.event_log import DEFAULT, TrialEnd
 from stockrnn.dataset.config import WindowConfig
 from stockrnn.networks.config import NetworkConfig
 
-__all__ = ["BASELINE", "ENSEMBLE", "Row", "network", "rank"]
+__all__ = ["ALWAYS_SHOWN", "BASELINE", "ENSEMBLE", "Row", "network", "rank"]
 
 DEFAULTS = {  # of parameters that the space does not name
     name: config.model_fields[name].default
@@ -16,6 +16,7 @@ DEFAULTS = {  # of parameters that the space does not name
     for name in names
 }
 BASELINE, ENSEMBLE = "baseline", "ensemble"  # statuses of rows that are not trials; the second is also its trial id
+ALWAYS_SHOWN = (BASELINE, ENSEMBLE, DEFAULT)  # rows that a table shows whatever their rank
 Row = dict[str, Any]
 
 

@@ -40,7 +40,7 @@ DEFAULTS: dict[str, Any] = {"data": {}, "folds": [], "test": [], "versions": {}}
 TYPES: dict[str, dict[str, type]] = {  # keys that are read from the space of another version, with their types
     "search": {"metric": str, "mode": str, "num_samples": int, "sampler": str},
     "validation": {"folds": int, "seeds": int, "window": str, "train_size": int},
-    "data": {"horizon": int, "task": str},
+    "data": {"horizon": int, "task": str, "estimator": str},
 }
 TYPE_NAMES = {str: "text", int: "whole number"}
 MIN_LOG_RATIO = 100  # a parameter whose largest value is so many times its smallest is shown on a logarithmic axis

@@ -128,7 +128,7 @@ class _Retry(_Event):
 @shape
 class _End(_Event):
     event: Literal["end", "interrupted"]
-    status: Literal["complete", "stopped", "diverged", "failed", "interrupted"]
+    status: Literal["default", "complete", "stopped", "diverged", "failed", "interrupted"]
     point: Point
     scores: NotRequired[Scores]
     epochs: NotRequired[Epoch]
@@ -190,6 +190,7 @@ class _Opening(TypedDict, total=False):
 @shape
 class _Proof(TypedDict, total=False):
     trials: Count | None
+    earlier_trials: Count | None
     validation_days: Count | None
     test_days: Count | None
     spa_p: Number | None
@@ -215,6 +216,18 @@ class _Resume(TypedDict, total=False):
 
 
 @shape
+class _WarmStart(TypedDict, total=False):
+    study: Text | None
+    name: Word | None
+    found: bool | None
+    trials: Annotated[list[Word], Field(max_length=MAX_TRIALS)] | None
+    counted: Count | None
+    days: Count | None
+    tried: Annotated[list[Word], Field(max_length=1000)] | None
+    left_out: dict[Word, Text] | None
+
+
+@shape
 class _Manifest(TypedDict, total=False):
     name: Word | None
     command: Text | None
@@ -234,6 +247,7 @@ class _Manifest(TypedDict, total=False):
     test_openings: Annotated[list[_Opening], Field(max_length=1000)] | None
     resumes: Annotated[list[_Resume], Field(max_length=1000)] | None
     baselines: Annotated[dict[Word, Scores], Field(max_length=1000)] | None
+    warm_start: _WarmStart | None
     seconds: Seconds | None
     interrupted: bool | None
     failure: Text | None

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from search.common.text import Text
+from search.results.event_log import DEFAULT
 from search.results.ranking import BASELINE, ENSEMBLE, Row
 from stockrnn.tasks.price import PRICE
 from stockrnn.tasks.task import Task
@@ -59,7 +60,7 @@ def conclude(
         return [Text("No trial has a score, so the study has no result.")]
     rival = describe_rival(task, horizon)
     finalists = [row for row in trials if _known(row.get("test_relative_loss"))]
-    facts = _judge_validation(task, rows, trials, rival)
+    facts = [*_judge_validation(task, rows, trials, rival), *_judge_default(task, trials)]
     training = _judge_training(_best_trials(rows), max_epochs)
     if finalists:
         conclusion, tested, p_values = _judge_test(task, rows, trials, finalists, proof or {}, rival)
@@ -156,6 +157,32 @@ def _judge_validation(task: Task, rows: Sequence[Row], trials: Sequence[Row], ri
     return [said, also]
 
 
+def _judge_default(task: Task, trials: Sequence[Row]) -> list[Text]:
+    """Return whether the search found something better than the default configuration on validation."""
+    default = next((row for row in trials if row["status"] == DEFAULT), None)
+    if default is None or len(trials) == 1:
+        return []
+    best = min(trials, key=lambda row: row["val_relative_loss"])
+    values: dict[str, Any] = {
+        "score": best["val_relative_loss"],
+        "default": default["val_relative_loss"],
+        "name": Text(task.words.score),
+    }
+    if values["default"] <= values["score"]:
+        return [Text("No trial is better than the default configuration: {name} {default:.4f}.", **values)]
+    if values["default"] - values["score"] <= _number(best, "val_relative_loss_sd"):
+        return [
+            Text(
+                "The default configuration did practically as well as the best trial: {name} {default:.4f} against "
+                "{score:.4f}.",
+                **values,
+            )
+        ]
+    return [
+        Text("The search improved on the default configuration: {name} {score:.4f} against {default:.4f}.", **values)
+    ]
+
+
 def _judge_test(
     task: Task, rows: Sequence[Row], trials: Sequence[Row], finalists: Sequence[Row], proof: Mapping[str, Any],
     rival: Text,
@@ -167,10 +194,11 @@ def _judge_test(
     """
     first = finalists[0]
     score, ahead = first["test_relative_loss"], first["test_relative_loss"] < 1 and not _equal(first)
-    overall = Text("SPA p over {n} trials on validation", n=len(trials))
+    earlier = proof.get("earlier_trials") or 0
+    overall = Text("SPA p over {n} trials on validation", n=len(trials) + earlier)
     p_values = {
         Text("Diebold-Mariano p"): first.get("test_dm_p"), Text("SPA p over the finalists"): proof.get("test_spa_p"),
-        overall if len(trials) > 1 else Text("SPA p on validation"): proof.get("spa_p"),
+        overall if len(trials) + earlier > 1 else Text("SPA p on validation"): proof.get("spa_p"),
     }  # fmt: skip
     proven = ahead and all(value is not None and value <= LEVEL for value in p_values.values())
     baseline = _judge_baselines(task, rows, score, _number(first, "seeds_sd"))
@@ -178,6 +206,10 @@ def _judge_test(
     if not ahead and _known(proof.get("spa_p")) and proof["spa_p"] <= LEVEL:
         facts.append(Text("Validation was significant, and the test set does not confirm it."))
     facts += [*baseline, *_judge_intervals(first, proof.get("test_days"))]
+    if earlier:
+        facts.append(
+            Text("The SPA test includes the trials of the study from which this one started ({n}).", n=earlier)
+        )
     known = [
         Text("{name} {p}", name=name, p=_p(value))
         for name, value in p_values.items()

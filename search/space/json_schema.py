@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from search.space.parameters import FIELDS
-from search.space.sections import NAME, SECTIONS, WhenConfig
+from search.space.sections import NAME, SECTIONS, WarmStartConfig, WhenConfig
 from stockrnn.dataset.config import FEATURE_NAMES, FEATURE_SETS, DataConfig, OtherConfig
 from stockrnn.dataset.features import ROLLING
 
@@ -73,7 +73,13 @@ def schema() -> dict[str, Any]:
     entry["properties"]["if"] |= CONDITIONS
     del properties["resources"]["$defs"]
     properties["resources"]["properties"]["when"]["items"] = entry
-    properties["search"]["properties"]["initial"]["items"]["propertyNames"] = {"enum": list(FIELDS)}
+    warm_start = _drop_titles(WarmStartConfig.model_json_schema())
+    del properties["search"]["$defs"], warm_start["description"]
+    points = [properties["search"]["properties"]["initial"]["items"], *_list_items(warm_start["properties"]["points"])]
+    for point in points:
+        point["propertyNames"] = {"enum": list(FIELDS)}
+    form = properties["search"]["properties"]["warm_start"]
+    form["anyOf"] = [{"type": "string", "minLength": 1}, warm_start, {"type": "null"}]
     properties["space"] = {
         "type": "object",
         "description": "parameters; a list is a choice, {int: [low, high]} and {float: [low, high]} are "
@@ -95,6 +101,10 @@ def schema() -> dict[str, Any]:
 def schema_text() -> str:
     """Return the schema as indented JSON that ends in a newline."""
     return json.dumps(schema(), indent=2) + "\n"
+
+
+def _list_items(form: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each["items"] for each in form["anyOf"] if "items" in each]
 
 
 def _parameter(name: str) -> dict[str, Any]:

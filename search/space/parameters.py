@@ -9,12 +9,15 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from stockrnn.configuration import Configuration
-from stockrnn.dataset.config import FEATURE_SETS, WindowConfig
+from stockrnn.dataset.config import FEATURE_SETS, DataConfig, WindowConfig, features_label
 from stockrnn.networks.config import NetworkConfig
+from stockrnn.tasks.registry import find_task
 from stockrnn.training.config import TrainingConfig
 
 __all__ = [
-    "FIELDS", "MAX_ENUMERATED", "Parameter", "Value", "count_new_points", "effective_point", "grid_points", "grid_size",
+    "DEFAULTS", "FIELDS", "MAX_ENUMERATED", "Parameter", "Value", "count_new_points", "default_point",
+    "effective_point", "grid_points", "grid_size",
+    "task_defaults",
 ]  # fmt: skip
 
 Value = str | int | float | bool | None
@@ -171,17 +174,69 @@ def effective_point(point: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
     return frozenset((name, float(f"{v:.12g}") if isinstance(v, float) else v) for name, v in values.items())
 
 
-def count_new_points(parameters: tuple[Parameter, ...], points: Iterable[Mapping[str, Any]], limit: int) -> int:
-    """Return the number of points of a space that differ in effect from each other and from `points`; at most `limit`.
+def task_defaults(data: DataConfig) -> dict[str, Value]:
+    """Return the values of parameters whose defaults depend on the section `data`."""
+    task = find_task(data.task)
+    return {
+        "features": features_label(data.features), "target": next(iter(task.targets)), "loss": task.losses[0],
+        "scaling": task.scalings[0],
+    }  # fmt: skip
+
+
+def default_point(parameters: tuple[Parameter, ...], data: DataConfig) -> dict[str, Value]:
+    """Return the complete point of the default configuration, which may lie outside of the space.
+
+    A constant has its value. The other parameters have the defaults of their configurations, except: the cell, which
+    has no default, and features that are not among the choices are the first choice; and windows are not longer than
+    the longest of the space, for which the folds are made.
+
+    Args:
+        parameters: of the space.
+        data: the section of the space.
+    """
+    point: dict[str, Value] = {}
+    defaults = task_defaults(data)
+    for parameter in parameters:
+        if parameter.applies(point):
+            point[parameter.name] = _default_value(parameter, defaults)
+    return point
+
+
+def _default_value(parameter: Parameter, defaults: Mapping[str, Value]) -> Value:
+    name, values = parameter.name, parameter.values
+    if not parameter.varies:
+        return values[0]
+    if name == "features":
+        return defaults[name] if defaults[name] in values else values[0]
+    field = FIELDS[name].model_fields[name]
+    if field.is_required():
+        return values[0]
+    default: Value = defaults.get(name, field.default)
+    if name == "sequence_length" and not parameter.when:
+        return min(int(default or 0), max(int(value or 0) for value in values or (parameter.high,)))
+    return default
+
+
+def count_new_points(
+    parameters: tuple[Parameter, ...], default: Mapping[str, Any], points: Iterable[Mapping[str, Any]], limit: int
+) -> int:
+    """Return the number of points that differ in effect from each other and from `points`; at most `limit`.
 
     Of an infinite space it is `limit`, and of one with more points than MAX_ENUMERATED it may be too large.
+
+    Args:
+        parameters: of the space.
+        default: the default configuration, which is tried although the space may not contain it.
+        points: that are not counted.
+        limit: of the result.
     """
     size = grid_size(parameters)
     if limit <= 0 or size is None:
         return max(limit, 0)
     seen = {effective_point(point) for point in points}
     known = len(seen)
-    for point in itertools.islice(grid_points(parameters, constants=True), MAX_ENUMERATED):
+    grid = grid_points(parameters, constants=True)
+    for point in itertools.chain([default], itertools.islice(grid, MAX_ENUMERATED)):
         if len(seen) - known == limit:
             break
         seen.add(effective_point(point))

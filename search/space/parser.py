@@ -17,7 +17,7 @@ from search.common.credentials import strip_credentials
 from search.common.messages import explain, find_nearest, format_value, one_line, suggest
 from search.space.document import MAX_PROBLEMS, SpaceDocument, SpaceError
 from search.space.domains import DomainError, parse_parameter, parse_value
-from search.space.parameters import FIELDS, Parameter, Value, grid_size
+from search.space.parameters import FIELDS, Parameter, Value, default_point, grid_size
 from search.space.resources import ResourceRules
 from search.space.samplers import MAX_TRIALS, find_conflicts
 from search.space.sections import (
@@ -105,8 +105,8 @@ class _Parser:
         task = find_task(data.task) if data else None
         if task:
             self._check_task(task, search, parameters)
-        if search and parameters and task:
-            search = self._complete_search(search, parameters, task)
+        if search and parameters and data:
+            search = self._complete_search(search, parameters, data)
         if resources and parameters:
             self._check_resources(resources, parameters)
         if scheduler and scheduler.grace_period > scheduler.max_epochs:
@@ -293,33 +293,49 @@ class _Parser:
         return valid if len(valid) == len(raw) else ()
 
     def _complete_search(
-        self, search: SearchConfig, parameters: tuple[Parameter, ...], task: Task
+        self, search: SearchConfig, parameters: tuple[Parameter, ...], data: DataConfig
     ) -> SearchConfig:  # fmt: skip
         """Return the section with its points checked, and its number of trials and mode filled in."""
+        task = find_task(data.task)
         before = len(self._problems)
-        points = [self._parse_point(index, raw, parameters) for index, raw in enumerate(search.initial)]
+        points = [
+            self._parse_point(("search", "initial", index), raw, parameters) for index, raw in enumerate(search.initial)
+        ]
+        warm_start = search.warm_start
+        if warm_start and warm_start.points is not None:
+            key: Key = ("search", "warm_start", "points")
+            tried = [self._parse_point((*key, index), raw, parameters) for index, raw in enumerate(warm_start.points)]
+            warm_start = warm_start.model_copy(update={"points": tried})
         for conflict in find_conflicts(search.sampler, parameters):
             self._add_problem(("search", "sampler"), f"{search.sampler} does not fit this space: {conflict}")
         if len(self._problems) > before or search.metric not in task.metrics:
             return search
         samples = search.num_samples
-        if samples is not None and samples < len(points):
+        default = default_point(parameters, data)
+        fixed = len(points) + (default not in [_complete(point, parameters) for point in points])
+        if samples is not None and samples < fixed:
             self._add_problem(
                 ("search", "num_samples"),
-                f"{samples} is too small; each of the {len(points)} points of search.initial is a trial; "
-                f"write at least {len(points)}",
+                f"{samples} is too small; the default configuration and each of the {len(points)} points of "
+                f"search.initial is a trial; write at least {fixed}",
             )
         size = grid_size(parameters)
+        if size is not None and not all(one.contains(default[one.name]) for one in parameters if one.name in default):
+            size += 1
         max_trials = size or 0 if search.sampler == "grid" else MAX_TRIALS
         if samples is not None and samples > max_trials:
             self._add_problem(
                 ("search", "num_samples"),
-                f"{samples} is too large; the grid has {max_trials} points, and each is one trial; remove num_samples",
+                f"{samples} is too large; the grid has {max_trials} points, with the default configuration, and each "
+                "is one trial; remove num_samples",
             )
-        default = max_trials
+        trials = max_trials
         if search.sampler != "grid":  # not more trials than points
-            default = max(min(DEFAULT_SAMPLES, size or DEFAULT_SAMPLES), len(points))
-        update = {"initial": points, "num_samples": samples or default, "mode": task.metrics[search.metric].better}
+            trials = max(min(DEFAULT_SAMPLES, size or DEFAULT_SAMPLES), fixed)
+        update = {
+            "initial": points, "warm_start": warm_start, "num_samples": samples or trials,
+            "mode": task.metrics[search.metric].better,
+        }  # fmt: skip
         return search.model_copy(update=update)
 
     def _check_task(self, task: Task, search: SearchConfig | None, parameters: tuple[Parameter, ...]) -> None:
@@ -348,9 +364,8 @@ class _Parser:
                         f"{', '.join(map(str, allowed))}; write one of them, or change the task",
                     )
 
-    def _parse_point(self, index: int, raw: dict[str, object], parameters: tuple[Parameter, ...]) -> Point:
-        """Return the values of the varying parameters at one point of search.initial."""
-        key: Key = ("search", "initial", index)
+    def _parse_point(self, key: Key, raw: dict[str, object], parameters: tuple[Parameter, ...]) -> Point:
+        """Return the values of the varying parameters at one point of a list of points."""
         known = [parameter.name for parameter in parameters]
         wrong: set[str | None] = set()  # errors that follow from these parameters are not reported
         for name in raw:
@@ -408,3 +423,14 @@ class _Parser:
             self._add_problem(
                 ("scheduler", "max_epochs"), f"{epochs} is smaller than the default grace_period, {grace}; {fix}"
             )
+
+
+def _complete(values: Point, parameters: tuple[Parameter, ...]) -> Point:
+    """Return the values of a point with the constants that exist there."""
+    complete: Point = {}
+    for parameter in parameters:
+        if parameter.name in values:
+            complete[parameter.name] = values[parameter.name]
+        elif not parameter.varies and parameter.applies(complete):
+            complete[parameter.name] = parameter.values[0]
+    return complete

@@ -12,7 +12,7 @@ import jinja2
 
 from search.space.json_schema import schema
 from search.space.parameters import FIELDS
-from search.space.sections import SECTIONS, WhenConfig
+from search.space.sections import SECTIONS, WarmStartConfig, WhenConfig
 from stockrnn.configuration import Configuration
 from stockrnn.dataset.config import FEATURE_SETS, OtherConfig, WindowConfig
 from stockrnn.networks.config import NetworkConfig
@@ -52,6 +52,10 @@ EXAMPLES = {  # one line of YAML per key, as written in its section
     "search.stall_timeout": "stall_timeout: 1800",
     "search.finalist_seeds": "finalist_seeds: 10",
     "search.initial": "initial: [{architecture: gru, hidden_size: 16}]",
+    "search.warm_start": "warm_start: results/old",
+    "search.warm_start.study": "warm_start: {study: results/old}",
+    "search.warm_start.top": "warm_start: {study: results/old, top: 10}",
+    "search.warm_start.points": "warm_start: {study: results/old, points: [{architecture: gru, hidden_size: 16}]}",
     "scheduler.max_epochs": "max_epochs: 81",
     "scheduler.grace_period": "grace_period: 5",
     "scheduler.reduction_factor": "reduction_factor: 4",
@@ -94,6 +98,8 @@ VALUES = {  # for keys with rules that their type does not express
     "data.features": "a list of features and sets, or the name of one set",
     "data.also": "a list of names, paths, tickers and mappings",
     "search.initial": "a list of mappings from parameters to values of their domains",
+    "search.warm_start": "the path or URL of a study's folder, a mapping with the keys below, or `null`",
+    "search.warm_start.points": "a list of mappings from parameters to values of their domains, or `null`",
     "resources.when": "a list of entries, at most 8",
     "resources.when.if": "a mapping from parameters to a value, a list of values, or `min` and `max`",
     "space.features": "the name of a set, or a list of features and sets",
@@ -132,6 +138,8 @@ def entries(section: str) -> list[Entry]:
             return [_entry("data.also.lag", OtherConfig.model_json_schema()["properties"]["lag"])]
         case "resources.when":
             properties = WhenConfig.model_json_schema()["properties"]
+        case "search.warm_start":
+            properties = WarmStartConfig.model_json_schema()["properties"]
         case _:
             properties = SECTIONS[section].model_json_schema()["properties"]
     return [_entry(f"{section}.{name}", form) for name, form in properties.items()]

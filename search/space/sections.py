@@ -16,7 +16,7 @@ from stockrnn.tasks.registry import METRIC_NAMES
 
 __all__ = [
     "AUTO", "NAME", "SECTIONS", "TOP_LEVEL", "LockstepConfig", "ResourcesConfig", "SchedulerConfig", "SearchConfig",
-    "TrackingConfig", "WhenConfig",
+    "TrackingConfig", "WarmStartConfig", "WhenConfig",
 ]  # fmt: skip
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -36,6 +36,26 @@ else:
     SamplerName = Literal[tuple(SAMPLERS)]
 
 
+class WarmStartConfig(Configuration):
+    """An earlier study whose best configurations are tried first."""
+
+    study: str = Field(
+        min_length=1, max_length=1000, description="folder or URL of the earlier study, of the same market or another"
+    )
+    top: int = Field(5, ge=1, le=1000, description="maximum number of its best different configurations to try")
+    points: list[dict[str, Any]] | None = Field(
+        None,
+        max_length=1000,
+        description="these configurations, which a new study writes into its own space.yaml; null: the best ones of "
+        "the earlier study that fit this space",
+    )
+
+
+def parse_warm_start(value: object) -> object:
+    """Return a mapping for the path of a study; other values unchanged."""
+    return {"study": value} if isinstance(value, str) else value
+
+
 class SearchConfig(Configuration):
     """The sampler, the number of trials, the metric, and the finalists."""
 
@@ -48,9 +68,10 @@ class SearchConfig(Configuration):
         None,
         ge=1,
         le=MAX_TRIALS,
-        description="number of trials, including those of initial; "
+        description="number of trials, including the default configuration and those of initial; "
         f"null: {DEFAULT_SAMPLES}, or all points of a smaller space or of a grid. No point is tried twice, so the "
-        "search of a finite space ends when all its points have been tried",
+        "search of a finite space ends when all its points have been tried. The first trial is the default "
+        "configuration, even outside of the space: constants of the space, and otherwise the default of each parameter",
     )
     metric: MetricName = Field(
         "val_relative_loss", description="score that ranks the trials and selects the best epoch of each"
@@ -86,7 +107,13 @@ class SearchConfig(Configuration):
     )
     initial: list[dict[str, Any]] = Field(
         default_factory=list,
-        description="points of the first trials; a sampler chooses the parameters that a point leaves out",
+        description="points of the first trials after the default configuration; a sampler chooses the parameters "
+        "that a point leaves out",
+    )
+    warm_start: Annotated[WarmStartConfig | None, BeforeValidator(parse_warm_start)] = Field(
+        None,
+        description="folder or URL of an earlier study, or a mapping with the keys below. Its best configurations that "
+        "fit this space are tried first, after the default configuration; null: none",
     )
 
     @field_validator("sampler", mode="before")

@@ -10,11 +10,19 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from search.space.document import SpaceDocument, SpaceError, find_space_file
-from search.space.parameters import FIELDS, Parameter, Value, count_new_points
+from search.space.parameters import (
+    FIELDS,
+    Parameter,
+    Value,
+    count_new_points,
+    default_point,
+    effective_point,
+    task_defaults,
+)
 from search.space.parser import Contents, parse_document
 from search.space.resources import ResourceRules
 from search.space.yaml_reader import Key, yaml_text
-from stockrnn.dataset.config import FEATURE_SETS, WindowConfig, features_label, parse_features
+from stockrnn.dataset.config import FEATURE_SETS, WindowConfig, parse_features
 from stockrnn.dataset.features import columns_needed, missing_columns, warm_up
 from stockrnn.evaluation.walk_forward import FoldError, FoldSizes, WalkForward, fit_sizes, walk_forward
 from stockrnn.networks.config import NetworkConfig
@@ -54,8 +62,24 @@ class Space(Contents):
         return self.search.num_samples
 
     def count_new_points(self, points: Iterable[Mapping[str, Any]], limit: int) -> int:
-        """Return the number of points that train other networks than `points`, at most `limit`."""
-        return count_new_points(self.parameters, points, limit)
+        """Return the number of points, the default configuration included, that train other networks than `points`.
+
+        It is at most `limit`.
+        """
+        return count_new_points(self.parameters, self.default_point, points, limit)
+
+    @cached_property
+    def default_point(self) -> dict[str, Value]:
+        """Complete point of the default configuration, the first trial of every study."""
+        return default_point(self.parameters, self.data)
+
+    def is_default(self, point: Mapping[str, Any]) -> bool:
+        """Return whether a point trains the same networks as the default configuration."""
+        return effective_point(point) == self._effective_default
+
+    @cached_property
+    def _effective_default(self) -> frozenset[tuple[str, Any]]:
+        return effective_point(self.default_point)
 
     @property
     def task(self) -> Task:
@@ -75,6 +99,18 @@ class Space(Contents):
     def initial(self) -> tuple[dict[str, Value], ...]:
         """Points of the first trials, with the values of their varying parameters."""
         return tuple(self.search.initial)
+
+    @property
+    def warm_points(self) -> tuple[dict[str, Value], ...]:
+        """Points of `search.warm_start`, with the values of their varying parameters; empty before they are read."""
+        warm_start = self.search.warm_start
+        return tuple(warm_start.points or ()) if warm_start else ()
+
+    def with_warm_points(self, points: Sequence[Mapping[str, Value]]) -> "Space":
+        """Return this space, which has a warm start, with its points."""
+        assert self.search.warm_start
+        warm_start = self.search.warm_start.model_copy(update={"points": [dict(point) for point in points]})
+        return replace(self, search=self.search.model_copy(update={"warm_start": warm_start}))
 
     @property
     def resource_rules(self) -> ResourceRules:
@@ -149,11 +185,7 @@ class Space(Contents):
 
         The other series of `data.also` are inputs of every trial.
         """
-        task = self.task
-        values: dict[str, Value] = {
-            "features": features_label(self.data.features), "target": next(iter(task.targets)),
-            "loss": task.losses[0], "scaling": task.scalings[0], **point,
-        }  # fmt: skip
+        values = {**task_defaults(self.data), **point}
         window, network, training = (
             {name: value for name, value in values.items() if FIELDS[name] is owner}
             for owner in (WindowConfig, NetworkConfig, TrainingConfig)

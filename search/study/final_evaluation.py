@@ -9,7 +9,7 @@ import numpy as np
 
 from search.results.event_log import now
 from search.results.manifest import Openings, is_interrupted
-from search.results.predictions import Predictions, read_validation_forecasts
+from search.results.predictions import EARLIER, MAX_ROWS, Predictions, read_forecasts, read_validation_forecasts
 from search.study.context import StudyContext
 from search.study.executor import TrialExecutor
 from search.study.finalists import Finalist, RefittedFinalist, choose_finalists, recorded_finalists
@@ -76,7 +76,7 @@ class FinalEvaluation:
         context.progress.show_waiting(TESTS_RUNNING)
         proof = selection_tests(
             remove_repeats(validation, ends), result, [one.finalist.trial_id for one in refitted], context.space,
-            context.prices, context.splits,
+            context.prices, context.splits, self._earlier_forecasts(),
         )  # fmt: skip
         found = {"proof": proof, "failed_finalists": failed}
         if not finalists:
@@ -98,7 +98,7 @@ class FinalEvaluation:
         context.progress.show_waiting(TESTS_RUNNING)
         repeated = selection_tests(
             remove_repeats(self._validation_forecasts(), context.record.ends), None, [], context.space,
-            context.prices, context.splits,
+            context.prices, context.splits, self._earlier_forecasts(),
         )  # fmt: skip
         of_test = {name: why for name, why in (proof.get("reasons") or {}).items() if name == "test_spa_p"}
         reasons = {name: why for name, why in repeated["reasons"].items() if name != "test_spa_p"} | of_test
@@ -109,6 +109,19 @@ class FinalEvaluation:
         self.predictions.flush()
         names, forecasts = read_validation_forecasts(self.context.folder / "predictions.parquet")
         return dict(zip(names, forecasts, strict=True))
+
+    def _earlier_forecasts(self) -> dict[str, np.ndarray]:
+        """Return the forecasts of another study's trials on the validation days, (days,), NaN where there is none."""
+        context = self.context
+        blocks = [fold.validation for fold in context.splits.folds]
+        days = np.concatenate([context.prices.dates[block.start : block.stop] for block in blocks])
+        days = days.astype("datetime64[D]")
+        found = read_forecasts(context.folder / "predictions.parquet", EARLIER, max_days=MAX_ROWS)
+        forecasts = {name: np.full(len(days), np.nan) for name in found}
+        for name, own in found.items():
+            _, here, there = np.intersect1d(days, own["date"].astype("datetime64[D]"), return_indices=True)
+            forecasts[name][here] = own["forecast"][there]
+        return forecasts
 
     def _refit(
         self, finalists: Sequence[Finalist], validation: Mapping[str, np.ndarray]

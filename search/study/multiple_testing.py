@@ -1,6 +1,7 @@
 """Test over all trials of a study whether the best one is only lucky."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def remove_repeats(validation: Mapping[str, np.ndarray], ends: Iterable[TrialEnd
 
 def selection_tests(
     validation: Mapping[str, np.ndarray], result: TestBlockResult | None, finalists: list[str], space: Space,
-    prices: Prices, splits: WalkForward,
+    prices: Prices, splits: WalkForward, earlier: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> dict[str, Any]:  # fmt: skip
     """Test all trials against the rival on validation, and the finalists on the test block.
 
@@ -47,17 +48,25 @@ def selection_tests(
         space: the study's space.
         prices: the study's prices.
         splits: the study's folds and test block.
+        earlier: the forecasts of another study's trials, from whose best ones this study started, (days,) by name.
+            They have tried their luck on these days as well. A day without a forecast, NaN, counts as the rival's
+            forecast.
 
     Returns:
-        The manifest's `proof`: `spa_p`, the p-value of Hansen's test of superior predictive ability of any trial over
-        the rival on validation; `pbo`, the probability of backtest overfitting; `test_spa_p`, the p-value of the same
-        test for the finalists on the test block; and the number of days of each. A value that is not defined is None,
-        and `reasons` contains the reason.
+        The manifest's `proof`: `trials` and `earlier_trials`, their numbers; `spa_p`, the p-value of Hansen's test of
+        superior predictive ability of any trial over the rival on validation; `pbo`, the probability of backtest
+        overfitting; `test_spa_p`, the p-value of the same test for the finalists on the test block; and the number of
+        days of each. A value that is not defined is None, and `reasons` contains the reason.
     """
     horizon, task = space.data.horizon, space.task
     actual, rival_forecast = validation_days(space, prices, splits.folds)
     losses, rival = _losses(task, validation, actual, rival_forecast)
-    proof: dict[str, Any] = {"trials": len(validation), "validation_days": len(actual), "test_days": len(splits.test)}
+    others = {name: np.where(np.isnan(forecast), rival_forecast, forecast) for name, forecast in earlier.items()}
+    all_losses = np.concatenate([losses, _losses(task, others, actual, rival_forecast)[0]])
+    proof: dict[str, Any] = {
+        "trials": len(validation), "earlier_trials": len(earlier), "validation_days": len(actual),
+        "test_days": len(splits.test),
+    }  # fmt: skip
     reasons: dict[str, str] = {}
 
     def add(name: str, test: Any) -> None:
@@ -66,8 +75,8 @@ def selection_tests(
         except UndefinedTestError as reason:
             proof[name], reasons[name] = None, str(reason)
 
-    add("spa_p", lambda: spa(losses, rival, horizon=horizon))
-    add("pbo", lambda: backtest_overfitting(losses))
+    add("spa_p", lambda: spa(all_losses, rival, horizon=horizon))
+    add("pbo", lambda: backtest_overfitting(all_losses))
     if result is None:
         proof["test_spa_p"], reasons["test_spa_p"] = None, "the test block was not opened"
     else:

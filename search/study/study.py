@@ -35,6 +35,7 @@ from search.results.predictions import Predictions
 from search.results.ranking import Row
 from search.results.resume import ResumeState, read_resume_state
 from search.results.verdict import conclude
+from search.results.warm_start import WarmStart
 from search.space.space import Space
 from search.study.context import StudyContext
 from search.study.executor import ExecutorFactory, TrialExecutor
@@ -73,6 +74,7 @@ class Options:
         reopen_test: evaluate the test block again, with the current finalists.
         language: of the report.
         embedded: the study runs in a process that is not its own, such as a notebook; see `Stop`.
+        warm_start: what a new study takes from an earlier one.
     """
 
     folder: Path
@@ -85,6 +87,7 @@ class Options:
     reopen_test: bool = False
     language: str = "en"
     embedded: bool = False
+    warm_start: WarmStart | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +161,10 @@ def run_study(space: Space, prices: Prices, splits: WalkForward, options: Option
         with _disk_errors(options.folder):
             manifest = before.resumed(start_time, options.command, space, prices)
             if not manifest:
-                manifest = start_manifest(space, prices, splits, options.command, start_time, baselines)
-                stack.enter_context(make_folder(options.folder, space, prices, manifest))
+                warm_start = options.warm_start
+                entry, earlier = (warm_start.entry, warm_start.forecasts) if warm_start else (None, {})
+                manifest = start_manifest(space, prices, splits, options.command, start_time, baselines, entry)
+                stack.enter_context(make_folder(options.folder, space, prices, manifest, earlier))
             study = _Study(context, work, manifest, baselines, executor, spare, options.language)
         if mirror:
             mirror.begin(progress.print_note, stop.request_stop)

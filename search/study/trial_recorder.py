@@ -9,7 +9,7 @@ import numpy as np
 
 from search.common.disk import check_present
 from search.results.columns import list_columns
-from search.results.event_log import INTERRUPTED, UNSCORED, Record, TrialEnd
+from search.results.event_log import DEFAULT, INTERRUPTED, UNSCORED, Record, TrialEnd
 from search.results.leaderboard import write_csv
 from search.results.predictions import Predictions
 from search.results.ranking import Row, rank
@@ -90,7 +90,8 @@ class TrialRecorder:
         searcher: OptunaSearcher, delete_checkpoints: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._record, self._progress, self._stop = context.record, context.progress, context.stop
-        self._folds = context.splits.folds
+        self._space, self._folds = context.space, context.splits.folds
+        self._defaults: set[str] = set()  # trials of the default configuration, of which there is one
         self._leaderboard, self._predictions, self._tracking = leaderboard, predictions, tracking
         self._searcher, self._delete_checkpoints = searcher, delete_checkpoints
         self._forecasts: dict[str, np.ndarray] = {}  # of running trials, at their best epoch
@@ -107,6 +108,8 @@ class TrialRecorder:
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
         """Log that a trial starts; nothing is written if it has started before."""
         self._stop.note_trial_start()
+        if self._space.is_default(point):
+            self._defaults.add(trial_id)
         if trial_id not in self._record.running:
             self._record.start(trial_id, point)
             self._tracking.start(trial_id, point)
@@ -137,7 +140,8 @@ class TrialRecorder:
         Args:
             tune_id: the ID with which the searcher proposed the trial.
         """
-        end = self._write_end(trial_id, status, message)
+        is_default = status == "complete" and trial_id in self._defaults
+        end = self._write_end(trial_id, DEFAULT if is_default else status, message)
         self._searcher.tell(tune_id, end, last_report)
         self._delete_checkpoints(trial_id)
         self._stop_if_all_fail(end)

@@ -21,7 +21,12 @@ ENVIRONMENT = {  # defaults; variables that the user has set are kept
     "MLFLOW_ALLOW_FILE_STORE": "true",  # for file: addresses
     "GIT_PYTHON_REFRESH": "quiet",
 }
-RUN_STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}  # all others: FAILED
+RUN_STATUS = {
+    "default": "FINISHED",
+    "complete": "FINISHED",
+    "stopped": "FINISHED",
+    "interrupted": "KILLED",
+}  # all others: FAILED
 MAX_METRICS = 1000  # per request
 MAX_TEXT = 5000  # characters of a parameter or tag
 

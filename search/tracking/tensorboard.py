@@ -42,7 +42,7 @@ class TensorBoard:
     def end(self, end: TrialEnd) -> None:
         if writer := self._running.pop(end.trial_id, None):
             writer.add_text("status", f"{end.status}: {end.message}" if end.message else end.status)
-            if end.status in ("complete", "stopped"):
+            if end.status in ("default", "complete", "stopped"):
                 writer.file_writer.add_summary(self._ended)
             else:
                 writer.file_writer.add_summary(_mark_failed(self._ended))

@@ -45,7 +45,7 @@ class WeightsAndBiases:
                      "parameters": end.parameters}  # fmt: skip
             best = {f"best_{name}": value for name, value in end.scores.items()}
             run.summary.update({"status": end.status, "message": end.message or "", **select_numbers(costs | best)})
-            run.finish(exit_code=0 if end.status in ("complete", "stopped") else 1)
+            run.finish(exit_code=0 if end.status in ("default", "complete", "stopped") else 1)
 
     def flush(self) -> None:
         """Do nothing: W&B buffers nothing here."""

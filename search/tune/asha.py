@@ -20,7 +20,8 @@ __all__ = ["FiniteASHA"]
 class FiniteASHA(AsyncHyperBandScheduler):
     """Tune's asynchronous successive halving, without NaN and infinity in its rungs.
 
-    Tune's own never stops a trial with NaN, and its cutoffs are wrong after an infinite score.
+    Tune's own never stops a trial with NaN, and its cutoffs are wrong after an infinite score. The default
+    configuration counts at the rungs and is not stopped there, so that the others are compared with its full training.
 
     Args:
         space: metric, rungs and reduction factor.
@@ -29,6 +30,7 @@ class FiniteASHA(AsyncHyperBandScheduler):
     """
 
     def __init__(self, space: Space, log: TrialLog | None = None) -> None:
+        self._space = space
         super().__init__(
             time_attr="epoch",
             metric="score",
@@ -52,7 +54,8 @@ class FiniteASHA(AsyncHyperBandScheduler):
         """Return CONTINUE or STOP after an epoch."""
         if not _is_finite(result):
             return str(TrialScheduler.STOP)
-        return str(super().on_trial_result(tune_controller, _study_id(trial), result))
+        decision = str(super().on_trial_result(tune_controller, _study_id(trial), result))
+        return str(TrialScheduler.CONTINUE) if self._space.is_default(trial.config["point"]) else decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Add the last result to its rung if it is finite."""

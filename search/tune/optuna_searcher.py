@@ -4,6 +4,9 @@ Tune's own `OptunaSearch` reports a trial that ASHA stopped as complete with its
 a non-finite score. Here, complete trials are COMPLETE, trials that ASHA stopped are PRUNED with their value, diverged
 trials are PRUNED without a value, and failed and interrupted trials are FAIL.
 
+The first trial is the default configuration. If the space does not contain it, the journal has the values that the
+space contains, and the trial is FAIL there, so that no sampler learns from it.
+
 No point is trained twice. A sampler that proposes the point of an earlier trial is asked again, and what it proposed is
 FAIL in the journal. When it repeats itself further, random points take its place, and then those of a grid.
 """
@@ -25,7 +28,17 @@ from optuna.trial import Trial
 from ray.tune.search import Searcher
 
 from search.cost.estimate import sample_point
-from search.optuna_journal.journal import TRIAL_ID_KEY, batch_writes, discard, fail, open_journal, reconcile, tell
+from search.optuna_journal.journal import (
+    TRIAL_ID_KEY,
+    batch_writes,
+    contains,
+    discard,
+    fail,
+    open_journal,
+    reconcile,
+    restrict,
+    tell,
+)
 from search.results.event_log import TrialEnd
 from search.space.parameters import MAX_ENUMERATED, Value, effective_point, grid_points, grid_size
 from search.space.samplers import SAMPLERS
@@ -86,12 +99,17 @@ class OptunaSearcher(Searcher):
             effective_point(space.point(point)): trial_id
             for trial_id, point in self._again.items() if space.is_complete(point)
         } | {effective_point(end.point): end.trial_id for end in ends}  # fmt: skip
+        self._default_id = self._find_default(unfinished)
+        if self._default_id is not None and self._default_id in self._again:
+            self._points[effective_point(space.default_point)] = self._default_id
         self._rest = _grid(space)
         self._history = History(space, ends)
         self._order: VirtualOrder | None = None
         self._next = max(map(int, self._known), default=-1) + 1
         # The fixed points have the first ids, so a resumed study finds the ones already tried by id.
-        numbered = ((format_trial_id(number), point) for number, point in enumerate(_fixed_points(space)))
+        first = _first_points(space)
+        self._num_first = len(first)
+        numbered = ((format_trial_id(number), point) for number, point in enumerate(_fixed_points(space, first)))
         self._fixed = ((trial_id, point) for trial_id, point in numbered if trial_id not in self._known)
 
     def follow(self, order: VirtualOrder) -> None:
@@ -119,21 +137,12 @@ class OptunaSearcher(Searcher):
             # Fixed points are enqueued one at a time, because a grid may be large.
             queued = self._again.popitem(last=False) if begun else next(self._fixed, None)
             trial_id, fixed = queued or (format_trial_id(self._next), None)
-            for proposal in self._proposals(int(trial_id), fixed):
-                if proposal is not None:
-                    if not begun and self._is_known(proposal):
-                        continue
-                    self.study.enqueue_trial(proposal)
-                trial = self.study.ask()
-                point = choose_values(self.space, trial)
-                is_new = self._points.setdefault(effective_point(point), trial_id) == trial_id
-                if is_new or (begun and trial.params == fixed):  # an older version may have begun it as a repetition
-                    break
-                discard(self.study, trial._trial_id)
-            else:
+            found = self._ask_default(trial_id) or self._ask(trial_id, fixed, begun=begun)
+            if found is None:
                 if self._order is not None:
                     self._order.finish()
                 return self.FINISHED
+            trial, point = found
             trial.set_user_attr(TRIAL_ID_KEY, trial_id)
         if self._order is not None:
             self._order.start(trial_id, point)
@@ -141,6 +150,48 @@ class OptunaSearcher(Searcher):
         self._next = max(self._next, int(trial_id) + 1)
         self._running[tune_id] = trial
         return {"trial_id": trial_id, "point": point}
+
+    def _ask(
+        self, trial_id: str, fixed: dict[str, Value] | None, *, begun: bool
+    ) -> tuple[Trial, dict[str, Value]] | None:
+        """Return the trial of the journal with the next point that is no trial yet, and its complete point.
+
+        Args:
+            trial_id: of the trial.
+            fixed: values of an initial or unfinished point.
+            begun: whether the trial started before.
+        """
+        for proposal in self._proposals(int(trial_id), fixed):
+            if proposal is not None:
+                if not begun and self._is_known(proposal):
+                    continue
+                self.study.enqueue_trial(proposal)
+            trial = self.study.ask()
+            point = choose_values(self.space, trial)
+            is_new = self._points.setdefault(effective_point(point), trial_id) == trial_id
+            if is_new or (begun and trial.params == fixed):  # an older version may have begun it as a repetition
+                return trial, point
+            discard(self.study, trial._trial_id)
+        return None
+
+    def _ask_default(self, trial_id: str) -> tuple[Trial, dict[str, Value]] | None:
+        """Return the trial of the default configuration and its point if the space does not contain it."""
+        point = dict(self.space.default_point)
+        if trial_id != self._default_id or contains(self.space, point):
+            return None
+        inside, distributions = restrict(self.space, point)
+        self.study.enqueue_trial(inside)
+        self._points[effective_point(point)] = trial_id
+        return self.study.ask(distributions), point
+
+    def _find_default(self, unfinished: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """Return the id of the trial of the default configuration; None if it has ended."""
+        begun = (trial_id for trial_id, point in unfinished.items() if self.space.is_default(point))
+        if (trial_id := next(begun, None)) is not None:
+            return trial_id
+        first = format_trial_id(0)
+        ended = first in self._known and first not in self._again
+        return None if ended or first in unfinished else first
 
     def on_trial_result(self, tune_id: str, result: dict[str, Any]) -> None:
         """Add the best score so far to the journal, as an intermediate value."""
@@ -203,8 +254,9 @@ class OptunaSearcher(Searcher):
         elif fixed is not None:
             for attempt in range(MAX_ASKS):
                 yield self._propose(number, attempt, fixed) if stateless else fixed
-        if stateless and self._epoch_seconds is not None and number < len(self._start_points):
-            yield self._start_points[number]
+        start = number - self._num_first
+        if stateless and self._epoch_seconds is not None and 0 <= start < len(self._start_points):
+            yield self._start_points[start]
         elif stateless and self._epoch_seconds is not None and self._order is not None and self._order.is_last(number):
             seconds = self._epoch_seconds
             asked = [self._propose(number, attempt) for attempt in range(MAX_ASKS, MAX_ASKS + LAST_ASKS)]
@@ -252,12 +304,25 @@ class OptunaSearcher(Searcher):
         self._reports, self._reported = [], time.monotonic()
 
 
-def _fixed_points(space: Space) -> Iterator[dict[str, Value]]:
-    """Yield the points that come before those of the sampler: `initial`, and for `grid` all other points."""
-    yield from (dict(point) for point in space.initial)
+def _first_points(space: Space) -> list[dict[str, Value]]:
+    """Return the values of the first points: the default configuration, warm start and `initial`, each once."""
+    varying = {parameter.name for parameter in space.varying}
+    points = [{name: value for name, value in space.default_point.items() if name in varying}]
+    seen = {effective_point(space.default_point)}
+    for point in (*space.warm_points, *space.initial):
+        effective = effective_point(space.point(point))
+        if not space.is_complete(point) or effective not in seen:
+            points.append(dict(point))
+            seen |= {effective} if space.is_complete(point) else set()
+    return points
+
+
+def _fixed_points(space: Space, first: Sequence[dict[str, Value]]) -> Iterator[dict[str, Value]]:
+    """Yield the points that come before those of the sampler: `first`, and for `grid` all other points."""
+    yield from first
     if space.search.sampler == "grid":
-        seen = {effective_point(space.point(point)) for point in space.initial if space.is_complete(point)}
-        wanted = space.requested_samples - len(space.initial)
+        seen = {effective_point(space.point(point)) for point in first if space.is_complete(point)}
+        wanted = space.requested_samples - len(first)
         for point in grid_points(space.parameters):
             if wanted <= 0:
                 return

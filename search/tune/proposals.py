@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.optuna_journal.journal import convert_end, restrict
+from search.optuna_journal.journal import contains, convert_end, restrict
 from search.results.event_log import TrialEnd
 from search.space.parameters import Parameter, Value
 from search.space.samplers import SAMPLERS
@@ -27,7 +27,7 @@ from search.space.space import Space
 
 __all__ = ["History", "choose_values", "propose"]
 
-MAX_HISTORY = 1000  # trials that a sampler reads: its time grows with their number
+MAX_HISTORY = 500  # trials that a sampler reads: its time grows with their number
 
 
 class History:
@@ -45,7 +45,9 @@ class History:
             self.add(end)
 
     def add(self, end: TrialEnd) -> None:
-        """Add a trial."""
+        """Add a trial, unless it lies outside of the space: it would hide parameters from the samplers."""
+        if not contains(self._space, end.point):
+            return
         self._trials[end.trial_id] = _ended(self._space, end)
         score, sign = end.scores.get(self._space.search.metric), 1 if self._space.mode == "min" else -1
         loss = math.inf if score is None or math.isnan(score) else sign * score
@@ -82,7 +84,8 @@ def propose(
         storage=storage, direction="minimize" if space.mode == "min" else "maximize", sampler=sampler,
         study_name="proposal",
     )  # fmt: skip
-    known = history.select(int(seeds[1])) | {trial_id: _running(space, point) for trial_id, point in running.items()}
+    inside = {trial_id: point for trial_id, point in running.items() if contains(space, point)}
+    known = history.select(int(seeds[1])) | {trial_id: _running(space, point) for trial_id, point in inside.items()}
     study_id = storage.get_study_id_from_name("proposal")
     for trial_id in sorted(known):
         storage.create_new_trial(study_id, known[trial_id])  # Study.add_trial would check each of them again

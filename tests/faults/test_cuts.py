@@ -104,7 +104,7 @@ def test_the_end_of_a_trial_cut_at_every_byte_leaves_a_trial_to_go_on(killed, co
 
 def test_forecasts_that_are_cut_are_missed_by_name_and_the_others_are_there(killed, tmp_path):
     prices, _ = read_prices(killed / "prices.parquet")
-    ended = {end.trial_id for end in TrialLog(studies.events(killed)).ends if end.status == "complete"}
+    ended = {end.trial_id for end in TrialLog(studies.events(killed)).ends if end.status in ("default", "complete")}
     content = (killed / "predictions.parquet" / STREAM).read_bytes()
     there = set()
     for cut in sorted({*range(0, len(content), 10 * STEP), len(content)}):
@@ -156,7 +156,11 @@ def test_without_its_journal_a_study_goes_on_from_its_record(killed, copy, tmp_p
     before = {event["trial_id"]: event["point"] for event in studies.events(killed) if event["event"] == "start"}
     assert list(copy("study.journal", [b""])) == [None]
     journal = studies.journal(tmp_path / "grid")
-    closed = {trial.user_attrs["trial_id"]: trial for trial in journal if trial.user_attrs["status"] == "complete"}
+    closed = {
+        trial.user_attrs["trial_id"]: trial
+        for trial in journal
+        if trial.user_attrs["status"] in ("default", "complete")
+    }
     assert len(closed) == studies.ended(killed)
     again = {trial.user_attrs["trial_id"]: trial.params for trial in journal}
     unfinished = before.keys() - closed.keys()

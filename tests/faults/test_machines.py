@@ -21,7 +21,7 @@ LONG = {
     **GRID,
     "name": "long",
     "search": {**GRID["search"], "replay": False},  # a machine that joins gets work at once
-    "space": {"architecture": "gru", "hidden_size": [24, 32, 40], "sequence_length": 30},
+    "space": {"architecture": "gru", "hidden_size": [16, 32, 40], "sequence_length": 30},
     "scheduler": {"max_epochs": 250, "grace_period": 60, "reduction_factor": 1.1, "patience": None},
 }
 

@@ -16,7 +16,7 @@ from tiers import count
 from search.results.event_log import read_log
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-SMALL = {**GRID, "space": {"architecture": ["rnn", "gru"], "hidden_size": [4, 8], "sequence_length": [5]}}
+SMALL = {**GRID, "space": {"architecture": ["rnn", "gru"], "hidden_size": [4, 16], "sequence_length": [5]}}
 TRIALS = 4
 CLOCK = r"""
 #define _GNU_SOURCE
@@ -132,7 +132,7 @@ def test_a_disk_that_fills_among_the_finalists_ends_a_study_in_one_line_and_it_g
         assert len(err.splitlines()) == 1
         announced = studies.manifest(folder)["test_openings"]
         assert len(announced) == 1
-        assert {end.status for end in read_log(folder / "trials.jsonl").ends} == {"complete"}
+        assert {end.status for end in read_log(folder / "trials.jsonl").ends} <= {"default", "complete"}
         (small / "filled").unlink()
         studies.run("--resume", folder, "--quiet")
         studies.assert_whole(folder, TRIALS)
@@ -157,4 +157,4 @@ def test_many_trials_in_a_row(tmp_path):
     studies.run(path, "--output", tmp_path, "--quiet", ray=True)
     ends = read_log(tmp_path / "grid" / "trials.jsonl").ends
     assert sorted(end.trial_id for end in ends) == [f"{number:05d}" for number in range(trials)]
-    assert {end.status for end in ends} == {"complete"}
+    assert {end.status for end in ends} == {"default", "complete"}

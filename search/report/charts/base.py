@@ -26,7 +26,7 @@ __all__ = [
 
 Item = TypeVar("Item")
 SYMBOLS = {
-    "complete": "circle", "stopped": "line-ns-open", "diverged": "x-thin-open", "failed": "diamond",
+    "default": "star", "complete": "circle", "stopped": "line-ns-open", "diverged": "x-thin-open", "failed": "diamond",
     "interrupted": "square", "running": "triangle-right",
 }  # fmt: skip
 HUES = ("var(--complete)", "var(--diverged)", "var(--running)", "var(--failed)", "var(--interrupted)")

@@ -18,14 +18,14 @@ from search.report.charts.base import (
     escape,
     select_evenly,
 )
-from search.results.event_log import RUNNING
+from search.results.event_log import DEFAULT, RUNNING
 from search.results.reader import StudyData
 from search.results.verdict import describe_rival, name_rival
 from stockrnn.tasks.task import Task
 
 __all__ = ["draw_best_curves", "draw_learning_curves", "name_score"]
 
-DRAWING_ORDER = ("stopped", "interrupted", "failed", "diverged", RUNNING, "complete")  # the last lies on top
+DRAWING_ORDER = ("stopped", "interrupted", "failed", "diverged", RUNNING, "complete", DEFAULT)  # the last lies on top
 DASH = {"diverged": "6px,3px", "failed": "2px,3px", "interrupted": "8px,3px,2px,3px"}
 HEIGHT, LABEL_HEIGHT = 440, 15  # pixels
 HOVER = "%{customdata}<br>%{x}: %{y:.4f}<extra></extra>"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from search.common.durations import format_duration
 from search.common.text import Text
 from search.report.charts.base import Chart, build_axis, build_layout, escape, select_evenly
-from search.results.event_log import TrialEnd
+from search.results.event_log import STATUSES, TrialEnd
 from search.results.reader import StudyData, seconds_between
 
 __all__ = ["draw_folds", "draw_worker_timeline"]
@@ -91,7 +91,7 @@ def draw_worker_timeline(study: StudyData) -> Chart | None:
     visible = [span for span in select_evenly(spans) if workers[span.worker] < MAX_WORKERS]
     begin = max(0, min(seconds_between(start, span.end.time) - span.seconds for span in spans))
     bars = []
-    for status in ("complete", "stopped", "diverged", "failed", "interrupted"):
+    for status in STATUSES:
         own = [span for span in visible if span.end.status == status]
         if own:
             color = f"var(--{status})"

@@ -96,7 +96,7 @@ def test_the_charts_show_what_is_forecast(study):
     days = read_forecasts(folder / "predictions.parquet", "test")
     trial = next(trial_id for trial_id in days if trial_id.isdigit())
     forecast = days[trial]["forecast"].astype(float)
-    (line,) = (each for each in drawn["chart-forecasts"]["data"] if each["name"] == f"forecast of {trial}")
+    (line,) = (each for each in drawn["chart-forecasts"]["data"] if each.get("name") == f"forecast of {trial}")
     assert line["y"] == pytest.approx(forecast * (100 if name == "direction" else 1), rel=1e-4)
     assert "chart-changes" not in drawn
     task, columns = TASKS[name], days[trial]

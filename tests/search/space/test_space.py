@@ -492,7 +492,7 @@ def test_defaults(tmp_path: Path) -> None:
     path.write_text("space: {architecture: lstm, hidden_size: {int: [4, 8]}}\ndata:\n", encoding="utf-8")
     space = load_space(str(path))
 
-    assert (space.name, space.seed, space.num_samples, space.mode) == ("study", 0, 5, "min")  # 4 to 8
+    assert (space.name, space.seed, space.num_samples, space.mode) == ("study", 0, 6, "min")  # 4 to 8, and the default
     assert [parameter.name for parameter in space.varying] == ["hidden_size"]
     assert space.max_sequence_length == 20
 
@@ -539,7 +539,7 @@ def test_a_grid_has_every_point_once_whatever_the_initial_ones(tmp_path: Path, i
 @pytest.mark.parametrize(
     ("parameters", "different"),
     [
-        ("  hidden_size: [4, 8]\n", 4),
+        ("  hidden_size: [4, 8]\n", 5),  # and the default, 16
         ("  dropout: [0.1, 0.2]\n", 2),  # one layer: it has no effect
         ("  num_layers: [1, 2]\n  dropout: [0.1, 0.2]\n", 6),
         ("  num_layers: [1, 2]\n  dropout: {choice: [0.1, 0.2], when: {num_layers: [2]}}\n", 6),

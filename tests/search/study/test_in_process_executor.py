@@ -152,7 +152,7 @@ def test_a_trial_that_is_stopped_frees_its_networks_before_the_next_one_starts(s
         scheduler={"max_epochs": 9, "grace_period": 1, "reduction_factor": 3, "patience": None},
     )
     outcome = run(space, tmp_path / "small", partial(in_process_executor, train=watched))
-    assert {end.status for end in outcome.ends} == {"complete", "stopped"}
+    assert {end.status for end in outcome.ends} == {"default", "complete", "stopped"}
     assert freed == started
     assert len(freed) == 20
 
@@ -194,17 +194,18 @@ def test_a_signal_ends_it_and_a_resume_runs_no_ended_trial_again(small_space, tm
     outcome = run(space, tmp_path / "small", partial(in_process_executor, train=interrupted))
     assert outcome.interrupted
     assert signal.getsignal(signal.SIGINT) is before
-    assert [end.status for end in outcome.ends] == ["complete"] * 3 + ["interrupted"]
+    assert [end.status for end in outcome.ends] == ["default", "complete", "complete", "interrupted"]
     resumed = run(space, tmp_path / "small", partial(in_process_executor, train=formula), resume=True)
     assert resumed.ends[:3] == outcome.ends[:3]
     assert resumed.ends[3].point == outcome.ends[3].point
-    assert [end.status for end in resumed.ends] == ["complete"] * 6
+    assert [end.status for end in resumed.ends] == ["default"] + ["complete"] * 5
     lines = read_events(tmp_path / "small" / "trials.jsonl")
     starts = [event["trial_id"] for event in lines if event["event"] == "start"]
     assert starts == [f"{number:05d}" for number in range(6)]
 
 
-EIGHT = {
+EIGHT = {  # points, and the default configuration
+
     "architecture": ["rnn", "gru"], "learning_rate": [0.05, 0.01], "scaling": ["minmax", "standard"], "hidden_size": 4,
 }  # fmt: skip
 
@@ -224,11 +225,11 @@ def test_a_finite_space_is_covered_once_and_then_the_study_ends_and_says_so(smal
         assert outcome.interrupted
         (folder / "study.journal").unlink()  # as after a crash of the disk: the event log is enough
         outcome = run(space, folder, partial(in_process_executor, train=formula), resume=True)
-    assert len({effective_point(end.point) for end in outcome.ends}) == len(outcome.ends) == 8
-    assert (read_study(folder).state, read_study(folder).planned) == ("done", 8)
+    assert len({effective_point(end.point) for end in outcome.ends}) == len(outcome.ends) == 9
+    assert (read_study(folder).state, read_study(folder).planned) == ("done", 9)
     assert "The time budget ended" not in (folder / "report.html").read_text()
     text = summary(space, outcome, folder, str(folder))
-    assert "All 8 different points of the space were tried, so the search ended before search.num_samples, 20." in text
+    assert "All 9 different points of the space were tried, so the search ended before search.num_samples, 20." in text
     again = run(space, folder, pytest.fail, resume=True)  # nothing is left: no executor starts
     assert again.ends == outcome.ends
 

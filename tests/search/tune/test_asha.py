@@ -19,7 +19,7 @@ class FakeTrial:
 
     @property
     def config(self):
-        return {"trial_id": self.name}
+        return {"trial_id": self.name, "point": {"architecture": "gru"}}
 
 
 def scheduler_with(small_space, **config):

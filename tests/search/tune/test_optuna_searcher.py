@@ -31,6 +31,10 @@ CONDITIONAL = {
     "gradient_clip": [None, 1.0],
     "features": ["ohlcv", ["close", "volume"]],
 }
+INSIDE = {
+    "architecture": ["rnn", "gru", "lstm"],
+    "hidden_size": {"int": [4, 16]},
+}  # the space then contains the default configuration
 FINITE = {"architecture": ["rnn", "gru"], "num_layers": {"int": [1, 2]},
           "dropout": {"choice": [0.1, 0.2], "when": {"num_layers": 2}}}  # fmt: skip
 
@@ -92,7 +96,7 @@ def test_every_sampler_proposes_points_of_the_space_and_accepts_all_ends(small_s
         assert proposed["trial_id"] == f"{number:05d}"
         for name, parameter in by_name.items():
             assert (name in point) == parameter.applies(point)
-            assert name not in point or parameter.contains(point[name])
+            assert name not in point or not number or parameter.contains(point[name])  # 0: the default configuration
         read_space.configurations(point)  # every point is a valid trial
         searcher.on_trial_result(f"tune{number}", report(1, 1.0 + number / 100))
         last = [report(2, 0.9, "complete"), report(2, 1.1), report(2, math.nan, "diverged")][number % 3]
@@ -103,7 +107,7 @@ def test_every_sampler_proposes_points_of_the_space_and_accepts_all_ends(small_s
 
 
 def test_the_journal_has_the_end_of_each_trial(small_space, tmp_path):
-    searcher = RecordingSearcher(small_space(), tmp_path / "journal")
+    searcher = RecordingSearcher(small_space(space=INSIDE), tmp_path / "journal")
     for name in ("complete", "stopped", "diverged", "failed", "died", "open"):
         searcher.suggest(name)
         searcher.on_trial_result(name, report(1, 1.5))
@@ -140,10 +144,10 @@ def test_no_more_trials_run_than_the_limit(small_space, tmp_path):
     assert len(read(tmp_path / "journal").trials) == 3
 
 
-def test_initial_points_come_first_and_leave_the_rest_to_the_sampler(small_space, tmp_path):
+def test_initial_points_come_after_the_default_and_leave_the_rest_to_the_sampler(small_space, tmp_path):
     first = [{"architecture": "lstm", "hidden_size": 7}, {"architecture": "rnn"}]
     searcher = OptunaSearcher(small_space(search={"initial": first}), tmp_path / "journal")
-    points = [searcher.suggest(str(number))["point"] for number in range(3)]
+    points = [searcher.suggest(str(number))["point"] for number in range(4)][1:]
     assert (points[0]["architecture"], points[0]["hidden_size"]) == ("lstm", 7)
     assert points[1]["architecture"] == "rnn"
     assert set(points[2]) == {"architecture", "hidden_size", "sequence_length", "learning_rate"}
@@ -160,14 +164,14 @@ def test_the_same_seed_proposes_the_same_points(small_space, tmp_path):
 
 def test_larger_is_better_where_the_metric_says_so(small_space, tmp_path):
     searcher = RecordingSearcher(small_space(search={"metric": "val_direction_accuracy"}), tmp_path / "journal")
-    for name, score in (("low", 0.4), ("high", 0.6)):
+    for name, score in (("default", 0.7), ("low", 0.4), ("high", 0.6)):  # the space does not contain the default
         searcher.suggest(name)
         end(searcher, name, report(1, score, "complete"), metric="val_direction_accuracy")
     assert read(tmp_path / "journal").best_value == 0.6
 
 
 def test_a_trial_that_ends_without_any_score_is_pruned_without_a_value(small_space, tmp_path):
-    searcher = RecordingSearcher(small_space(), tmp_path / "journal")
+    searcher = RecordingSearcher(small_space(space=INSIDE), tmp_path / "journal")
     searcher.suggest("a")
     end(searcher, "a", report(1, math.nan, "complete"))
     (trial,) = read(tmp_path / "journal").trials
@@ -184,12 +188,12 @@ def ended_as(proposed, status="complete", score=0.9, epochs=2):
 
 def test_an_interrupted_study_continues(small_space, tmp_path):
     """Of four trials, one ended in log and journal, one only in the log, one ran, and one has only its status."""
-    before = RecordingSearcher(small_space(), tmp_path / "journal")
+    before = RecordingSearcher(small_space(space=INSIDE), tmp_path / "journal")
     first, second, third, fourth = (before.suggest(str(number)) for number in range(4))
     told = end(before, "0", report(2, 0.9, "complete"))
     before._running["3"].set_user_attr("status", "complete")  # and the process was killed before `tell`
     ends = [told, ended_as(second, "stopped"), ended_as(fourth)]
-    after = OptunaSearcher(small_space(), tmp_path / "journal", ends, {third["trial_id"]: third["point"]})
+    after = OptunaSearcher(small_space(space=INSIDE), tmp_path / "journal", ends, {third["trial_id"]: third["point"]})
     assert (after.notes, after.remaining_trials) == ([], 3)
     again = after.suggest("anew")
     assert again == third
@@ -225,10 +229,10 @@ def test_a_lost_journal_is_rebuilt_from_the_event_log(small_space, tmp_path, sam
 
 
 def test_a_journal_that_contradicts_the_space_or_the_log_is_replaced(small_space, tmp_path):
-    before = RecordingSearcher(small_space(), tmp_path / "journal")
+    before = RecordingSearcher(small_space(space=INSIDE), tmp_path / "journal")
     proposed = before.suggest("0")
     end(before, "0", report(2, 0.9, "complete"))
-    other = OptunaSearcher(small_space(), tmp_path / "journal", [ended_as(proposed, score=0.8)])
+    other = OptunaSearcher(small_space(space=INSIDE), tmp_path / "journal", [ended_as(proposed, score=0.8)])
     assert "contradicts trials.jsonl about trial 00000" in other.notes[0]
     assert read(tmp_path / "journal").best_value == 0.8
     fewer = {"space": {"architecture": ["rnn", "gru"]}}
@@ -246,9 +250,12 @@ REPEATING = {"architecture": ["rnn", "gru"], "learning_rate": [0.05, 0.01], "sca
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("killed_after", [0, 1, 7])
 def test_every_sampler_covers_a_finite_space_once_also_after_a_kill(small_space, tmp_path, sampler, killed_after):
-    """STEPPED has 24 points, of which 9 differ only in a dropout between layers that there are not."""
+    """STEPPED has 24 points, of which 9 differ only in a dropout between layers that there are not.
+
+    The default configuration, which neither space contains, is one more.
+    """
     its = SAMPLERS[sampler]
-    points, count = (REPEATING, 8) if its.choices else (STEPPED, 15)
+    points, count = (REPEATING, 9) if its.choices else (STEPPED, 16)
     wanted = None if sampler == "grid" else 40
     space = small_space(space=points, search={"sampler": sampler, "num_samples": wanted})
     assert space.num_samples == count
@@ -275,8 +282,8 @@ def test_every_sampler_covers_a_finite_space_once_also_after_a_kill(small_space,
 
 def test_running_trials_count_as_tried(small_space, tmp_path):
     searcher = OptunaSearcher(small_space(space=REPEATING, search={"sampler": "tpe"}), tmp_path / "journal")
-    points = {effective_point(searcher.suggest(str(number))["point"]) for number in range(8)}
-    assert len(points) == 8
+    points = {effective_point(searcher.suggest(str(number))["point"]) for number in range(9)}
+    assert len(points) == 9
     assert searcher.suggest("none") == OptunaSearcher.FINISHED
 
 
@@ -293,14 +300,14 @@ def test_a_sampler_that_repeats_itself_is_asked_again_but_not_for_ever(small_spa
     searcher = OptunaSearcher(small_space(), tmp_path / "journal")  # infinitely many points
     points = [searcher.suggest(str(number))["point"] for number in range(20)]
     assert len(set(map(effective_point, points))) == 20
-    assert Stubborn.asked == 1 + 19 * MAX_ASKS
+    assert Stubborn.asked == 1 + 18 * MAX_ASKS  # the first point is the default configuration
 
 
 def test_incomplete_initial_points_are_filled_with_what_is_new(small_space, tmp_path):
     first = [{"architecture": "rnn", "learning_rate": 0.05}] * 3
-    space = small_space(space=REPEATING, search={"initial": first, "num_samples": 8, "sampler": "random"})
+    space = small_space(space=REPEATING, search={"initial": first, "num_samples": 9, "sampler": "random"})
     searcher = OptunaSearcher(space, tmp_path / "journal")
-    points = [searcher.suggest(str(number))["point"] for number in range(8)]
+    points = [searcher.suggest(str(number))["point"] for number in range(9)][1:]
     assert len(set(map(effective_point, points))) == 8
     assert {point["scaling"] for point in points[:2]} == {"minmax", "standard"}
     assert {point["learning_rate"] for point in points[:2]} == {0.05}
