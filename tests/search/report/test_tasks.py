@@ -123,9 +123,13 @@ def test_the_scores_of_the_leaderboard_have_the_names_of_the_task(study, capsys)
     name, folder = study
     short = TASKS[name].words.short_score
     assert leaderboard([str(folder)]) == 0
-    head = capsys.readouterr().out.partition("\n")[0]
-    assert f"val {short}" in head
-    assert f"test {short}" in head
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    if name == "volatility":  # for direction, the names are too wide
+        assert "val QLIKE" in lines[0]
+        assert "test QLIKE" in lines[0]
+    else:
+        assert lines[0].split()[4:] == ["val", "sd", "test"]
     page = search.open_study(folder)._repr_html_()
     assert f"validation {short}" in page
     assert "Theil" not in page
