@@ -150,7 +150,7 @@ def test_a_study_is_not_opened_without_its_plugins(place):
 
 def test_a_study_without_plugins_names_none(place):
     (place / "plain.yaml").write_text(
-        SPACE.replace("source: shop, ticker: nasdaq, features: [candle, change_3]", "source: nasdaq")
+        SPACE.replace("task: quote, source: shop, ticker: nasdaq, features: [candle, change_3]", "source: nasdaq")
         .replace("architecture: plain, head: [first, last]", "architecture: rnn")
         .replace("sampler: uniform", "sampler: random").replace("finalists: 1", "finalists: 0")
         .replace("name: own", "name: plain"), encoding="utf-8",

@@ -3,8 +3,11 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import yaml
+from test_report import opened
+from test_report_in_browser import CHROMIUM, browser, reading  # noqa: F401  # a fixture
 
 import search
 from search.common.korean import KOREAN
@@ -17,7 +20,7 @@ from stockrnn.tasks.direction import reliability
 from stockrnn.tasks.registry import TASKS
 
 SPACE = {
-    "data": {"source": "nasdaq", "test_size": 60, "start": "2013-01-01"},
+    "data": {"source": "nasdaq", "test_size": 80, "start": "2013-01-01"},
     "validation": {"folds": 2, "fold_size": 60, "window": "sliding", "train_size": 400, "seeds": 2},
     "space": {"architecture": "gru", "hidden_size": [2, 3], "sequence_length": 4, "learning_rate": 0.01},
     "search": {"sampler": "random", "num_samples": 2, "finalists": 1, "finalist_seeds": 2},
@@ -110,7 +113,7 @@ def test_the_charts_show_what_is_forecast(study):
         assert drawn["chart-forecasts"]["layout"]["yaxis"]["type"] == "log"
         assert drawn["chart-folds"]["data"][-1]["name"] == "volatility"
     else:
-        groups = reliability(forecast, columns["actual"].astype(float), 3)
+        groups = reliability(forecast, columns["actual"].astype(float), 4)
         points = drawn["chart-reliability"]["data"][-1]
         assert points["x"] == pytest.approx([100 * mean for mean, _, _ in groups], rel=1e-4)
         assert points["y"] == pytest.approx([100 * share for _, share, _ in groups], rel=1e-4)
@@ -137,8 +140,6 @@ def test_the_scores_of_the_leaderboard_have_the_names_of_the_task(study, capsys)
 
 
 def test_studies_of_different_tasks_are_compared_by_their_relative_losses(study, tmp_path, capsys):
-    from test_report import opened
-
     name, folder = study
     other = opened(tmp_path / "prices")
     page = tmp_path / "comparison.html"
@@ -147,3 +148,23 @@ def test_studies_of_different_tasks_are_compared_by_their_relative_losses(study,
     assert "relative loss on validation" in text
     assert "task" in re.search(r"The studies differ in ([^<]*), so", text)[1]
     assert f"{TASKS[name].words.score} on validation" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: apt-get install chromium")
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_the_charts_fit_the_screen_and_the_view(study, browser, width):  # noqa: F811
+    name, folder = study
+    write(folder, "en")
+    with reading(browser, folder / "report.html", width) as page:
+        whole = page.locator("figure", has=page.locator("#chart-forecasts")).get_by_role(
+            "button", name="Whole test set"
+        )
+        whole.click()
+        assert whole.get_attribute("aria-pressed") == "true"
+        low, high = page.evaluate("document.getElementById('chart-forecasts')._fullLayout.yaxis.range")
+        values = read_forecasts(folder / "predictions.parquet", "test")
+        forecast = next(values[trial]["forecast"] for trial in values if trial.isdigit()).astype(float)
+        shown = np.log10(forecast) if name == "volatility" else 100 * forecast
+        assert low < shown.min()
+        assert shown.max() < high
