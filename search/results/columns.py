@@ -143,9 +143,17 @@ TRAINING = (
 COVERAGE = (
     _test(
         "test_coverage_80", "in 80 %", "fraction",
-        "test days inside the 80 % interval; far below 0.8, the test set was more volatile than validation",
+        "test days inside the 80 % interval, which follows the volatility and adapts its level day by day",
     ),
     _test("test_coverage_95", "in 95 %", "fraction", "test days inside the 95 % interval"),
+    _test(
+        "test_winkler_80", "Winkler 80 %", "ratio",
+        "interval (Winkler) score of the 80 % interval over that of an interval with one width for all days", "min",
+    ),
+    _test(
+        "test_winkler_95", "Winkler 95 %", "ratio",
+        "interval (Winkler) score of the 95 % interval over that of an interval with one width for all days", "min",
+    ),
 )  # fmt: skip
 STUDIES = (  # of the list of studies, beside Theil's U of the best trial
     _study("study", "name of the folder"),

@@ -172,6 +172,7 @@ PRICE = Task(
     block_metrics=BLOCK_METRICS,
     rival_is_last_value=True,
     headline=_headline,
+    scales_intervals=True,
     words=Words(
         quantity="the close",
         label="close",

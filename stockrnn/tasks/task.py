@@ -229,6 +229,7 @@ class Task:
             instead of a curve of the actual values.
         rival_is_last_value: the rival forecasts the last known value, so that a forecast is a change from it.
         headline: function of the series and of the forecast after its last session, for the top of the report.
+        scales_intervals: whether errors of the logarithm grow with the volatility, which then scales the intervals.
         words: how texts name its parts.
     """
 
@@ -249,6 +250,7 @@ class Task:
     scale: Literal["linear", "log", "probability"] = "linear"
     rival_is_last_value: bool = False
     headline: Callable[[Series, float], Headline] = _number
+    scales_intervals: bool = False
     words: Words
 
     def __reduce__(self) -> Any:
