@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from search.common.text import Text
 from search.report.board import compare_with_rival, describe_network
 from search.results.leaderboard import parse_number
@@ -16,7 +18,7 @@ from search.results.reader import StudyData
 from search.results.verdict import LEVEL, name_rival
 from stockrnn.io.errors import UserError
 from stockrnn.prices.snapshot import read_prices
-from stockrnn.tasks.task import Series, Task
+from stockrnn.tasks.task import Task
 
 if TYPE_CHECKING:
     from stockrnn.forecaster.forecaster import Forecaster
@@ -188,11 +190,14 @@ def _forecast_next(study: StudyData) -> KeyFigure | None:
 
 
 def _describe_forecast(forecaster: "Forecaster", prices: "Prices", study: StudyData) -> KeyFigure:
-    forecast, steps = float(forecaster.forecast(prices, [len(prices) - 1]).mean()), forecaster.horizon
+    from stockrnn.forecaster.outlook import make_outlook
+
+    origins, steps = np.array([len(prices) - 1]), forecaster.horizon
+    forecast = float(forecaster.forecast(prices, origins).mean())
     label = Text("Next session") if steps == 1 else Text("In {n} sessions", n=steps)
     if not math.isfinite(forecast):
         return KeyFigure(label=label, value=Text("none"), notes=(Text("the forecast is not a finite number"),))
-    headline = study.task.headline(Series(prices=prices, horizon=steps), forecast)
+    headline = study.task.show.headline(forecast, make_outlook(forecaster, prices, origins))
     notes = [Text(note.template, **{"trial": forecaster.facts.trial_id, **note.values}) for note in headline.notes]
     intervals = [
         Text("{level:g} % interval {low:,.2f} to {high:,.2f}", level=100 * one.level, low=bounds[0], high=bounds[1])

@@ -22,7 +22,7 @@ MODES = ("batched", "looped")
 def refit(forecaster: Forecaster, prices: Prices, manifest: Mapping[str, Any]) -> Forecaster:
     """Return a forecaster with the same configuration, seeds and epochs, trained on all sessions of a series.
 
-    The intervals stay those of the study, from its errors on the validation days.
+    The intervals and the validation forecasts stay those of the study.
 
     Args:
         forecaster: of the study.
@@ -63,6 +63,7 @@ def refit(forecaster: Forecaster, prices: Prices, manifest: Mapping[str, Any]) -
         rival_intervals=forecaster.rival_intervals,
         rank=facts.rank, trial_id=facts.trial_id, epochs=facts.epochs,
         span=(str(prices.dates[part.start]), str(prices.dates[-1])), provenance=prices.provenance, asked=facts.asked,
+        validation=forecaster.validation,
     )  # fmt: skip
 
 

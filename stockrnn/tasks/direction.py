@@ -9,12 +9,11 @@ import numpy as np
 
 from stockrnn.evaluation.direction import base_rate, closes_higher, direction_persistence, logistic
 from stockrnn.evaluation.losses import brier, log_loss
+from stockrnn.tasks.outlook import Headline, Outlook, Quantity, Sentence, Show, describe_fit
 from stockrnn.tasks.task import (
     Baseline,
     BlockMetric,
-    Headline,
     Metric,
-    Sentence,
     Series,
     Target,
     Task,
@@ -62,11 +61,33 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
-def _headline(series: Series, forecast: float) -> Headline:
+def _headline(forecast: float, outlook: Outlook) -> Headline:
     return Headline(
         value=f"{100 * forecast:.1f} %", notes=(Sentence("probability of a higher close, forecast by {trial}"),)
     )
 
+
+def _is_probability(forecast: np.ndarray) -> np.ndarray:
+    valid: np.ndarray = (forecast >= 0) & (forecast <= 1)
+    return valid
+
+
+SHOW = Show(
+    quantities={
+        "probability": Quantity(
+            label="probability of a rise, %", value=lambda forecast, outlook: forecast,
+            text=lambda value, close: f"{100 * value:.1f}",
+        ),
+    },
+    is_valid=_is_probability,
+    valid="a probability",
+    rival_label="base rate",
+    facts=lambda outlook: {"rival_fitted_on": outlook.rival_fitted_on},
+    notes=lambda report: [
+        "The base rate is the share of rises in the past. " + describe_fit(report, "It"),
+    ],
+    headline=_headline,
+)  # fmt: skip
 
 DIRECTION = Task(
     name="direction",
@@ -114,7 +135,7 @@ DIRECTION = Task(
     },
     has_intervals=False,
     scale="probability",
-    headline=_headline,
+    show=SHOW,
     words=Words(
         quantity="the probability of a rise",
         label="probability of a rise",

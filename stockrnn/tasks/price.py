@@ -20,13 +20,12 @@ from stockrnn.evaluation.metrics import (
     rmse,
     theils_u,
 )
+from stockrnn.tasks.outlook import Headline, Outlook, Quantity, Sentence, Show, format_price
 from stockrnn.tasks.task import (
     Baseline,
     BlockDays,
     BlockMetric,
-    Headline,
     Metric,
-    Sentence,
     Series,
     Target,
     Task,
@@ -139,16 +138,43 @@ def _squared_error(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
     return squares
 
 
-def _headline(series: Series, forecast: float) -> Headline:
-    last = float(series.closes[-1])
+def _headline(forecast: float, outlook: Outlook) -> Headline:
+    last, day = float(outlook.last_closes[0]), outlook.series.prices.dates[outlook.origins[0]]
     return Headline(
         value=f"{forecast:,.2f}",
         notes=(
             Sentence("close forecast by {trial}, {change:+.2f} %", {"change": PERCENT * (forecast / last - 1)}),
-            Sentence("last close {close:,.2f} on {day}", {"close": last, "day": series.prices.dates[-1]}),
+            Sentence(
+                "last close {close:,.2f} on {day}",
+                {"close": last, "day": day},
+            ),
         ),
     )
 
+
+def _is_price(forecast: np.ndarray) -> np.ndarray:
+    valid: np.ndarray = np.isfinite(forecast) & (forecast > 0)
+    return valid
+
+
+SHOW = Show(
+    quantities={
+        "close": Quantity(label="close", value=lambda forecast, outlook: forecast, text=format_price),
+        "change": Quantity(
+            label="change", value=lambda forecast, outlook: forecast - outlook.last_closes,
+            text=lambda value, close: format_price(value, close, "+"),
+        ),
+        "change_percent": Quantity(
+            label="change, %", value=lambda forecast, outlook: PERCENT * (forecast / outlook.last_closes - 1),
+            text=lambda value, close: f"{value:+.3f}",
+        ),
+    },
+    columns=(),  # the rival's forecast is the last close
+    is_valid=_is_price,
+    valid="a finite price above 0",
+    rival_label="persistence",
+    headline=_headline,
+)  # fmt: skip
 
 PRICE = Task(
     name="price",
@@ -171,8 +197,8 @@ PRICE = Task(
     metrics=METRICS,
     block_metrics=BLOCK_METRICS,
     rival_is_last_value=True,
-    headline=_headline,
     scales_intervals=True,
+    show=SHOW,
     words=Words(
         quantity="the close",
         label="close",

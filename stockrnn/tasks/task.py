@@ -13,15 +13,14 @@ from typing import Any, Literal
 import numpy as np
 
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.outlook import Show
 from stockrnn.volatility.estimators import daily_variance
 
 __all__ = [
     "Baseline",
     "BlockDays",
     "BlockMetric",
-    "Headline",
     "Metric",
-    "Sentence",
     "Series",
     "Target",
     "Task",
@@ -140,27 +139,6 @@ class BlockMetric:
     unit: str = ""
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """A text of the report: a template as of `str.format`, which can be translated, and its values."""
-
-    template: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Headline:
-    """The newest forecast, as the top of the report shows it.
-
-    Attributes:
-        value: the forecast with its unit.
-        notes: small lines below it; the prediction interval follows the first.
-    """
-
-    value: str
-    notes: tuple[Sentence, ...] = ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Words:
     """Words of a task in the verdict, the report and the terminal.
@@ -202,10 +180,6 @@ class Words:
     proven: str
 
 
-def _number(series: Series, forecast: float) -> Headline:
-    return Headline(value=f"{forecast:,.4g}")
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """What a study forecasts. See docs/extending.md for a task of one's own.
@@ -228,8 +202,8 @@ class Task:
         scale: of the charts of forecasts; on a log scale, forecasts are above 0; a probability has a reliability table
             instead of a curve of the actual values.
         rival_is_last_value: the rival forecasts the last known value, so that a forecast is a change from it.
-        headline: function of the series and of the forecast after its last session, for the top of the report.
         scales_intervals: whether errors of the logarithm grow with the volatility, which then scales the intervals.
+        show: how forecasts are shown.
         words: how texts name its parts.
     """
 
@@ -249,8 +223,8 @@ class Task:
     has_intervals: bool = True
     scale: Literal["linear", "log", "probability"] = "linear"
     rival_is_last_value: bool = False
-    headline: Callable[[Series, float], Headline] = _number
     scales_intervals: bool = False
+    show: Show
     words: Words
 
     def __reduce__(self) -> Any:

@@ -202,7 +202,7 @@ def test_the_numbers_are_the_forecasters(capsys, saved, nasdaq):
     assert found["horizon"] == 1
     last = found["last_close"]["close"]
     assert found["last_close"] == {"date": "2018-12-31", "close": nasdaq.column("close")[-1]}
-    forecast, persistence = found["forecast"], found["persistence"]
+    forecast, persistence = found["forecast"], found["rival"]
     assert forecast["seeds"] == pytest.approx(seeds, rel=1e-12)
     assert forecast["close"] == pytest.approx(seeds.mean(), rel=1e-12)
     assert forecast["change"] == pytest.approx(seeds.mean() - last)

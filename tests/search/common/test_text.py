@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from string import Formatter
 
+import numpy as np
 import pytest
 from jinja2 import Environment, nodes
 
@@ -17,6 +18,7 @@ from search.results.columns import FIRST, NETWORK, find_column, task_columns
 from search.results.verdict import baseline_label
 from search.space.parameters import FIELDS
 from stockrnn.prices.readers.table import read_shipped
+from stockrnn.tasks.outlook import Outlook
 from stockrnn.tasks.registry import TASKS
 from stockrnn.tasks.task import Series
 
@@ -65,12 +67,15 @@ def in_columns() -> Iterator[str]:
 def in_tasks() -> Iterator[str]:
     """Return the words of all tasks, and the notes of their forecasts."""
     yield "Relative loss"  # of studies with different tasks
-    series = Series(prices=read_shipped("nasdaq"))
+    series, last = Series(prices=read_shipped("nasdaq")), len(read_shipped("nasdaq")) - 1
+    outlook = Outlook(
+        series=series, origins=np.array([last]), train=range(last), trained_alike=True, sessions_a_year=252
+    )  # fmt: skip
     for task in TASKS.values():
         words = asdict(task.words)
         yield from filter(None, (words[name] for name in words if words[name] != task.rival))
         yield from (capitalize(words[name]) for name in ("score", "daily_loss"))
-        yield from (baseline_label(task.rival), *(note.template for note in task.headline(series, 0.5).notes))
+        yield from (baseline_label(task.rival), *(note.template for note in task.show.headline(0.5, outlook).notes))
 
 
 def has_words(template: str) -> bool:
