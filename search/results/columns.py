@@ -6,6 +6,7 @@ from functools import cache
 from typing import Literal
 
 from search.common.text import Text
+from search.results.verdict import name_rival
 from search.space.parameters import FIELDS
 from search.space.space import Space
 from stockrnn.tasks.price import PRICE
@@ -60,6 +61,11 @@ class Column:
         if self.better == "min":
             return Text("{what}; lower is better", what=what)
         return Text("{what}; higher is better", what=what) if self.better else what
+
+    @property
+    def title(self) -> Text:
+        """The label, for a page in another language."""
+        return as_text(self.label)
 
 
 def _trial(name: str, label: str, meaning: str, format: Format = "text") -> Column:
@@ -170,20 +176,20 @@ def task_columns(task: Task) -> tuple[Column, ...]:
         for name, metric in task.metrics.items()
     ]  # fmt: skip
     spread = _validation(
-        "val_relative_loss_sd", Text("{score} sd", score=words.short_score), "ratio",
+        "val_relative_loss_sd", Text("{score} sd", score=Text(words.short_score)), "ratio",
         Text(
             "standard deviation of {name} over the individual members; a smaller difference between two trials is not "
             "meaningful",
             name=name,
         ),
     )  # fmt: skip
-    validation[0] = replace(validation[0], label=Text("validation {score}", score=words.short_score))
+    validation[0] = replace(validation[0], label=Text("validation {score}", score=Text(words.short_score)))
     test = [
         _test(name, _label(name), metric.unit, metric.meaning, metric.better, _rival(name))
         for name, metric in ((f"test_{name.removeprefix('val_')}", each) for name, each in task.metrics.items())
         if metric.over == "days"
     ]
-    test[0] = replace(test[0], label=Text("test {score}", score=words.short_score))
+    test[0] = replace(test[0], label=Text("test {score}", score=Text(words.short_score)))
     test += [
         _test(name, _label(name), each.unit, each.meaning, each.better) for name, each in task.block_metrics.items()
     ]
@@ -193,7 +199,7 @@ def task_columns(task: Task) -> tuple[Column, ...]:
             "test_dm_p", "DM p", "p-value",
             Text(
                 "Diebold-Mariano test: probability of such an advantage over {rival} if there is no true advantage",
-                rival=Text(words.rival_name),
+                rival=name_rival(task),
             ),
             "min",
         ),

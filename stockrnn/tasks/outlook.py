@@ -6,7 +6,7 @@ and `Forecaster.predict` returns them as columns.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import numpy as np
 if TYPE_CHECKING:
     from stockrnn.tasks.task import Series
 
-__all__ = ["Outlook", "Quantity", "Show", "describe_fit", "format_digits", "format_price"]
+__all__ = [
+    "Headline", "Outlook", "Quantity", "Sentence", "Show", "describe_fit", "format_digits", "format_price",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,31 @@ class Quantity:
     text: Callable[[float, float], str]
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """A text of the report: a template as of `str.format`, which can be translated, and its values."""
+
+    template: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The newest forecast, as the top of the report shows it.
+
+    Attributes:
+        value: the forecast with its unit.
+        notes: small lines below it; the prediction interval follows the first.
+    """
+
+    value: str
+    notes: tuple[Sentence, ...] = ()
+
+
+def _number(forecast: float, outlook: Outlook) -> Headline:
+    return Headline(value=f"{forecast:,.4g}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Show:
     """How forecasts of a task are shown.
@@ -80,6 +107,7 @@ class Show:
         close_range: function of forecasts, shape (origins,), of the outlook and of a level; returns the lower and upper
             bound of the close that they imply, each (origins,), price points. None: they imply no range.
         facts: function of the outlook; returns more JSON data.
+        headline: function of a forecast and of its outlook, which has one origin; for the top of a study's report.
         notes: function of the finished report (see `stockrnn.forecaster.report`); returns sentences for the text.
     """
 
@@ -90,6 +118,7 @@ class Show:
     rival_label: str
     close_range: Callable[[np.ndarray, Outlook, float], tuple[np.ndarray, np.ndarray]] | None = None
     facts: Callable[[Outlook], dict[str, Any]] = lambda outlook: {}
+    headline: Callable[[float, Outlook], Headline] = _number
     notes: Callable[[Mapping[str, Any]], list[str]] = lambda report: []
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from stockrnn.evaluation.losses import qlike
 from stockrnn.evaluation.metrics import mae, rmse
-from stockrnn.tasks.outlook import Outlook, Quantity, Show, describe_fit, format_digits
+from stockrnn.tasks.outlook import Headline, Outlook, Quantity, Sentence, Show, describe_fit, format_digits
 from stockrnn.tasks.task import Baseline, Metric, Series, Target, Task, Words, relative_loss
 from stockrnn.volatility import baselines
 from stockrnn.volatility.close_range import close_range, overnight_factor
@@ -57,6 +57,17 @@ def _log_variance(series: Series, relative: bool) -> np.ndarray:
 def _from_log_variance(series: Series, origins: np.ndarray, values: np.ndarray, relative: bool) -> np.ndarray:
     with np.errstate(over="ignore"):  # a diverged output gives an infinite volatility, which the caller reports
         return _to_volatility(np.exp(values))
+
+
+def _headline(forecast: float, outlook: Outlook) -> Headline:
+    annual = forecast * float(np.sqrt(outlook.sessions_a_year))
+    return Headline(
+        value=f"{forecast:.2f} %",
+        notes=(
+            Sentence("volatility a day, forecast by {trial}"),
+            Sentence("annualised {volatility:.1f} %", {"volatility": annual}),
+        ),
+    )
 
 
 BASELINES: dict[str, Baseline] = {name: partial(_baseline, name) for name in baselines.BASELINES}
@@ -119,6 +130,7 @@ SHOW = Show(
     close_range=_close_range,
     facts=_facts,
     notes=_notes,
+    headline=_headline,
 )  # fmt: skip
 
 VOLATILITY = Task(
@@ -160,17 +172,21 @@ VOLATILITY = Task(
             meaning="mean absolute error of the volatility",
         ),
     },
+    scale="log",
     show=SHOW,
     words=Words(
         quantity="the volatility",
-        actual="actual volatility",
+        label="volatility",
+        actual="actual volatilities",
         unit="% a day",
         score="relative QLIKE",
         short_score="QLIKE",
         loss="QLIKE loss",
+        daily_loss="QLIKE loss",
         rival_name="HAR with leverage",
         rival="HAR with leverage",
         rival_ahead="HAR with leverage over {n} sessions",
+        rival_meaning="HAR with leverage, a regression on the volatility of the last day, week and month",
         refused="Use HAR, which is simpler.",
         proven="A better volatility forecast is not a forecast of the price, and the future may differ from the past.",
     ),
