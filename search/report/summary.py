@@ -190,6 +190,7 @@ def _forecast_next(study: StudyData) -> KeyFigure | None:
 
 
 def _describe_forecast(forecaster: "Forecaster", prices: "Prices", study: StudyData) -> KeyFigure:
+    from stockrnn.forecaster.adaptive import adapted_intervals
     from stockrnn.forecaster.outlook import make_outlook
 
     origins, steps = np.array([len(prices) - 1]), forecaster.horizon
@@ -201,7 +202,7 @@ def _describe_forecast(forecaster: "Forecaster", prices: "Prices", study: StudyD
     notes = [Text(note.template, **{"trial": forecaster.facts.trial_id, **note.values}) for note in headline.notes]
     intervals = [
         Text("{level:g} % interval {low:,.2f} to {high:,.2f}", level=100 * one.level, low=bounds[0], high=bounds[1])
-        for one in forecaster.intervals[:1]
+        for one in adapted_intervals(forecaster, prices, origins).forecast[0][:1]
         if study.task.has_intervals and (bounds := one.bounds(forecast))
     ]
     return KeyFigure(label=label, value=headline.value, notes=[*notes[:1], *intervals, *notes[1:]])

@@ -47,18 +47,27 @@ class Series:
         """Closes, shape (sessions,), price points."""
         return self.prices.column("close")
 
-    @cached_property
+    @property
     def variance(self) -> np.ndarray:
         """Variance of each session's log return by the estimator, shape (sessions,).
 
         Raises:
             UserError: the prices lack a column that the estimator needs.
         """
+        return self._estimates[0]
+
+    @property
+    def raised(self) -> int:
+        """Number of sessions whose variance was raised to the floor, for example because high = low."""
+        return self._estimates[1]
+
+    @cached_property
+    def _estimates(self) -> tuple[np.ndarray, int]:
         columns = {
             name: self.prices.column(name) if name in self.prices.columns else None
             for name in ("open", "high", "low", "close")
         }
-        return daily_variance(**columns, estimator=self.estimator)[0]
+        return daily_variance(**columns, estimator=self.estimator)
 
 
 Baseline = Callable[[Series, range, np.ndarray], np.ndarray]

@@ -12,6 +12,7 @@ import numpy as np
 
 from stockrnn.evaluation.losses import qlike
 from stockrnn.evaluation.metrics import mae, rmse
+from stockrnn.prices.series import count
 from stockrnn.tasks.outlook import Headline, Outlook, Quantity, Sentence, Show, describe_fit, format_digits
 from stockrnn.tasks.task import Baseline, Metric, Series, Target, Task, Words, relative_loss
 from stockrnn.volatility import baselines
@@ -94,6 +95,7 @@ def _facts(outlook: Outlook) -> dict[str, Any]:
         "estimator": outlook.series.estimator,
         "sessions_a_year": outlook.sessions_a_year,
         "overnight_factor": _overnight_factor(outlook),
+        "raised_sessions": outlook.series.raised,
         "rival_fitted_on": outlook.rival_fitted_on,
     }
 
@@ -102,6 +104,11 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     steps = report["horizon"]
     mean = "" if steps == 1 else f"The volatility is that of the mean variance of the next {steps} sessions. "
     times = "" if steps == 1 else f", over {steps} sessions"
+    raised = report["raised_sessions"]
+    floor = (
+        f"The variance of {count(raised, 'session')} was raised to 1 % of the mean of the 250 sessions before, for "
+        "example because high = low."
+    )
     return [
         f"{mean}Estimator of a session's variance: {report['estimator']}. Annualised: times the square root of "
         f"{report['sessions_a_year']}, the sessions in a year of this series. "
@@ -109,6 +116,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
         f"Close: the range that this volatility implies, for a normal log return without drift{times}. The variance is "
         f"multiplied by {report['overnight_factor']:.2f}, the variance from close to close over the mean estimate on "
         "the sessions to which HAR is fitted, because the estimate may miss the move from the last close to the open.",
+        *([floor] if raised else []),
     ]
 
 

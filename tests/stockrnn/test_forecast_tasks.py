@@ -238,6 +238,17 @@ def test_prices_that_the_estimator_cannot_use(capsys, saved, nasdaq, tmp_path):
     assert refused(capsys, saved / "volatility", "--prices", few).startswith(f"{few}: 10 sessions are too few; ")
 
 
+def test_sessions_without_a_range_are_counted(capsys, saved, nasdaq, tmp_path):
+    assert printed(capsys, saved / "volatility")["raised_sessions"] == 0
+    assert "was raised" not in page(capsys, saved / "volatility")[1]
+    flat = replace(nasdaq, values=nasdaq.values.copy())
+    flat.values[[600, 700], :4] = flat.values[[600, 700], 3:4]
+    path = as_csv(flat, tmp_path / "flat.csv")
+    assert printed(capsys, saved / "volatility", "--prices", path)["raised_sessions"] == 2
+    words = page(capsys, saved / "volatility", "--prices", path)[1]
+    assert "The variance of 2 sessions was raised to 1 % of the mean of the 250 sessions before, for example" in words
+
+
 def test_closes_suffice_for_squared_returns(capsys, nasdaq, tmp_path):
     study = save(tmp_path / "closes", nasdaq, "volatility", estimator="squared_return", features="volatility_close")
     closes = as_csv(nasdaq, tmp_path / "closes.csv", ("Close",))
