@@ -155,7 +155,7 @@ COVERAGE = (
         "interval (Winkler) score of the 95 % interval over that of an interval with one width for all days", "min",
     ),
 )  # fmt: skip
-STUDIES = (  # of the list of studies, beside Theil's U of the best trial
+STUDIES = (  # of the list of studies, beside the scores of the best trial
     _study("study", "name of the folder"),
     _study("start", "date and time of the start"),
     _study("state", "done, interrupted, timed out or running"),
