@@ -278,6 +278,7 @@ KOREAN: dict[str, str] = {
     "{n} days that no trial used, {start} to {end}, in {unit}.": "어느 trial도 쓰지 않은 {n}일({start}~{end}), {unit}.",
     "The forecast of {trial} has {name} {score:.4f}; below 1 its {loss} is smaller than that of {rival}.": "{trial}의 예측은 {name}이(가) {score:.4f}입니다. 1보다 작으면 {rival}보다 {loss}이(가) 작습니다.",
     "The width of the 80 % interval comes from the errors on validation; the interval contains {share:.0f} % of the {actual}.": "80 % 구간의 폭은 검증의 오차에서 나오며, {actual}의 {share:.0f} %를 포함합니다.",
+    "The 80 % interval follows the volatility and adapts its level day by day; it contains {share:.0f} % of the {actual}.": "80 % 구간은 변동성을 따르고 수준을 날마다 조정합니다. {actual}의 {share:.0f} %가 그 안에 있습니다.",
     "Close curves do not mean a good forecast: persistence looks the same.": "곡선이 가깝다고 좋은 예측은 아닙니다. persistence도 똑같아 보입니다.",
     "Forecast change and error": "예측한 변화와 오차",
     "Test set: forecast change, actual change, and error compared with {rival}": "테스트 세트: 예측한 변화, 실제 변화, {rival}와(과) 비교한 오차",
