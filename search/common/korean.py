@@ -497,7 +497,7 @@ KOREAN: dict[str, str] = {
     "nats": "내트",
     "relative QLIKE": "상대 QLIKE",
     "relative log loss": "상대 로그 손실",
-    "relative rmse": "상대 RMSE",
+    "relative RMSE": "상대 RMSE",
     "root mean squared error": "평균 제곱근 오차",
     "root mean squared error of the volatility": "변동성의 평균 제곱근 오차",
     "standard deviation of {name} on the test set over the seeds of the finalist": "최종 후보의 시드 사이 테스트 세트 {name} 값의 표준편차",

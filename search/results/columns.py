@@ -17,7 +17,7 @@ __all__ = ["FIRST", "Column", "as_text", "find_column", "format_number", "list_c
 
 LABELS = {  # of scores, without val_ or test_
     "brier": "Brier score", "cw_p": "CW p", "mae": "MAE", "mape": "MAPE", "qlike": "QLIKE", "r2_oos": "R² oos",
-    "rmse": "RMSE",
+    "relative_rmse": "relative RMSE", "rmse": "RMSE",
 }  # fmt: skip
 Format = Literal["text", "number", "score", "percent"]
 

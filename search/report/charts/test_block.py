@@ -307,7 +307,7 @@ def _compute_relative_loss(task: Task, days: Days, own: np.ndarray | slice = sli
 
 
 def _compute_half_widths(study: StudyData, trial_id: str) -> tuple[np.ndarray | None, bool]:
-    """Return the half width of the interval on each test day as a log return, (days,), and whether it follows volatility.
+    """Return the half width of each test day's interval as a log return, (days,), and whether it follows volatility.
 
     It is computed as for the scores of the test set, from the study's own prices. Without them, all days have the width
     that the validation days give. None: the interval is unbounded.
