@@ -55,9 +55,7 @@ def test_a_parameter_that_does_not_fit_the_task_is_one_line(write, task, paramet
 
 
 def test_a_metric_of_another_task_is_one_line(write):
-    with pytest.raises(
-        SpaceError, match=r"val_qlike is not a metric of data\.task: direction; its metrics"
-    ):
+    with pytest.raises(SpaceError, match=r"val_qlike is not a metric of data\.task: direction; its metrics"):
         load_space(str(write("direction", more="search: {metric: val_qlike}\n")))
 
 
