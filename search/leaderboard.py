@@ -81,7 +81,7 @@ def _leaderboard(study: StudyData, options: argparse.Namespace) -> str:
         row["network"] = network(row)
     names = _names(options.columns, (*study.columns, "network"), study.columns)
     if options.sort is None and options.columns is None and options.format == "table":
-        return table(rows, top=TOP if top is None else top, metric=study.space.search.metric)
+        return table(rows, top=TOP if top is None else top, metric=study.space.search.metric, task=study.task)
     rows = _sorted(rows, options, (*study.columns, "network"))
     if options.format == "table" and options.columns is None:
         names = ("rank", "trial_id", "status", "network", "val_relative_loss", options.sort)

@@ -1,8 +1,7 @@
-"""Forecast the next close with a study's finalist: `python -m stockrnn.forecast results/STUDY`."""
+"""Forecast the next session with a study's finalist: `python -m stockrnn.forecast results/STUDY`."""
 
 import argparse
 import json
-import math
 import os
 import re
 import sys
@@ -10,19 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stockrnn.forecaster.files import ForecasterError, get_value, read_json_object
+from stockrnn.forecaster.files import get_value, read_json_object
 from stockrnn.forecaster.text import MAX_TEXT_LENGTH, format_forecast
 from stockrnn.io.errors import UserError
 from stockrnn.io.files import line, suggest_folder
 from stockrnn.io.storage import RemoteFolder, StorageError, is_url, local_copy
 from stockrnn.io.terminal import escape_unencodable
-from stockrnn.plugins import PluginError, check_plugins
+from stockrnn.plugins import check_plugins
 
 if TYPE_CHECKING:
-    from stockrnn.evaluation.conformal import Interval
-    from stockrnn.forecaster.forecaster import Data, Facts, Forecaster
+    from stockrnn.forecaster.forecaster import Forecaster
+    from stockrnn.forecaster.intervals import DayIntervals
     from stockrnn.forecaster.study_prices import PriceRequest
-    from stockrnn.prices.series import Finding, Prices
+    from stockrnn.prices.request import Access
+    from stockrnn.prices.series import Prices
 
 __all__ = ["main"]
 
@@ -42,6 +42,8 @@ examples:
   python -m stockrnn.forecast results/nasdaq --prices today.csv --refit
       train on all sessions of today.csv, save that as a new version,
       and forecast with it
+  python -m stockrnn.forecast results/nasdaq --also results/volatility
+      scale the intervals by the volatility that another study forecasts
 
 exit codes: 0 success, 2 wrong input, 130 interrupted
 """
@@ -89,8 +91,9 @@ class _OptionError(UserError):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stockrnn.forecast",
-        description="Forecast the next close with a finalist of a study, and compare it with\n"
-        "persistence ('tomorrow equals today') and the study's verdict.",
+        description="Forecast the next close, its volatility or the probability of a rise with a\n"
+        "finalist of a study, and compare it with the rival ('tomorrow equals today' for\n"
+        "prices) and the study's verdict.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -115,6 +118,10 @@ def _parser() -> argparse.ArgumentParser:
         "--refit", action="store_true", help="train the finalist's configuration on all sessions of these prices, and "
         "save it as a new version beside the others",
     )  # fmt: skip
+    parser.add_argument(
+        "--also", metavar="FOLDER", help="scale the intervals of prices by the volatility that the best finalist of "
+        "this study forecasts; it has task: volatility, and the same prices and horizon",
+    )  # fmt: skip
     parser.add_argument("--version", metavar="N", help="use this version of the finalist (default: the newest)")
     parser.add_argument(
         "--calendar", metavar="CODE", help="exchange whose calendar gives the next session, as XKRX (default: that of "
@@ -130,15 +137,15 @@ def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
         if getattr(options, one) and getattr(options, other):
             raise _OptionError(f"--{one}: conflicts with --{other}; only one of them is allowed; remove the other")
     try:
-        versions = _versions(options, study)
+        versions = _versions(study, options.rank, options.version)
     except OSError as error:
         raise _OptionError(f"{options.study}: cannot be read ({error.strerror}); check the path") from None
     # These imports take seconds, so the folder is checked first.
     from stockrnn.forecaster.forecaster import Forecaster
     from stockrnn.forecaster.next_sessions import next_sessions
+    from stockrnn.forecaster.report import forecast_report
     from stockrnn.forecaster.study_prices import load_study_prices
     from stockrnn.prices.calendars import is_installed
-    from stockrnn.prices.series import PriceError
 
     if options.calendar is not None and not is_installed():
         raise _OptionError(
@@ -154,14 +161,19 @@ def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
         results = _study_results(path, manifest, forecaster.facts.trial_id)
         loaded = load_study_prices(Path(study), forecaster.facts.asked, _price_request(options))
         prices = loaded.prices
-        closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
+        forecasts = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
+        intervals, scale = _intervals(options, forecaster, prices)
         if options.refit:
             forecaster = _refit(forecaster, prices, manifest)
-            closes = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
+            forecasts = forecaster.forecast(prices, [len(prices) - 1])[:, 0]
+        report = {"study": options.study, **forecast_report(forecaster, prices, forecasts, intervals), **results}
         days, basis = next_sessions(prices.dates, forecaster.horizon, options.calendar or loaded.exchange)
-    except (ForecasterError, PluginError, PriceError) as error:
+    except UserError as error:
         raise _OptionError(str(error)) from None
-    report = _forecast_report(options, forecaster, prices, closes.tolist()) | results
+    if not intervals.adapted:  # the shares of test days are those of adapted intervals
+        report["held"] = {}
+    if scale is not None:
+        report["scale"] = scale
     report |= {"forecast_for": str(days[-1]), "forecast_for_basis": basis}
     report["warnings"] = [*([loaded.note] if loaded.note else []), *report["warnings"]]
     if options.refit:
@@ -171,13 +183,57 @@ def _report(options: argparse.Namespace, study: str) -> dict[str, Any]:
     return report
 
 
-def _price_request(options: argparse.Namespace) -> "PriceRequest":
-    from stockrnn.forecaster.study_prices import PriceRequest
-    from stockrnn.prices.loading import Access
+def _intervals(
+    options: argparse.Namespace, forecaster: "Forecaster", prices: "Prices"
+) -> tuple["DayIntervals", dict[str, Any] | None]:
+    """Return the intervals of a forecast from the last session, and what they are scaled by; None: by nothing."""
+    import numpy as np
+
+    from stockrnn.forecaster.adaptive import adapted_intervals
+    from stockrnn.forecaster.forecaster import Forecaster
+    from stockrnn.forecaster.intervals import scaled_intervals
+
+    origins = np.array([len(prices) - 1])
+    if options.also is None:
+        return adapted_intervals(forecaster, prices, origins), None
+    try:
+        with local_copy(options.also, _is_needed) as folder:
+            try:
+                versions = _versions(str(folder))
+                version = max(versions)
+                volatility = Forecaster.load(versions[version])
+            except UserError as error:
+                raise _OptionError(str(error).replace(str(folder), options.also)) from None
+            except OSError as error:
+                raise _OptionError(f"cannot be read ({error.strerror}); check the path") from None
+        intervals = scaled_intervals(forecaster, volatility, prices, origins, _access(options))
+    except UserError as error:
+        raise _OptionError(f"--also {options.also}: {error}") from None
+    scale = intervals.scale
+    assert scale is not None
+    return intervals, {
+        "study": options.also,
+        "trial_id": volatility.facts.trial_id,
+        "version": version,
+        "volatility": float(scale.volatility[0]),
+        "mean_volatility": scale.mean,
+        "days": scale.days,
+    }
+
+
+def _access(options: argparse.Namespace) -> "Access":
+    from stockrnn.prices.request import Access
 
     cache = None if options.cache is None else Path(options.cache)
-    access = Access(cache=cache, offline=options.offline, refresh=options.refresh)
-    return PriceRequest(prices=options.prices, ticker=options.ticker, date_format=options.date_format, access=access)
+    return Access(cache=cache, offline=options.offline, refresh=options.refresh)
+
+
+def _price_request(options: argparse.Namespace) -> "PriceRequest":
+    from stockrnn.forecaster.study_prices import PriceRequest
+
+    return PriceRequest(
+        prices=options.prices, ticker=options.ticker, date_format=options.date_format, access=_access(options)
+    )
 
 
 def _refit(forecaster: "Forecaster", prices: "Prices", manifest: dict[str, Any]) -> "Forecaster":
@@ -211,11 +267,10 @@ def _save(options: argparse.Namespace, forecaster: "Forecaster", folder: Path) -
     return int(match[2])
 
 
-def _versions(options: argparse.Namespace, study: str) -> dict[int, Path]:
-    """Return the folders of the versions of the finalist, by number; checks the options for study, rank and version."""
+def _versions(study: str, rank: str = "1", version: str | None = None) -> dict[int, Path]:
+    """Return the folders of the versions of a finalist, by number; checks study, rank and version."""
     from stockrnn.forecaster.versions import find_versions
 
-    rank = options.rank
     folder = Path(study)
     if not folder.is_dir():
         fix = suggest_folder(study, "forecasters")
@@ -235,10 +290,10 @@ def _versions(options: argparse.Namespace, study: str) -> dict[int, Path]:
         known = ", ".join(map(str, ranks))
         raise _OptionError(f"--rank {rank}: is not a rank of {study}; its ranks are {known}; choose one of them")
     versions = find_versions(forecasters, int(rank))
-    if options.version is not None and options.version not in map(str, versions):
+    if version is not None and version not in map(str, versions):
         known = ", ".join(map(str, versions))
         raise _OptionError(
-            f"--version {options.version}: is not a version of rank {rank} of {study}; its versions are {known}; "
+            f"--version {version}: is not a version of rank {rank} of {study}; its versions are {known}; "
             "choose one of them"
         )
     if link := next((path for path in versions.values() if path.is_symlink()), None):
@@ -271,104 +326,6 @@ def _study_results(path: Path, manifest: dict[str, Any], trial_id: str) -> dict[
     coverages = {level: get_value(scores, f"test_coverage_{level}") for level in (80, 95)}
     shares = {level: share for level, share in coverages.items() if isinstance(share, float) and 0 <= share <= 1}
     return {"verdict": [sentence for sentence in sentences if sentence.strip()] or None, "held": shares}
-
-
-def _forecast_report(
-    options: argparse.Namespace, forecaster: "Forecaster", prices: "Prices", closes: list[float]
-) -> dict[str, Any]:
-    """Return everything that is printed except the study's results; `closes` are the seeds' forecasts."""
-    facts, network, provenance = forecaster.facts, forecaster.network, prices.provenance
-    forecast, last = sum(closes) / len(closes), float(prices.column("close")[-1])
-    if not all(math.isfinite(close) for close in closes) or forecast <= 0:
-        raise _OptionError(
-            f"{prices.source}: the forecast is {forecast:g}, not a finite price above 0; these prices differ too much "
-            f"from the training prices ({facts.trained_from} to {facts.trained_to}); run a study on them"
-        )
-    same = provenance.sha256 == facts.data.sha256
-    newer = _newer_sessions(prices, facts.data)
-    unseen = None if newer is None else int((prices.dates.astype(str) > facts.trained_to).sum())
-    return {
-        "study": options.study,
-        "forecaster": {
-            "rank": facts.rank,
-            "trial_id": facts.trial_id,
-            "architecture": network.architecture,
-            "head": network.head,
-            "hidden_size": network.hidden_size,
-            "num_layers": network.num_layers,
-            "sequence_length": forecaster.window.sequence_length,
-            "seeds": forecaster.seeds,
-            "epochs": facts.epochs,
-            "trained_from": facts.trained_from,
-            "trained_to": facts.trained_to,
-        },
-        "prices": {
-            "source": prices.source,
-            "start": provenance.start,
-            "end": provenance.end,
-            "sessions": len(prices),
-            "sha256": provenance.sha256,
-            "as_in_the_study": same,
-            "newer_sessions": newer,
-            "unseen_sessions": unseen,
-        },
-        "study_prices": facts.data.model_dump(),
-        "horizon": forecaster.horizon,
-        "last_close": {"date": provenance.end, "close": last},
-        "forecast": _side(forecast, last, forecaster.intervals) | {"seeds": closes},
-        "persistence": _side(last, last, forecaster.rival_intervals),
-        "warnings": _warnings(forecaster.facts, prices, newer),
-    }
-
-
-def _warnings(facts: "Facts", prices: "Prices", newer: int | None) -> list[str]:
-    provenance = prices.provenance
-    same = provenance.sha256 == facts.data.sha256
-
-    def is_new(finding: "Finding") -> bool:  # the study reports the other findings of its own series
-        return not same or finding.severity == "repair" or finding.check == "cache"
-
-    warnings = [f"{prices.source}: {finding.text}" for finding in prices.findings if is_new(finding)]
-    if provenance.end < facts.trained_to:
-        warnings.append(
-            f"{prices.source}: ends on {provenance.end}, before the end of the training data ({facts.trained_to}); "
-            f"the forecaster was trained on the days that it forecasts"
-        )
-    elif provenance.end < facts.data.end:
-        warnings.append(
-            f"{prices.source}: ends on {provenance.end}, before the end of the study's prices ({facts.data.end}); "
-            f"the study has already used the days that are forecast"
-        )
-    elif not same and newer is None:
-        warnings.append(
-            f"{prices.source}: differs from the study's prices ({facts.data.source}) on the same days; "
-            f"the forecaster was not trained on this series, nor were its intervals calibrated on it"
-        )
-    return warnings
-
-
-def _newer_sessions(prices: "Prices", data: "Data") -> int | None:
-    """Return the number of sessions after the study's last one; None if the series differ before that session."""
-    import numpy as np
-
-    known = (prices.dates >= np.datetime64(data.start)) & (prices.dates <= np.datetime64(data.end))
-    if not known.any() or prices.rows(known).sha256 != data.sha256:
-        return None
-    return int((prices.dates > np.datetime64(data.end)).sum())
-
-
-def _side(forecast: float, last: float, intervals: Sequence["Interval"]) -> dict[str, Any]:
-    """Return a forecast, its change from the last close, and its intervals; unbounded intervals have null bounds."""
-    bounds = [(interval, interval.bounds(forecast) or (None, None)) for interval in intervals]
-    return {
-        "close": forecast,
-        "change": forecast - last,
-        "change_percent": 100 * (forecast / last - 1),
-        "intervals": [
-            {"level": interval.level, "low": low, "high": high, "residuals": interval.residuals}
-            for interval, (low, high) in bounds
-        ],
-    }
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ __all__ = ["KINDS", "Plugin", "PluginError", "PluginWarning", "check_plugins", "
 
 KINDS = {  # of an entry, by group of entry points
     "stockrnn.architectures": "architecture", "stockrnn.baselines": "baseline", "stockrnn.features": "feature",
-    "stockrnn.heads": "head", "stockrnn.sources": "source", "search.samplers": "sampler",
+    "stockrnn.heads": "head", "stockrnn.sources": "source", "stockrnn.tasks": "task", "search.samplers": "sampler",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from search.space.space import SpaceError, load_space
 from stockrnn.dataset.config import FEATURE_NAMES
 from stockrnn.dataset.features import ROLLING
 from stockrnn.tasks.price import BASELINES, PRICE
+from stockrnn.tasks.registry import TASKS
 
 pytestmark = pytest.mark.slow
 
@@ -157,8 +158,23 @@ def test_the_columns_of_the_leaderboard_are_all_explained_in_order():
     assert [row for row in plain if row[0] != "*other parameters*"] == declared
 
 
+@pytest.mark.parametrize("task", [task for task in TASKS.values() if task is not PRICE], ids=lambda task: task.name)
+def test_the_columns_of_another_task_are_all_explained_in_order(task):
+    (rows,) = (rows for first, rows in tables("reading.md") if first == f"column of {task.name}")
+    own = [column for column in task_columns(task) if column not in task_columns(PRICE)]
+    assert [[cell.replace("`", "") for cell in row] for row in rows] == [
+        [column.name, column.unit, column.meaning] for column in own
+    ]
+
+
 def test_the_baselines_are_all_explained():
     assert column("scoring.md", "row") == list(BASELINES)
+    for task in TASKS.values():
+        assert task is PRICE or column("scoring.md", f"baseline of {task.name}") == list(task.baselines)
+
+
+def test_the_tasks_are_all_explained():
+    assert column("scoring.md", "task") == list(TASKS)
 
 
 def row(name, val, test=None, status="complete", **more):
@@ -216,6 +232,13 @@ def test_the_korean_page_explains_the_columns_in_the_words_of_the_report():
         for each in (*FIRST, *task_columns(PRICE))
     ]
     assert [row for row in rows if row[0] != "*다른 파라미터*"] == translated
+    for task in TASKS.values():
+        if task is not PRICE:
+            (rows,) = (rows for first, rows in tables("ko/reading.md") if first == f"{task.name}의 열")
+            own = [each for each in task_columns(task) if each not in task_columns(PRICE)]
+            assert rows == [
+                [f"`{each.name}`", *translate([Text(each.unit), as_text(each.meaning)], "ko")] for each in own
+            ]
 
 
 def test_the_statuses_of_trials_are_all_explained():

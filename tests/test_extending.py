@@ -28,7 +28,10 @@ PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^At the end of `([\w/]+\.py)`:\n\n```python\n(.*?)^```$", PAGE, re.S | re.M)
 COMMANDS = re.findall(r"^python -m (?:pytest|search\.run) .*$", PAGE, re.M)
 CHECKS = [command for command in COMMANDS if " pytest " in command]
-SPACE = re.search(r"^```yaml\n(.*?)^```$", PAGE, re.S | re.M)[1]
+SPACES = re.findall(r"^```yaml\n(name: .*?)^```$", PAGE, re.S | re.M)
+(SPACE,) = (space for space in SPACES if space.startswith("name: extended\n"))
+(TASK_SPACE,) = (space for space in SPACES if space.startswith("name: ranges\n"))
+((NEW_FILE, NEW_CODE),) = re.findall(r"^In the new file `([\w/]+\.py)`:\n\n```python\n(.*?)^```$", PAGE, re.S | re.M)
 
 
 def python(folder, command, **environment):
@@ -50,6 +53,17 @@ def project(tmp_path_factory):
     for name, block in BLOCKS:
         path = folder / name
         path.write_text(f"{path.read_text(encoding='utf-8')}\n\n{block}", encoding="utf-8")
+    (folder / NEW_FILE).write_text(NEW_CODE, encoding="utf-8")
+    registry = folder / "stockrnn/tasks/registry.py"
+    text = registry.read_text(encoding="utf-8")
+    for line, added in (
+        ("from stockrnn.tasks.price import PRICE\n", "from stockrnn.tasks.range import RANGE\n"),
+        ("VOLATILITY, DIRECTION", ", RANGE"),
+    ):
+        assert text.count(line) == 1
+        text = text.replace(line, line + added)
+    registry.write_text(text, encoding="utf-8")
+    (folder / "ranges.yaml").write_text(TASK_SPACE, encoding="utf-8")
     (schema,) = (command for command in COMMANDS if "--json-schema" in command)
     done = python(folder, schema)
     assert done.returncode == 0, done.stderr
@@ -151,6 +165,20 @@ def test_a_study_with_all_of_them_runs_and_its_forecaster_forecasts(project, quo
     done = python(project, "-m stockrnn.forecast results/extended", QUOTES_URL=quotes)
     assert done.returncode == 0, done.stderr
     assert "persistence" in done.stdout
+
+
+def test_a_study_of_the_added_task_speaks_its_words(project):
+    done = python(project, "-m search.run ranges.yaml --in-process --quiet")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"val MAE +sd +test MAE", done.stdout)
+    assert "absolute error" in done.stdout
+    names, *rows = csv.reader((project / "results/ranges/leaderboard.csv").read_text(encoding="utf-8").splitlines())
+    assert {"persistence", "mean"} <= {row[names.index("trial_id")] for row in rows}
+    report = (project / "results/ranges/report.html").read_text(encoding="utf-8")
+    assert "relative MAE on the test set" in report
+    assert "Theil" not in report
+    schema = (project / "search/space.schema.json").read_text(encoding="utf-8")
+    assert "log_session_range" in schema
 
 
 def test_the_example_reads_prices_from_a_database(tmp_path, monkeypatch):

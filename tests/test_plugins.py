@@ -13,6 +13,8 @@ import stockrnn
 
 ROOT = Path(__file__).parents[1]
 CODE = """
+from dataclasses import replace
+
 import numpy as np
 from optuna.samplers import RandomSampler
 
@@ -22,6 +24,7 @@ from stockrnn.networks.cells import Architecture
 from stockrnn.networks.heads import Head
 from stockrnn.prices.readers.table import read_shipped
 from stockrnn.prices.sources import Source
+from stockrnn.tasks.price import PRICE
 
 
 class First(Head):
@@ -55,6 +58,7 @@ first, plain = First(), Tanh()
 candle = Feature(needs=("open", "close"), values=body)
 change = RollingFeature(needs=("close",), values=lagged, warm_up=lambda sessions: sessions)
 uniform = Sampler(description="uniform", make=lambda seed, resume_seed: RandomSampler(seed=resume_seed))
+quote = replace(PRICE, description="a close")
 shop = Source(owner="the shop's", read=lambda request: read_shipped(request.ticker), example_ticker="nasdaq")
 """
 POINTS = """
@@ -72,18 +76,20 @@ change = own:change
 middle = own:middle
 [stockrnn.sources]
 shop = own:shop
+[stockrnn.tasks]
+quote = own:quote
 [search.samplers]
 uniform = own:uniform
 """
 SPACE = """
 name: own
-data: {source: shop, ticker: nasdaq, features: [candle, change_3], test_size: 40}
+data: {task: quote, source: shop, ticker: nasdaq, features: [candle, change_3], test_size: 40}
 validation: {folds: 2, fold_size: 30, train_size: 120, window: sliding, seeds: 1}
 space: {architecture: plain, head: [first, last], hidden_size: 4, sequence_length: 3}
 search: {sampler: uniform, num_samples: 1, finalists: 1, finalist_seeds: 1}
 scheduler: {max_epochs: 1, grace_period: 1}
 """
-USED = {"plain", "first", "candle", "change", "middle", "shop", "uniform"}
+USED = {"plain", "quote", "first", "candle", "change", "middle", "shop", "uniform"}
 
 
 def python(folder, *arguments, plugins=True):
@@ -144,7 +150,7 @@ def test_a_study_is_not_opened_without_its_plugins(place):
 
 def test_a_study_without_plugins_names_none(place):
     (place / "plain.yaml").write_text(
-        SPACE.replace("source: shop, ticker: nasdaq, features: [candle, change_3]", "source: nasdaq")
+        SPACE.replace("task: quote, source: shop, ticker: nasdaq, features: [candle, change_3]", "source: nasdaq")
         .replace("architecture: plain, head: [first, last]", "architecture: rnn")
         .replace("sampler: uniform", "sampler: random").replace("finalists: 1", "finalists: 0")
         .replace("name: own", "name: plain"), encoding="utf-8",

@@ -9,6 +9,7 @@ from search.results.columns import find_column
 from search.results.leaderboard import format_cell
 from search.results.ranking import ALWAYS_SHOWN, Row, network
 from search.results.reader import StudyData
+from stockrnn.tasks.task import Task
 
 __all__ = ["study_html"]
 
@@ -30,14 +31,13 @@ def study_html(study: StudyData, place: str) -> str:
     return (
         f"<div><p><b>{_text(place)}</b> ({_text(study.state)}, {trials})</p>"
         f"<p>{_text(in_python_words(study.verdict))}</p>"
-        f"{_table(rows, names)}</div>"
+        f"{_table(rows, names, study.task)}</div>"
     )
 
 
-def _table(rows: Sequence[Row], names: Sequence[str]) -> str:
-    heads = "".join(
-        f'<th title="{_text(find_column(name).description)}">{_text(find_column(name).label)}</th>' for name in names
-    )
+def _table(rows: Sequence[Row], names: Sequence[str], task: Task) -> str:
+    columns = [find_column(name, task) for name in names]
+    heads = "".join(f'<th title="{_text(column.description)}">{_text(column.label)}</th>' for column in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{_text(format_cell(name, row.get(name)))}</td>" for name in names) + "</tr>"
         for row in rows

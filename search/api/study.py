@@ -46,7 +46,7 @@ class Study:
 
     @property
     def verdict(self) -> str:
-        """Whether a trial beats persistence ("tomorrow equals today") on validation and on the test set."""
+        """Whether a trial beats the task's rival on validation and on the test set; for prices it is persistence."""
         return in_python_words(self._data.verdict)
 
     def leaderboard(self, *, baselines: bool = True) -> "pd.DataFrame":

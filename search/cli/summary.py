@@ -33,7 +33,7 @@ def summary(space: Space, outcome: Outcome, folder: Path, place: str, language: 
         place: the folder or URL of the results, as the user names it.
         language: of the text; the head of the table is in English.
     """
-    parts: list[str] = [table(outcome.rows, top=MAX_ROWS, metric=space.search.metric)]
+    parts: list[str] = [table(outcome.rows, top=MAX_ROWS, metric=space.search.metric, task=space.task)]
     if more := sum(row["status"] not in ALWAYS_SHOWN for row in outcome.rows[MAX_ROWS:]):
         parts.append(Text("and {n} more: {command}", n=more, command=f"python -m search.leaderboard {place}"))
     parts.append("")

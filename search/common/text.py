@@ -1,6 +1,6 @@
 """Texts in English that know their template and values, and so can be translated."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = ["LANGUAGES", "Text", "translate"]
@@ -39,8 +39,9 @@ def translate(value: Any, language: str) -> Any:
         return value
     if isinstance(value, Text):
         values = {name: translate(item, language) for name, item in value.values.items()}
-        template = _catalogue(language).get(value.template, value.template)
-        return template.format(**values) if values else template
+        catalogue, finish = _language(language)
+        template = catalogue.get(value.template, value.template)
+        return finish(template.format(**values) if values else template)
     if isinstance(value, Mapping):
         return {translate(key, language): translate(item, language) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -48,7 +49,8 @@ def translate(value: Any, language: str) -> Any:
     return value
 
 
-def _catalogue(language: str) -> Mapping[str, str]:
-    from search.common.korean import KOREAN  # only a Korean report needs it
+def _language(language: str) -> tuple[Mapping[str, str], Callable[[str], str]]:
+    """Return the templates of a language, and what makes the words of a formatted text agree."""
+    from search.common.korean import KOREAN, choose_particles  # only a Korean report needs it
 
-    return {"ko": KOREAN}[language]
+    return {"ko": (KOREAN, choose_particles)}[language]

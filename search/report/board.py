@@ -1,4 +1,4 @@
-"""Build the leaderboard of the report: rows as formatted texts, and which scores are better than persistence."""
+"""Build the leaderboard of the report: rows as formatted texts, and which scores are better than the rival."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from search.results.columns import find_column, format_number
 from search.results.leaderboard import parse_number
 from search.results.ranking import ALWAYS_SHOWN, network
 from search.results.reader import MAX_SHOWN_TRIALS
+from stockrnn.tasks.task import Task
 
 __all__ = ["build_board", "compare_with_rival", "describe_network"]
 
@@ -19,15 +20,16 @@ GROUPS = (
 OWN_GROUPS = {"status": NETWORK, "network": NETWORK}
 
 
-def build_board(names: Sequence[str], rows: Sequence[Mapping[str, str]], metric: str) -> dict[str, Any]:
+def build_board(names: Sequence[str], rows: Sequence[Mapping[str, str]], metric: str, task: Task) -> dict[str, Any]:
     """Return the leaderboard: its columns by group, columns without values, and its rows as formatted texts.
 
-    `exact` has the unrounded numbers, by which the page sorts; `signs` tells which scores are better than persistence.
+    `exact` has the unrounded numbers, by which the page sorts; `signs` tells which scores are better than the rival.
 
     Args:
         names: the columns of `leaderboard.csv`.
         rows: its rows, best first.
         metric: the column by which the study ranks.
+        task: what the study forecasts.
     """
     place = names.index("status") + 1 if "status" in names else len(names)
     names = [*names[:place], "network", *names[place:]]
@@ -36,24 +38,24 @@ def build_board(names: Sequence[str], rows: Sequence[Mapping[str, str]], metric:
     filled = {name: [text for row in shown if (text := row.get(name))] for name in used if name != "trial_id"}
     numbers = {name for name, texts in filled.items() if all(parse_number(text) is not None for text in texts)}
     return {
-        "groups": _group(used, metric),
+        "groups": _group(used, metric, task),
         "columns": used,
         "empty": [name for name in names if name not in used],
         "numbers": numbers,
         "rows": [
-            {name: _format(name, row.get(name, "")) if name in numbers else row.get(name, "") for name in used}
+            {name: _format(name, row.get(name, ""), task) if name in numbers else row.get(name, "") for name in used}
             for row in shown
         ],
         "exact": [{name: row.get(name, "") for name in numbers} for row in shown],
-        "signs": [{name: compare_with_rival(name, row.get(name, "")) for name in numbers} for row in shown],
+        "signs": [{name: compare_with_rival(name, row.get(name, ""), task) for name in numbers} for row in shown],
         "omitted": len(rows) - len(shown),
         "statuses": list(dict.fromkeys(row.get("status", "") for row in shown)),
     }
 
 
-def compare_with_rival(name: str, text: str) -> str:
-    """Return `better` or `worse` than persistence for a score; empty if it is equal or the column has no such level."""
-    column, value = find_column(name), parse_number(text)
+def compare_with_rival(name: str, text: str, task: Task) -> str:
+    """Return `better` or `worse` than the rival for a score; empty if it is equal or the column has no such level."""
+    column, value = find_column(name, task), parse_number(text)
     if column.rival is None or value is None or value == column.rival:
         return ""
     return "better" if (value < column.rival) == (column.better == "min") else "worse"
@@ -70,17 +72,17 @@ def _select_rows(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
     return [*rows[:MAX_SHOWN_TRIALS], *others[:MAX_BASELINES]]
 
 
-def _group(names: Sequence[str], metric: str) -> list[tuple[str, list[str]]]:
+def _group(names: Sequence[str], metric: str, task: Task) -> list[tuple[str, list[str]]]:
     """Return the columns by group. The scores that decide come first, so that a narrow screen shows them."""
     scores = dict.fromkeys((metric, "val_relative_loss", "test_relative_loss", "val_relative_loss_sd"))
     groups: dict[str, list[str]] = {title: [] for title in GROUPS}
     groups[SCORE] += [name for name in scores if name in names]
     for name in names:
         if name not in scores:
-            groups.setdefault(OWN_GROUPS.get(name) or find_column(name).group, []).append(name)
+            groups.setdefault(OWN_GROUPS.get(name) or find_column(name, task).group, []).append(name)
     return [(title, own) for title, own in groups.items() if own]
 
 
-def _format(name: str, text: str) -> str:
+def _format(name: str, text: str, task: Task) -> str:
     value = parse_number(text)
-    return text if value is None else format_number(value, find_column(name).format)
+    return text if value is None else format_number(value, find_column(name, task).format)

@@ -7,7 +7,7 @@ from typing import Any
 
 from search.common.durations import format_duration
 from search.common.text import Text, translate
-from search.report.charts.learning_curves import draw_best_curves
+from search.report.charts.learning_curves import draw_best_curves, name_score
 from search.report.html import write_page
 from search.report.summary import short_source
 from search.results.leaderboard import parse_number
@@ -27,6 +27,7 @@ def write_comparison(folders: Sequence[Path], output: Path | None = None, langua
     names = _name_studies(folders)
     curves = draw_best_curves([*zip(names, studies, strict=True)])
     rows = [_build_row(name, study) for name, study in zip(names, studies, strict=True)]
+    tasks = {study.task for study in studies}
     rows.sort(key=lambda row: (row["rank"] is None, row["rank"]))
     return write_page(
         output or folders[0].resolve().parent / "comparison.html",
@@ -38,6 +39,7 @@ def write_comparison(folders: Sequence[Path], output: Path | None = None, langua
             for name, study in zip(names, studies, strict=True)
         ],
         rows=rows,
+        score=name_score(tasks.pop() if len(tasks) == 1 else None),
         differences=translate(_find_differences(studies), language),
         curves=curves,
     )
@@ -81,6 +83,7 @@ def _find_differences(studies: Sequence[StudyData]) -> list[str]:
         Text("prices"): lambda study: study.manifest["data"].get("sha256"),
         Text("folds"): lambda study: study.manifest["folds"],
         Text("test set"): lambda study: study.manifest["test"],
+        Text("task"): lambda study: study.task.name,
         Text("horizon"): lambda study: (study.sections.get("data") or {}).get("horizon"),
     }
     return [

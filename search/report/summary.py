@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from search.common.text import Text
 from search.report.board import compare_with_rival, describe_network
 from search.results.leaderboard import parse_number
 from search.results.ranking import BASELINE, ENSEMBLE
 from search.results.reader import StudyData
-from search.results.verdict import LEVEL
+from search.results.verdict import LEVEL, name_rival
 from stockrnn.io.errors import UserError
 from stockrnn.prices.snapshot import read_prices
+from stockrnn.tasks.task import Task
 
 if TYPE_CHECKING:
     from stockrnn.forecaster.forecaster import Forecaster
@@ -34,7 +37,7 @@ class KeyFigure:
     """A large number at the top of the report.
 
     Attributes:
-        sign: `better` or `worse` than persistence, or empty.
+        sign: `better` or `worse` than the rival, or empty.
         notes: small lines below it.
     """
 
@@ -65,17 +68,18 @@ class SignificanceTest:
 def list_key_figures(study: StudyData) -> list[KeyFigure]:
     """Return the scores that decide, and the forecast of the next session."""
     trials = [row for row in study.csv_board[1] if row.get("status") not in (BASELINE, ENSEMBLE)]
+    score = Text(study.task.words.score)
     figures = [
         KeyFigure(
-            label=label, value=f"{float(row[name]):.4f}", sign=compare_with_rival(name, row[name]),
+            label=label, value=f"{float(row[name]):.4f}", sign=compare_with_rival(name, row[name], study.task),
             notes=(
-                _compare(float(row[name])),
+                _compare(float(row[name]), study.task),
                 Text("{who} {trial}", who=who, trial=f"{row['trial_id']}, {describe_network(row)}".rstrip(", ")),
             ),
         )
         for label, name, who in (
-            (Text("Theil's U on validation"), "val_relative_loss", Text("best trial")),
-            (Text("Theil's U on the test set"), "test_relative_loss", Text("first finalist")),
+            (Text("{score} on validation", score=score), "val_relative_loss", Text("best trial")),
+            (Text("{score} on the test set", score=score), "test_relative_loss", Text("first finalist")),
         )
         if (row := next((row for row in trials if parse_number(row.get(name, "")) is not None), None))
     ]  # fmt: skip
@@ -110,7 +114,8 @@ def list_tests(study: StudyData) -> list[SignificanceTest]:
                 Text("SPA p on the test set"), "test_spa_p",
                 Text(
                     "Hansen's test of superior predictive ability: probability of such a good best finalist if none is "
-                    "better than persistence"
+                    "better than {rival}",
+                    rival=name_rival(study.task),
                 ),
             ),
             (
@@ -143,12 +148,13 @@ def find_docs(folder: Path) -> str:
     return Path(os.path.relpath(DOCS, place)).as_posix() if DOCS.is_dir() and place.is_relative_to(root) else ""
 
 
-def _compare(score: float) -> Text:
+def _compare(score: float, task: Task) -> Text:
+    values = {"size": 100 * abs(score - 1), "loss": Text(task.words.loss), "rival": name_rival(task)}
     if score == 1:
-        return Text("as good as persistence")
+        return Text("as good as {rival}", **values)
     if score < 1:
-        return Text("error {size:.2f} % smaller than that of persistence", size=100 * (1 - score))
-    return Text("error {size:.2f} % larger than that of persistence", size=100 * (score - 1))
+        return Text("{loss} {size:.2f} % smaller than that of {rival}", **values)
+    return Text("{loss} {size:.2f} % larger than that of {rival}", **values)
 
 
 def _read_test(name: Text, question: Text, value: float | None, reason: str) -> SignificanceTest:
@@ -177,28 +183,26 @@ def _forecast_next(study: StudyData) -> KeyFigure | None:
 
     try:
         forecaster, (prices, _) = Forecaster.load(folder), read_prices(copy)
-        return _describe_forecast(forecaster, prices)
+        return _describe_forecast(forecaster, prices, study)
     except UserError as error:
         reason = str(error).replace(f"{study.folder}{os.sep}", "")
         return KeyFigure(label=Text("Next forecast"), value=Text("none"), notes=(reason,))
 
 
-def _describe_forecast(forecaster: "Forecaster", prices: "Prices") -> KeyFigure:
-    close, last = float(forecaster.forecast(prices, [len(prices) - 1]).mean()), float(prices.column("close")[-1])
-    steps = forecaster.horizon
+def _describe_forecast(forecaster: "Forecaster", prices: "Prices", study: StudyData) -> KeyFigure:
+    from stockrnn.forecaster.adaptive import adapted_intervals
+    from stockrnn.forecaster.outlook import make_outlook
+
+    origins, steps = np.array([len(prices) - 1]), forecaster.horizon
+    forecast = float(forecaster.forecast(prices, origins).mean())
     label = Text("Next session") if steps == 1 else Text("In {n} sessions", n=steps)
-    if not math.isfinite(close):
-        return KeyFigure(label=label, value=Text("none"), notes=(Text("the forecast is not a finite price"),))
-    notes = [
-        Text(
-            "close forecast by {trial}, {change:+.2f} %", trial=forecaster.facts.trial_id,
-            change=100 * (close / last - 1),
-        )
-    ]  # fmt: skip
-    notes += [
+    if not math.isfinite(forecast):
+        return KeyFigure(label=label, value=Text("none"), notes=(Text("the forecast is not a finite number"),))
+    headline = study.task.show.headline(forecast, make_outlook(forecaster, prices, origins))
+    notes = [Text(note.template, **{"trial": forecaster.facts.trial_id, **note.values}) for note in headline.notes]
+    intervals = [
         Text("{level:g} % interval {low:,.2f} to {high:,.2f}", level=100 * one.level, low=bounds[0], high=bounds[1])
-        for one in forecaster.intervals[:1]
-        if (bounds := one.bounds(close))
+        for one in adapted_intervals(forecaster, prices, origins).forecast[0][:1]
+        if study.task.has_intervals and (bounds := one.bounds(forecast))
     ]
-    notes.append(Text("last close {close:,.2f} on {day}", close=last, day=prices.dates[-1]))
-    return KeyFigure(label=label, value=f"{close:,.2f}", notes=notes)
+    return KeyFigure(label=label, value=headline.value, notes=[*notes[:1], *intervals, *notes[1:]])

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from search.common.durations import format_duration
@@ -24,6 +25,7 @@ from search.report.charts.parameters import (
     draw_parallel_coordinates,
     draw_slices,
 )
+from search.report.charts.reliability import draw_reliability
 from search.report.charts.test_block import draw_cumulative_advantage, draw_forecasts, draw_spread
 from search.report.charts.timeline import draw_folds, draw_worker_timeline
 from search.report.comparison import write_comparison
@@ -32,7 +34,7 @@ from search.report.summary import find_docs, list_key_figures, list_tests, short
 from search.results.columns import find_column
 from search.results.folder.links import check_folder
 from search.results.reader import read_study
-from search.results.verdict import select_facts, split_verdict
+from search.results.verdict import name_rival, select_facts, split_verdict
 from search.space.document import SpaceError
 from stockrnn.io.storage import RemoteFolder, is_url, join_path, local_copy, parent_url
 from stockrnn.io.terminal import escape_unencodable
@@ -62,12 +64,12 @@ def write_report(folder: Path, language: str = "en") -> Path:
     forecasts, changes, advantage = draw_forecasts(study), draw_changes(study), draw_cumulative_advantage(study)
     curves, importance, slices = draw_learning_curves(study), draw_importance(study), draw_slices(study)
     coordinates, folds, spread = draw_parallel_coordinates(study), draw_folds(study), draw_spread(study)
-    workers = draw_worker_timeline(study)
+    workers, reliability = draw_worker_timeline(study), draw_reliability(study)
     messages = [(end.trial_id, end.message) for end in study.ends if end.message]
     return write_page(
         folder / "report.html",
         "report.html.j2",
-        [forecasts, changes, advantage, curves, importance, coordinates, *slices, folds, spread, workers],
+        [forecasts, changes, advantage, reliability, curves, importance, coordinates, *slices, folds, spread, workers],
         language,
         headline=headline,
         facts=facts,
@@ -75,7 +77,7 @@ def write_report(folder: Path, language: str = "en") -> Path:
         figures_on_top=list_key_figures(study),
         docs=find_docs(folder),
         source=short_source(str(study.manifest["data"].get("source") or "?")),
-        find_column=find_column,
+        find_column=partial(find_column, task=study.task), rival=name_rival(study.task),
         manifest={name: value for name, value in study.manifest.items() if value is not None},
         space=study.sections, planned=study.planned,
         space_text=study.space_text,
@@ -87,10 +89,10 @@ def write_report(folder: Path, language: str = "en") -> Path:
         min_drawn=MIN_DRAWN_TRIALS,
         last=study.last,
         duration=format_duration(study.seconds),
-        board=build_board(*study.csv_board, study.metric),
+        board=build_board(*study.csv_board, study.metric, study.task),
         messages=messages[:MAX_MESSAGES], more_messages=len(messages[MAX_MESSAGES:]),
         forecasts=forecasts, changes=changes, advantage=advantage, curves=curves, importance=importance,
-        coordinates=coordinates, slices=slices, folds=folds, spread=spread, workers=workers,
+        reliability=reliability, coordinates=coordinates, slices=slices, folds=folds, spread=spread, workers=workers,
     )  # fmt: skip
 
 

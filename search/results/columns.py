@@ -6,6 +6,7 @@ from functools import cache
 from typing import Literal
 
 from search.common.text import Text
+from search.results.verdict import name_rival
 from search.space.parameters import FIELDS
 from search.space.space import Space
 from stockrnn.tasks.price import PRICE
@@ -16,7 +17,7 @@ __all__ = ["FIRST", "Column", "as_text", "find_column", "format_number", "list_c
 
 LABELS = {  # of scores, without val_ or test_
     "brier": "Brier score", "cw_p": "CW p", "mae": "MAE", "mape": "MAPE", "qlike": "QLIKE", "r2_oos": "R² oos",
-    "rmse": "RMSE",
+    "relative_rmse": "relative RMSE", "rmse": "RMSE",
 }  # fmt: skip
 Format = Literal["text", "number", "score", "percent"]
 
@@ -60,6 +61,11 @@ class Column:
         if self.better == "min":
             return Text("{what}; lower is better", what=what)
         return Text("{what}; higher is better", what=what) if self.better else what
+
+    @property
+    def title(self) -> Text:
+        """The label, for a page in another language."""
+        return as_text(self.label)
 
 
 def _trial(name: str, label: str, meaning: str, format: Format = "text") -> Column:
@@ -137,11 +143,19 @@ TRAINING = (
 COVERAGE = (
     _test(
         "test_coverage_80", "in 80 %", "fraction",
-        "test days inside the 80 % interval; far below 0.8, the test set was more volatile than validation",
+        "test days inside the 80 % interval, which follows the volatility and adapts its level day by day",
     ),
     _test("test_coverage_95", "in 95 %", "fraction", "test days inside the 95 % interval"),
+    _test(
+        "test_winkler_80", "Winkler 80 %", "ratio",
+        "interval (Winkler) score of the 80 % interval over that of an interval with one width for all days", "min",
+    ),
+    _test(
+        "test_winkler_95", "Winkler 95 %", "ratio",
+        "interval (Winkler) score of the 95 % interval over that of an interval with one width for all days", "min",
+    ),
 )  # fmt: skip
-STUDIES = (  # of the list of studies, beside Theil's U of the best trial
+STUDIES = (  # of the list of studies, beside the scores of the best trial
     _study("study", "name of the folder"),
     _study("start", "date and time of the start"),
     _study("state", "done, interrupted, timed out or running"),
@@ -162,20 +176,20 @@ def task_columns(task: Task) -> tuple[Column, ...]:
         for name, metric in task.metrics.items()
     ]  # fmt: skip
     spread = _validation(
-        "val_relative_loss_sd", Text("{score} sd", score=words.short_score), "ratio",
+        "val_relative_loss_sd", Text("{score} sd", score=Text(words.short_score)), "ratio",
         Text(
             "standard deviation of {name} over the individual members; a smaller difference between two trials is not "
             "meaningful",
             name=name,
         ),
     )  # fmt: skip
-    validation[0] = replace(validation[0], label=Text("validation {score}", score=words.short_score))
+    validation[0] = replace(validation[0], label=Text("validation {score}", score=Text(words.short_score)))
     test = [
         _test(name, _label(name), metric.unit, metric.meaning, metric.better, _rival(name))
         for name, metric in ((f"test_{name.removeprefix('val_')}", each) for name, each in task.metrics.items())
         if metric.over == "days"
     ]
-    test[0] = replace(test[0], label=Text("test {score}", score=words.short_score))
+    test[0] = replace(test[0], label=Text("test {score}", score=Text(words.short_score)))
     test += [
         _test(name, _label(name), each.unit, each.meaning, each.better) for name, each in task.block_metrics.items()
     ]
@@ -185,7 +199,7 @@ def task_columns(task: Task) -> tuple[Column, ...]:
             "test_dm_p", "DM p", "p-value",
             Text(
                 "Diebold-Mariano test: probability of such an advantage over {rival} if there is no true advantage",
-                rival=Text(words.rival_name),
+                rival=name_rival(task),
             ),
             "min",
         ),

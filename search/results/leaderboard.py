@@ -20,6 +20,8 @@ from search.results.columns import find_column, format_number
 from search.results.ranking import ALWAYS_SHOWN, Row, network
 from search.results.schemas import MAX_TRIALS
 from stockrnn.io.files import FileError, read_lines, write_atomic
+from stockrnn.tasks.price import PRICE
+from stockrnn.tasks.task import Task
 
 __all__ = [
     "aligned",
@@ -35,6 +37,7 @@ __all__ = [
 FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "'")  # a spreadsheet treats wide characters as narrow ones
 MAX_CSV_BYTES, MAX_LINE_BYTES = 200_000_000, 100_000  # bytes of a file and of its lines
 IDENTITY = {"rank", "trial_id", "status"}
+MAX_WIDTH = 80  # characters of a line of the table, if all fits into them
 MAX_ROWS, MAX_COLUMNS = MAX_TRIALS + 1000, 200
 
 
@@ -83,17 +86,18 @@ def read_csv(
     return names, rows
 
 
-def table(rows: Sequence[Row], *, top: int, metric: str = "val_relative_loss") -> str:
+def table(rows: Sequence[Row], *, top: int, metric: str = "val_relative_loss", task: Task = PRICE) -> str:
     """Return the best rows, baselines, the average of the finalists and the default as a text of 80 columns or less.
 
-    `val U` and `test U` are Theil's U.
+    The relative losses have the short name of the task: `val U` and `test U` are Theil's U. Without it, they are `val`
+    and `test`, if the table would be too wide.
     """
     shown = [row for position, row in enumerate(rows) if position < top or row["status"] in ALWAYS_SHOWN]
-    heads: tuple[str, ...] = ("#", "trial", "status", "network", "val U", "sd")
+    heads: tuple[str, ...] = ("#", "trial", "status", "network", "val", "sd")
     extra = [name for name in (metric,) if name not in ("val_relative_loss", "val_worst_fold")]
     if any("test_relative_loss" in row for row in rows):
         extra.append("test_relative_loss")
-    heads = (*heads, *(name.removeprefix("val_").replace("test_relative_loss", "test U") for name in extra))
+    heads = (*heads, *("test" if name == "test_relative_loss" else name.removeprefix("val_") for name in extra))
     cells = [heads]
     for row in shown:
         line = (
@@ -102,7 +106,10 @@ def table(rows: Sequence[Row], *, top: int, metric: str = "val_relative_loss") -
             *(format_cell(name, row.get(name)) for name in ("val_relative_loss", "val_relative_loss_sd")),
         )  # fmt: skip
         cells.append((*line, *(format_cell(name, row.get(name)) for name in extra)))
-    return aligned(cells, (1, 2, 3))
+    named = tuple(f"{head} {task.words.short_score}" if head in ("val", "test") else head for head in heads)
+    text = aligned([named, *cells[1:]], (1, 2, 3))
+    too_wide = max(map(len, text.splitlines())) > MAX_WIDTH
+    return aligned(cells, (1, 2, 3)) if too_wide else text
 
 
 def aligned(cells: Sequence[Sequence[str]], left: Sequence[int]) -> str:

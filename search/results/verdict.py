@@ -11,7 +11,7 @@ from stockrnn.tasks.price import PRICE
 from stockrnn.tasks.task import Task
 
 __all__ = [
-    "LEVEL", "VERDICT_COLUMNS", "baseline_label", "conclude", "describe_rival", "longer_training",
+    "LEVEL", "VERDICT_COLUMNS", "baseline_label", "conclude", "describe_rival", "longer_training", "name_rival",
     "needs_longer_training", "select_facts", "split_verdict", "verdict",
 ]  # fmt: skip
 
@@ -100,6 +100,12 @@ def select_facts(sentences: Sequence[Text]) -> list[Text]:
 def describe_rival(task: Task, horizon: int) -> Text:
     """Return the forecast of the rival in words."""
     return Text(task.words.rival) if horizon == 1 else Text(task.words.rival_ahead, n=horizon)
+
+
+def name_rival(task: Task) -> str:
+    """Return the name of the rival in a sentence; a code name is the same in every language."""
+    name = task.words.rival_name
+    return name if name == task.rival else Text(name)
 
 
 def baseline_label(name: str) -> str:

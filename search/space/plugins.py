@@ -10,6 +10,7 @@ from stockrnn.networks.heads import HEADS
 from stockrnn.plugins import Plugin, find_plugin, load_plugins
 from stockrnn.prices.sources import SOURCES
 from stockrnn.tasks.price import BASELINES
+from stockrnn.tasks.registry import TASKS
 
 __all__ = ["ENTRIES", "used_plugins"]
 
@@ -17,7 +18,7 @@ BASELINES.update(load_plugins("stockrnn.baselines", BASELINES, callable))
 ENTRIES = {  # names by group of entry points
     "stockrnn.architectures": ARCHITECTURES.keys(), "stockrnn.baselines": BASELINES.keys(),
     "stockrnn.features": DERIVED.keys() | ROLLING.keys(), "stockrnn.heads": HEADS.keys(),
-    "stockrnn.sources": SOURCES.keys(), "search.samplers": SAMPLERS.keys(),
+    "stockrnn.sources": SOURCES.keys(), "stockrnn.tasks": TASKS.keys(), "search.samplers": SAMPLERS.keys(),
 }  # fmt: skip
 
 
@@ -37,5 +38,6 @@ def _names(space: Space) -> Iterator[tuple[str, str]]:
     for series in (space.data, *space.data.also):
         yield "stockrnn.sources", series.source
     yield "search.samplers", space.search.sampler
+    yield "stockrnn.tasks", space.data.task
     for baseline in space.task.baselines:
         yield "stockrnn.baselines", baseline

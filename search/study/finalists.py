@@ -124,8 +124,8 @@ def refit(
         space: the study's space.
         prices: the study's prices.
         splits: the study's folds and test block.
-        validation: the forecasts of its trial on the validation days of all folds, (days,); their errors give the
-            intervals of the forecaster.
+        validation: the forecasts of its trial on the validation days of all folds, (days,); the forecaster keeps them,
+            and their errors give its intervals.
         threads: of PyTorch on the CPU; None: as they are.
         share: of a GPU on which it trains; 0: on the CPU.
 
@@ -135,6 +135,7 @@ def refit(
     from search.tune.trial import GpuMemoryError, is_out_of_gpu_memory
     from stockrnn.dataset.windows import Windows
     from stockrnn.forecaster.forecaster import Forecaster
+    from stockrnn.forecaster.validation import ValidationDays
     from stockrnn.training.trainer import train
 
     if threads is not None:
@@ -154,6 +155,7 @@ def refit(
             raise GpuMemoryError(f"{error}") from None
         raise
     actual, rival = validation_days(space, prices, splits.folds)
+    days = np.concatenate([prices.dates[fold.validation.start : fold.validation.stop] for fold in splits.folds])
     forecaster = Forecaster.from_training(
         windows, last.members, correction=float(last.corrections[0]),
         intervals=conformal_intervals(validation, actual) if space.task.has_intervals else (),
@@ -161,6 +163,7 @@ def refit(
         rank=finalist.rank, trial_id=finalist.trial_id, epochs=finalist.epochs,
         span=(str(prices.dates[splits.before_test.start]), str(prices.dates[splits.before_test.stop - 1])),
         provenance=prices.provenance, asked=space.data,
+        validation=ValidationDays.of(days, validation, actual, rival),
     )  # fmt: skip
     return RefittedFinalist(finalist=finalist, forecasts=last.forecasts[0], forecaster=forecaster)
 

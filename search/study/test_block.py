@@ -11,13 +11,15 @@ from search.results.ranking import ENSEMBLE
 from search.space.space import Space
 from search.study.finalists import RefittedFinalist, validation_days
 from stockrnn.evaluation import forecast_tests
-from stockrnn.evaluation.conformal import conformal_intervals, interval_coverage
+from stockrnn.evaluation.adaptive_intervals import adaptive_intervals, winkler_score
+from stockrnn.evaluation.conformal import Interval, conformal_intervals
 from stockrnn.evaluation.multiple_testing import UndefinedTestError, model_confidence_set
 from stockrnn.evaluation.walk_forward import Fold, WalkForward
 from stockrnn.io.errors import UserError
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.interval_scale import interval_scales
 from stockrnn.tasks.scoring import FoldDays, fold_days, forecast_baseline, score
-from stockrnn.tasks.task import BlockDays, Series, Task
+from stockrnn.tasks.task import BlockDays, Series, Task, relative_loss
 
 __all__ = ["TestBlockResult", "score_test_block"]
 
@@ -73,16 +75,18 @@ def score_test_block(
         forecasts[name], earlier_forecasts[name] = found[0], np.concatenate(found[1:])
     earlier_actual, _ = validation_days(space, prices, splits.folds)
     (days,) = fold_days(task, series, [fold])
+    scale = np.concatenate(interval_scales(task, series, [*splits.folds, fold])) if task.has_intervals else np.empty(0)
+    errors = {
+        name: _log_errors(earlier_forecasts[name], earlier_actual, forecast, days.actual)
+        for name, forecast in forecasts.items()
+    }
     scores: dict[str, dict[str, Any]] = {}
     result = TestBlockResult(forecasts=forecasts, scores=scores, ensemble=ensemble)
     for name, forecast in forecasts.items():
         scores[name] = _columns(task, series, fold, days, forecast)
         if task.has_intervals:
-            intervals = conformal_intervals(earlier_forecasts[name], earlier_actual, LEVELS)
-            scores[name] |= {
-                f"test_coverage_{round(100 * interval.level)}": interval_coverage(forecast, days.actual, interval)
-                for interval in intervals
-            }
+            static = conformal_intervals(earlier_forecasts[name], earlier_actual, LEVELS)
+            scores[name] |= _score_intervals(errors[name], scale, static, len(splits.test), series.horizon)
     relative_loss = task.metrics["val_relative_loss"].value
     for one in refitted:
         singles = [relative_loss(forecast, days.actual, days.rival) for forecast in one.forecasts]
@@ -101,6 +105,39 @@ def score_test_block(
         if reasons:
             result.reasons[name] = reasons
     return result
+
+
+def _log_errors(*pairs: np.ndarray) -> np.ndarray:
+    """Return ln(actual / forecast) of validation and test days, (days,), from forecasts and actual values in turns.
+
+    It is not finite where a forecast is no number above 0.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.concatenate([np.log(pairs[1] / pairs[0]), np.log(pairs[3] / pairs[2])])
+
+
+def _score_intervals(
+    errors: np.ndarray, scale: np.ndarray, static: Sequence[Interval], days: int, horizon: int
+) -> dict[str, float]:
+    """Return coverage and relative Winkler score of the intervals on the last `days` days, the test set, by column.
+
+    The intervals are scaled and adapt their level day by day, from the validation days on. The rival of the Winkler
+    score is `static`, the interval of one width for all days from the validation days.
+    """
+    columns: dict[str, float] = {}
+    finite = bool(np.isfinite(errors).all())
+    for interval in static:
+        level, width, percent = interval.level, interval.half_width, round(100 * interval.level)
+        inside = relative = math.nan
+        if finite:
+            widths, _ = adaptive_intervals(errors, scale, level, horizon=horizon)
+            actual, own = errors[-days:], widths[-days:]
+            inside = float(np.mean(np.abs(actual) <= own))
+            if width is not None and np.isfinite(own).all():
+                rival = winkler_score(actual, np.full(days, -width), np.full(days, width), level)
+                relative = relative_loss(winkler_score(actual, -own, own, level), rival)
+        columns |= {f"test_coverage_{percent}": inside, f"test_winkler_{percent}": relative}
+    return columns
 
 
 def _by_fold(forecasts: np.ndarray, folds: Sequence[Fold]) -> list[np.ndarray]:
@@ -140,7 +177,7 @@ def _reason(forecast: np.ndarray, days: FoldDays, rival: str) -> str:
     if np.array_equal(forecast, days.rival):
         return f"the forecast is {rival} itself"
     if np.array_equal(days.actual, days.rival):
-        return "the price never moves in the test block"
+        return "the rival makes no error in the test block"
     if len(days.actual) < forecast_tests.MIN_DAYS:
         return f"{len(days.actual)} days, at least {forecast_tests.MIN_DAYS} are needed"
     if np.ptp(forecast - days.rival) < 1e-9 * np.abs(forecast).max():

@@ -181,7 +181,9 @@ class Progress:
             return f"{trial_id}: starting"
         score = report["score"]
         metric = self._space.search.metric
-        label = "U" if metric == "val_relative_loss" else metric  # two trials fit into 80 columns
+        label = (
+            self._space.task.words.short_score if metric == "val_relative_loss" else metric
+        )  # two trials fit into 80 columns
         scored = f"{label} {score:.4f}" if math.isfinite(score) else "no score yet"
         return f"{trial_id}: epoch {report.get('epoch', 0)} of {self._space.scheduler.max_epochs}, {scored}"
 

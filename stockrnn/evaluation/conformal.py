@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stockrnn.configuration import Configuration
 
-__all__ = ["Interval", "conformal_intervals", "interval_coverage"]
+__all__ = ["Interval", "conformal_intervals", "conformal_quantile", "interval_coverage", "log_residuals"]
 
 MAX_DAYS = 10**9
 
@@ -54,16 +54,28 @@ def conformal_intervals(
     Raises:
         ValueError: the shapes differ, an actual close is not a finite number above 0, or a level is out of range.
     """
-    residuals = np.sort(_residuals(forecast, actual))
-    intervals = []
-    for level in levels:
-        if not 0 < level < 1:
-            raise ValueError(f"level: {level:g}; a level must be above 0 and below 1")
-        rank = math.ceil((len(residuals) + 1) * Fraction(str(float(level))))  # exact: 0.95 is 19/20
-        width = float(residuals[rank - 1]) if rank <= len(residuals) else math.inf
-        half_width = width if math.isfinite(width) else None
-        intervals.append(Interval(level=float(level), half_width=half_width, residuals=len(residuals)))
-    return tuple(intervals)
+    residuals = log_residuals(forecast, actual)
+    return tuple(
+        Interval(level=float(level), half_width=conformal_quantile(residuals, level), residuals=len(residuals))
+        for level in levels
+    )
+
+
+def conformal_quantile(scores: np.ndarray, level: float) -> float | None:
+    """Return the ceil((n + 1) level)-th smallest of n scores; None if there are too few, or if it is not finite.
+
+    Args:
+        scores: shape (days,).
+        level: target share of days, above 0 and below 1.
+
+    Raises:
+        ValueError: the level is out of range.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level:g}; a level must be above 0 and below 1")
+    rank = math.ceil((len(scores) + 1) * Fraction(str(float(level))))  # exact: 0.95 is 19/20
+    quantile = float(np.partition(scores, rank - 1)[rank - 1]) if rank <= len(scores) else math.inf
+    return quantile if math.isfinite(quantile) else None
 
 
 def interval_coverage(forecast: np.ndarray, actual: np.ndarray, interval: Interval) -> float:
@@ -73,13 +85,13 @@ def interval_coverage(forecast: np.ndarray, actual: np.ndarray, interval: Interv
         forecast, actual: see `conformal_intervals`.
         interval: the interval to check.
     """
-    residuals = _residuals(forecast, actual)
+    residuals = log_residuals(forecast, actual)
     if not len(residuals):
         return math.nan
     return float(np.mean(residuals <= (math.inf if interval.half_width is None else interval.half_width)))
 
 
-def _residuals(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
+def log_residuals(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
     """Return |ln(actual / forecast)|, shape (days,); infinite if the forecast is not a finite number above 0."""
     forecast, actual = np.asarray(forecast, dtype=float), np.asarray(actual, dtype=float)
     if forecast.shape != actual.shape or forecast.ndim != 1:

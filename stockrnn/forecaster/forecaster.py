@@ -1,8 +1,8 @@
 """Save a trained forecaster in a folder, load it, and forecast with it.
 
 `model.safetensors` has the weights of all seeds; `forecaster.json` has everything else: configuration, scaling,
-intervals and origin. Neither file format can contain code. `load` checks every value, because a folder may come from an
-untrusted source.
+intervals, validation forecasts and origin. Neither file format can contain code. `load` checks every value, because a
+folder may come from an untrusted source.
 """
 
 import hashlib
@@ -35,12 +35,16 @@ from stockrnn.forecaster.metadata import (
     installed_version,
     read_document,
 )
+from stockrnn.forecaster.validation import ValidationDays
 from stockrnn.io.files import line, write_atomic
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.networks.network import Network
 from stockrnn.networks.parameter_shapes import parameter_shapes
 from stockrnn.prices.cleaning import missing_column_reason
 from stockrnn.prices.series import Prices, Provenance
+from stockrnn.tasks.registry import find_task
+from stockrnn.tasks.task import Task
+from stockrnn.volatility.estimators import available
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,15 +69,16 @@ MAX_BATCH = 256  # origins forecast at the same time; limits the memory
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Forecaster:
-    """Networks of one shape with different seeds; the forecast of a close is the mean over the seeds.
+    """Networks of one shape with different seeds; a forecast is the mean over the seeds.
 
     Attributes:
         window, network, horizon: configuration of the training.
         weights: by parameter name as in `Network`, each with shape (seeds, *parameter), on the CPU.
         scaling: scaling of inputs and target, fitted on the training part.
         intervals: prediction intervals of the forecasts.
-        rival_intervals: prediction intervals of persistence, with the same levels in the same order.
+        rival_intervals: prediction intervals of the rival, with the same levels in the same order.
         facts: study, trial and prices of the training.
+        validation: forecasts of the trial on the validation days.
         metrics: scores from the study, by name; None for an undefined score.
 
     Raises:
@@ -88,6 +93,7 @@ class Forecaster:
     intervals: tuple[Interval, ...]
     rival_intervals: tuple[Interval, ...]
     facts: Facts
+    validation: ValidationDays = field(default_factory=ValidationDays)
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -113,6 +119,7 @@ class Forecaster:
         span: tuple[str, str],
         provenance: Provenance,
         asked: DataConfig,
+        validation: ValidationDays | None = None,
         metrics: Mapping[str, float | None] | None = None,
     ) -> "Forecaster":
         """Return the forecaster of a finished training, with a copy of the weights.
@@ -121,11 +128,12 @@ class Forecaster:
             windows: the training windows, of one fold.
             members: the trained networks of this fold, one per seed.
             correction: of the forecasts, see `Epoch.corrections`.
-            intervals, rival_intervals: results of `conformal_intervals` for the forecasts and for persistence.
+            intervals, rival_intervals: results of `conformal_intervals` for the forecasts and for the rival.
             rank, trial_id, epochs: see `Facts`.
             span: first and last day of the training part, YYYY-MM-DD.
             provenance: provenance of the clean prices.
             asked: section `data` of the study's space.
+            validation: forecasts of the trial on the validation days; None: they are not known.
             metrics: scores from the study; values that are not finite become None.
 
         Raises:
@@ -155,8 +163,14 @@ class Forecaster:
                 asked=asked,
                 versions={"torch": str(torch.__version__), PROJECT: installed_version()},
             ),
+            validation=validation or ValidationDays(),
             metrics=metrics or {},
         )
+
+    @property
+    def task(self) -> Task:
+        """What is forecast."""
+        return find_task(self.facts.asked.task)
 
     @property
     def seeds(self) -> int:
@@ -165,7 +179,7 @@ class Forecaster:
 
     @torch.no_grad()
     def forecast(self, prices: Prices, origins: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Forecast the closes `horizon` sessions after the origins, with the scaling of the training.
+        """Forecast `horizon` sessions ahead from the origins, with the scaling of the training.
 
         Args:
             prices: a clean series, with a column for each other series (see `alignment`). It may continue after the end
@@ -173,19 +187,13 @@ class Forecaster:
             origins: positions of sessions, which may include the last session; each needs a complete window.
 
         Returns:
-            Shape (seeds, origins), price points; not finite if the prices differ too much from the training prices.
+            Shape (seeds, origins), in the task's unit (price points, volatility in per cent a day, probability); not
+            finite if the prices differ too much from the training prices.
 
         Raises:
             ForecasterError: a column is missing, or an origin has no complete window.
         """
-        missing = [name for names in missing_columns(prices, self.window.features).values() for name in names]
-        missing += [name for name in self.window.others if name not in prices.columns]
-        if missing:
-            reason = f" ({missing_column_reason(prices, missing[0])})" if missing[0] in COLUMNS else ""
-            raise ForecasterError(
-                f"{prices.source}: {', '.join(dict.fromkeys(missing))}: missing{reason}; the inputs of this forecaster "
-                f"are {', '.join(self.window.inputs)}; add the column"
-            )
+        self._check_columns(prices)
         length = max(map(warm_up, self.window.inputs)) + self.window.sequence_length
         if len(prices) < length:
             raise ForecasterError(
@@ -211,7 +219,9 @@ class Forecaster:
                     outputs[seed, first : first + MAX_BATCH] = network(inputs)
             return windows.to_forecasts(0, positions, outputs.numpy())
 
-    def predict(self, frame: "pd.DataFrame", *, sessions: int = 1, offline: bool = False) -> "pd.DataFrame":
+    def predict(
+        self, frame: "pd.DataFrame", *, sessions: int = 1, offline: bool = False, also: "Forecaster | None" = None
+    ) -> "pd.DataFrame":
         """Forecast from the last sessions of a series.
 
         Args:
@@ -220,20 +230,24 @@ class Forecaster:
                 (`data.also`) are loaded from their sources.
             sessions: number of sessions at the end of the series to forecast from; each needs a complete window.
             offline: load other series from the cache only.
+            also: a forecaster of the volatility of the same prices, whose forecasts scale the intervals of prices.
 
         Returns:
             One row per session: `origin`, the day of the forecast, and `date`, the day that is forecast (datetime64;
-            beyond the series it follows the calendar of the study's exchange, or the rhythm of the series); in price
-            points `last_close`, which is the forecast of persistence, `forecast`, and for each level the bounds of the
-            prediction interval, such as `low_80` and `high_80` (NaN if unbounded); `in_training`, whether the networks
-            were trained on that day.
+            beyond the series it follows the calendar of the study's exchange, or the rhythm of the series);
+            `last_close` in price points; `forecast`, and for each level the bounds of the prediction interval, such as
+            `low_80` and `high_80` (NaN if unbounded), in the task's unit: price points, volatility in per cent a day,
+            or a probability; `in_training`, whether the networks were trained on that day. Where it is not the last
+            close, `rival` is the rival's forecast; it is fitted to the sessions on which the networks were trained,
+            but to none after the first origin. For volatility also `annualised`, and the range of the close that the
+            forecast implies, `close_low_80`, `close_high_80` and so on.
 
         Raises:
             UserError: the prices cannot be used, or differ too much from the training prices.
         """
         from stockrnn.forecaster.prediction import predict
 
-        return predict(self, frame, sessions=sessions, offline=offline)
+        return predict(self, frame, sessions=sessions, offline=offline, also=also)
 
     def __repr__(self) -> str:
         return f"<Forecaster {self._description}>"
@@ -250,6 +264,24 @@ class Forecaster:
             f"{network.num_layers} x {network.hidden_size} units, window of {self.window.sequence_length} sessions, "
             f"horizon {self.horizon}, {self.seeds} seeds, trained on {facts.data.source}, {facts.trained_from} to "
             f"{facts.trained_to}"
+        )
+
+    def _check_columns(self, prices: Prices) -> None:
+        """Raise ForecasterError if the series lacks a column of the inputs or of the task."""
+        estimator = self.window.estimator
+        needed = [name for names in missing_columns(prices, self.window.features).values() for name in names]
+        needed += [name for name in (*self.window.others, *self.task.columns(estimator)) if name not in prices.columns]
+        missing = list(dict.fromkeys(needed))
+        if not missing:
+            return
+        reason = f" ({missing_column_reason(prices, missing[0])})" if missing[0] in COLUMNS else ""
+        fix = "add the column"
+        if self.task.columns(estimator) != self.task.columns("squared_return") and set(missing) <= set(COLUMNS):
+            left = [name for name in available(prices.columns) if name != estimator]
+            fix += f", or run a study on these prices with estimator: {' or '.join(left)}" if left else ""
+        raise ForecasterError(
+            f"{prices.source}: {', '.join(missing)}: missing{reason}; the inputs of this forecaster "
+            f"are {', '.join(self.window.inputs)}; {fix}"
         )
 
     def _networks(self) -> list[Network]:
@@ -284,6 +316,7 @@ class Forecaster:
             intervals=self.intervals,
             rival_intervals=self.rival_intervals,
             facts=self.facts,
+            validation=self.validation,
             metrics={name: _finite_or_none(value) for name, value in self.metrics.items()},
         )
         text = json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
@@ -330,6 +363,7 @@ class Forecaster:
             intervals=document.intervals,
             rival_intervals=document.rival_intervals,
             facts=document.facts,
+            validation=document.validation,
             metrics=document.metrics,
         )
 

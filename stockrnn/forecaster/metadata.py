@@ -14,8 +14,10 @@ from stockrnn.dataset.config import DataConfig, WindowConfig
 from stockrnn.dataset.windows import Scaling
 from stockrnn.evaluation.conformal import Interval
 from stockrnn.forecaster.files import COPY_AGAIN, DOCUMENT, FOLDER_RULE, ForecasterError, read_json_object
+from stockrnn.forecaster.validation import ValidationDays
 from stockrnn.io.files import line
 from stockrnn.networks.config import NetworkConfig
+from stockrnn.tasks.registry import find_task
 
 __all__ = [
     "DOCUMENT",
@@ -93,6 +95,7 @@ class Document(Configuration):
     intervals: tuple[Interval, ...] = Field(max_length=20)
     rival_intervals: tuple[Interval, ...] = Field(max_length=20)
     facts: Facts
+    validation: ValidationDays
     metrics: dict[str, float | None]
 
 
@@ -117,16 +120,20 @@ def read_document(path: Path) -> Document:
 
 
 def check_parts(
-    window: WindowConfig, scaling: Scaling, intervals: Sequence[Interval], persistence: Sequence[Interval], facts: Facts
+    window: WindowConfig, scaling: Scaling, intervals: Sequence[Interval], rival: Sequence[Interval], facts: Facts
 ) -> None:
     """Raise ForecasterError if two parts contradict each other."""
     if [other.name for other in facts.asked.also] != [*window.others]:
         raise ForecasterError("facts.asked.also: differs from window.others; both must name the same series in order")
+    if window.target not in find_task(facts.asked.task).targets:
+        raise ForecasterError(f"window.target: {window.target} is not a target of facts.asked.task, {facts.asked.task}")
+    if window.estimator != facts.asked.estimator:
+        raise ForecasterError("window.estimator: differs from facts.asked.estimator; both must be the same")
     try:
         scaling.check(window)
     except ValueError as error:
         raise ForecasterError(f"scaling: {error}") from None
-    if [interval.level for interval in intervals] != [interval.level for interval in persistence]:
+    if [interval.level for interval in intervals] != [interval.level for interval in rival]:
         raise ForecasterError("rival_intervals: have other levels than intervals; both need the same levels")
 
 

@@ -1,4 +1,4 @@
-"""Find the dates of the sessions after a series: from an exchange's calendar, or from the rhythm of the series.
+"""Find the sessions after a series, from an exchange's calendar or the rhythm of the series, and those in a year.
 
 The rhythm is that of the last sessions: daily on five, seven or other days of the week, weekly, or monthly and longer.
 """
@@ -11,7 +11,7 @@ from stockrnn.prices.calendars import NEW_YORK, exchange_of, sessions_after
 from stockrnn.prices.config import SourceConfig
 from stockrnn.prices.sources import SHIPPED
 
-__all__ = ["find_exchange", "next_sessions"]
+__all__ = ["find_exchange", "next_sessions", "sessions_a_year"]
 
 RECENT = 60  # sessions that show the rhythm
 FEW = 10  # with fewer sessions, Monday to Friday count as days of trading even if none of them occurred
@@ -43,8 +43,7 @@ def next_sessions(dates: np.ndarray, count: int, exchange: str | None = None) ->
     Raises:
         PriceError: the package does not have this exchange.
     """
-    days = dates.astype("datetime64[D]")[-RECENT:]
-    gap = float(np.median(np.diff(days).astype(int))) if len(days) > 1 else 1.0
+    days, gap = _recent(dates)
     steps = np.arange(1, count + 1)
     if gap >= 25:
         months = max(1, round(gap / DAYS_OF_MONTH))
@@ -56,9 +55,7 @@ def next_sessions(dates: np.ndarray, count: int, exchange: str | None = None) ->
     if gap >= 6:
         usual = days[-1] + (int(counts.argmax()) - int(weekdays[-1]) + 3) % 7 - 3  # an early bar before a holiday
         return usual + 7 * steps, "weekly bars"
-    traded = list(RARE * counts >= counts.max())
-    if len(days) < FEW:
-        traded = [one or other for one, other in zip(traded, WEEKDAYS, strict=True)]
+    traded = _traded(days)
     if traded != EVERY_DAY and exchange is not None:
         sessions = sessions_after(exchange, days[-1].item(), count)
         if sessions is not None:
@@ -66,6 +63,38 @@ def next_sessions(dates: np.ndarray, count: int, exchange: str | None = None) ->
     found = np.busday_offset(days[-1], steps, roll="backward", weekmask=traded)
     names = {tuple(EVERY_DAY): "every day", tuple(WEEKDAYS): "weekdays; holidays are ignored"}
     return found, names.get(tuple(traded), "the weekdays of this series; holidays are ignored")
+
+
+def sessions_a_year(dates: np.ndarray) -> int:
+    """Return the number of sessions in a year: 252 for five days a week, 365, 312 (six days), 52, 12 or fewer.
+
+    Args:
+        dates: of the series, datetime64, in order; at least one.
+    """
+    days, gap = _recent(dates)
+    if gap >= 25:
+        return max(1, round(12 / max(1, round(gap / DAYS_OF_MONTH))))
+    if gap >= 9:
+        return round(365 / round(gap))
+    if gap >= 6:
+        return 52
+    traded = sum(_traded(days))
+    return {7: 365, 5: 252}.get(traded, 52 * traded)  # five days a week: without holidays
+
+
+def _recent(dates: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the last sessions, and the median number of days between them."""
+    days = dates.astype("datetime64[D]")[-RECENT:]
+    return days, float(np.median(np.diff(days).astype(int))) if len(days) > 1 else 1.0
+
+
+def _traded(days: np.ndarray) -> list[bool]:
+    """Return for each day of the week, from Monday, whether a daily series trades on it."""
+    counts = np.bincount(_weekday(days), minlength=7)
+    traded = [bool(one) for one in RARE * counts >= counts.max()]
+    if len(days) < FEW:
+        traded = [one or other for one, other in zip(traded, WEEKDAYS, strict=True)]
+    return traded
 
 
 def _weekday(days: np.ndarray) -> np.ndarray:

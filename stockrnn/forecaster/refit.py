@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from stockrnn.dataset.windows import Windows
 from stockrnn.evaluation.walk_forward import Fold
+from stockrnn.forecaster.adaptive import extend_record
 from stockrnn.forecaster.files import COPY_AGAIN, ForecasterError, get_value
 from stockrnn.forecaster.forecaster import Forecaster
 from stockrnn.io.files import line
@@ -22,7 +23,8 @@ MODES = ("batched", "looped")
 def refit(forecaster: Forecaster, prices: Prices, manifest: Mapping[str, Any]) -> Forecaster:
     """Return a forecaster with the same configuration, seeds and epochs, trained on all sessions of a series.
 
-    The intervals stay those of the study, from its errors on the validation days.
+    The intervals of one width stay those of the study. Its validation forecasts are followed by those of the given
+    forecaster on the sessions after its training, on which the new networks are trained.
 
     Args:
         forecaster: of the study.
@@ -63,6 +65,7 @@ def refit(forecaster: Forecaster, prices: Prices, manifest: Mapping[str, Any]) -
         rival_intervals=forecaster.rival_intervals,
         rank=facts.rank, trial_id=facts.trial_id, epochs=facts.epochs,
         span=(str(prices.dates[part.start]), str(prices.dates[-1])), provenance=prices.provenance, asked=facts.asked,
+        validation=extend_record(forecaster, prices) or forecaster.validation,
     )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
-"""Format a forecast for the terminal: network, prices, forecast and persistence with intervals, and verdict."""
+"""Format a forecast for the terminal: network, prices, forecast and rival with intervals, and verdict."""
 
-import math
 import textwrap
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from stockrnn.io.files import line
+
+if TYPE_CHECKING:
+    from stockrnn.tasks.outlook import Show
 
 __all__ = ["MAX_TEXT_LENGTH", "format_forecast"]
 
@@ -16,19 +18,22 @@ UNBOUNDED = "unbounded"
 
 def format_forecast(report: Mapping[str, Any]) -> str:
     """Return the text of a forecast report, with lines of at most LINE_WIDTH characters unless a name is longer."""
+    from stockrnn.tasks.outlook import format_price  # a second, after the options were checked
+    from stockrnn.tasks.registry import find_task
+
+    show = find_task(report["task"]).show
     facts, last, steps = report["forecaster"], report["last_close"], report["horizon"]
     layers = "1 layer" if facts["num_layers"] == 1 else f"{facts['num_layers']} layers"
     network = f"{facts['architecture']}, head {facts['head']}, {layers} of {facts['hidden_size']} units"
-    digits = _price_format(last["close"])
     target = "the next session" if steps == 1 else f"{steps} sessions later"
     days = [
-        ("last close", last["date"], f"{last['close']:{digits}}"),
+        ("last close", last["date"], format_price(last["close"], last["close"])),
         ("forecast for", report["forecast_for"], f"{target} ({report['forecast_for_basis']})"),
     ]
     version = f", version {facts['version']} of {len(facts['versions'])}" if len(facts["versions"]) > 1 else ""
-    columns = [_column(report[name], digits) for name in ("forecast", "persistence")]
-    names = ["close", "change", "change, %", *(_level(one["level"]) for one in report["forecast"]["intervals"])]
-    rows = list(zip(["", *names], ["forecast", *columns[0]], ["persistence", *columns[1]], strict=True))
+    sides = [_column(report[name], show, last["close"]) for name in ("forecast", "rival")]
+    rows = [("", "forecast", show.rival_label)]
+    rows += [(name, one, other) for (name, one), (_, other) in zip(*sides, strict=True)]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     return "\n".join(
         [
@@ -44,23 +49,32 @@ def format_forecast(report: Mapping[str, Any]) -> str:
             "",
             *(f"{name:{widths[0]}}  {one:{widths[1]}}  {two}".rstrip() for name, one, two in rows),
             "",
+            *(_wrap(note) for note in show.notes(report)),
             *(_wrap(note) for note in _describe_intervals(report)),
+            *([""] if show.notes(report) and not report["forecast"]["intervals"] else []),
             _wrap(f"Verdict: {' '.join(report['verdict'])}" if report["verdict"] else "The study has no verdict."),
         ]
     )
 
 
-def _price_format(close: float) -> str:
-    """Return the format of prices of this size: two decimals, or as many as give five significant digits."""
-    return f".{max(2, 4 - math.floor(math.log10(close)))}f" if 1e-6 <= close < 1e9 else ".6g"
+def _column(side: Mapping[str, Any], show: "Show", last_close: float) -> list[tuple[str, str]]:
+    """Return the labels and texts of the numbers of a forecast, its intervals, and its ranges of the close."""
+    from stockrnn.tasks.outlook import format_price
 
-
-def _column(side: Mapping[str, Any], digits: str) -> list[str]:
-    intervals = [
-        UNBOUNDED if one["low"] is None else f"{one['low']:{digits}} to {one['high']:{digits}}"
-        for one in side["intervals"]
+    numbers = [(one.label, one.text(side[name], last_close)) for name, one in show.quantities.items()]
+    text = next(iter(show.quantities.values())).text
+    numbers += [
+        (_level(one["level"]), _bounds(one, lambda value: text(value, last_close))) for one in side["intervals"]
     ]
-    return [f"{side['close']:{digits}}", f"{side['change']:+{digits}}", f"{side['change_percent']:+.3f}", *intervals]
+    numbers += [
+        (f"close, {100 * one['level']:g} %", _bounds(one, lambda value: format_price(value, last_close)))
+        for one in side.get("close_ranges", ())
+    ]
+    return numbers
+
+
+def _bounds(one: Mapping[str, Any], text: Callable[[float], str]) -> str:
+    return UNBOUNDED if one["low"] is None else f"{text(one['low'])} to {text(one['high'])}"
 
 
 def _level(level: float) -> str:
@@ -93,14 +107,28 @@ def _describe_training(report: Mapping[str, Any]) -> list[str]:
 
 
 def _describe_intervals(report: Mapping[str, Any]) -> list[str]:
-    intervals = [*report["forecast"]["intervals"], *report["persistence"]["intervals"]]
+    intervals = [*report["forecast"]["intervals"], *report["rival"]["intervals"]]
     if not intervals:
         return []
     counts = "/".join(map(str, sorted({one["residuals"] for one in intervals})))
+    scale = report.get("scale")
+    divided = ""
+    if scale:
+        divided = (
+            f", each divided by the volatility that {scale['study']} forecast for its day ({scale['trial_id']}, "
+            f"{scale['mean_volatility']:.2f} % a day on average), times its forecast now, {scale['volatility']:.2f} % "
+            "a day"
+        )
     note = (
-        f"Intervals: split conformal prediction from the errors on {counts} validation days; valid if new days are "
-        f"similar to these days."
+        f"Intervals: split conformal prediction from the errors on {counts} validation days{divided}; valid if new "
+        "days are similar to these days."
     )
+    if report["adapted_intervals"]:
+        scaled = ", scaled by the volatility that HAR forecasts" if report["task"] == "price" else ""
+        note = (
+            f"Intervals: adaptive conformal prediction from the errors on the last {counts} days on which the networks "
+            f"were not trained{scaled}. The level is adapted day by day."
+        )
     if coverage := report["held"]:
         shares = ", ".join(f"{100 * share:.0f} % in the {level} % interval" for level, share in coverage.items())
         note += f" Share of test days: {shares}."

@@ -9,7 +9,17 @@ import numpy as np
 
 from stockrnn.evaluation.direction import base_rate, closes_higher, direction_persistence, logistic
 from stockrnn.evaluation.losses import brier, log_loss
-from stockrnn.tasks.task import Baseline, BlockMetric, Metric, Series, Target, Task, Words, relative_loss
+from stockrnn.tasks.outlook import Headline, Outlook, Quantity, Sentence, Show, describe_fit
+from stockrnn.tasks.task import (
+    Baseline,
+    BlockMetric,
+    Metric,
+    Series,
+    Target,
+    Task,
+    Words,
+    relative_loss,
+)
 
 __all__ = ["DIRECTION", "calibration_error", "reliability"]
 
@@ -49,6 +59,35 @@ BASELINES: dict[str, Baseline] = {
     "persistence": _on_closes(direction_persistence),
     "logistic": _on_closes(logistic),
 }
+
+
+def _headline(forecast: float, outlook: Outlook) -> Headline:
+    return Headline(
+        value=f"{100 * forecast:.1f} %", notes=(Sentence("probability of a higher close, forecast by {trial}"),)
+    )
+
+
+def _is_probability(forecast: np.ndarray) -> np.ndarray:
+    valid: np.ndarray = (forecast >= 0) & (forecast <= 1)
+    return valid
+
+
+SHOW = Show(
+    quantities={
+        "probability": Quantity(
+            label="probability of a rise, %", value=lambda forecast, outlook: forecast,
+            text=lambda value, close: f"{100 * value:.1f}",
+        ),
+    },
+    is_valid=_is_probability,
+    valid="a probability",
+    rival_label="base rate",
+    facts=lambda outlook: {"rival_fitted_on": outlook.rival_fitted_on},
+    notes=lambda report: [
+        "The base rate is the share of rises in the past. " + describe_fit(report, "It"),
+    ],
+    headline=_headline,
+)  # fmt: skip
 
 DIRECTION = Task(
     name="direction",
@@ -95,16 +134,21 @@ DIRECTION = Task(
         ),
     },
     has_intervals=False,
+    scale="probability",
+    show=SHOW,
     words=Words(
         quantity="the probability of a rise",
-        actual="share of rises",
-        unit="probability",
+        label="probability of a rise",
+        actual="actual directions",
+        unit="per cent",
         score="relative log loss",
         short_score="log loss",
         loss="log loss",
+        daily_loss="log loss",
         rival_name="the base rate",
         rival="the base rate",
         rival_ahead="the base rate over {n} sessions",
+        rival_meaning="the base rate, the share of rises in the training part",
         refused="Do not trade on this.",
         proven="Trading costs are not included, and the future may differ from the past.",
     ),

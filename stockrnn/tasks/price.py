@@ -20,7 +20,17 @@ from stockrnn.evaluation.metrics import (
     rmse,
     theils_u,
 )
-from stockrnn.tasks.task import Baseline, BlockDays, BlockMetric, Metric, Series, Target, Task, Words
+from stockrnn.tasks.outlook import Headline, Outlook, Quantity, Sentence, Show, format_price
+from stockrnn.tasks.task import (
+    Baseline,
+    BlockDays,
+    BlockMetric,
+    Metric,
+    Series,
+    Target,
+    Task,
+    Words,
+)
 
 __all__ = ["BASELINES", "METRICS", "PRICE"]
 
@@ -128,6 +138,44 @@ def _squared_error(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
     return squares
 
 
+def _headline(forecast: float, outlook: Outlook) -> Headline:
+    last, day = float(outlook.last_closes[0]), outlook.series.prices.dates[outlook.origins[0]]
+    return Headline(
+        value=f"{forecast:,.2f}",
+        notes=(
+            Sentence("close forecast by {trial}, {change:+.2f} %", {"change": PERCENT * (forecast / last - 1)}),
+            Sentence(
+                "last close {close:,.2f} on {day}",
+                {"close": last, "day": day},
+            ),
+        ),
+    )
+
+
+def _is_price(forecast: np.ndarray) -> np.ndarray:
+    valid: np.ndarray = np.isfinite(forecast) & (forecast > 0)
+    return valid
+
+
+SHOW = Show(
+    quantities={
+        "close": Quantity(label="close", value=lambda forecast, outlook: forecast, text=format_price),
+        "change": Quantity(
+            label="change", value=lambda forecast, outlook: forecast - outlook.last_closes,
+            text=lambda value, close: format_price(value, close, "+"),
+        ),
+        "change_percent": Quantity(
+            label="change, %", value=lambda forecast, outlook: PERCENT * (forecast / outlook.last_closes - 1),
+            text=lambda value, close: f"{value:+.3f}",
+        ),
+    },
+    columns=(),  # the rival's forecast is the last close
+    is_valid=_is_price,
+    valid="a finite price above 0",
+    rival_label="persistence",
+    headline=_headline,
+)  # fmt: skip
+
 PRICE = Task(
     name="price",
     description="the close `horizon` sessions ahead",
@@ -148,16 +196,24 @@ PRICE = Task(
     baselines=BASELINES,
     metrics=METRICS,
     block_metrics=BLOCK_METRICS,
+    rival_is_last_value=True,
+    scales_intervals=True,
+    show=SHOW,
     words=Words(
         quantity="the close",
-        actual="actual close",
+        label="close",
+        curve="price",
+        actual="actual closes",
         unit="price points",
         score="Theil's U",
         short_score="U",
         loss="error",
+        daily_loss="squared error",
         rival_name="persistence",
         rival="'tomorrow equals today'",
         rival_ahead="'no change over {n} sessions'",
+        rival_meaning="persistence, the last known close",
+        caution="Close curves do not mean a good forecast: persistence looks the same.",
         refused="Do not trade on this.",
         proven="Trading costs are not included, and the future may differ from the past.",
     ),

@@ -13,9 +13,20 @@ from typing import Any, Literal
 import numpy as np
 
 from stockrnn.prices.series import Prices
+from stockrnn.tasks.outlook import Show
 from stockrnn.volatility.estimators import daily_variance
 
-__all__ = ["Baseline", "BlockDays", "BlockMetric", "Metric", "Series", "Target", "Task", "Words", "relative_loss"]
+__all__ = [
+    "Baseline",
+    "BlockDays",
+    "BlockMetric",
+    "Metric",
+    "Series",
+    "Target",
+    "Task",
+    "Words",
+    "relative_loss",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +47,27 @@ class Series:
         """Closes, shape (sessions,), price points."""
         return self.prices.column("close")
 
-    @cached_property
+    @property
     def variance(self) -> np.ndarray:
         """Variance of each session's log return by the estimator, shape (sessions,).
 
         Raises:
             UserError: the prices lack a column that the estimator needs.
         """
+        return self._estimates[0]
+
+    @property
+    def raised(self) -> int:
+        """Number of sessions whose variance was raised to the floor, for example because high = low."""
+        return self._estimates[1]
+
+    @cached_property
+    def _estimates(self) -> tuple[np.ndarray, int]:
         columns = {
             name: self.prices.column(name) if name in self.prices.columns else None
             for name in ("open", "high", "low", "close")
         }
-        return daily_variance(**columns, estimator=self.estimator)[0]
+        return daily_variance(**columns, estimator=self.estimator)
 
 
 Baseline = Callable[[Series, range, np.ndarray], np.ndarray]
@@ -134,27 +154,37 @@ class Words:
 
     Attributes:
         quantity: what is forecast, with an article: "the close".
-        actual: name of the values that came true: "actual close".
+        label: the same at an axis: "close".
+        curve: kind of a curve of it: "price"; empty: label.
+        actual: name of the values that came true, in the plural: "actual closes".
         unit: of forecasts.
         score: name of the relative loss: "Theil's U".
         short_score: the same in a column head: "U".
         loss: what a smaller value of is better: "error".
-        rival_name: name of the rival, without an article.
+        daily_loss: name of a day's loss: "squared error".
+        rival_name: name of the rival in a sentence; a code name is the same in all languages.
         rival: the rival's forecast in words, for one session ahead.
         rival_ahead: the same for several, with {n}.
+        rival_meaning: the rival and how it forecasts; empty: its name.
+        caution: a sentence below the chart of the forecasts.
         refused: conclusion without evidence of skill.
         proven: caution after evidence of skill.
     """
 
     quantity: str
+    label: str
+    curve: str = ""
     actual: str
     unit: str
     score: str
     short_score: str
     loss: str
+    daily_loss: str
     rival_name: str
     rival: str
     rival_ahead: str
+    rival_meaning: str = ""
+    caution: str = ""
     refused: str
     proven: str
 
@@ -178,6 +208,11 @@ class Task:
         metrics: by name; `val_relative_loss` is the first.
         block_metrics: of the test set only, by name.
         has_intervals: whether forecasts have prediction intervals, from errors of the logarithm.
+        scale: of the charts of forecasts; on a log scale, forecasts are above 0; a probability has a reliability table
+            instead of a curve of the actual values.
+        rival_is_last_value: the rival forecasts the last known value, so that a forecast is a change from it.
+        scales_intervals: whether errors of the logarithm grow with the volatility, which then scales the intervals.
+        show: how forecasts are shown.
         words: how texts name its parts.
     """
 
@@ -195,6 +230,10 @@ class Task:
     metrics: dict[str, Metric]
     block_metrics: dict[str, BlockMetric] = field(default_factory=dict)
     has_intervals: bool = True
+    scale: Literal["linear", "log", "probability"] = "linear"
+    rival_is_last_value: bool = False
+    scales_intervals: bool = False
+    show: Show
     words: Words
 
     def __reduce__(self) -> Any:

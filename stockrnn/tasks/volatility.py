@@ -4,14 +4,19 @@ The volatility is the square root of the mean variance of these sessions, in per
 which is robust to the noise of the variance's estimate.
 """
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from stockrnn.evaluation.losses import qlike
 from stockrnn.evaluation.metrics import mae, rmse
+from stockrnn.prices.series import count
+from stockrnn.tasks.outlook import Headline, Outlook, Quantity, Sentence, Show, describe_fit, format_digits
 from stockrnn.tasks.task import Baseline, Metric, Series, Target, Task, Words, relative_loss
 from stockrnn.volatility import baselines
+from stockrnn.volatility.close_range import close_range, overnight_factor
 from stockrnn.volatility.estimators import mean_future_variance, needs
 
 __all__ = ["VOLATILITY"]
@@ -55,7 +60,86 @@ def _from_log_variance(series: Series, origins: np.ndarray, values: np.ndarray, 
         return _to_volatility(np.exp(values))
 
 
+def _headline(forecast: float, outlook: Outlook) -> Headline:
+    annual = forecast * float(np.sqrt(outlook.sessions_a_year))
+    return Headline(
+        value=f"{forecast:.2f} %",
+        notes=(
+            Sentence("volatility a day, forecast by {trial}"),
+            Sentence("annualised {volatility:.1f} %", {"volatility": annual}),
+        ),
+    )
+
+
 BASELINES: dict[str, Baseline] = {name: partial(_baseline, name) for name in baselines.BASELINES}
+
+
+def _is_volatility(forecast: np.ndarray) -> np.ndarray:
+    valid: np.ndarray = np.isfinite(forecast) & (forecast > 0)
+    return valid
+
+
+def _overnight_factor(outlook: Outlook) -> float:
+    return overnight_factor(outlook.series.variance, outlook.series.closes, outlook.train)
+
+
+def _close_range(forecast: np.ndarray, outlook: Outlook, level: float) -> tuple[np.ndarray, np.ndarray]:
+    return close_range(
+        outlook.last_closes, (forecast / PERCENT) ** 2, level, horizon=outlook.series.horizon,
+        factor=_overnight_factor(outlook),
+    )  # fmt: skip
+
+
+def _facts(outlook: Outlook) -> dict[str, Any]:
+    return {
+        "estimator": outlook.series.estimator,
+        "sessions_a_year": outlook.sessions_a_year,
+        "overnight_factor": _overnight_factor(outlook),
+        "raised_sessions": outlook.series.raised,
+        "rival_fitted_on": outlook.rival_fitted_on,
+    }
+
+
+def _notes(report: Mapping[str, Any]) -> list[str]:
+    steps = report["horizon"]
+    mean = "" if steps == 1 else f"The volatility is that of the mean variance of the next {steps} sessions. "
+    times = "" if steps == 1 else f", over {steps} sessions"
+    raised = report["raised_sessions"]
+    floor = (
+        f"The variance of {count(raised, 'session')} was raised to 1 % of the mean of the 250 sessions before, for "
+        "example because high = low."
+    )
+    return [
+        f"{mean}Estimator of a session's variance: {report['estimator']}. Annualised: times the square root of "
+        f"{report['sessions_a_year']}, the sessions in a year of this series. "
+        + describe_fit(report, "HAR with leverage"),
+        f"Close: the range that this volatility implies, for a normal log return without drift{times}. The variance is "
+        f"multiplied by {report['overnight_factor']:.2f}, the variance from close to close over the mean estimate on "
+        "the sessions to which HAR is fitted, because the estimate may miss the move from the last close to the open.",
+        *([floor] if raised else []),
+    ]
+
+
+SHOW = Show(
+    quantities={
+        "volatility": Quantity(
+            label="volatility, % a day", value=lambda forecast, outlook: forecast,
+            text=lambda value, close: format_digits(value),
+        ),
+        "annualised": Quantity(
+            label="annualised, %", value=lambda forecast, outlook: forecast * np.sqrt(outlook.sessions_a_year),
+            text=lambda value, close: format_digits(value),
+        ),
+    },
+    columns=("rival", "annualised"),
+    is_valid=_is_volatility,
+    valid="a finite volatility above 0",
+    rival_label="HAR with leverage",
+    close_range=_close_range,
+    facts=_facts,
+    notes=_notes,
+    headline=_headline,
+)  # fmt: skip
 
 VOLATILITY = Task(
     name="volatility",
@@ -96,16 +180,21 @@ VOLATILITY = Task(
             meaning="mean absolute error of the volatility",
         ),
     },
+    scale="log",
+    show=SHOW,
     words=Words(
         quantity="the volatility",
-        actual="actual volatility",
+        label="volatility",
+        actual="actual volatilities",
         unit="% a day",
         score="relative QLIKE",
         short_score="QLIKE",
         loss="QLIKE loss",
+        daily_loss="QLIKE loss",
         rival_name="HAR with leverage",
         rival="HAR with leverage",
         rival_ahead="HAR with leverage over {n} sessions",
+        rival_meaning="HAR with leverage, a regression on the volatility of the last day, week and month",
         refused="Use HAR, which is simpler.",
         proven="A better volatility forecast is not a forecast of the price, and the future may differ from the past.",
     ),

@@ -132,7 +132,10 @@ def test_studies_of_a_folder_are_listed_oldest_first_and_a_damaged_one_is_named(
     ("options", "words"),
     [
         (["--columns", "rank,netwrok"], "--columns netwrok: there is no such column; did you mean network?"),
-        (["--sort", "val_theil_u"], "--sort val_theil_u: there is no such column; did you mean val_relative_loss?"),
+        (
+            ["--sort", "val_relativ_loss"],
+            "--sort val_relativ_loss: there is no such column; did you mean val_relative_loss?",
+        ),
         (["--top", "0"], "--top 0: is no number of rows; write a whole number, at least 1"),
         (["--top", "-1"], "--top -1: is no number of rows"),
     ],

@@ -19,6 +19,7 @@ from stockrnn.evaluation.conformal import conformal_intervals
 from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.forecast import main
 from stockrnn.forecaster.forecaster import DOCUMENT, WEIGHTS, Forecaster
+from stockrnn.forecaster.validation import ValidationDays
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.prices.cleaning import clean
 from stockrnn.prices.loading import Access, load
@@ -202,7 +203,7 @@ def test_the_numbers_are_the_forecasters(capsys, saved, nasdaq):
     assert found["horizon"] == 1
     last = found["last_close"]["close"]
     assert found["last_close"] == {"date": "2018-12-31", "close": nasdaq.column("close")[-1]}
-    forecast, persistence = found["forecast"], found["persistence"]
+    forecast, persistence = found["forecast"], found["rival"]
     assert forecast["seeds"] == pytest.approx(seeds, rel=1e-12)
     assert forecast["close"] == pytest.approx(seeds.mean(), rel=1e-12)
     assert forecast["change"] == pytest.approx(seeds.mean() - last)
@@ -332,7 +333,11 @@ def test_the_verdict(capsys, study, manifest, words):
         ("opened", None),
     ],
 )  # fmt: skip
-def test_the_coverage_of_the_intervals_on_the_test_block(capsys, study, opening, words):
+def test_the_coverage_of_the_intervals_on_the_test_block(capsys, study, nasdaq, opening, words):
+    made, closes = Forecaster.load(study / "forecasters" / "1"), nasdaq.column("close")
+    forecast = made.forecast(nasdaq, np.arange(4299, 4399)).mean(axis=0)
+    days = ValidationDays.of(nasdaq.dates[4300:4400], forecast, closes[4300:4400], closes[4299:4399])
+    replace(made, validation=days).save(study / "forecasters" / "1")
     (study / "manifest.json").write_text(json.dumps({"test_openings": [{}, opening]}))
     assert main([str(study)]) == 0
     page = " ".join(capsys.readouterr().out.split())

@@ -20,8 +20,8 @@ from search.results.schemas import to_plain
 from stockrnn.io.files import escape_invisible
 
 __all__ = [
-    "DASHES", "HUES", "SYMBOLS", "Chart", "build_axis", "build_layout", "build_vertical_line", "choose_score_range",
-    "escape", "recent_views", "select_evenly", "to_script_json",
+    "DASHES", "HUES", "SYMBOLS", "Chart", "build_axis", "build_layout", "build_vertical_line", "capitalize",
+    "choose_score_range", "escape", "recent_views", "select_evenly", "to_script_json",
 ]  # fmt: skip
 
 Item = TypeVar("Item")
@@ -116,6 +116,11 @@ def build_vertical_line(
 def escape(text: Any) -> str:
     """Return a text that Plotly, which interprets some HTML and entities, shows unchanged."""
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def capitalize(text: Text) -> Text:
+    """Return a text without values with a capital letter at its start."""
+    return Text(text[:1].upper() + text[1:])
 
 
 def choose_score_range(scores: Sequence[float], bests: Sequence[float]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Draw the forecast change and the error on the test set, where a forecast and persistence can be told apart."""
+"""Draw the forecast change and the error on the test set, where a forecast and its rival can be told apart."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import numpy as np
 from search.common.text import Text
 from search.report.charts.base import Chart, build_axis, build_layout, escape, recent_views
 from search.results.reader import StudyData
+from search.results.verdict import name_rival
 
 __all__ = ["draw_changes"]
 
@@ -14,19 +15,19 @@ __all__ = ["draw_changes"]
 def draw_changes(study: StudyData) -> Chart | None:
     """Draw the changes that the best finalist forecast, the actual ones, and by how much its error was larger.
 
-    Return None without test forecasts.
+    Return None without test forecasts, or if the rival is not the last known value.
     """
     first = next((trial_id for trial_id in study.finalists if trial_id in study.test), None)
-    if first is None:
+    if first is None or not study.task.rival_is_last_value:
         return None
-    days = study.test[first]
+    days, rival = study.test[first], name_rival(study.task)
     forecast, actual = 100 * (days.forecast / days.rival - 1), 100 * (days.actual / days.rival - 1)
     excess = np.abs(forecast - actual) - np.abs(actual)
     views = recent_views(days.dates)
     closer = float(np.mean(excess < 0))
     bars = [
-        (Text("closer than persistence"), excess < 0, "var(--complete)", ""),
-        (Text("further off than persistence"), excess >= 0, "var(--diverged)", "/"),
+        (Text("closer than {rival}", rival=rival), excess < 0, "var(--complete)", ""),
+        (Text("further off than {rival}", rival=rival), excess >= 0, "var(--diverged)", "/"),
     ]
     data: list[dict[str, Any]] = [
         {
@@ -53,19 +54,19 @@ def draw_changes(study: StudyData) -> Chart | None:
     }  # fmt: skip
     return Chart(
         id="chart-changes",
-        title=Text("Test set: forecast change, actual change, and error compared with persistence"),
+        title=Text("Test set: forecast change, actual change, and error compared with {rival}", rival=rival),
         text=[
             Text(
-                "Above: the change that {trial} forecast, and the change that followed; persistence is the dotted line "
-                "at zero.",
-                trial=first,
+                "Above: the change that {trial} forecast, and the change that followed; {rival} is the dotted line at "
+                "zero.",
+                trial=first, rival=rival,
             ),
             Text(
                 "The forecast change has a mean size of {forecast:.2f} %, the actual change {actual:.2f} %.",
                 forecast=np.mean(np.abs(forecast)), actual=np.mean(np.abs(actual)),
             ),
             *_describe_correlation(forecast, actual),
-            Text("Below: the absolute error minus that of persistence."),
+            Text("Below: the absolute error minus that of {rival}.", rival=rival),
             Text("The forecast was closer on {share:.0f} % of the {n} days.", share=100 * closer, n=len(days.dates)),
         ],
         data=data,

@@ -13,27 +13,28 @@ from search.report.charts.base import (
     build_axis,
     build_layout,
     build_vertical_line,
+    capitalize,
     choose_score_range,
     escape,
     select_evenly,
 )
 from search.results.event_log import DEFAULT, RUNNING
 from search.results.reader import StudyData
-from search.results.verdict import describe_rival
+from search.results.verdict import describe_rival, name_rival
+from stockrnn.tasks.task import Task
 
-__all__ = ["draw_best_curves", "draw_learning_curves"]
+__all__ = ["draw_best_curves", "draw_learning_curves", "name_score"]
 
 DRAWING_ORDER = ("stopped", "interrupted", "failed", "diverged", RUNNING, "complete", DEFAULT)  # the last lies on top
 DASH = {"diverged": "6px,3px", "failed": "2px,3px", "interrupted": "8px,3px,2px,3px"}
 HEIGHT, LABEL_HEIGHT = 440, 15  # pixels
-SCORE = Text("Theil's U")
 HOVER = "%{customdata}<br>%{x}: %{y:.4f}<extra></extra>"
 MAX_POINTS = 100_000  # epochs of all curves together
 Curves = Mapping[str, Mapping[int, float]]
 
 
 def draw_learning_curves(study: StudyData) -> Chart | None:
-    """Draw Theil's U by epoch of every trial; return None if no epoch has a score."""
+    """Draw the relative loss by epoch of every trial; return None if no epoch has a score."""
     trials: Curves = study.curves
     if not trials:
         return None
@@ -65,15 +66,16 @@ def draw_learning_curves(study: StudyData) -> Chart | None:
             }
         )  # fmt: skip
     epochs = max(max(values) for values in whole.values())
-    shapes, labels = _draw_levels(study.manifest.get("baselines") or {}, low, high)
+    shapes, labels = _draw_levels(study.task.rival, study.manifest.get("baselines") or {}, low, high)
     for rung in study.rungs:
         if rung <= epochs:
             shape, label = build_vertical_line(rung, Text("rung {n}", n=rung))
             shapes.append(shape)
             labels.append(label)
+    score = Text(study.task.words.score)
     return Chart(
         id="chart-learning-curves",
-        title=Text("Theil's U on validation by epoch, one line per trial"),
+        title=Text("{score} on validation by epoch, one line per trial", score=capitalize(score)),
         text=_write_caption(study, whole, len(trials), best, bests[best], high, everything),
         data=data,
         layout=build_layout(
@@ -81,16 +83,19 @@ def draw_learning_curves(study: StudyData) -> Chart | None:
                 Text("epoch"), range=[1 - 0.02 * epochs, epochs + 0.03 * max(epochs, 2)], showgrid=False,
                 dtick=_choose_step(epochs),
             ),
-            yaxis=build_axis(SCORE, range=[low, high]),
+            yaxis=build_axis(score, range=[low, high]),
             shapes=shapes, annotations=labels, margin={"l": 60, "r": 92, "t": 40, "b": 46},
         ),
         height=HEIGHT,
-        narrow={"margin.r": 82, "margin.l": 46, "xaxis.dtick": _choose_step(epochs, 5)},
+        narrow={
+            "margin.r": 82 + 8 * max(0, len(study.task.rival) - len("persistence")), "margin.l": 46,
+            "xaxis.dtick": _choose_step(epochs, 5),
+        },
     )  # fmt: skip
 
 
 def draw_best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
-    """Draw Theil's U by epoch of the best trial of each study; return None if no study has a score.
+    """Draw the relative loss by epoch of the best trial of each study; return None if no study has a score.
 
     Args:
         studies: name and files of each study.
@@ -116,25 +121,36 @@ def draw_best_curves(studies: Sequence[tuple[str, StudyData]]) -> Chart | None:
     if not data:
         return None
     low, high = choose_score_range(everything, bests)
-    shapes, labels = _draw_levels({}, low, high)
+    tasks = {study.task for _, study in studies}
+    task = tasks.pop() if len(tasks) == 1 else None
+    shapes, labels = _draw_levels(task.rival if task else "rival", {}, low, high)
+    score = name_score(task)
     return Chart(
         id="chart-best-curves",
-        title=Text("Theil's U on validation by epoch, best trial of each study"),
+        title=Text("{score} on validation by epoch, best trial of each study", score=capitalize(score)),
         text=[
             Text("One line per study: its best trial."),
-            Text("Below 1.0 the trial is better than persistence on the same days."),
+            Text(
+                "Below 1.0 the trial is better than {rival} on the same days.",
+                rival=name_rival(task) if task else Text("its rival"),
+            ),
             Text("Scores on different prices or folds are not comparable."),
             *captions,
         ],
         data=data,
         layout=build_layout(
             xaxis=build_axis(Text("epoch"), showgrid=False, range=[1 - 0.02 * epochs, epochs * 1.03]),
-            yaxis=build_axis(SCORE, range=[low, high]),
+            yaxis=build_axis(score, range=[low, high]),
             shapes=shapes, annotations=labels, margin={"l": 60, "r": 92, "t": 40, "b": 46},
         ),
         height=HEIGHT,
         narrow={"margin.r": 82, "margin.l": 46},
     )  # fmt: skip
+
+
+def name_score(task: Task | None) -> Text:
+    """Return the name of the relative loss; None: of studies with different tasks."""
+    return Text(task.words.score) if task else Text("relative loss")
 
 
 def _select(trials: Curves, bests: Mapping[str, float]) -> Curves:
@@ -200,16 +216,16 @@ def _draw_lines(status: str, trials: Curves, high: float, *, many: bool) -> list
 
 
 def _draw_levels(
-    baselines: Mapping[str, Mapping[str, float]], low: float, high: float
+    rival: str, baselines: Mapping[str, Mapping[str, float]], low: float, high: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return horizontal lines for the baselines, and their names at the right, moved apart where they would overlap."""
     levels = {name: row["val_relative_loss"] for name, row in baselines.items() if row.get("val_relative_loss")}
     shapes, labels, above = [], [], -math.inf
     pixels = (HEIGHT - 86) / (high - low)
-    for name, value in sorted(({"persistence": 1.0} | levels).items(), key=lambda level: -level[1]):
+    for name, value in sorted(({rival: 1.0} | levels).items(), key=lambda level: -level[1]):
         if not low <= value <= high:
             continue
-        own = name == "persistence"
+        own = name == rival
         down = (high - value) * pixels
         above = max(down, above + LABEL_HEIGHT)
         color = "var(--ink)" if own else "var(--base-ink)"
@@ -236,6 +252,13 @@ def _choose_step(epochs: int, max_ticks: int = 10) -> int:
     return next((step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500) if epochs / step <= max_ticks), 1000)
 
 
+def _describe_level(study: StudyData) -> Text:
+    name, forecast = name_rival(study.task), describe_rival(study.task, study.horizon)
+    if study.task.words.rival_name != study.task.words.rival:  # the forecast says more than the name
+        return Text("Below 1.0 a trial is better than {rival} ({forecast}).", rival=name, forecast=forecast)
+    return Text("Below 1.0 a trial is better than {rival}.", rival=forecast)
+
+
 def _write_caption(
     study: StudyData,
     trials: Curves,
@@ -247,9 +270,7 @@ def _write_caption(
 ) -> list[Text]:
     sentences = [
         Text("Trials: {n}; the best is {trial} with {score:.4f}.", n=len(trials), trial=best, score=score),
-        Text(
-            "Below 1.0 a trial is better than persistence ({rival}).", rival=describe_rival(study.task, study.horizon)
-        ),
+        _describe_level(study),
     ]
     if drawn_count < len(trials):
         sentences.append(Text("The chart shows {n} of them, from the best to the worst.", n=drawn_count))

@@ -1,4 +1,4 @@
-"""Draw the folds and the test set below the price curve, and the worker timeline."""
+"""Draw the folds and the test set below the curve of the actual values, and the worker timeline."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -25,13 +25,14 @@ class _Span(NamedTuple):
 
 
 def draw_folds(study: StudyData) -> Chart | None:
-    """Draw folds and test set as bars below the price curve; return None if the manifest has neither."""
+    """Draw folds and test set as bars below the curve of the actual values; return None if the manifest has neither."""
     rows = _list_rows(study.manifest)
     if not rows:
         return None
     opened = bool(study.manifest.get("test_openings"))
     bars = [_draw_bars(kind, rows, opened) for kind in BLOCKS]
-    curve = _draw_prices(study)
+    words = study.task.words
+    curve, label = _draw_actual(study), Text(words.label)
     data = [bar for bar in bars if bar["x"]] + ([curve] if curve else [])
     low, high = _choose_view(rows)
     share = min(0.5, 0.1 + 0.06 * len(rows))
@@ -39,12 +40,16 @@ def draw_folds(study: StudyData) -> Chart | None:
     everything = [day for _, blocks in rows for _, span in blocks for day in span]
     return Chart(
         id="chart-folds",
-        title=Text("Folds and test set by date, below the price curve"),
+        title=(
+            Text("Folds and test set by date, below the {name} curve", name=Text(words.curve or words.label))
+            if curve
+            else Text("Folds and test set by date")
+        ),
         text=[
             Text("Folds: {n}.", n=len(rows) - bool(study.manifest["test"])),
             _describe_window(study),
             *_describe_test(study, opened=opened),
-            *([Text("The curve shows the close on the scored days.")] if curve else []),
+            *([Text("The curve shows {quantity} on the scored days.", quantity=Text(words.quantity))] if curve else []),
         ],
         data=data,
         layout=build_layout(
@@ -54,7 +59,7 @@ def draw_folds(study: StudyData) -> Chart | None:
                 tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.5, -0.5], showgrid=False,
                 domain=[0, share if curve else 1], fixedrange=True, showline=False,
             ),
-            yaxis=build_axis(Text("close"), domain=[share + 0.06, 1], tickformat=",~r", visible=curve is not None),
+            yaxis=build_axis(label, domain=[share + 0.06, 1], tickformat=",~r", visible=curve is not None),
             margin={"l": 60, "r": 16, "t": 40, "b": 34},
         ),
         height=(240 if curve else 70) + 26 * len(rows),
@@ -201,8 +206,13 @@ def _draw_bars(kind: str, rows: list[tuple[Text, list[tuple[str, list[str]]]]], 
     }  # fmt: skip
 
 
-def _draw_prices(study: StudyData) -> dict[str, Any] | None:
-    """Draw the close on all scored days; the curve breaks between periods that do not touch."""
+def _draw_actual(study: StudyData) -> dict[str, Any] | None:
+    """Draw the actual values on all scored days; the curve breaks between periods that do not touch.
+
+    Return None without such values, or if a curve of them shows nothing, as of directions.
+    """
+    if study.task.scale == "probability":
+        return None
     days: dict[str, float] = {}
     for known in (study.validation, study.test):
         for one in list(known.values())[:1]:
@@ -218,7 +228,7 @@ def _draw_prices(study: StudyData) -> dict[str, Any] | None:
         x.append(day)
         y.append(days[day])
     return {
-        "type": "scatter", "mode": "lines", "name": Text("close"), "x": x, "y": y,
+        "type": "scatter", "mode": "lines", "name": Text(study.task.words.label), "x": x, "y": y,
         "line": {"color": "var(--ink)", "width": 1.3},
         "hovertemplate": "%{x|%Y-%m-%d}: %{y:,.2f}<extra></extra>",
     }  # fmt: skip

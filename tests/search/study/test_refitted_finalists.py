@@ -235,6 +235,16 @@ def test_too_few_sessions_cannot_be_trained_on(capsys, study, tmp_path):
     )
 
 
+def test_a_forecaster_keeps_the_validation_forecasts_of_its_trial(finished):
+    forecaster = Forecaster.load(finished / "forecasters" / "1")
+    known = open_study(finished).predictions("validation")
+    known = known[known["trial_id"] == forecaster.facts.trial_id]
+    days = forecaster.validation
+    assert list(days.dates) == known["date"].dt.strftime("%Y-%m-%d").tolist()
+    for name in ("forecast", "actual", "rival"):
+        np.testing.assert_allclose(getattr(days, name), known[name], rtol=1e-6)
+
+
 def test_an_interrupted_refit_leaves_no_version(capsys, study, monkeypatch):
     before = contents(study)
     save = Forecaster.save

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from stockrnn.dataset.alignment import align
-from stockrnn.dataset.config import FEATURE_NAMES, WindowConfig
+from stockrnn.dataset.config import FEATURE_NAMES, FEATURE_SETS, WindowConfig
+from stockrnn.dataset.features import warm_up
 from stockrnn.dataset.windows import Windows
 from stockrnn.evaluation.walk_forward import walk_forward
 from stockrnn.networks.config import NetworkConfig
 from stockrnn.tasks.price import BASELINES, PRICE
+from stockrnn.tasks.registry import TASKS
 from stockrnn.tasks.scoring import fold_days, score_baselines
 from stockrnn.tasks.task import Series
 from stockrnn.training.config import TrainingConfig
@@ -191,3 +193,40 @@ def test_a_trial_does_not_depend_on_the_test_block(with_others, poisoned, inputs
     for (losses, days), (dirty_losses, dirty_days) in zip(clean, dirty, strict=True):
         assert np.array_equal(losses, dirty_losses)
         assert all(map(np.array_equal, days, dirty_days))
+
+
+LONG = 460  # sessions, enough for GARCH
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_nothing_that_a_task_knows_depends_on_later_prices(synthetic, poisoned, task, horizon):
+    prices = synthetic(LONG)
+    splits = walk_forward(LONG, folds=2, fold_size=40, test_size=40, horizon=horizon, longest_sequence=LENGTH)
+    config = WindowConfig(
+        features=FEATURE_SETS[task.features], target=next(iter(task.targets)), scaling=task.scalings[0],
+        sequence_length=LENGTH,
+    )  # fmt: skip
+    first = max(map(warm_up, config.inputs)) + LENGTH
+    for number, fold in enumerate(splits.folds):
+        past, day = splits.folds[: number + 1], fold.train[-1]
+        clean, dirty = (Windows(each, past, config, horizon) for each in (prices, poisoned(prices, day)))
+        assert clean.scalings == dirty.scalings
+        before, after = (seen(windows, number, range(first, day + 1)) for windows in (clean, dirty))
+        assert torch.equal(before[0], after[0])
+        assert torch.equal(before[1][:-horizon], after[1][:-horizon])
+        assert np.array_equal(before[2], after[2])
+    day = fold.validation[-1]
+    clean, same, moved = (
+        Series(prices=each, horizon=horizon) for each in (prices, poisoned(prices, day), poisoned(prices, day - 30))
+    )
+    known = np.arange(first, day + 1)
+    for name, baseline in task.baselines.items():
+        forecast = baseline(clean, fold.train, known)
+        assert np.isfinite(forecast).all()
+        assert np.array_equal(forecast, baseline(same, fold.train, known)), name
+    scores = [score_baselines(task, each, past, fold_days(task, each, past)) for each in (clean, same, moved)]
+    assert not scores[0][1], "a baseline was not fitted"
+    assert repr(scores[0]) == repr(scores[1])
+    for name in task.baselines:  # control
+        assert repr(scores[0][0][name]) != repr(scores[2][0][name]) or name == task.rival

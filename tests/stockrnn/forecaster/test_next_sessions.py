@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from stockrnn.dataset.config import DataConfig
-from stockrnn.forecaster.next_sessions import find_exchange, next_sessions
+from stockrnn.forecaster.next_sessions import find_exchange, next_sessions, sessions_a_year
 from stockrnn.prices.series import PriceError
 
 
@@ -84,3 +84,22 @@ def test_days_that_no_calendar_reaches_follow_the_rhythm():
 )  # fmt: skip
 def test_the_exchange_of_a_source(source, exchange):
     assert find_exchange(DataConfig(**source)) == exchange
+
+
+@pytest.mark.parametrize(
+    ("days", "count"),
+    [
+        (ranged("2023-10-02", 70, "B"), 252),
+        ([day for day in ranged("2023-10-01", 100, "D") if pd.Timestamp(day).weekday() in (6, 0, 1, 2, 3)], 252),
+        ([day for day in ranged("2023-10-01", 100, "D") if pd.Timestamp(day).weekday() != 6], 312),
+        (ranged("2023-10-29", 69, "D"), 365),
+        (["2024-01-05"], 252),
+        (ranged("2023-01-06", 53, "W-FRI"), 52),
+        (ranged("2023-01-06", 27, "14D"), 26),
+        (ranged("2020-01-01", 49, "MS"), 12),
+        (ranged("2015-03-31", 36, "QE"), 4),
+        (ranged("2000-12-31", 24, "YE"), 1),
+    ],
+)
+def test_sessions_in_a_year(days, count):
+    assert sessions_a_year(np.array(days, dtype="datetime64[D]")) == count
