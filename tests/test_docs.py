@@ -232,6 +232,13 @@ def test_the_korean_page_explains_the_columns_in_the_words_of_the_report():
         for each in (*FIRST, *task_columns(PRICE))
     ]
     assert [row for row in rows if row[0] != "*다른 파라미터*"] == translated
+    for task in TASKS.values():
+        if task is not PRICE:
+            (rows,) = (rows for first, rows in tables("ko/reading.md") if first == f"{task.name}의 열")
+            own = [each for each in task_columns(task) if each not in task_columns(PRICE)]
+            assert rows == [
+                [f"`{each.name}`", *translate([Text(each.unit), as_text(each.meaning)], "ko")] for each in own
+            ]
 
 
 def test_the_statuses_of_trials_are_all_explained():

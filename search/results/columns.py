@@ -17,7 +17,7 @@ __all__ = ["FIRST", "Column", "as_text", "find_column", "format_number", "list_c
 
 LABELS = {  # of scores, without val_ or test_
     "brier": "Brier score", "cw_p": "CW p", "mae": "MAE", "mape": "MAPE", "qlike": "QLIKE", "r2_oos": "R² oos",
-    "rmse": "RMSE",
+    "relative_rmse": "relative RMSE", "rmse": "RMSE",
 }  # fmt: skip
 Format = Literal["text", "number", "score", "percent"]
 
@@ -155,7 +155,7 @@ COVERAGE = (
         "interval (Winkler) score of the 95 % interval over that of an interval with one width for all days", "min",
     ),
 )  # fmt: skip
-STUDIES = (  # of the list of studies, beside Theil's U of the best trial
+STUDIES = (  # of the list of studies, beside the scores of the best trial
     _study("study", "name of the folder"),
     _study("start", "date and time of the start"),
     _study("state", "done, interrupted, timed out or running"),

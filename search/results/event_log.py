@@ -89,7 +89,8 @@ class TrialLog:
             and Theil's U on validation.
         ended: the last end of each trial, interruptions included, in the order in which they happened; by trial id.
         statuses: of every trial: that of its end, or `running`.
-        stopping: trials whose last epoch ASHA answered with a stop; an end follows, unless the study was killed.
+        ending: trials that the last epoch on file ends, and whose end is missing, because the study was killed between
+            the two.
         time: of the last event.
 
     Raises:
@@ -101,7 +102,7 @@ class TrialLog:
         self.epochs: list[tuple[str, int, float | None, float | None]] = []  # plain tuples: named ones take longer
         self.ended: dict[str, TrialEnd] = {}
         self.statuses: dict[str, str] = {}
-        self.stopping: set[str] = set()
+        self.ending: set[str] = set()
         self.time: str | None = None
         names = TrialEnd.__dataclass_fields__.keys()
         epochs, statuses, time = self.epochs, self.statuses, ""
@@ -112,12 +113,15 @@ class TrialLog:
             statuses[trial_id] = RUNNING
             if event == "epoch":
                 epochs.append((trial_id, line["epoch"], line.get("score"), line["scores"].get("val_relative_loss")))
-                if line.get("stopped"):
-                    self.stopping.add(trial_id)
+                self.ending.discard(trial_id)  # after a resume without a fixed order, ASHA may let a trial continue
+                if line.get("last"):
+                    self.ending.add(trial_id)
             elif event != "retry":
                 self.points[trial_id] = line["point"]
             if event in ("end", INTERRUPTED):
                 statuses[trial_id] = line["status"]
+                if event == "end":
+                    self.ending.discard(trial_id)
                 self.ended.pop(trial_id, None)
                 self.ended[trial_id] = TrialEnd(**{name: line[name] for name in names & line.keys()})
             if len(statuses) > MAX_TRIALS or len(epochs) > MAX_EPOCHS:
@@ -176,7 +180,11 @@ class Record:
         self._append({"event": "retry", "trial_id": trial_id, "time": now(), "message": message})
 
     def epoch(self, trial_id: str, report: Mapping[str, Any]) -> None:
-        """Write the report of an epoch, unless the log has it from before a resume or a retry."""
+        """Write the report of an epoch, unless the log has it from before a resume or a retry.
+
+        Args:
+            report: as `search.tune.trial.train_trial` yields it; `done` also if ASHA stops the trial after this epoch.
+        """
         point, last = self._running[trial_id]
         if "epoch" not in report:  # a failure's report: the epochs before it still count
             self._running[trial_id] = (point, {**last, **report})
@@ -187,8 +195,8 @@ class Record:
         self._epochs[trial_id] = report["epoch"]
         line = {"event": "epoch", "trial_id": trial_id, "time": now()}
         keys = ("epoch", "score", "best_epoch", "scores", "loss", "seconds", "worker")
-        stopped = {"stopped": True} if report.get("stopped") else {}
-        self._append(line | {key: report[key] for key in keys} | stopped)
+        last = {"last": True} if report["done"] else {}
+        self._append(line | {key: report[key] for key in keys} | last)
 
     def end(self, trial_id: str, status: str, message: str | None = None) -> TrialEnd:
         """Write the end of a trial with the scores of its last report."""

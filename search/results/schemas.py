@@ -116,7 +116,7 @@ class _Epoch(_Event):
     loss: NotRequired[Number | None]
     seconds: NotRequired[Seconds | None]
     worker: NotRequired[Count | None]
-    stopped: NotRequired[Literal[True]]
+    last: NotRequired[Literal[True]]
 
 
 @shape

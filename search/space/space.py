@@ -354,11 +354,11 @@ class Space(Contents):
 
     def _check_columns(self, prices: Prices) -> None:
         if missing := [name for name in self.task.columns(self.data.estimator) if name not in prices.columns]:
-            others = ", ".join(available(prices.columns))
+            others = " or ".join(available(prices.columns))
             raise self.error(
                 ("data", "estimator"),
                 f"{self.data.estimator} needs the column {missing[0]} ({missing_column_reason(prices, missing[0])}); "
-                f"{prices.source} has the columns of {others}; write one of them",
+                f"the columns of {prices.source} are enough for {others}; write estimator: {others}",
             )
         fix = "use features that do not need it, such as the sets ohlc, returns, technical and close_only"
         for feature, columns in missing_columns(prices, self.features).items():

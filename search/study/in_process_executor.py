@@ -128,7 +128,7 @@ class InProcessExecutor:
             status = "stopped"
         if status == "running":
             searcher.on_trial_result(trial.tune_id, report)
-        recorder.report(trial_id, report | ({"stopped": True} if status == "stopped" else {}))
+        recorder.report(trial_id, report | {"done": status != "running"})
         if status != "running":
             scheduler.on_trial_complete(None, trial, report)
             recorder.end(trial.tune_id, trial_id, status, report)

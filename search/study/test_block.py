@@ -177,7 +177,7 @@ def _reason(forecast: np.ndarray, days: FoldDays, rival: str) -> str:
     if np.array_equal(forecast, days.rival):
         return f"the forecast is {rival} itself"
     if np.array_equal(days.actual, days.rival):
-        return "the price never moves in the test block"
+        return "the rival makes no error in the test block"
     if len(days.actual) < forecast_tests.MIN_DAYS:
         return f"{len(days.actual)} days, at least {forecast_tests.MIN_DAYS} are needed"
     if np.ptp(forecast - days.rival) < 1e-9 * np.abs(forecast).max():

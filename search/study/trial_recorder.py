@@ -115,7 +115,7 @@ class TrialRecorder:
             self._tracking.start(trial_id, point)
 
     def report(self, trial_id: str, report: Mapping[str, Any]) -> None:
-        """Log a report as `search.tune.trial.train_trial` yields it."""
+        """Log a report as `search.tune.trial.train_trial` yields it; `done` also if ASHA stops the trial."""
         scores = dict(report)
         if (forecast := scores.pop("forecast", None)) is not None:
             self._forecasts[trial_id] = forecast

@@ -25,8 +25,8 @@ class FiniteASHA(AsyncHyperBandScheduler):
 
     Args:
         space: metric, rungs and reduction factor.
-        log: the trials of a resumed study; its rungs are restored. An epoch after which ASHA stopped a trial whose end
-            is missing is ignored: the trial reports it again, and ASHA decides again.
+        log: the trials of a resumed study; its rungs are restored. An epoch that ends a trial whose end is missing is
+            ignored: the trial reports it again, and ASHA decides again.
     """
 
     def __init__(self, space: Space, log: TrialLog | None = None) -> None:
@@ -81,9 +81,8 @@ def _study_id(trial: Any) -> Any:
 def _select_decided(log: TrialLog) -> Iterator[tuple[str, int, float]]:
     """Yield trial id, epoch and score of the epochs after which the trial continued or ended."""
     last = {trial_id: epoch for trial_id, epoch, *_ in log.epochs}
-    finished = {end.trial_id for end in log.finished}
     for trial_id, epoch, score, _ in log.epochs:
-        undecided = trial_id in log.stopping and trial_id not in finished and epoch == last[trial_id]
+        undecided = trial_id in log.ending and epoch == last[trial_id]
         if score is not None and not undecided:
             yield trial_id, epoch, score
 

@@ -50,8 +50,7 @@ class TuneCallback(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        stopped = result["done"] and result["status"] == "running"  # by the scheduler
-        self._events.report(trial.config["trial_id"], {**result, "stopped": True} if stopped else result)
+        self._events.report(trial.config["trial_id"], result)
         for name in result.keys() - TUNE_KEYS:  # Tune would keep statistics of every number
             del result[name]
 

@@ -6,6 +6,7 @@ uses exactly the events that are earlier on the virtual clock. The real workers 
 waits until everything earlier is known. Load, kills and resumes therefore change nothing but the real time.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,16 +66,18 @@ class VirtualOrder:
         self._ends: list[float] = []  # virtual times, in order
         self._abandoned = False
         log = log or TrialLog()
-        numbers = {trial_id: number for number, trial_id in enumerate(sorted(log.points))}
-        self._started = len(numbers)
-        for end in log.finished:
-            trial = self._make(numbers.pop(end.trial_id), end.point)
-            # A trial that failed did so in the epoch after its last report.
-            self._ends.append(trial.time(end.epochs + (end.status == "failed")))
+        self._started = len(log.points)
         last = {trial_id: epoch for trial_id, epoch, *_ in log.epochs}
-        for trial_id, number in numbers.items():
-            trial = self._make(number, log.points[trial_id])
-            trial.reported = trial.decided = last.get(trial_id, 0) - (trial_id in log.stopping)
+        for end in log.finished:
+            # A trial that failed did so in the epoch after its last report. It may have failed while it trained epochs
+            # again that the log already had.
+            epochs = last.get(end.trial_id, 0) + 1 if end.status == "failed" else end.epochs
+            self._ends.append(self._make(end.trial_id, end.point).time(epochs))
+        finished = {end.trial_id for end in log.finished}
+        for trial_id in log.points.keys() - finished:
+            trial = self._make(trial_id, log.points[trial_id])
+            # The trial reports an epoch that ends it again, and its end has the virtual time of that epoch.
+            trial.reported = trial.decided = last.get(trial_id, 0) - (trial_id in log.ending)
             self._running[trial_id] = trial
 
     def may_start(self, trial_id: str) -> bool:
@@ -84,7 +87,7 @@ class VirtualOrder:
     def start(self, trial_id: str, point: Mapping[str, Any]) -> None:
         """Start a trial; nothing changes if it has started before."""
         if trial_id not in self._running:
-            self._running[trial_id] = self._make(self._started, point)
+            self._running[trial_id] = self._make(trial_id, point)
             self._started += 1
 
     def is_last(self, number: int) -> bool:
@@ -105,10 +108,14 @@ class VirtualOrder:
         self._total = self._started
 
     def report(self, trial_id: str, report: Mapping[str, Any]) -> bool:
-        """Receive a report of a trial; return whether it has to wait for its turn, see `next_turn`."""
+        """Receive a report of a trial; return whether it has to wait for its turn, see `next_turn`.
+
+        Reports wait that end their trial or can end it: the last one, those at rungs, and those without a finite score.
+        """
         trial = self._running[trial_id]
         epoch = report.get("epoch", trial.reported + 1)
-        if not report["done"] and (epoch <= trial.decided or epoch not in self._rungs):
+        ends = report["done"] or not math.isfinite(report["score"])
+        if not ends and (epoch <= trial.decided or epoch not in self._rungs):
             trial.reported = max(trial.reported, epoch)
             return False
         trial.reported, trial.waiting = max(trial.reported, epoch), trial.time(epoch)
@@ -148,7 +155,8 @@ class VirtualOrder:
         """Whether a virtual worker is free and a trial is left that has to start on it."""
         return self._started < min(self._total, self._workers + len(self._ends))
 
-    def _make(self, number: int, point: Mapping[str, Any]) -> _Trial:
+    def _make(self, trial_id: str, point: Mapping[str, Any]) -> _Trial:
+        number = int(trial_id)  # not its place in the log: several workers may write the starts in another order
         freed = min(number - self._workers, len(self._ends) - 1)  # less only if the number of workers was changed
         start = 0.0 if number < self._workers or freed < 0 else self._ends[freed]
         return _Trial(start=start, seconds=self._epoch_seconds(point))

@@ -39,8 +39,8 @@ def finished(tmp_path_factory):
         record.start("00000", {"architecture": "rnn"})
         best = scores["mean_change"] if "mean_change" in scores else next(iter(scores.values()))
         record.epoch("00000", {
-            "epoch": 1, "score": 1.5, "best_epoch": 1, "scores": best, "loss": 1.0, "seconds": 1.0, "worker": 1,
-            "best": best, "parameters": 1, "form": "batched",
+            "epoch": 1, "done": True, "score": 1.5, "best_epoch": 1, "scores": best, "loss": 1.0, "seconds": 1.0,
+            "worker": 1, "best": best, "parameters": 1, "form": "batched",
         })  # fmt: skip
         record.end("00000", "complete")
         record.close()

@@ -244,8 +244,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         trial_id = f"{number:05d}"
         record.start(trial_id, {"architecture": "gru", "hidden_size": 4 + number, "learning_rate": 0.01})
         record.epoch(trial_id, {
-            "epoch": 1, "score": 0.97, "best_epoch": 1, "best": best, "scores": best, "loss": 1.0, "seconds": 2.5,
-            "worker": 1, "parameters": 100, "form": "batched",
+            "epoch": 1, "done": True, "score": 0.97, "best_epoch": 1, "best": best, "scores": best, "loss": 1.0,
+            "seconds": 2.5, "worker": 1, "parameters": 100, "form": "batched",
         })  # fmt: skip
         record.end(trial_id, "complete")
     record.close()

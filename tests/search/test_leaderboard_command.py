@@ -29,8 +29,8 @@ def study(small_space, tmp_path):
             if score is not None:
                 best = {"val_relative_loss": score, "val_rmse": 10 * score, "val_direction_accuracy": math.nan}
                 record.epoch(trial_id, {
-                    "epoch": 1, "score": score, "best_epoch": 1, "best": best, "scores": best, "loss": 1.0,
-                    "seconds": 2.0 - number, "worker": 1, "parameters": 100, "form": "batched",
+                    "epoch": 1, "done": True, "score": score, "best_epoch": 1, "best": best, "scores": best,
+                    "loss": 1.0, "seconds": 2.0 - number, "worker": 1, "parameters": 100, "form": "batched",
                 })  # fmt: skip
             record.end(trial_id, "failed" if score is None else "complete")
         record.close()

@@ -21,7 +21,11 @@ from search.results.leaderboard import parse_number
 from search.results.ranking import ENSEMBLE
 from search.results.reader import Days, StudyData
 from search.results.verdict import baseline_label, name_rival
+from stockrnn.evaluation.adaptive_intervals import adaptive_intervals
 from stockrnn.evaluation.conformal import conformal_intervals
+from stockrnn.io.errors import UserError
+from stockrnn.prices.snapshot import read_prices
+from stockrnn.tasks.interval_scale import interval_scales
 from stockrnn.tasks.task import Task
 
 __all__ = ["draw_cumulative_advantage", "draw_forecasts", "draw_spread"]
@@ -41,7 +45,7 @@ def draw_forecasts(study: StudyData) -> Chart | None:
     unit, digits = (" %", ".1f") if task.scale == "probability" else ("", ",.2f")
     if task.scale == "probability":
         days = replace(days, forecast=100 * days.forecast, rival=100 * days.rival)
-    width = _compute_half_width(study.validation.get(first)) if task.has_intervals else None
+    width, follows = _compute_half_widths(study, first) if task.has_intervals else (None, False)
     data: list[dict[str, Any]] = []
     hover = [f"{value:{digits}}{unit}" for value in days.forecast]
     inside: list[Text] = []
@@ -55,14 +59,22 @@ def draw_forecasts(study: StudyData) -> Chart | None:
         ]  # fmt: skip
         hover = [f"{value:,.2f} ({a:,.2f} to {b:,.2f})" for value, a, b in zip(days.forecast, low, high, strict=True)]
         coverage = np.mean((low <= days.actual) & (days.actual <= high))
+        values: dict[str, Any] = {"share": 100 * coverage, "actual": Text(words.actual)}
         inside = [
             Text(
                 "The width of the 80 % interval comes from the errors on validation; the interval contains "
                 "{share:.0f} % of the {actual}.",
-                share=100 * coverage,
-                actual=Text(words.actual),
+                **values,
             )
         ]
+        if follows:
+            inside = [
+                Text(
+                    "The 80 % interval follows the volatility and adapts its level day by day; it contains "
+                    "{share:.0f} % of the {actual}.",
+                    **values,
+                )
+            ]
     data += [
         {
             "type": "scatter", "mode": "lines", "name": Text(baseline_label(task.rival)), "x": days.dates,
@@ -294,12 +306,38 @@ def _compute_relative_loss(task: Task, days: Days, own: np.ndarray | slice = sli
     return task.metrics["val_relative_loss"].value(days.forecast[own], days.actual[own], days.rival[own])
 
 
-def _compute_half_width(days: Days | None) -> float | None:
-    """Return the half-width of the interval as a log return, computed as for the scores of the test set."""
+def _compute_half_widths(study: StudyData, trial_id: str) -> tuple[np.ndarray | None, bool]:
+    """Return the half width of each test day's interval as a log return, (days,), and whether it follows volatility.
+
+    It is computed as for the scores of the test set, from the study's own prices. Without them, all days have the width
+    that the validation days give. None: the interval is unbounded.
+    """
+    days, test = study.validation.get(trial_id), study.test[trial_id]
     if days is None or not len(days.dates):
-        return None
+        return None, False
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.log(np.concatenate([days.actual / days.forecast, test.actual / test.forecast]))
+    scale = _read_scale(study)
+    if scale is not None and len(scale) == len(errors) and np.isfinite(errors).all():
+        widths, _ = adaptive_intervals(errors, scale, LEVEL, horizon=study.horizon)
+        own = widths[-len(test.dates) :]
+        if np.isfinite(own).all():
+            return own, True
     (interval,) = conformal_intervals(days.forecast, days.actual, (LEVEL,))
-    return interval.half_width
+    return (None if interval.half_width is None else np.full(len(test.dates), interval.half_width)), False
+
+
+def _read_scale(study: StudyData) -> np.ndarray | None:
+    """Return the scale of the intervals on validation and test days, (days,); None if a file cannot be read."""
+    space, copy = study.known_space, study.folder / "prices.parquet"
+    if space is None or not copy.exists():
+        return None
+    try:
+        prices, _ = read_prices(copy)
+        splits = space.split(prices)
+    except UserError:
+        return None
+    return np.concatenate(interval_scales(space.task, space.series(prices), [*splits.folds, splits.final]))
 
 
 def _format(value: float | None) -> str:

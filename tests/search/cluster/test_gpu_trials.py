@@ -194,7 +194,7 @@ def test_auto_trains_on_the_cpu_where_pytorch_sees_no_gpu_and_says_so_once(space
     assert main([str(space), "--output", str(tmp_path), "--gpus-per-trial", "auto"]) == 0
     said = capsys.readouterr().err
     assert said.count("resources.gpu: auto is the CPU, because PyTorch finds no GPU") == 1
-    assert "2 complete" in said
+    assert "1 default, 1 complete" in said
 
 
 def test_a_gpu_that_is_only_counted_has_no_memory():

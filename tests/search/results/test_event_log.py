@@ -27,8 +27,8 @@ SCORES = {"val_relative_loss": 0.9, "val_direction_accuracy": math.nan}
 
 def report(epoch, **more):
     return {
-        "epoch": epoch, "status": "running", "score": 0.9, "best_epoch": 1, "best": SCORES, "scores": SCORES,
-        "loss": 1.0, "parameters": 17, "seconds": 0.5, "worker": 1, **more,
+        "epoch": epoch, "status": "running", "done": False, "score": 0.9, "best_epoch": 1, "best": SCORES,
+        "scores": SCORES, "loss": 1.0, "parameters": 17, "seconds": 0.5, "worker": 1, **more,
     }  # fmt: skip
 
 

@@ -40,8 +40,6 @@ def cut(folder, copy, lines):
     """Copy a study as a kill after so many lines of its event log leaves it."""
     shutil.copytree(folder, copy)
     log = (folder / "trials.jsonl").read_bytes().splitlines(keepends=True)
-    while log[lines].startswith(b'{"event": "end"'):  # written with the last epoch
-        lines += 1
     (copy / "trials.jsonl").write_bytes(b"".join(log[:lines]))
     return copy
 

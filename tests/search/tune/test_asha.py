@@ -81,7 +81,7 @@ def test_the_rungs_of_an_interrupted_study_are_restored(small_space):
     """Each trial is in a rung once, under its id in the study; a score that is not finite is in none."""
     space = small_space(scheduler={"max_epochs": 9, "grace_period": 1, "reduction_factor": 3})
     lines = [*epochs("a", 0.9, 0.8), *epochs("b", 0.7, 0.6), *epochs("c", None), *epochs("d", 0.5), *epochs("g", 0.95)]
-    lines[-2] |= {"stopped": True}  # and the study was killed before d ended
+    lines[-2] |= {"last": True}  # and the study was killed before d ended
     end = {"event": "end", "time": TIME, "status": "complete", "point": {}}
     lines += [{**end, "trial_id": name} for name in "abc"]
     straight, again = FiniteASHA(space), FiniteASHA(space, TrialLog(lines))

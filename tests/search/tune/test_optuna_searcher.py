@@ -349,5 +349,5 @@ def test_the_last_trials_are_the_cheaper_ones_of_two_proposals(small_space, tmp_
             TrialEnd(trial_id=trial_id, status="complete", point=point, epochs=1, best_epoch=1, scores=scores)
         )  # fmt: skip
         searcher.tell(f"{number}", ends[-1], None)
-        order.report(trial_id, {"done": True, "epoch": 1})
+        order.report(trial_id, {"done": True, "epoch": 1, "score": 1.0})
         order.end(trial_id)

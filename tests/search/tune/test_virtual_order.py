@@ -1,5 +1,6 @@
 """Order decisions by a virtual clock: the real order of the reports, kills and resumes change no decision."""
 
+import math
 import random
 
 import pytest
@@ -8,6 +9,7 @@ from search.results.event_log import TrialEnd, TrialLog
 from search.tune.virtual_order import VirtualOrder
 
 RUNGS, MAX_EPOCHS = (1, 3), 6
+REPORT = {"epoch": 1, "done": False, "score": 1.0}
 
 
 class Study:
@@ -25,6 +27,9 @@ class Study:
         self.order = VirtualOrder(workers, RUNGS, lambda point: point["seconds"], total, known)
         self.running = {trial_id: 0 for trial_id in known.points if trial_id not in known.ended}
         self.points, self.waiting = dict(known.points), {}
+        # An epoch that ends a trial whose end is missing is decided again, as ASHA does.
+        last = {trial_id: epoch for trial_id, epoch, *_ in known.epochs if trial_id in known.ending}
+        self.events = [e for e in self.events if e["event"] != "epoch" or last.get(e["trial_id"]) != e["epoch"]]
 
     @property
     def history(self):
@@ -54,7 +59,8 @@ class Study:
         trial_id = self.rng.choice([trial_id for trial_id in self.running if trial_id not in self.waiting])
         epoch = self.running[trial_id] = self.running[trial_id] + 1
         patience = random.Random(f"{self.points[trial_id]} {epoch}").random() < 0.1
-        report = {"epoch": epoch, "done": epoch == MAX_EPOCHS or patience}
+        unknown = random.Random(f"{epoch} {self.points[trial_id]}").random() < 0.05
+        report = {"epoch": epoch, "done": epoch == MAX_EPOCHS or patience, "score": math.nan if unknown else 1.0}
         if self.order.report(trial_id, report):
             self.waiting[trial_id] = report
         elif (trial_id, epoch) not in {(event["trial_id"], event.get("epoch")) for event in self.events}:
@@ -63,10 +69,11 @@ class Study:
     def decide(self):
         while (trial_id := self.order.next_turn()) is not None:
             report = self.waiting.pop(trial_id)
-            stopped = not report["done"] and self.chance(trial_id) < 0.5
+            stopped = not report["done"] and (math.isnan(report["score"]) or self.chance(trial_id) < 0.5)
             known = (trial_id, report["epoch"]) in {(event["trial_id"], event.get("epoch")) for event in self.events}
             if not known:
-                self.write("epoch", trial_id, epoch=report["epoch"], **({"stopped": True} if stopped else {}))
+                last = {"last": True} if report["done"] or stopped else {}
+                self.write("epoch", trial_id, epoch=report["epoch"], **last)
             if report["done"] or stopped:
                 end = TrialEnd(
                     trial_id=trial_id, time="2026-01-01", status="stopped" if stopped else "complete",
@@ -109,6 +116,39 @@ def test_a_study_that_is_killed_and_resumed_decides_the_same(seed):
     assert Study(3, rng, log=log).run().history == Study(3, random.Random(0)).run().history
 
 
+def test_a_study_that_is_killed_after_any_event_decides_the_same():
+    whole = Study(3, random.Random(0)).run()
+    for cut in range(len(whole.events)):
+        assert Study(3, random.Random(cut), log=whole.events[:cut]).run().history == whole.history
+
+
+def test_starts_that_are_logged_in_another_order_change_nothing():
+    """Two workers become free in a row; the second one starts its trial first, and the study is killed."""
+    whole = Study(2, random.Random(0)).run()
+    ends = [number for number, event in enumerate(whole.events) if event["event"] == "end"]
+    third, fourth = (
+        next(event for event in whole.events if (event["event"], event["trial_id"]) == ("start", f"{number:05d}"))
+        for number in (2, 3)
+    )
+    log = [event for event in whole.events[: ends[1] + 1] if event["trial_id"] < "00002"]
+    orders = []
+    for starts in ([third, fourth], [fourth]):
+        order = VirtualOrder(2, RUNGS, lambda point: point["seconds"], 12, TrialLog([*log, *starts]))
+        order.start("00002", third["point"])
+        assert order.report("00002", {"epoch": 1, "done": True, "score": 1.0})
+        assert order.report("00003", {"epoch": 1, "done": True, "score": 1.0})
+        orders.append(order.next_turn())
+    assert orders[0] == orders[1]
+
+
+def test_a_report_without_a_finite_score_waits_although_its_epoch_is_no_rung():
+    order = VirtualOrder(2, RUNGS, lambda point: 1.0, 2)
+    for trial_id in ("00000", "00001"):
+        order.start(trial_id, {})
+    assert not order.report("00000", {"epoch": 2, "done": False, "score": 1.0})
+    assert order.report("00001", {"epoch": 2, "done": False, "score": math.nan})
+
+
 def test_trials_that_are_added_later_start_when_a_worker_had_become_free():
     whole = Study(2, random.Random(0)).run()
     part = Study(2, random.Random(1), total=7).run()
@@ -123,14 +163,14 @@ def test_a_report_that_waits_is_forgotten_when_its_worker_dies():
     order = VirtualOrder(2, RUNGS, lambda point: 1.0, 2)
     for trial_id in ("00000", "00001"):
         order.start(trial_id, {})
-    assert order.report("00001", {"epoch": 1, "done": False})
+    assert order.report("00001", REPORT)
     assert order.next_turn() is None  # 00000 may report its first epoch at the same time, and comes first
     order.withdraw("00001")
-    assert order.report("00000", {"epoch": 1, "done": False})
+    assert order.report("00000", REPORT)
     assert order.next_turn() == "00000"
     order.proceed("00000")
     assert order.next_turn() is None
-    assert order.report("00001", {"epoch": 1, "done": False})
+    assert order.report("00001", REPORT)
     assert order.next_turn() == "00001"
 
 
@@ -138,6 +178,6 @@ def test_an_order_that_is_abandoned_lets_every_report_pass():
     order = VirtualOrder(2, RUNGS, lambda point: 1.0, 2)
     for trial_id in ("00000", "00001"):
         order.start(trial_id, {})
-    assert order.report("00001", {"epoch": 1, "done": False})
+    assert order.report("00001", REPORT)
     order.abandon()
     assert order.next_turn() == "00001"
