@@ -117,6 +117,11 @@ def _scored_trials(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["status"] not in (BASELINE, ENSEMBLE) and _known(row.get("val_relative_loss"))]
 
 
+def _best_trial(trials: Sequence[Row]) -> Row:
+    """Return the trial that the study ranks first; without ranks, the one with the smallest relative loss."""
+    return min(trials, key=lambda row: (row.get("rank") or math.inf, row["val_relative_loss"]))
+
+
 def _best_trials(rows: Sequence[Row]) -> list[Row]:
     """Return the finalists, or the first trials if there are none."""
     trials = _scored_trials(rows)
@@ -124,7 +129,7 @@ def _best_trials(rows: Sequence[Row]) -> list[Row]:
 
 
 def _judge_validation(task: Task, rows: Sequence[Row], trials: Sequence[Row], rival: Text) -> list[Text]:
-    best, name = min(trials, key=lambda row: row["val_relative_loss"]), Text(task.words.score)
+    best, name = _best_trial(trials), Text(task.words.score)
     score, spread = best["val_relative_loss"], _number(best, "val_relative_loss_sd")
     who = Text("the only trial ({trial})", trial=best["trial_id"])
     if len(trials) > 1:
@@ -132,7 +137,7 @@ def _judge_validation(task: Task, rows: Sequence[Row], trials: Sequence[Row], ri
     if score >= 1:
         return [
             Text(
-                "On validation nothing beats {rival}: {who} has {name} {score:.4f}.", rival=rival, who=who,
+                "On validation no trial beats {rival}: {who} has {name} {score:.4f}.", rival=rival, who=who,
                 score=score, name=name,
             )
         ]  # fmt: skip
@@ -162,14 +167,16 @@ def _judge_default(task: Task, trials: Sequence[Row]) -> list[Text]:
     default = next((row for row in trials if row["status"] == DEFAULT), None)
     if default is None or len(trials) == 1:
         return []
-    best = min(trials, key=lambda row: row["val_relative_loss"])
+    best = _best_trial(trials)
+    if best is default:
+        return [_no_better(task, default)]
     values: dict[str, Any] = {
         "score": best["val_relative_loss"],
         "default": default["val_relative_loss"],
         "name": Text(task.words.score),
     }
     if values["default"] <= values["score"]:
-        return [Text("No trial is better than the default configuration: {name} {default:.4f}.", **values)]
+        return [_no_better(task, default)]
     if values["default"] - values["score"] <= _number(best, "val_relative_loss_sd"):
         return [
             Text(
@@ -181,6 +188,13 @@ def _judge_default(task: Task, trials: Sequence[Row]) -> list[Text]:
     return [
         Text("The search improved on the default configuration: {name} {score:.4f} against {default:.4f}.", **values)
     ]
+
+
+def _no_better(task: Task, default: Row) -> Text:
+    return Text(
+        "No trial is better than the default configuration: {name} {default:.4f}.", name=Text(task.words.score),
+        default=default["val_relative_loss"],
+    )  # fmt: skip
 
 
 def _judge_test(

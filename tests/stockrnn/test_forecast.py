@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 LIMIT_CPU = ("sh", "-c", 'ulimit -t 60 && exec "$@"', "sh")  # seconds, after which the process is killed; 3 are usual
 VERDICT = [
-    "On validation nothing beats 'tomorrow equals today': the best of 40 trials has a Theil's U of 1.0003.",
+    "On validation no trial beats 'tomorrow equals today': the best of 40 trials has a Theil's U of 1.0003.",
     "On the test block it does not either.",
 ]
 ODD = "Volume is 0 on 2 sessions: 2015-05-12, 2018-01-09"  # in the shipped series
@@ -145,7 +145,7 @@ def test_the_page_fits_80_columns_and_nothing_heavy_but_torch_is_imported(saved)
         "last close    2018-12-31  6635.28",
         "forecast for  2019-01-02  the next session (sessions of XNYS)",
         "close ", "change ", "change, % ", "80 % interval ", "95 % interval ",
-        "Verdict: On validation nothing beats 'tomorrow equals today': ",
+        "Verdict: On validation no trial beats 'tomorrow equals today': ",
     ):  # fmt: skip
         assert sum(line.startswith(beginning) for line in lines) == 1, beginning
     assert " ".join(VERDICT) in " ".join(lines)

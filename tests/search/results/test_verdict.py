@@ -35,7 +35,7 @@ def rows(validation, test=(), p_value=0.7, sd=0.0, *, best_epochs=(), baselines=
 @pytest.mark.parametrize(
     ("scores", "words"),
     [
-        ([1.004, 1.2], "On validation nothing beats 'tomorrow equals today': the best of 2 trials (00000)"),
+        ([1.004, 1.2], "On validation no trial beats 'tomorrow equals today': the best of 2 trials (00000)"),
         ([0.97], "On validation the only trial (00000) beats 'tomorrow equals today': Theil's U 0.9700"),
         ([0.995, 1.0], "The baseline drift is as good without a network (0.9900)."),
         ([0.97, 1.0], "Undecided: the test set has not been opened."),
@@ -135,7 +135,7 @@ def test_the_average_of_the_finalists_is_no_trial():
     said = verdict(
         rows([1.01, 1.02], [1.01, 1.02], ensemble={"val_relative_loss": 0.97, "test_relative_loss": 0.9}), LUCKY
     )
-    assert "On validation nothing beats" in said
+    assert "On validation no trial beats" in said
     assert "none of 2 finalists beats" in said
 
 

@@ -136,7 +136,7 @@ def test_baseline_forecasts_do_not_depend_on_later_prices(prices, poisoned, name
         known, later = np.arange(10, day + 1), np.arange(day + 1, SESSIONS)
         forecast = BASELINES[name]
         assert np.array_equal(forecast(clean, fold.train, known), forecast(dirty, fold.train, known))
-        assert (forecast(clean, fold.train, later) != forecast(dirty, fold.train, later)).all()
+        assert (forecast(clean, fold.train, later) != forecast(dirty, fold.train, later)).any()  # control
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
