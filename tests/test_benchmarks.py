@@ -10,10 +10,13 @@ import torch
 from benchmarks.__main__ import WAYS, lines, price_u
 from benchmarks.intervals import compare as compare_intervals
 from benchmarks.plain_loop import losses_of, unseen_forecasts
+from benchmarks.simulated_series import fit_garch_process, fit_har_process, ohlc, simulate
 from benchmarks.task import BLOCK, EPOCHS, Size, points, split, table
-from benchmarks.verdict_errors import fit_process, simulate, study
+from benchmarks.verdict_errors import Result, simulated_rows, simulated_studies
+from benchmarks.verdict_errors import main as verdict_errors
 from search.space.space import load_space
 from stockrnn.dataset.alignment import prepare
+from stockrnn.volatility.estimators import daily_variance
 from stockrnn.volatility.har import fit_har, har_terms
 
 pytestmark = pytest.mark.slow
@@ -126,20 +129,68 @@ def test_adaptive_intervals_hold_their_level_in_every_block(series):
     assert winkler95 <= 0.74
 
 
-def test_simulated_studies_follow_the_process_that_they_are_drawn_from():
-    process = fit_process()
-    variance, close, mean = simulate(process, 20_000, 0.0, np.random.default_rng(0))
+def test_simulated_series_follow_the_har_that_they_are_drawn_from():
+    process = fit_har_process()
+    series = simulate(process, 20_000, 0.0, [np.random.default_rng(0)])
+    variance, close, mean = series.variance[0], series.close[0], series.mean[0]
     fitted = fit_har(variance, close, range(len(close)), 1, leverage=True)
     terms = har_terms(variance, close, leverage=True)[22:-1]
     np.testing.assert_allclose(terms @ process.coefficients, mean[22:-1], rtol=1e-9)  # the true mean is known
     assert np.corrcoef(terms @ fitted.coefficients, mean[22:-1])[0, 1] > 0.995
-    again = simulate(process, 20_000, 0.0, np.random.default_rng(0))
-    np.testing.assert_array_equal(again[0], variance)
+
+
+def test_a_garch_series_follows_its_recursion_and_does_not_explode():
+    process = fit_garch_process()
+    series = simulate(process, 3_000, 0.0, [np.random.default_rng(seed) for seed in range(4)])
+    for close, mean in zip(series.close, series.mean, strict=True):
+        expected = np.log(process.garch.next_variance(close))
+        np.testing.assert_allclose(mean[1500:-1], expected[1500:-1], rtol=1e-9)  # the start value is forgotten
+    planted = simulate(process, 3_000, 0.75, [np.random.default_rng(seed) for seed in range(4)])
+    assert abs(np.median(np.log(planted.variance)) - np.median(np.log(series.variance))) < 0.5
+
+
+def test_a_simulated_series_depends_on_its_own_generator_alone():
+    process = fit_garch_process()
+    both = simulate(process, 200, 0.5, [np.random.default_rng(seed) for seed in (0, 1)])
+    alone = simulate(process, 200, 0.5, [np.random.default_rng(1)])
+    np.testing.assert_allclose(both.variance[1], alone.variance[0], rtol=1e-9)  # sums differ by rounding
+    np.testing.assert_allclose(both.close[1], alone.close[0], rtol=1e-9)
+
+
+def test_simulated_prices_have_the_variance_and_the_closes_of_their_series():
+    series = simulate(fit_garch_process(), 1_000, 0.75, [np.random.default_rng(0)])
+    frame = ohlc(series.variance[0], series.close[0], np.random.default_rng(0))
+    variance, raised = daily_variance(None, frame["High"].to_numpy(), frame["Low"].to_numpy(), None, "parkinson")
+    assert raised <= 5  # raised to the floor of a quiet session
+    close = np.isclose(variance, series.variance[0], rtol=1e-6)
+    assert (~close).sum() == raised
+    np.testing.assert_allclose(frame["Close"], series.close[0])
+    assert (frame["High"] >= frame[["Open", "Close"]].max(axis=1)).all()
+    assert (frame["Low"] <= frame[["Open", "Close"]].min(axis=1)).all()
 
 
 def test_a_planted_gain_is_found_and_equally_good_forecasts_are_not():
-    process = fit_process()
-    spa_p, _, _, ratio = study(process, 0.6, seed=0)
-    assert spa_p <= 0.05
-    assert ratio < 1
-    assert study(process, None, seed=0)[0] > 0.05
+    (found,) = simulated_studies(fit_garch_process(), 0.75, [0])
+    assert len(found) == 3  # lengths of the test set
+    assert found[0].spa_p <= 0.05
+    assert found[-1].ratio < 1
+    (equal,) = simulated_studies(fit_har_process(), 0.0, [0], equal=True)
+    assert equal[0].spa_p > 0.05
+
+
+def test_the_verdict_needs_all_three_tests_and_a_smaller_loss():
+    values = {"spa_p": 0.01, "dm_p": 0.01, "test_spa_p": 0.01, "ratio": 0.9}
+    worse = [values, values | {"dm_p": 0.06}, values | {"spa_p": 0.06}, values | {"ratio": 1.1}]
+    found = [[Result(**one)] * 3 for one in worse]
+    assert simulated_rows("name", found)[0] == "| name | 250 | 0.900 | 75.0 % | 75.0 % | 100.0 % | 25.0 % |"
+
+
+def test_the_page_has_the_rows_of_the_command(monkeypatch, capsys):
+    """Two studies of each kind; the page has the rows of 200."""
+    monkeypatch.setattr("sys.argv", ["verdict_errors", "--studies", "2"])
+    verdict_errors()
+    printed = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    section = PAGE.split("## Error rates of the verdict on volatility")[1].split("\n## ")[0]
+    shown = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
+    assert [row[:2] for row in shown[: len(printed)]] == [row[:2] for row in printed]
+    assert shown[0] == printed[0]
