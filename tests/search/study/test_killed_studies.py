@@ -60,6 +60,7 @@ def study(small_space, folder):
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(1200)
 def test_a_study_that_is_killed_after_any_line_of_its_log_is_the_same(small_space, tmp_path):
     """The nightly tier cuts after every line; the daily one after the last epochs of some trials, and elsewhere."""
     whole = tmp_path / "whole"
