@@ -5,6 +5,7 @@ and leverage are those of a market. Many series are simulated side by side.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -35,7 +36,7 @@ MAX_RETURN = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Process:
+class Process(ABC):
     """What a session is drawn from.
 
     Attributes:
@@ -46,6 +47,7 @@ class Process:
     residuals: np.ndarray
     shocks: np.ndarray
 
+    @abstractmethod
     def conditional_mean(self, logs: np.ndarray, returns: np.ndarray, before: np.ndarray) -> np.ndarray:
         """Return the mean of the next log variance, shape (series,), without a planted term.
 
@@ -53,7 +55,6 @@ class Process:
             logs, returns: log variance and log return of the last 22 sessions, (22, series).
             before: the conditional mean of the last session's log variance, (series,).
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

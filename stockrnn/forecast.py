@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -218,6 +219,7 @@ def _intervals(
         "volatility": float(scale.volatility[0]),
         "mean_volatility": scale.mean,
         "days": scale.days,
+        "relative_loss": scale.relative_loss if math.isfinite(scale.relative_loss) else None,
     }
 
 

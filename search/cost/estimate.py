@@ -87,7 +87,10 @@ def estimate_cost(space: Space, splits: WalkForward | None) -> Cost | None:
 
 
 def estimate_epochs(space: Space) -> Epochs:
-    """Return the total epochs of a study's trials."""
+    """Return the total epochs of a study's trials.
+
+    ASHA lets the first trial at each rung continue. That is usually the default configuration, which it never stops.
+    """
     scheduler, trials = space.scheduler, space.num_samples
     stages = [*scheduler.rungs, scheduler.max_epochs]
     expected, running, previous = 0.0, float(trials), 0

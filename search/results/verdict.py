@@ -123,7 +123,7 @@ def _best_trial(trials: Sequence[Row]) -> Row:
 
 
 def _best_trials(rows: Sequence[Row]) -> list[Row]:
-    """Return the finalists, or the first trials if there are none."""
+    """Return the finalists; before there are finalists, the first trials."""
     trials = _scored_trials(rows)
     return trials[: sum(_known(row.get("test_relative_loss")) for row in trials) or NUM_BEST]
 

@@ -209,7 +209,7 @@ class _Earlier:
     def _match(self, days: Mapping[str, np.ndarray], targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions in the prices of the targets that are the same days of the same market, and in `days`.
 
-        They are none if less than half of the days with the same date have the same return.
+        Both are empty if fewer than half of the days with the same date have the same return.
         """
         _, own, mine = np.intersect1d(days["date"].astype("datetime64[D]"), self._dates[targets], return_indices=True)
         mine = targets[mine]
@@ -248,7 +248,7 @@ def fit_point(space: Space, values: Mapping[str, Any]) -> tuple[dict[str, Value]
         values: of all parameters.
 
     Returns:
-        The point, and each parameter that does not fit, in words; the point is only complete if there are none.
+        The point, and the parameters that do not fit, in words. The point is complete only if all parameters fit.
     """
     effective = dict(effective_point(values))
     point: dict[str, Value] = {}

@@ -105,10 +105,15 @@ VALUES = {  # for keys with rules that their type does not express
     "space.features": "the name of a set, or a list of features and sets",
 }
 DEFAULTS = {
-    "data.features": "`ohlcv`, without the columns that the series lacks, and without a volume that is not usable",
+    "data.features": "by `data.task`: `ohlcv` for price, without the columns that the series lacks and a volume that "
+    "is not usable; `volatility` for volatility, `returns` for direction, and `volatility_close` for both where a "
+    "column is missing",
     "search.initial": "`[]`",
     "resources.when": "`[]`",
     "space.features": "the value of `data.features`",
+    "space.target": "by `data.task`: `log_return`, `log_variance`, `up`",
+    "space.scaling": "by `data.task`: `relative` for price and direction, `standard` for volatility",
+    "space.loss": "by `data.task`: `mse`, `qlike`, `log_loss`",
 }
 GROUPS: tuple[tuple[str, type[Configuration]], ...] = (
     ("The network", NetworkConfig), ("The window", WindowConfig), ("The training", TrainingConfig),

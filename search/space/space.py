@@ -147,18 +147,17 @@ class Space(Contents):
         """Return this space; without the default features that the prices do not have, or have no usable volume for."""
         is_parameter = any(parameter.name == "features" for parameter in self.parameters)
         is_given = is_parameter or "features" in (self.document.data.get("data") or {})
+        wanted = self.data.features
         absent = {
             name for name in FEATURE_SETS["ohlc"]
             if name not in prices.columns and missing_column_reason(prices, name).startswith("there is no")
         }  # fmt: skip
-        if self.task.features != "ohlcv":
-            lacks = missing_columns(prices, self.data.features)
-            features = FEATURE_SETS["volatility_close"] if lacks and not is_given else self.data.features
-            return replace(self, data=self.data.model_copy(update={"features": features}))
         absent |= {"volume"} if unusable_volume_reason(prices) else set()
-        if is_given or not absent:
+        if is_given or not any(absent & {*columns_needed(name)} for name in wanted):
             return self
-        features = tuple(name for name in FEATURE_SETS["ohlcv"] if name not in absent)
+        features = tuple(name for name in wanted if name not in absent)
+        if missing_columns(prices, features):  # they are computed from several columns
+            features = FEATURE_SETS[self.task.features_of_closes]
         return replace(self, data=self.data.model_copy(update={"features": features}))
 
     def error(self, key: Key, text: str) -> SpaceError:

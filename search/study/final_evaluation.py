@@ -16,6 +16,7 @@ from search.study.finalists import Finalist, RefittedFinalist, choose_finalists,
 from search.study.multiple_testing import remove_repeats, selection_tests
 from search.study.test_block import TestBlockResult, score_test_block
 from search.study.trial_recorder import LeaderboardFile
+from stockrnn.prices.series import count
 
 __all__ = ["FinalEvaluation"]
 
@@ -128,7 +129,7 @@ class FinalEvaluation:
     ) -> tuple[list[RefittedFinalist], dict[str, str]]:
         if not finalists:
             return [], {}
-        self.context.progress.show_waiting(f"{len(finalists)} finalists to be retrained")
+        self.context.progress.show_waiting(f"{count(len(finalists), 'finalist')} to be retrained")
         assert self.executor
         return self.executor.refit_finalists(finalists, validation)
 
@@ -136,6 +137,8 @@ class FinalEvaluation:
         """Score the test block and write its forecasts and the forecasters."""
         context = self.context
         result = score_test_block(refitted, validation, context.space, context.prices, context.splits)
+        for name, reason in result.unfitted.items():
+            context.progress.print_note(f"baseline {name}: {reason}; its row has no scores of the test set")
         self.leaderboard.set_test_scores(result.scores, result.ensemble)
         self.predictions.remove_test()  # of an earlier opening
         for name, forecast in result.forecasts.items():

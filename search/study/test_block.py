@@ -11,7 +11,7 @@ from search.results.ranking import ENSEMBLE
 from search.space.space import Space
 from search.study.finalists import RefittedFinalist, validation_days
 from stockrnn.evaluation import forecast_tests
-from stockrnn.evaluation.adaptive_intervals import adaptive_intervals, winkler_score
+from stockrnn.evaluation.adaptive_intervals import adaptive_intervals, log_errors, winkler_score
 from stockrnn.evaluation.conformal import Interval, conformal_intervals
 from stockrnn.evaluation.multiple_testing import UndefinedTestError, model_confidence_set
 from stockrnn.evaluation.walk_forward import Fold, WalkForward
@@ -35,6 +35,7 @@ class TestBlockResult:
         scores: values of the leaderboard's test columns.
         reasons: why a column has no value, by column.
         ensemble: validation scores of the finalists' average; empty if there is only one finalist.
+        unfitted: why a baseline has no forecasts, by name.
     """
 
     __test__ = False  # pytest must not collect it
@@ -43,6 +44,7 @@ class TestBlockResult:
     scores: Mapping[str, Mapping[str, Any]]
     reasons: dict[str, dict[str, str]] = field(default_factory=dict)
     ensemble: Mapping[str, float] = field(default_factory=dict)
+    unfitted: Mapping[str, str] = field(default_factory=dict)
 
 
 def score_test_block(
@@ -67,21 +69,23 @@ def score_test_block(
         together = np.stack([*earlier_forecasts.values()])
         ensemble = score(task, _by_fold(together, splits.folds), fold_days(task, series, splits.folds))
         earlier_forecasts[ENSEMBLE] = together.mean(axis=0)
+    unfitted: dict[str, str] = {}
     for name in task.baselines:
         try:
             found = [forecast_baseline(task, name, series, each) for each in (fold, *splits.folds)]
-        except UserError:  # the start of the study said why
+        except UserError as error:
+            unfitted[name] = str(error)
             continue
         forecasts[name], earlier_forecasts[name] = found[0], np.concatenate(found[1:])
     earlier_actual, _ = validation_days(space, prices, splits.folds)
     (days,) = fold_days(task, series, [fold])
     scale = np.concatenate(interval_scales(task, series, [*splits.folds, fold])) if task.has_intervals else np.empty(0)
     errors = {
-        name: _log_errors(earlier_forecasts[name], earlier_actual, forecast, days.actual)
+        name: np.concatenate([log_errors(earlier_forecasts[name], earlier_actual), log_errors(forecast, days.actual)])
         for name, forecast in forecasts.items()
     }
     scores: dict[str, dict[str, Any]] = {}
-    result = TestBlockResult(forecasts=forecasts, scores=scores, ensemble=ensemble)
+    result = TestBlockResult(forecasts=forecasts, scores=scores, ensemble=ensemble, unfitted=unfitted)
     for name, forecast in forecasts.items():
         scores[name] = _columns(task, series, fold, days, forecast)
         if task.has_intervals:
@@ -105,15 +109,6 @@ def score_test_block(
         if reasons:
             result.reasons[name] = reasons
     return result
-
-
-def _log_errors(*pairs: np.ndarray) -> np.ndarray:
-    """Return ln(actual / forecast) of validation and test days, (days,), from forecasts and actual values in turns.
-
-    It is not finite where a forecast is no number above 0.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.concatenate([np.log(pairs[1] / pairs[0]), np.log(pairs[3] / pairs[2])])
 
 
 def _score_intervals(

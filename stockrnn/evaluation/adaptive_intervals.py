@@ -17,7 +17,7 @@ from pydantic import Field
 
 from stockrnn.configuration import Configuration
 
-__all__ = ["CALIBRATION", "GAMMA", "AdaptiveInterval", "adaptive_intervals", "winkler_score"]
+__all__ = ["CALIBRATION", "GAMMA", "AdaptiveInterval", "adaptive_intervals", "log_errors", "winkler_score"]
 
 CALIBRATION = 750  # days whose scores give the quantile
 GAMMA = 0.02  # step of the level for a horizon of one session
@@ -138,6 +138,13 @@ def adaptive_intervals(
     recent = tuple(scores[max(0, days - calibration) :].tolist())
     widths = np.array([math.inf if quantile is None else quantile for quantile in quantiles]) * scale
     return widths, state.model_copy(update={"miscoverage": miscoverage, "scores": recent})
+
+
+def log_errors(forecast: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Return ln(actual / forecast), shape (days,); not finite where the forecast is not a finite number above 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors: np.ndarray = np.log(actual / forecast)
+    return errors
 
 
 def winkler_score(actual: np.ndarray, lower: np.ndarray, upper: np.ndarray, level: float) -> np.ndarray:

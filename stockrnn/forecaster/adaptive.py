@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stockrnn.evaluation.adaptive_intervals import CALIBRATION, adaptive_intervals
+from stockrnn.evaluation.adaptive_intervals import CALIBRATION, adaptive_intervals, log_errors
 from stockrnn.evaluation.conformal import Interval
 from stockrnn.evaluation.walk_forward import Fold
 from stockrnn.forecaster.intervals import DayIntervals, is_same_series, static_intervals
@@ -50,8 +50,7 @@ def adapted_intervals(forecaster: "Forecaster", prices: Prices, origins: np.ndar
     found = known[np.minimum(places, len(known) - 1)] == origins + horizon
     sides = []
     for forecast, own in ((record.forecast, static.forecast), (record.rival, static.rival)):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            errors = np.log(np.array(record.actual) / np.array(forecast))
+        errors = log_errors(np.array(forecast), np.array(record.actual))
         if not np.isfinite(errors).all():
             return static
         errors = np.append(errors, np.zeros(horizon))  # of the days to come; no interval here depends on them

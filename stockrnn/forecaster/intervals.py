@@ -39,11 +39,13 @@ class Scale:
         volatility: forecast at each origin, shape (origins,), in per cent a day.
         mean: mean forecast on the validation days.
         days: number of these days.
+        relative_loss: of the volatility forecasts on them; above 1, they are worse than their rival's; NaN: undefined.
     """
 
     volatility: np.ndarray
     mean: float
     days: int
+    relative_loss: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,9 @@ def scaled_intervals(
             for scale in ahead
         )
 
-    scale = Scale(volatility=ahead, mean=float(past.mean()), days=len(mine))
+    outcome = (past, np.array(theirs.actual)[other], np.array(theirs.rival)[other])
+    relative_loss = task.metrics["val_relative_loss"].value(*outcome)
+    scale = Scale(volatility=ahead, mean=float(past.mean()), days=len(mine), relative_loss=relative_loss)
     return DayIntervals(forecast=sides(ours.forecast), rival=sides(ours.rival), scale=scale)
 
 
@@ -163,7 +167,12 @@ def _check_prices(forecaster: "Forecaster", volatility: "Forecaster", prices: Pr
     """
     if forecaster.facts.data.sha256 == volatility.facts.data.sha256 == prices.sha256:
         return
-    series = Series(prices=prices, horizon=volatility.horizon, estimator=volatility.window.estimator)
+    estimator = volatility.window.estimator
+    series = Series(prices=prices, horizon=volatility.horizon, estimator=estimator)
+    if missing := [name for name in volatility.task.columns(estimator) if name not in prices.columns]:
+        raise ForecasterError(
+            f"needs the columns {', '.join(missing)}, which {prices.source} lacks; both studies need the same series"
+        )
     if not is_same_series(volatility, series):
         data = volatility.facts.data
         raise ForecasterError(

@@ -112,16 +112,21 @@ def _describe_intervals(report: Mapping[str, Any]) -> list[str]:
         return []
     counts = "/".join(map(str, sorted({one["residuals"] for one in intervals})))
     scale = report.get("scale")
-    divided = ""
+    divided = weak = ""
     if scale:
         divided = (
             f", each divided by the volatility that {scale['study']} forecast for its day ({scale['trial_id']}, "
             f"{scale['mean_volatility']:.2f} % a day on average), times its forecast now, {scale['volatility']:.2f} % "
             "a day"
         )
+        if (scale["relative_loss"] or 0) > 1:
+            weak = (
+                f" The forecasts of {scale['study']} are worse than those of its rival on these days (relative loss "
+                f"{scale['relative_loss']:.2f}), so do not rely on the width."
+            )
     note = (
         f"Intervals: split conformal prediction from the errors on {counts} validation days{divided}; valid if new "
-        "days are similar to these days."
+        f"days are similar to these days.{weak}"
     )
     if report["adapted_intervals"]:
         scaled = ", scaled by the volatility that HAR forecasts" if report["task"] == "price" else ""

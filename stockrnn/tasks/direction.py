@@ -3,8 +3,6 @@
 The base rate is the share of rises in the training part. A day's loss is the log loss.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from stockrnn.evaluation.direction import base_rate, closes_higher, direction_persistence, logistic
@@ -18,6 +16,7 @@ from stockrnn.tasks.task import (
     Target,
     Task,
     Words,
+    on_closes,
     relative_loss,
 )
 
@@ -50,14 +49,10 @@ def _relative_log_loss(forecast: np.ndarray, actual: np.ndarray, rival: np.ndarr
     return relative_loss(_log_loss(forecast, actual), _log_loss(rival, actual))
 
 
-def _on_closes(baseline: Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]) -> Baseline:
-    return lambda series, train, origins: baseline(series.closes, train, origins, series.horizon)
-
-
 BASELINES: dict[str, Baseline] = {
-    "base_rate": _on_closes(base_rate),
-    "persistence": _on_closes(direction_persistence),
-    "logistic": _on_closes(logistic),
+    "base_rate": on_closes(base_rate),
+    "persistence": on_closes(direction_persistence),
+    "logistic": on_closes(logistic),
 }
 
 
@@ -96,6 +91,7 @@ DIRECTION = Task(
     losses=("log_loss",),
     scalings=("relative", "minmax", "standard"),
     features="returns",
+    features_of_closes="volatility_close",
     columns=lambda estimator: ("close",),
     actual=_actual,
     loss=_log_loss,
@@ -103,7 +99,7 @@ DIRECTION = Task(
     baselines=BASELINES,
     metrics={
         "val_relative_loss": Metric(
-            value=_relative_log_loss, unit="ratio", 
+            value=_relative_log_loss, unit="ratio",
             meaning="mean log loss over that of the base rate; below 1 is better",
         ),
         "val_worst_fold": Metric(

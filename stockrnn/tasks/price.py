@@ -4,8 +4,6 @@ To add a metric that a study can rank by, add an entry to METRICS; to add a base
 schema and error messages, and the leaderboard read these dictionaries.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from stockrnn.evaluation.baselines import ar1, drift, persistence
@@ -30,6 +28,7 @@ from stockrnn.tasks.task import (
     Target,
     Task,
     Words,
+    on_closes,
 )
 
 __all__ = ["BASELINES", "METRICS", "PRICE"]
@@ -37,15 +36,10 @@ __all__ = ["BASELINES", "METRICS", "PRICE"]
 PERCENT = 100.0
 
 
-def _on_closes(baseline: Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]) -> Baseline:
-    """Return a baseline that a function of closes computes."""
-    return lambda series, train, origins: baseline(series.closes, train, origins, series.horizon)
-
-
 BASELINES: dict[str, Baseline] = {
-    "persistence": _on_closes(persistence),
-    "drift": _on_closes(drift),
-    "ar1": _on_closes(ar1),
+    "persistence": on_closes(persistence),
+    "drift": on_closes(drift),
+    "ar1": on_closes(ar1),
 }
 
 METRICS: dict[str, Metric] = {
@@ -189,6 +183,7 @@ PRICE = Task(
     losses=("mse", "mae", "huber"),
     scalings=("relative", "minmax", "standard"),
     features="ohlcv",
+    features_of_closes="close_only",
     columns=lambda estimator: ("close",),
     actual=lambda series: series.closes,
     loss=_squared_error,

@@ -25,6 +25,7 @@ __all__ = [
     "Target",
     "Task",
     "Words",
+    "on_closes",
     "relative_loss",
 ]
 
@@ -199,6 +200,7 @@ class Task:
         losses: training losses that fit, by name (see `stockrnn.training.trainer`); the first is the default.
         scalings: values of `scaling` that fit; the first is the default.
         features: name of the default set of features.
+        features_of_closes: name of the default set for a series that lacks a column of the other one.
         columns: function of the series' estimator that returns the columns of prices that the task needs.
         actual: function of the series that returns the values that are forecast, shape (sessions,); NaN for the first
             sessions if they are undefined.
@@ -222,6 +224,7 @@ class Task:
     losses: tuple[str, ...]
     scalings: tuple[str, ...]
     features: str
+    features_of_closes: str
     columns: Callable[[str], tuple[str, ...]]
     actual: Callable[[Series], np.ndarray]
     loss: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -241,6 +244,11 @@ class Task:
         from stockrnn.tasks.registry import find_task
 
         return find_task, (self.name,)
+
+
+def on_closes(baseline: Callable[[np.ndarray, range, np.ndarray, int], np.ndarray]) -> Baseline:
+    """Return the baseline that a function of closes, training part, origins and horizon computes."""
+    return lambda series, train, origins: baseline(series.closes, train, origins, series.horizon)
 
 
 def relative_loss(losses: np.ndarray, rival: np.ndarray) -> float:

@@ -150,6 +150,7 @@ VOLATILITY = Task(
     losses=("qlike", "mse", "mae", "huber"),
     scalings=("standard", "minmax"),
     features="volatility",
+    features_of_closes="volatility_close",
     columns=lambda estimator: (*needs(estimator), "close"),
     actual=_actual,
     loss=_qlike,

@@ -116,7 +116,7 @@ def test_features_are_a_set_a_list_or_a_label(written, columns):
         (["close", "clsoe"], "; did you mean close\\?"),
         (
             ["volatility20"],
-            r"log_range_N, ma_ratio_N \(as in volatility_20\).*; did you mean volatility_20\?",
+            r"volatility_N, log_range_N, ma_ratio_N \(as in volatility_20\).*; did you mean volatility_20\?",
         ),
         ("weekday", "; did you mean weekday_"),
         ("return", "; did you mean returns\\?"),

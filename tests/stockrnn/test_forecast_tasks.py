@@ -382,9 +382,13 @@ def test_the_scaled_intervals_are_quantiles_of_scaled_errors(capsys, saved, nasd
             assert shown["high"] == pytest.approx(found[side]["close"] * math.exp(width))
         assert found[side]["close"] == plain[side]["close"]
     mean = np.mean(volatility.validation.forecast)
+    metric = find_task("volatility").metrics["val_relative_loss"]
     assert found["scale"] == {
         "study": str(saved / "volatility"), "trial_id": "00007", "version": 1, "days": 100,
         "volatility": pytest.approx(tomorrow), "mean_volatility": pytest.approx(mean),
+        "relative_loss": pytest.approx(
+            metric.value(*(np.array(getattr(volatility.validation, name)) for name in ("forecast", "actual", "rival")))
+        ),
     }  # fmt: skip
     _, words = page(capsys, saved / "price", "--also", saved / "volatility")
     assert f"each divided by the volatility that {saved / 'volatility'} forecast for its day (00007, " in words
@@ -442,8 +446,17 @@ def test_a_scale_needs_the_columns_of_its_inputs(capsys, nasdaq, saved, tmp_path
     study = save(tmp_path / "closes", nasdaq, "price", features="close_only")
     closes = as_csv(nasdaq, tmp_path / "closes.csv", ("Close",))
     line = refused(capsys, study, "--prices", closes, "--also", saved / "volatility")
-    assert line.startswith(f"--also {saved / 'volatility'}: ")
-    assert "high, low" in line
+    assert line.startswith(f"--also {saved / 'volatility'}: needs the columns high, low, which {closes} lacks; ")
+
+
+def test_a_scale_that_is_worse_than_its_rival_is_said(capsys, saved, studies):
+    path = studies / "volatility" / "forecasters" / "1" / DOCUMENT
+    document = json.loads(path.read_text())
+    document["validation"]["rival"] = [1.01 * value for value in document["validation"]["actual"]]  # a good rival
+    path.write_text(json.dumps(document))
+    said = page(capsys, saved / "price", "--also", studies / "volatility")[1]
+    assert "are worse than those of its rival on these days (relative loss " in said
+    assert "so do not rely on the width." in said
 
 
 def test_damaged_validation_days_are_one_line(capsys, studies):

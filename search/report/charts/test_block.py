@@ -21,7 +21,7 @@ from search.results.leaderboard import parse_number
 from search.results.ranking import ENSEMBLE
 from search.results.reader import Days, StudyData
 from search.results.verdict import baseline_label, name_rival
-from stockrnn.evaluation.adaptive_intervals import adaptive_intervals
+from stockrnn.evaluation.adaptive_intervals import adaptive_intervals, log_errors
 from stockrnn.evaluation.conformal import conformal_intervals
 from stockrnn.io.errors import UserError
 from stockrnn.prices.snapshot import read_prices
@@ -315,8 +315,7 @@ def _compute_half_widths(study: StudyData, trial_id: str) -> tuple[np.ndarray | 
     days, test = study.validation.get(trial_id), study.test[trial_id]
     if days is None or not len(days.dates):
         return None, False
-    with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.log(np.concatenate([days.actual / days.forecast, test.actual / test.forecast]))
+    errors = np.concatenate([log_errors(one.forecast, one.actual) for one in (days, test)])
     scale = _read_scale(study)
     if scale is not None and len(scale) == len(errors) and np.isfinite(errors).all():
         widths, _ = adaptive_intervals(errors, scale, LEVEL, horizon=study.horizon)

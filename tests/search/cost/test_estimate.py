@@ -24,10 +24,11 @@ pytestmark = pytest.mark.slow
 @dataclass(frozen=True)
 class Named:
     name: str
+    point: dict
 
     @property
     def config(self):
-        return {"trial_id": self.name, "point": {"hidden_size": 1}}  # not the default one, which ASHA never stops
+        return {"trial_id": self.name, "point": self.point}
 
 
 def trained(space, seed, *, lasting):
@@ -38,7 +39,7 @@ def trained(space, seed, *, lasting):
     """
     rng, scheduler, total = random.Random(seed), FiniteASHA(space), 0
     for number in range(space.num_samples):
-        trial, score = Named(f"{number}"), rng.random()
+        trial, score = Named(f"{number}", {"hidden_size": 1} if number else space.default_point), rng.random()
         scheduler.on_trial_add(None, trial)
         for epoch in range(1, space.scheduler.max_epochs + 1):
             total += 1

@@ -1,57 +1,24 @@
 """Open reports in headless Chromium: sort, filter, zoom and print."""
 
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from browsers import CHROMIUM, reading
+from playwright.sync_api import Page
 from test_report import SPACE_OF_TWO, many, opened, row, study, trial
 
 from search.report.writer import main, write_report
 from search.run import main as run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HACK = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: apt-get install chromium"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@contextmanager
-def reading(
-    browser: Browser, path: Path, width: int = 1280, scheme: str = "light", **context: object
-) -> Iterator[Page]:
-    """Open a page and wait for its charts; at the end, check that it logged nothing and loaded nothing."""
-    said: list[str] = []
-    asked: list[str] = []
-    with browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True, **context
-    ) as around:
-        page = around.new_page()
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-drawn=all]")
-        yield page
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
-        assert said == []
-        assert asked == [path.as_uri()]
 
 
 @pytest.fixture(scope="module")

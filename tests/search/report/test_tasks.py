@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 import yaml
+from browsers import CHROMIUM, reading
 from test_report import opened
-from test_report_in_browser import CHROMIUM, browser, reading  # noqa: F401  # a fixture
 
 import search
 from search.common.korean import KOREAN
@@ -153,7 +153,7 @@ def test_studies_of_different_tasks_are_compared_by_their_relative_losses(study,
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium found: apt-get install chromium")
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_the_charts_fit_the_screen_and_the_view(study, browser, width):  # noqa: F811
+def test_the_charts_fit_the_screen_and_the_view(study, browser, width):
     name, folder = study
     write(folder, "en")
     with reading(browser, folder / "report.html", width) as page:

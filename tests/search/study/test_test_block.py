@@ -13,6 +13,7 @@ from search.study.multiple_testing import remove_repeats, selection_tests
 from search.study.test_block import score_test_block
 from stockrnn.evaluation import metrics
 from stockrnn.evaluation.walk_forward import walk_forward
+from stockrnn.io.errors import UserError
 from stockrnn.prices.series import Prices
 from stockrnn.tasks.price import BASELINES
 
@@ -60,6 +61,19 @@ def opened(shares=(0.2, -0.1), **how):
     ]
     validation = {f"{number:05d}": validation_of(prices, splits, share) for number, share in enumerate(shares)}
     return prices, splits, finalists, validation, score_test_block(finalists, validation, SPACE, prices, splits)
+
+
+def test_a_baseline_that_fails_on_the_test_set_has_no_row_and_its_reason(monkeypatch):
+    def mine(series, train, origins):
+        if train.stop == 500:  # the training part before the test set
+            raise UserError("mine: too many sessions")
+        return series.closes[origins]
+
+    monkeypatch.setitem(BASELINES, "mine", mine)
+    _, splits, *_, opening = opened()
+    assert splits.final.train.stop == 500 > max(fold.train.stop for fold in splits.folds)
+    assert "mine" not in opening.scores
+    assert opening.unfitted == {"mine": "mine: too many sessions"}
 
 
 def test_finalists_their_average_and_the_baselines_are_scored_on_the_same_days():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slow_metrics import slow_direction, slow_mae, slow_rmse
 
 from stockrnn.evaluation.metrics import (
     always_up,
@@ -110,31 +111,6 @@ def test_there_is_no_score_where_the_price_never_moves():
     assert math.isnan(r2_oos(flat + 1, flat, flat))
     assert math.isnan(always_up(flat, flat))
     assert math.isnan(lag_correlation(np.array([8.0, 7.0, 9.0]), flat, flat))
-
-
-def slow_rmse(forecast, actual):
-    total = 0.0
-    for one, other in zip(forecast, actual, strict=True):
-        total += (one - other) ** 2
-    return math.sqrt(total / len(actual))
-
-
-def slow_mae(forecast, actual):
-    total = 0.0
-    for one, other in zip(forecast, actual, strict=True):
-        total += abs(one - other)
-    return total / len(actual)
-
-
-def slow_direction(forecast, actual, previous):
-    right = moved = forecast_moves = 0
-    for one, came, before in zip(forecast, actual, previous, strict=True):
-        forecast_moves += one != before
-        if came == before:
-            continue
-        moved += 1
-        right += (one > before and came > before) or (one < before and came < before)
-    return right / moved if moved and forecast_moves else math.nan
 
 
 def slow_mape(forecast, actual):

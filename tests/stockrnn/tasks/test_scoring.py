@@ -1,10 +1,10 @@
 """Test the scores of trials and baselines of the price task against slow loops and values computed by hand."""
 
 import math
-import statistics
 
 import numpy as np
 import pytest
+from slow_metrics import slow_direction, slow_mae, slow_rmse
 
 from stockrnn.evaluation.walk_forward import Fold, walk_forward
 from stockrnn.io.errors import UserError
@@ -125,36 +125,17 @@ def test_every_metric_is_a_score():
     assert {metric.better for metric in METRICS.values()} == {"min", "max"}
 
 
-def plain_rmse(forecast, actual):
-    return math.sqrt(statistics.fmean((one - came) ** 2 for one, came in zip(forecast, actual, strict=True)))
-
-
-def plain_mae(forecast, actual):
-    return statistics.fmean(abs(one - came) for one, came in zip(forecast, actual, strict=True))
-
-
-def plain_direction(forecast, actual, previous):
-    right = moved = forecast_moves = 0
-    for one, came, before in zip(forecast, actual, previous, strict=True):
-        forecast_moves += one != before
-        if came == before:
-            continue
-        moved += 1
-        right += (one > before and came > before) or (one < before and came < before)
-    return right / moved if moved and forecast_moves else math.nan
-
-
 def plain_theils_u(days):
     forecast, actual, previous = zip(*days, strict=True)
-    return plain_rmse(forecast, actual) / plain_rmse(previous, actual)
+    return slow_rmse(forecast, actual) / slow_rmse(previous, actual)
 
 
 PLAIN = {  # of (forecast, actual, previous) of each day
     "val_relative_loss": plain_theils_u,
     "val_worst_fold": plain_theils_u,
-    "val_rmse": lambda days: plain_rmse(*list(zip(*days, strict=True))[:2]),
-    "val_mae": lambda days: plain_mae(*list(zip(*days, strict=True))[:2]),
-    "val_direction_accuracy": lambda days: plain_direction(*zip(*days, strict=True)),
+    "val_rmse": lambda days: slow_rmse(*list(zip(*days, strict=True))[:2]),
+    "val_mae": lambda days: slow_mae(*list(zip(*days, strict=True))[:2]),
+    "val_direction_accuracy": lambda days: slow_direction(*zip(*days, strict=True)),
 }
 
 
