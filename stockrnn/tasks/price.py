@@ -183,7 +183,6 @@ PRICE = Task(
     losses=("mse", "mae", "huber"),
     scalings=("relative", "minmax", "standard"),
     features="ohlcv",
-    features_of_closes="close_only",
     columns=lambda estimator: ("close",),
     actual=lambda series: series.closes,
     loss=_squared_error,

@@ -224,7 +224,7 @@ class Task:
     losses: tuple[str, ...]
     scalings: tuple[str, ...]
     features: str
-    features_of_closes: str
+    features_of_closes: str = "close_only"
     columns: Callable[[str], tuple[str, ...]]
     actual: Callable[[Series], np.ndarray]
     loss: Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -36,8 +36,8 @@ def plan_of(capsys, code, *arguments):
 
 @pytest.mark.parametrize("space", ["all", "gru", "gpu", "smoke"])
 @pytest.mark.parametrize("sessions", [431, 150])
-def test_the_options_that_the_message_names_work_and_fit_applies_them(price_file, capsys, space, sessions):
-    study = (f"spaces/{space}.yaml", "--set", f"data.source={price_file(sessions)}")
+def test_the_options_that_the_message_names_work_and_fit_applies_them(price_file, capsys, tmp_path, space, sessions):
+    study = (f"spaces/{space}.yaml", "--set", f"data.source={price_file(sessions)}", "--output", tmp_path)
     refused = plan_of(capsys, 2, *study)
     assert refused.out == ""
     (problem,) = refused.err.splitlines()
@@ -50,8 +50,8 @@ def test_the_options_that_the_message_names_work_and_fit_applies_them(price_file
     assert f"{sessions} sessions" in fitted.out
 
 
-def test_the_tutorial_fits_as_it_is(price_file, capsys):
-    study = ("spaces/tutorial.yaml", "--set", f"data.source={price_file(431)}")
+def test_the_tutorial_fits_as_it_is(price_file, capsys, tmp_path):
+    study = ("spaces/tutorial.yaml", "--set", f"data.source={price_file(431)}", "--output", tmp_path)
     assert plan_of(capsys, 0, *study) == plan_of(capsys, 0, *study, "--fit")
 
 
